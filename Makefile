@@ -1,0 +1,61 @@
+# Every command sets itself up: the first call makes .venv with the pinned packages.
+
+PYTHON ?= python3
+CORES ?= $(shell nproc 2>/dev/null || echo 2)
+BIN := .venv/bin
+SNAKEMAKE := $(BIN)/snakemake
+
+.PHONY: help setup demo test lint format bench reference generate clean
+
+help:
+	@echo "make demo       the whole chain on a mock archive; prints where the report is"
+	@echo "make test       set up and pass all tests"
+	@echo "make lint       ruff, snakefmt, snakemake --lint"
+	@echo "make bench      measure speed; results in docs/benchmarks.md's tables"
+	@echo "make reference  the reference run of config/subhalo-reference.yaml (about an hour on 2 cores)"
+	@echo "make generate   write config/config.yaml, its schema and its documentation anew from the models"
+	@echo "make clean      remove the demo's results; real results stay"
+
+# The stamp is named after the pins, so that a changed pin sets up again.
+PINS := $(shell cat requirements.txt requirements-dev.txt constraints.txt 2>/dev/null | cksum | cut -d' ' -f1)
+READY := .venv/.ready-$(PINS)
+
+setup: $(READY)
+
+$(READY):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed; found $$($(PYTHON) --version). Name another one: make PYTHON=python3.12 …"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --requirement requirements-dev.txt
+	@rm -f .venv/.ready-*
+	@touch $@
+
+demo: setup
+	$(SNAKEMAKE) --cores $(CORES) --configfile config/demo.yaml
+	@echo "The report is at results/demo/index.html"
+
+reference: setup
+	$(SNAKEMAKE) --cores $(CORES) --configfile config/subhalo-reference.yaml
+	@echo "The report is at results/reference/index.html"
+
+test: setup
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile workflow/rules
+	$(SNAKEMAKE) --lint --configfile config/demo.yaml
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/snakefmt Snakefile workflow/rules
+
+bench: setup
+	$(BIN)/python benchmarks/run.py
+
+generate: setup
+	cd workflow/scripts && ../../$(BIN)/python -m darkhaloscope.config.generate
+
+clean:
+	rm -rf results/demo

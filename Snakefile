@@ -1,0 +1,59 @@
+"""Dark Halo Scope: the config is read and checked, the rules are included, the targets are named."""
+
+import os
+import sys
+from pathlib import Path
+
+from snakemake.utils import min_version
+
+min_version("9.14")
+sys.path.insert(0, str(Path(workflow.basedir) / "workflow" / "scripts"))
+
+from darkhaloscope.config.run import ConfigError
+from darkhaloscope.flow import Flow
+from darkhaloscope.snakes import begin
+
+try:
+    flow = Flow(config, Path(workflow.basedir))
+except ConfigError as error:
+    raise WorkflowError(str(error))
+paths, needs, digest = flow.paths, flow.needs, flow.digest
+
+
+wildcard_constraints:
+    sample=r"[A-Za-z0-9][\w.=+-]*",
+    dataset=r"[A-Za-z0-9][\w.=+-]*",
+    network=r"[A-Za-z0-9][\w.=+-]*",
+    experiment=r"[A-Za-z0-9][\w.=+-]*",
+    test=r"[A-Za-z0-9][\w.=+-]*",
+    sweep=r"[A-Za-z0-9][\w.=+-]*",
+    plateifu=r"\d+-\d+",
+    split="train|validation|test",
+    shard=r"\d+",
+    seed=r"\d+",
+
+
+include: "workflow/rules/mock.smk"
+include: "workflow/rules/manga.smk"
+include: "workflow/rules/stamps.smk"
+include: "workflow/rules/learning.smk"
+include: "workflow/rules/evaluation.smk"
+include: "workflow/rules/report.smk"
+
+
+report: "workflow/report/workflow.rst"
+
+
+rule all:
+    """Make the reports of the experiments and sweeps that the config's `run` names."""
+    default_target: True
+    input:
+        flow.targets(),
+    localrule: True
+
+
+begin(workflow, flow)
+
+
+onstart:
+    flow.lock()

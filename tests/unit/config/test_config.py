@@ -1,0 +1,130 @@
+"""The config: defaults, overlays, errors in words, sweeps, and the files generated from it."""
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+from darkhaloscope.config.base import Distribution
+from darkhaloscope.config.generate import files
+from darkhaloscope.config.run import ConfigError, Run, expand, load, merge, validate
+
+ROOT = Path(__file__).parents[3]
+
+
+def test_generated_files_have_not_drifted():
+    for path, text in files().items():
+        assert path.read_text(encoding="utf-8") == text, f"{path} differs from the models: run `make generate`"
+
+
+def test_default_config_reads_back_as_the_defaults():
+    assert validate(yaml.safe_load((ROOT / "config/config.yaml").read_text())) == Run()
+
+
+@pytest.mark.parametrize("name", ["demo.yaml", "real-sample.yaml", "subhalo-reference.yaml"])
+def test_every_overlay_is_valid_and_fits_the_schema(name):
+    overlay = yaml.safe_load((ROOT / "config" / name).read_text())
+    run = load(overlay, ROOT)
+    jsonschema.validate(run.plain(), json.loads((ROOT / "workflow/schemas/config.schema.json").read_text()))
+
+
+def test_every_key_is_described():
+    schema = Run.model_json_schema()
+    undescribed = [
+        f"{name}.{key}"
+        for name, model in {"Run": schema, **schema["$defs"]}.items()
+        for key, value in model.get("properties", {}).items()
+        if not value.get("description")
+    ]
+    assert undescribed == []
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"manga": {"qualty": {}}}, ["unknown key `manga.qualty`", "nearest: `quality`"]),
+        ({"datasets": {"subhalo": {"lens": {"theta_E": 1}}}}, ["datasets.subhalo.lens.theta_E", "theta_e_arcsec"]),
+        ({"run": ["subhalos"]}, ["`subhalos`", "nearest: `subhalo`"]),
+        (
+            {
+                "experiments": {
+                    "subhalo": {"question": "?", "dataset": "subhalo", "networks": ["flux", "both", "velocity", "shuffled", "fluxx"]}
+                }
+            },
+            ["`fluxx`", "nearest: `flux`", "networks"],
+        ),
+        (
+            {"datasets": {"subhalo": {"splits": {"assigned": {"train": ["8593-12705"], "test": ["8593-12705"]}}}}},
+            ["8593-12705", "named twice", "train", "test"],
+        ),
+        (
+            {"datasets": {"subhalo": {"instrument": {"pixel_scale_arcsec": 0.3}}}},
+            ["cannot sample a PSF", "0.3", "psf.kind: none"],
+        ),
+        ({"datasets": {"subhalo": {"splits": {"fractions": {"train": 0.9, "test": 0.3}}}}}, ["add up to 1", "1.2"]),
+        ({"datasets": {"subhalo": {"sources": {"sample": "dr71"}}}}, ["`dr71`", "nearest: `dr17`"]),
+        ({"datasets": {"subhalo": {"lens": {"redshift": 2.0}}}}, ["not in front of"]),
+        ({"datasets": {"subhalo": {"lens": {"shear": {"uniform": [0.2, 0.1]}}}}}, ["wrong order"]),
+        ({"datasets": {"subhalo": {"lens": {"shear": {"uniform": [0, 0.1], "choice": [1]}}}}}, ["exactly one of"]),
+        ({"datasets": {"subhalo": {"size": {"test": 11}}}}, ["even number"]),
+        ({"manga": {"samples": {"dr17": {"base": "ftp://x"}}}}, ["manga.samples.dr17.base", "ftp://x"]),
+        ({"manga": {"samples": {"dr17": {"galaxies": {"n_top": 0, "listed": []}}}}}, ["no galaxy is asked for"]),
+        ({"networks": {"both": {"architecture": "dual_stream", "channels": "flux"}}}, ["channels must be `both`"]),
+    ],
+)
+def test_wrong_configs_are_refused_in_words(values, words):
+    with pytest.raises(ConfigError) as error:
+        validate(merge(Run().plain(), values))
+    for word in words:
+        assert word in str(error.value)
+
+
+def test_overlays_replace_lists_and_distributions_and_merge_the_rest():
+    base = {"lens": {"shear": {"uniform": [0, 1]}, "e": 1}, "names": [1, 2], "mix": {"a": 0.5, "b": 0.5}}
+    overlay = {"lens": {"shear": {"choice": [3]}}, "names": [5], "mix": {"a": 1.0}}
+    assert merge(base, overlay) == {"lens": {"shear": {"choice": [3]}, "e": 1}, "names": [5], "mix": {"a": 1.0}}
+
+
+def test_extends_lays_files_over_each_other_and_refuses_circles(tmp_path):
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config/config.yaml").write_text("root: a\n")
+    (tmp_path / "b.yaml").write_text("root: b\ndownloads: {retries: 1}\n")
+    run = load({"extends": "b.yaml", "downloads": {"timeout_s": 5}}, tmp_path)
+    assert (run.root, run.downloads.retries, run.downloads.timeout_s) == ("b", 1, 5)
+    (tmp_path / "b.yaml").write_text("extends: c.yaml\n")
+    (tmp_path / "c.yaml").write_text("extends: b.yaml\n")
+    with pytest.raises(ConfigError, match="circle"):
+        load({"extends": "b.yaml"}, tmp_path)
+    with pytest.raises(ConfigError, match="does not exist"):
+        load({"extends": "absent.yaml"}, tmp_path)
+
+
+def test_a_bare_number_is_a_distribution():
+    assert Distribution.model_validate(3).bounds == (3.0, 3.0)
+    assert Distribution.model_validate({"choice": [2, 1]}).bounds == (1.0, 2.0)
+
+
+def sweep(grid):
+    return validate(merge(Run().plain(), {"run": ["s"], "sweeps": {"s": {"experiment": "subhalo", "grid": grid}}}))
+
+
+def test_a_sweep_makes_only_what_its_points_change():
+    run, points = expand(sweep({"dataset.subhalo.theta_e_factor": [0.03, 0.1], "network.training.epochs": [20, 5]}))
+    assert len(points["s"]) == 4
+    # 0.03 and 20 are the defaults: those points keep the names of the dataset and of the networks.
+    assert set(run.datasets) - set(Run().datasets) == {"subhalo+theta_e_factor=0.1"}
+    assert {n for n in run.networks if n.startswith("flux+")} == {"flux+epochs=5"}
+    by_values = {tuple(p.values.values()): run.experiments[p.experiment] for p in points["s"]}
+    assert by_values[0.03, 20].dataset == "subhalo" and by_values[0.03, 20].networks[0] == "flux"
+    assert by_values[0.1, 5].dataset == "subhalo+theta_e_factor=0.1" and by_values[0.1, 5].networks[0] == "flux+epochs=5"
+    assert by_values[0.1, 5].comparisons[0] == ("flux+epochs=5", "both+epochs=5")
+
+
+def test_sweeps_refuse_unknown_keys_and_bad_values():
+    with pytest.raises(ConfigError, match="theta_e_facto"):
+        expand(sweep({"dataset.subhalo.theta_e_facto": [1]}))
+    with pytest.raises(ConfigError, match="dataset.lens.shear"):
+        expand(sweep({"dataset.lens.shear": [0.9]}))
+    with pytest.raises(ConfigError, match="must begin with"):
+        sweep({"lens.shear": [0.1]})

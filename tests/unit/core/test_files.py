@@ -1,0 +1,45 @@
+"""Whole-file writing: what is there is whole, and what failed leaves nothing."""
+
+import errno
+import os
+
+import pytest
+from darkhaloscope.files import OutputError, sha256, whole, write_json, write_text
+
+
+def test_a_failed_write_keeps_the_old_file_and_leaves_no_other(tmp_path):
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+    with pytest.raises(RuntimeError, match="boom"), whole(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError("boom")
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_a_full_disk_is_said_in_words(tmp_path):
+    path = tmp_path / "a.txt"
+    with pytest.raises(OutputError, match=r"no space left while writing .*a\.txt"), whole(path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_folder_that_cannot_be_made_is_an_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="file"), whole(tmp_path / "file" / "a.txt"):
+        pass
+
+
+def test_json_refuses_nan(tmp_path):
+    with pytest.raises(ValueError, match="not JSON compliant|Out of range"):
+        write_json(tmp_path / "a.json", {"x": float("nan")})
+    assert os.listdir(tmp_path) == []
+
+
+def test_files_get_the_usual_permissions_and_a_known_digest(tmp_path):
+    path = tmp_path / "deep" / "a.txt"
+    write_text(path, "abc")
+    assert sha256(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-2, appendix B.1
+    plain = tmp_path / "plain"
+    plain.write_text("")
+    assert path.stat().st_mode == plain.stat().st_mode

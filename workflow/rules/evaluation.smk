@@ -1,0 +1,136 @@
+rule evaluate_scores:
+    """Rates, strata, ROC and the share of information used, of one network in an experiment."""
+    input:
+        scores=lambda wildcards: flow.scores(wildcards.experiment, wildcards.network),
+    output:
+        rates=report(
+            paths.evaluation("rates"),
+            caption="../report/rates.rst",
+            category="Rates",
+            labels={"experiment": "{experiment}", "network": "{network}"},
+        ),
+        strata=report(
+            paths.evaluation("strata"),
+            caption="../report/strata.rst",
+            category="Strata",
+            labels={"experiment": "{experiment}", "network": "{network}"},
+        ),
+        roc=paths.evaluation("roc"),
+        information=paths.evaluation("information"),
+    log:
+        paths.log("evaluate_scores/{experiment}/{network}"),
+    benchmark:
+        paths.benchmark("evaluate_scores/{experiment}/{network}")
+    conda:
+        "../envs/evaluation.yaml"
+    resources:
+        mem_mb=4000,
+        runtime="1h",
+    params:
+        evaluation=needs("experiments.{experiment}.evaluation"),
+        dataset=needs("experiments.{experiment}.dataset"),
+        tests=needs("experiments.{experiment}.test_datasets"),
+        channels=needs("networks.{network}.channels"),
+        code=digest("evaluate_scores"),
+    message:
+        "Evaluating {wildcards.network} in {wildcards.experiment}"
+    script:
+        "../scripts/evaluate_scores.py"
+
+
+rule compare_networks:
+    """Paired comparisons of networks on the same stamps."""
+    input:
+        scores=lambda wildcards: [
+            path
+            for name in dict.fromkeys(n for pair in flow.run.experiments[wildcards.experiment].comparisons for n in pair)
+            for path in flow.scores(wildcards.experiment, name)
+        ],
+    output:
+        comparison=report(
+            paths.comparison,
+            caption="../report/comparison.rst",
+            category="Comparison",
+            labels={"experiment": "{experiment}"},
+        ),
+    log:
+        paths.log("compare_networks/{experiment}"),
+    benchmark:
+        paths.benchmark("compare_networks/{experiment}")
+    conda:
+        "../envs/evaluation.yaml"
+    resources:
+        mem_mb=4000,
+        runtime="1h",
+    params:
+        evaluation=needs("experiments.{experiment}.evaluation"),
+        tests=needs("experiments.{experiment}.test_datasets"),
+        comparisons=needs("experiments.{experiment}.comparisons"),
+        code=digest("compare_networks"),
+    message:
+        "Comparing the networks of {wildcards.experiment}"
+    script:
+        "../scripts/compare_networks.py"
+
+
+rule observe_marginal:
+    """What an observer who must also find out lens and source could see, on test stamps of analytic disks."""
+    input:
+        shards=lambda wildcards: flow.shards(wildcards.test, "test"),
+    output:
+        table=paths.marginal,
+    log:
+        paths.log("observe_marginal/{experiment}/{test}"),
+    benchmark:
+        paths.benchmark("observe_marginal/{experiment}/{test}")
+    conda:
+        "../envs/lensing.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime="2h",
+    params:
+        dataset=lambda wildcards: flow.run.datasets[wildcards.test].plain(),
+        stamps=needs("experiments.{experiment}.evaluation.marginal_stamps"),
+        code=digest("observe_marginal"),
+    message:
+        "Computing the marginal observer on {wildcards.test}"
+    script:
+        "../scripts/observe_marginal.py"
+
+
+rule collect_sweep:
+    """Gather the rates of every point of a sweep in one tidy table."""
+    input:
+        rates=lambda wildcards: [
+            paths.evaluation("rates").format(experiment=point.experiment, network=name)
+            for point in flow.points[wildcards.sweep]
+            for name in flow.run.experiments[point.experiment].networks
+        ],
+    output:
+        table=report(
+            paths.sweep,
+            caption="../report/sweep.rst",
+            category="Sweeps",
+            labels={"sweep": "{sweep}"},
+        ),
+    log:
+        paths.log("collect_sweep/{sweep}"),
+    benchmark:
+        paths.benchmark("collect_sweep/{sweep}")
+    conda:
+        "../envs/evaluation.yaml"
+    resources:
+        mem_mb=1000,
+        runtime="10m",
+    params:
+        points=lambda wildcards: [
+            (point.experiment, name, point.values)
+            for point in flow.points[wildcards.sweep]
+            for name in flow.run.experiments[point.experiment].networks
+        ],
+        code=digest("collect_sweep"),
+    message:
+        "Gathering sweep {wildcards.sweep}"
+    script:
+        "../scripts/collect_sweep.py"

@@ -1,0 +1,67 @@
+rule train_network:
+    """Train one network with one seed; resumes at an epoch's start after a kill."""
+    input:
+        train=lambda wildcards: flow.shards(wildcards.dataset, "train"),
+        validation=lambda wildcards: flow.shards(wildcards.dataset, "validation"),
+        checks=paths.checks,
+    output:
+        weights=paths.weights,
+        network=paths.network,
+        history=paths.history,
+    log:
+        paths.log("train_network/{dataset}/{network}/seed-{seed}"),
+    benchmark:
+        paths.benchmark("train_network/{dataset}/{network}/seed-{seed}")
+    conda:
+        "../envs/learning.yaml"
+    threads: 2
+    resources:
+        mem_mb=8000,
+        runtime="8h",
+    params:
+        network=flow.network,
+        code=digest("train_network"),
+    message:
+        "Training {wildcards.network} on {wildcards.dataset}, seed {wildcards.seed}"
+    script:
+        "../scripts/train_network.py"
+
+
+def scored_shards(wildcards):
+    """Shards that an experiment scores: validation, where thresholds are set, and test."""
+    return [shard for split in ("validation", "test") for shard in flow.shards(wildcards.test, split)]
+
+
+rule score_stamps:
+    """Score the validation and test stamps of a dataset with one trained network."""
+    input:
+        weights=lambda wildcards: paths.weights.format(
+            dataset=flow.run.experiments[wildcards.experiment].dataset,
+            network=wildcards.network,
+            seed=wildcards.seed,
+        ),
+        network=lambda wildcards: paths.network.format(
+            dataset=flow.run.experiments[wildcards.experiment].dataset,
+            network=wildcards.network,
+            seed=wildcards.seed,
+        ),
+        shards=scored_shards,
+        checks=lambda wildcards: paths.checks.format(dataset=wildcards.test),
+    output:
+        scores=paths.scores,
+    log:
+        paths.log("score_stamps/{experiment}/{test}/{network}/seed-{seed}"),
+    benchmark:
+        paths.benchmark("score_stamps/{experiment}/{test}/{network}/seed-{seed}")
+    conda:
+        "../envs/learning.yaml"
+    threads: 1
+    resources:
+        mem_mb=6000,
+        runtime="2h",
+    params:
+        code=digest("score_stamps"),
+    message:
+        "Scoring {wildcards.test} with {wildcards.network}, seed {wildcards.seed}"
+    script:
+        "../scripts/score_stamps.py"

@@ -1,0 +1,207 @@
+def galaxies(sample):
+    """Galaxies of a sample; waits for the ranking where the sample takes its top."""
+    return flow.candidates(sample, lambda: checkpoints.rank_disks.get(sample=sample).output.ranking)
+
+
+def accepted_tensors(suffix):
+    """Source tensors of the galaxies that the lensability score lets through."""
+
+    def files(wildcards):
+        scores = checkpoints.score_lensability.get(sample=wildcards.sample).output.table
+        return [paths.tensor(suffix).format(sample=wildcards.sample, plateifu=name) for name in flow.accepted(wildcards.sample, scores)]
+
+    return files
+
+
+rule retrieve_catalogs:
+    """Fetch dapall and drpall of a sample's archive, checked."""
+    input:
+        flow.archive_inputs,
+    output:
+        dapall=paths.dapall,
+        drpall=paths.drpall,
+    log:
+        paths.log("retrieve_catalogs/{sample}"),
+    benchmark:
+        paths.benchmark("retrieve_catalogs/{sample}")
+    retries: 1
+    conda:
+        "../envs/download.yaml"
+    resources:
+        mem_mb=1000,
+        runtime="2h",
+        downloads=1,
+    params:
+        sample=flow.sample,
+        downloads=needs("downloads"),
+        code=digest("retrieve_catalogs"),
+    message:
+        "Fetching the catalogues of sample {wildcards.sample}"
+    script:
+        "../scripts/retrieve_catalogs.py"
+
+
+checkpoint rank_disks:
+    """Rank rotating disks from the catalogues alone; one row per galaxy with its MAPS address."""
+    input:
+        dapall=paths.dapall,
+        drpall=paths.drpall,
+    output:
+        ranking=paths.ranking,
+    log:
+        paths.log("rank_disks/{sample}"),
+    benchmark:
+        paths.benchmark("rank_disks/{sample}")
+    conda:
+        "../envs/astro.yaml"
+    resources:
+        mem_mb=2000,
+        runtime="10m",
+    params:
+        sample=flow.sample,
+        ranking=needs("manga.ranking"),
+        line=needs("manga.quality.line"),
+        code=digest("rank_disks"),
+    message:
+        "Ranking the disks of sample {wildcards.sample}"
+    script:
+        "../scripts/rank_disks.py"
+
+
+rule retrieve_maps:
+    """Fetch the MAPS file of one galaxy, checked."""
+    input:
+        flow.archive_inputs,
+    output:
+        maps=paths.maps,
+    log:
+        paths.log("retrieve_maps/{sample}/{plateifu}"),
+    benchmark:
+        paths.benchmark("retrieve_maps/{sample}/{plateifu}")
+    retries: 1
+    conda:
+        "../envs/download.yaml"
+    resources:
+        mem_mb=1000,
+        runtime="1h",
+        downloads=1,
+    params:
+        sample=flow.sample,
+        downloads=needs("downloads"),
+        line=needs("manga.quality.line"),
+        code=digest("retrieve_maps"),
+    message:
+        "Fetching the maps of {wildcards.plateifu}"
+    script:
+        "../scripts/retrieve_maps.py"
+
+
+rule inspect_maps:
+    """Measure how well one galaxy's Hα maps trace its rotation, and write its inspection page."""
+    input:
+        maps=paths.maps,
+    output:
+        metrics=paths.quality,
+        page=paths.inspection,
+    log:
+        paths.log("inspect_maps/{sample}/{plateifu}"),
+    benchmark:
+        paths.benchmark("inspect_maps/{sample}/{plateifu}")
+    conda:
+        "../envs/astro.yaml"
+    resources:
+        mem_mb=1500,
+        runtime="5m",
+    params:
+        quality=needs("manga.quality"),
+        code=digest("inspect_maps"),
+    message:
+        "Inspecting the maps of {wildcards.plateifu}"
+    script:
+        "../scripts/inspect_maps.py"
+
+
+checkpoint score_lensability:
+    """Score every galaxy of a sample as a lensing source: cuts, points, tier and reasons."""
+    input:
+        metrics=lambda wildcards: [paths.quality.format(sample=wildcards.sample, plateifu=name) for name in galaxies(wildcards.sample)],
+    output:
+        table=paths.lensability,
+    log:
+        paths.log("score_lensability/{sample}"),
+    benchmark:
+        paths.benchmark("score_lensability/{sample}")
+    conda:
+        "../envs/astro.yaml"
+    resources:
+        mem_mb=1000,
+        runtime="10m",
+    params:
+        lensability=needs("manga.lensability"),
+        code=digest("score_lensability"),
+    message:
+        "Scoring the galaxies of sample {wildcards.sample}"
+    script:
+        "../scripts/score_lensability.py"
+
+
+rule build_source_tensor:
+    """Turn one galaxy's maps into a source tensor, its physical maps, sidecar and preview."""
+    input:
+        maps=paths.maps,
+        metrics=paths.quality,
+    output:
+        tensor=paths.tensor("npy"),
+        maps=paths.tensor("npz"),
+        sidecar=paths.tensor("json"),
+        preview=report(
+            paths.tensor("png"),
+            caption="../report/source_tensor.rst",
+            category="Sources",
+            labels={"galaxy": "{plateifu}"},
+        ),
+    log:
+        paths.log("build_source_tensor/{sample}/{plateifu}"),
+    benchmark:
+        paths.benchmark("build_source_tensor/{sample}/{plateifu}")
+    conda:
+        "../envs/astro.yaml"
+    resources:
+        mem_mb=1500,
+        runtime="5m",
+    params:
+        quality=needs("manga.quality"),
+        tensor=needs("manga.tensor"),
+        cosmology=needs("cosmology"),
+        code=digest("build_source_tensor"),
+    message:
+        "Building the source tensor of {wildcards.plateifu}"
+    script:
+        "../scripts/build_source_tensor.py"
+
+
+rule build_source_bank:
+    """Gather the source tensors of a sample in one table."""
+    input:
+        maps=accepted_tensors("npz"),
+        sidecars=accepted_tensors("json"),
+        lensability=paths.lensability,
+    output:
+        bank=paths.bank,
+    log:
+        paths.log("build_source_bank/{sample}"),
+    benchmark:
+        paths.benchmark("build_source_bank/{sample}")
+    conda:
+        "../envs/astro.yaml"
+    resources:
+        mem_mb=2000,
+        runtime="10m",
+    params:
+        galaxies=needs("manga.samples.{sample}.galaxies"),
+        size=needs("manga.tensor.size"),
+        code=digest("build_source_bank"),
+    message:
+        "Gathering the sources of sample {wildcards.sample}"
+    script:
+        "../scripts/build_source_bank.py"

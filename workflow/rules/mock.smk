@@ -1,0 +1,20 @@
+rule make_mock_archive:
+    """Write a small, deterministic MaNGA archive in the real layout, for samples marked `mock`."""
+    output:
+        marker=paths.mock_marker,
+    log:
+        paths.log("make_mock_archive/{sample}"),
+    benchmark:
+        paths.benchmark("make_mock_archive/{sample}")
+    conda:
+        "../envs/astro.yaml"
+    resources:
+        mem_mb=2000,
+        runtime="15m",
+    params:
+        sample=flow.sample,
+        code=digest("make_mock_archive"),
+    message:
+        "Making the mock archive of sample {wildcards.sample}"
+    script:
+        "../scripts/make_mock_archive.py"

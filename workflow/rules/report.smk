@@ -1,0 +1,96 @@
+def experiment_tables(name):
+    """One table of the evaluation of every network of an experiment."""
+    return lambda wildcards: [
+        paths.evaluation(name).format(experiment=wildcards.experiment, network=network)
+        for network in flow.run.experiments[wildcards.experiment].networks
+    ]
+
+
+def of_experiment(pattern):
+    """Files of every network and seed of an experiment, in the order of its config."""
+
+    def files(wildcards):
+        settings = flow.run.experiments[wildcards.experiment]
+        return [
+            pattern.format(dataset=settings.dataset, network=network, seed=seed) for network in settings.networks for seed in settings.seeds
+        ]
+
+    return files
+
+
+rule build_report:
+    """Write the report of an experiment: one page that opens from disk."""
+    input:
+        rates=experiment_tables("rates"),
+        strata=experiment_tables("strata"),
+        roc=experiment_tables("roc"),
+        information=experiment_tables("information"),
+        comparison=lambda wildcards: (
+            [paths.comparison.format(experiment=wildcards.experiment)] if flow.run.experiments[wildcards.experiment].comparisons else []
+        ),
+        observers=lambda wildcards: flow.observers(wildcards.experiment),
+        histories=of_experiment(paths.history),
+        networks=of_experiment(paths.network),
+        scores=lambda wildcards: [
+            path for network in flow.run.experiments[wildcards.experiment].networks for path in flow.scores(wildcards.experiment, network)
+        ],
+        shards=lambda wildcards: flow.shards(flow.run.experiments[wildcards.experiment].test_datasets[0], "test"),
+        checks=lambda wildcards: paths.checks.format(dataset=flow.run.experiments[wildcards.experiment].test_datasets[0]),
+        bank=lambda wildcards: flow.bank_of(flow.run.experiments[wildcards.experiment].test_datasets[0]),
+    output:
+        page=report(
+            paths.report,
+            caption="../report/experiment.rst",
+            category="Reports",
+            labels={"experiment": "{experiment}"},
+        ),
+    log:
+        paths.log("build_report/{experiment}"),
+    benchmark:
+        paths.benchmark("build_report/{experiment}")
+    conda:
+        "../envs/report.yaml"
+    resources:
+        mem_mb=4000,
+        runtime="30m",
+    params:
+        experiment=needs("experiments.{experiment}"),
+        datasets=lambda wildcards: {name: flow.run.datasets[name].plain() for name in flow.scored_datasets(wildcards.experiment)},
+        networks=lambda wildcards: {name: flow.run.networks[name].plain() for name in flow.run.experiments[wildcards.experiment].networks},
+        cosmology=needs("cosmology"),
+        code=digest("build_report"),
+    message:
+        "Writing the report of {wildcards.experiment}"
+    script:
+        "../scripts/build_report.py"
+
+
+rule build_index:
+    """Write the index over the reports of the run's experiments."""
+    input:
+        rates=[
+            paths.evaluation("rates").format(experiment=name, network=network)
+            for name in flow.run.run
+            if name in flow.run.experiments
+            for network in flow.run.experiments[name].networks
+        ],
+        reports=[paths.report.format(experiment=name) for name in flow.run.run if name in flow.run.experiments],
+    output:
+        page=paths.index,
+    log:
+        paths.log("build_index"),
+    benchmark:
+        paths.benchmark("build_index")
+    localrule: True
+    conda:
+        "../envs/report.yaml"
+    resources:
+        mem_mb=1000,
+        runtime="5m",
+    params:
+        experiments={name: flow.run.experiments[name].plain() for name in flow.run.run if name in flow.run.experiments},
+        code=digest("build_index"),
+    message:
+        "Writing the index of reports"
+    script:
+        "../scripts/build_index.py"

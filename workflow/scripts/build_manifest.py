@@ -1,0 +1,16 @@
+"""Rule build_manifest: the source bank in, one row per stamp out."""
+
+from darkhaloscope.config.cosmology import Cosmology
+from darkhaloscope.config.subhalo import SubhaloDataset
+from darkhaloscope.manga.bank import read_bank
+from darkhaloscope.stage import stage
+from darkhaloscope.stamps.manifest import build_manifest
+from darkhaloscope.stamps.schema import MANIFEST
+from darkhaloscope.tables import write_table
+
+with stage(snakemake) as job:
+    bank = read_bank(job.input.bank[0]) if job.input.bank else None
+    manifest = build_manifest(
+        job.wildcards.dataset, SubhaloDataset.model_validate(job.params.dataset), bank, Cosmology.model_validate(job.params.cosmology)
+    )
+    write_table(job.output.manifest, MANIFEST, manifest)

@@ -1,0 +1,1 @@
+"""The archives: addresses, checked downloads, and a mock archive in the real layouts."""

@@ -1,0 +1,96 @@
+"""What every section of the config is made of."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+#: Names become folders: letters, digits and a few safe marks only.
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.=+-]*$"
+Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=120)]
+PlateIfu = Annotated[str, StringConstraints(pattern=r"^\d{4,5}-\d{3,5}$")]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+
+DISTRIBUTION_KINDS = ("fixed", "uniform", "log_uniform", "normal", "choice")
+
+
+class Section(BaseModel):
+    """A section of the config: unknown keys are refused, values do not change after validation."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+    def plain(self) -> dict[str, Any]:
+        """Return the section as JSON-ready values, unset alternatives left out."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+
+class Distribution(Section):
+    """How a parameter is drawn: a bare number, or one of the kinds below."""
+
+    fixed: float | None = Field(None, description="Always this value")
+    uniform: tuple[float, float] | None = Field(None, description="Uniform between two bounds")
+    log_uniform: tuple[Positive, Positive] | None = Field(None, description="Uniform in the logarithm between two positive bounds")
+    normal: tuple[float, float, float, float] | None = Field(
+        None, description="Normal with mean, standard deviation, and truncation below and above"
+    )
+    choice: tuple[float, ...] | None = Field(None, description="One of these, equally likely", min_length=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_number(cls, value: Any) -> Any:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return {"fixed": float(value)}
+        return value
+
+    @model_validator(mode="after")
+    def _check(self) -> Distribution:
+        kinds = [k for k in DISTRIBUTION_KINDS if getattr(self, k) is not None]
+        if len(kinds) != 1:
+            raise ValueError(f"give a number or exactly one of {', '.join(DISTRIBUTION_KINDS[1:])}; found {kinds or 'none'}")
+        for kind in ("uniform", "log_uniform"):
+            bounds = getattr(self, kind)
+            if bounds is not None and bounds[0] > bounds[1]:
+                raise ValueError(f"{kind} bounds are in the wrong order: {list(bounds)}")
+        if self.normal is not None and (self.normal[1] <= 0 or self.normal[2] >= self.normal[3]):
+            raise ValueError("normal takes mean, a positive standard deviation, lower < upper bound")
+        return self
+
+    @property
+    def kind(self) -> Literal["fixed", "uniform", "log_uniform", "normal", "choice"]:
+        """Name of the kind that is set."""
+        return next(k for k in DISTRIBUTION_KINDS if getattr(self, k) is not None)
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Smallest and largest value that can be drawn."""
+        value = getattr(self, self.kind)
+        if self.kind == "fixed":
+            return value, value
+        if self.kind == "normal":
+            return value[2], value[3]
+        return min(value), max(value)
+
+
+def at_least(low: float, *, strict: bool = False):
+    """Return a check that a distribution never draws below `low`."""
+
+    def check(value: Distribution) -> Distribution:
+        smallest = value.bounds[0]
+        if smallest < low or (strict and smallest == low):
+            raise ValueError(f"must stay {'above' if strict else 'at or above'} {low:g}, but can be {smallest:g}")
+        return value
+
+    return check
+
+
+def within(low: float, high: float):
+    """Return a check that a distribution stays between `low` and `high`."""
+
+    def check(value: Distribution) -> Distribution:
+        if value.bounds[0] < low or value.bounds[1] > high:
+            raise ValueError(f"must stay between {low:g} and {high:g}, but ranges over {list(value.bounds)}")
+        return value
+
+    return check

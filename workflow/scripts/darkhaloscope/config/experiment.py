@@ -1,0 +1,117 @@
+"""An experiment: networks trained on one dataset, scored on others, and judged by strata."""
+
+from __future__ import annotations
+
+from pydantic import Field, model_validator
+
+from .base import Name, Section
+
+
+class Stratum(Section):
+    """How a column is cut into strata: by edges, by quantiles, or as categories (neither)."""
+
+    edges: tuple[float, ...] | None = Field(None, description="Increasing bin edges; values outside belong to no stratum", min_length=2)
+    quantiles: int | None = Field(None, ge=2, le=50, description="Number of equally filled bins")
+    of_positives: bool = Field(
+        False, description="Whether positives alone have the column, so that every stratum is judged against all negatives"
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Stratum:
+        if self.edges is not None and self.quantiles is not None:
+            raise ValueError("give edges or quantiles, not both")
+        if self.edges is not None and any(b <= a for a, b in zip(self.edges, self.edges[1:], strict=False)):
+            raise ValueError(f"edges must increase: {list(self.edges)}")
+        return self
+
+
+SUBHALO_STRATA = {
+    "subhalo_profile": Stratum(),
+    "mass_bin": Stratum(),
+    "theta_e_arcsec": Stratum(edges=(0.8, 0.9, 1.0, 1.1, 1.2)),
+    "theta_over_psf": Stratum(quantiles=3),
+    "peak_snr": Stratum(edges=(10, 15, 20, 30)),
+    "arc_snr_matched": Stratum(quantiles=4),
+    "subhalo_arc_distance_arcsec": Stratum(edges=(0.0, 0.1, 0.2, 0.5)),
+    "source_kind": Stratum(),
+    "plateifu": Stratum(),
+}
+
+
+class Evaluation(Section):
+    """Rates, strata and intervals."""
+
+    fprs: tuple[float, ...] = Field(
+        (0.05, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5), description="False-positive rates at which the true-positive rate is given"
+    )
+    tprs: tuple[float, ...] = Field(
+        (0.5, 0.8, 0.9, 0.95, 0.99), description="True-positive rates at which the false-positive rate is given"
+    )
+    confidence: float = Field(0.95, gt=0.5, lt=1, description="Confidence level of every interval")
+    bootstrap: int = Field(500, ge=50, description="Bootstrap resamples")
+    min_expected_fp: float = Field(10.0, gt=0, description="A rate with fewer expected false positives is unresolved and not printed")
+    min_clusters: int = Field(20, ge=2, description="A bootstrap over galaxies needs at least this many of them")
+    d_prime_edges: tuple[float, ...] = Field((0, 1, 2, 3, 5, 10, 20, 50, 1e9), description="Bins of the ideal observer's d′")
+    strata: dict[str, Stratum] = Field(SUBHALO_STRATA, description="Columns that define strata, and how each is cut")
+    marginal_stamps: int = Field(
+        0, ge=0, description="Test stamps with parametric sources for which the marginal observer is computed; 0 leaves it out"
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Evaluation:
+        for key in ("fprs", "tprs"):
+            bad = [r for r in getattr(self, key) if not 0 < r < 1]
+            if bad:
+                raise ValueError(f"{key} must lie between 0 and 1: {bad}")
+        return self
+
+
+class Experiment(Section):
+    """A question, and the networks and datasets that answer it."""
+
+    question: str = Field(description="The question in one sentence, for the report")
+    dataset: Name = Field(description="Dataset that the networks are trained on")
+    networks: tuple[Name, ...] = Field(description="Networks, each trained with every seed", min_length=1)
+    seeds: tuple[int, ...] = Field((1,), description="Training seeds", min_length=1)
+    tests: tuple[Name, ...] = Field((), description="Datasets whose test split is scored; empty for the training dataset's own")
+    comparisons: tuple[tuple[Name, Name], ...] = Field((), description="Pairs of networks compared on the same stamps, baseline first")
+    evaluation: Evaluation = Field(Evaluation(), description="Rates, strata and intervals")
+
+    @model_validator(mode="after")
+    def _check(self) -> Experiment:
+        for key in ("networks", "seeds", "tests"):
+            names = getattr(self, key)
+            twice = sorted({str(n) for n in names if names.count(n) > 1})
+            if twice:
+                raise ValueError(f"{key} names {', '.join(twice)} twice")
+        for pair in self.comparisons:
+            for name in pair:
+                if name not in self.networks:
+                    raise ValueError(
+                        f"comparison {list(pair)} names network {name}, which the experiment does not train (it trains: {', '.join(self.networks)})"
+                    )
+        return self
+
+    @property
+    def test_datasets(self) -> tuple[str, ...]:
+        """Datasets that are scored."""
+        return self.tests or (self.dataset,)
+
+
+class Sweep(Section):
+    """A grid over dotted keys of an experiment's training dataset or networks."""
+
+    experiment: Name = Field(description="Experiment that is repeated at every point")
+    grid: dict[str, tuple[float | int | bool | str | None, ...]] = Field(
+        description="Dotted keys below `dataset.` or `network.` and the values they take, for example `dataset.instrument.noise.peak_snr: [10, 30]`",
+        min_length=1,
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Sweep:
+        for key, values in self.grid.items():
+            if key.split(".")[0] not in ("dataset", "network") or "." not in key:
+                raise ValueError(f"sweep key `{key}` must begin with `dataset.` or `network.`")
+            if not values or len(set(map(repr, values))) != len(values):
+                raise ValueError(f"sweep key `{key}` needs one or more different values, found {list(values)}")
+        return self

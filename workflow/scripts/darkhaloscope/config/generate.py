@@ -1,0 +1,182 @@
+"""Write what the models say into files: default config, JSON schema, and the table of keys.
+
+`python -m darkhaloscope.config.generate` from workflow/scripts; a test fails where a file has drifted.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from ..files import write_text
+from .base import Distribution
+from .run import Run
+
+ROOT = Path(__file__).parents[4]
+
+HEADER = """\
+# The full survey run, every key at its default. Generated from the models in
+# workflow/scripts/darkhaloscope/config by `make generate`: edit those for other defaults, and lay a
+# file over this one (`snakemake --configfile mine.yaml`) for another run. config/README.md describes
+# every key.
+"""
+
+README = """\
+# Configuration
+
+`config.yaml` is the full survey run, every key at its default. A run of your own is a small file laid
+over it:
+
+```
+snakemake --cores 8 --configfile mine.yaml
+```
+
+| file | what it is |
+|---|---|
+| `config.yaml` | the full survey run; generated |
+| `demo.yaml` | the whole chain, small, on a mock archive: `make demo` |
+| `real-sample.yaml` | one real galaxy in the DR15 layout, scored with the demo's networks |
+| `subhalo-reference.yaml` | the reference run whose figures are in `docs/results.md` |
+
+An overlay may begin with `extends: config/other.yaml` (a path from the project's root): it is then laid
+over that file. Mappings merge key by key; lists, distributions, and the mappings `mix`, `profiles`,
+`fractions`, `assigned`, `strata` and `grid` are replaced whole. Unknown keys are refused with the nearest
+known name.
+
+A **distribution** is a number or one of `{uniform: [low, high]}`, `{log_uniform: [low, high]}`,
+`{normal: [mean, sd, low, high]}`, `{choice: [a, b, …]}`.
+
+A **sweep** repeats an experiment over a grid of dotted keys:
+
+```yaml
+run: [noise-and-strength]
+sweeps:
+  noise-and-strength:
+    experiment: subhalo
+    grid:
+      dataset.instrument.noise.peak_snr: [10, 30]
+      dataset.subhalo.theta_e_factor: [0.03, 0.1]
+```
+
+It ends in `results/sweeps/noise-and-strength/results.csv`; what a point does not change is not computed
+again.
+
+## Every key
+
+Generated from the models by `make generate`. ‹name› stands for a name of your choice.
+
+"""
+
+
+def default_config() -> str:
+    """Return config.yaml."""
+    return HEADER + yaml.safe_dump(Run().plain(), sort_keys=False, allow_unicode=True, width=120, default_flow_style=None)
+
+
+def json_schema() -> str:
+    """Return the JSON schema of the merged config."""
+    schema = Run.model_json_schema()
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["properties"]["extends"] = {"type": "string", "description": "Config file that this one is laid over, from the project's root"}
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+
+
+def readme() -> str:
+    """Return config/README.md with its table of keys."""
+    lines = ["| key | type | default | what it is |", "|---|---|---|---|"]
+    lines += [f"| `{key}` | {kind} | {default} | {text} |" for key, kind, default, text in _rows(Run, "")]
+    return README + "\n".join(lines) + "\n"
+
+
+def files() -> dict[Path, str]:
+    """Return every generated file and its text."""
+    return {
+        ROOT / "config" / "config.yaml": default_config(),
+        ROOT / "workflow" / "schemas" / "config.schema.json": json_schema(),
+        ROOT / "config" / "README.md": readme(),
+    }
+
+
+def _rows(model: type[BaseModel], prefix: str):
+    for name, field in model.model_fields.items():
+        key = f"{prefix}{name}"
+        annotation = _bare(field.annotation)
+        if get_origin(annotation) is dict and _section(get_args(annotation)[1]):
+            yield f"{key}.‹name›", "section", "", _cell(field.description or "")
+            yield from _rows(_section(get_args(annotation)[1]), f"{key}.‹name›.")
+        elif _section(annotation):
+            yield key, "section", "", _cell(field.description or "")
+            yield from _rows(_section(annotation), f"{key}.")
+        else:
+            yield key, _cell(_kind(annotation)), _cell(_default(field)), _cell((field.description or "") + _bounds(field))
+
+
+def _section(annotation: Any) -> type[BaseModel] | None:
+    annotation = _bare(annotation)
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel) and annotation is not Distribution:
+        return annotation
+    return None
+
+
+def _bare(annotation: Any) -> Any:
+    if get_origin(annotation) is Annotated:
+        return _bare(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        kinds = [a for a in get_args(annotation) if a is not NoneType]
+        return _bare(kinds[0]) if len(kinds) == 1 else annotation
+    return annotation
+
+
+def _kind(annotation: Any) -> str:
+    annotation = _bare(annotation)
+    origin = get_origin(annotation)
+    if annotation is Distribution:
+        return "distribution"
+    if origin is Literal:
+        return " or ".join(f"`{v}`" for v in get_args(annotation))
+    if origin is tuple:
+        inner = [a for a in get_args(annotation) if a is not Ellipsis]
+        return f"list of {_kind(inner[0])}" if Ellipsis in get_args(annotation) else f"{len(inner)} × {_kind(inner[0])}"
+    if origin is dict:
+        return f"{_kind(get_args(annotation)[0])} → {_kind(get_args(annotation)[1])}"
+    if origin in (Union, UnionType):
+        return " or ".join(_kind(a) for a in get_args(annotation) if a is not NoneType)
+    return {str: "text", int: "integer", float: "number", bool: "true or false"}.get(
+        annotation, getattr(annotation, "__name__", str(annotation))
+    )
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    value = field.get_default(call_default_factory=True)
+    if isinstance(value, Distribution):
+        plain = value.plain()
+        value = plain.get("fixed", plain)
+    elif isinstance(value, tuple) and value and isinstance(value[0], BaseModel):
+        value = [list(v.plain().values()) for v in value]
+    elif isinstance(value, tuple):
+        value = list(value)
+    return f"`{json.dumps(value, ensure_ascii=False)}`"
+
+
+def _bounds(field: FieldInfo) -> str:
+    marks = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
+    found = [f"{mark} {getattr(m, name):g}" for m in field.metadata for name, mark in marks.items() if getattr(m, name, None) is not None]
+    return f" ({', '.join(found)})" if found else ""
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+if __name__ == "__main__":
+    for path, text in files().items():
+        write_text(path, text)
+        print(path.relative_to(ROOT))

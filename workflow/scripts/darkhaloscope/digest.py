@@ -1,0 +1,87 @@
+"""Digests of code: what a script runs, by content, so that reruns follow meaning and not file times.
+
+A digest covers a script and every project module that it imports, directly or through another one.
+Docstrings, comments and formatting do not count; files below a `templates` folder do.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+from pathlib import Path
+
+PACKAGE = Path(__file__).parent
+
+
+@functools.cache
+def code_digest(script: Path) -> str:
+    """Return the digest of a script and its import closure, 16 hexadecimal digits."""
+    total = hashlib.sha256()
+    for path in closure(script):
+        total.update(str(path.relative_to(PACKAGE.parent)).encode())
+        total.update(_module(path)[0].encode())
+    return total.hexdigest()[:16]
+
+
+@functools.cache
+def closure(script: Path) -> tuple[Path, ...]:
+    """Return the script and the project modules it imports, sorted by path."""
+    seen: set[Path] = set()
+    waiting = [script.resolve()]
+    while waiting:
+        path = waiting.pop()
+        if path not in seen:
+            seen.add(path)
+            waiting.extend(_module(path)[1])
+    return tuple(sorted(seen))
+
+
+@functools.cache
+def _module(path: Path) -> tuple[str, tuple[Path, ...]]:
+    """Return a module's own digest and the project modules that it imports."""
+    tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+    imports = _imports(tree, path)
+    content = hashlib.sha256(ast.dump(_without_docstrings(tree)).encode())
+    for data in sorted((path.parent / "templates").rglob("*")) if path.parent != PACKAGE.parent else ():
+        if data.is_file():
+            content.update(data.read_bytes())
+    return content.hexdigest(), imports
+
+
+def _imports(tree: ast.Module, path: Path) -> tuple[Path, ...]:
+    found: list[Path] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                found += _files(alias.name.split("."))
+        elif isinstance(node, ast.ImportFrom):
+            base = list(path.relative_to(PACKAGE.parent).parts[: -node.level]) if node.level else []
+            base += node.module.split(".") if node.module else []
+            found += _files(base)
+            for alias in node.names:
+                found += _files([*base, alias.name])
+    return tuple(dict.fromkeys(found))
+
+
+def _files(parts: list[str]) -> list[Path]:
+    """Return the module files of a dotted name, the packages on the way included."""
+    if not parts or parts[0] != PACKAGE.name:
+        return []
+    found = []
+    for n in range(1, len(parts) + 1):
+        place = PACKAGE.parent.joinpath(*parts[:n])
+        for candidate in (place / "__init__.py", place.with_suffix(".py")):
+            if candidate.is_file():
+                found.append(candidate.resolve())
+    return found
+
+
+def _without_docstrings(tree: ast.Module) -> ast.Module:
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+            and ast.get_docstring(node, clean=False) is not None
+        ):
+            node.body = node.body[1:] or [ast.Pass()]
+    return tree

@@ -1,0 +1,1 @@
+"""Rates, strata, intervals, comparisons, and what any method could do."""

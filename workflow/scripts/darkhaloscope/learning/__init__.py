@@ -1,0 +1,1 @@
+"""Networks: data loading, architectures, fitting, scoring."""

@@ -1,0 +1,1 @@
+"""Lens profiles, ray shooting, rendering, observation, and the lenstronomy reference."""

@@ -1,0 +1,1 @@
+"""MaNGA: catalogues, maps, quality, lensability, source tensors."""

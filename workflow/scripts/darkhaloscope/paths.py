@@ -1,0 +1,151 @@
+"""Every path below the results root, in one place; braces are Snakemake wildcards."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Paths of results. `root` comes from the config."""
+
+    root: str
+
+    def _at(self, path: str) -> str:
+        return f"{self.root}/{path}"
+
+    # --- the mock archive and MaNGA ---
+
+    @property
+    def mock_archive(self) -> str:
+        """Folder of a sample's mock archive: what its base address points to."""
+        return self._at("mock/{sample}")
+
+    @property
+    def mock_marker(self) -> str:
+        """File that says the mock archive is whole."""
+        return self._at("mock/{sample}/mock-archive.json")
+
+    @property
+    def dapall(self) -> str:
+        """Catalogue of analysed cubes."""
+        return self._at("manga/{sample}/catalogs/dapall.fits")
+
+    @property
+    def drpall(self) -> str:
+        """Catalogue of reduced cubes."""
+        return self._at("manga/{sample}/catalogs/drpall.fits")
+
+    @property
+    def ranking(self) -> str:
+        """Ranked galaxies with the address of their maps."""
+        return self._at("manga/{sample}/ranking.csv")
+
+    @property
+    def maps(self) -> str:
+        """MAPS file of one galaxy."""
+        return self._at("manga/{sample}/maps/{plateifu}.fits.gz")
+
+    @property
+    def quality(self) -> str:
+        """Quality metrics of one galaxy."""
+        return self._at("manga/{sample}/quality/{plateifu}.json")
+
+    @property
+    def inspection(self) -> str:
+        """Inspection page of one galaxy."""
+        return self._at("manga/{sample}/quality/{plateifu}.html")
+
+    @property
+    def lensability(self) -> str:
+        """Lensability scores of a sample."""
+        return self._at("manga/{sample}/lensability.csv")
+
+    def tensor(self, suffix: str) -> str:
+        """One of the files of a source tensor: npy, json, npz or png."""
+        return self._at("manga/{sample}/tensors/source_tensor_{plateifu}." + suffix)
+
+    @property
+    def bank(self) -> str:
+        """Bank of source galaxies of a sample."""
+        return self._at("manga/{sample}/bank.parquet")
+
+    # --- stamps ---
+
+    @property
+    def manifest(self) -> str:
+        """One row per stamp, before rendering."""
+        return self._at("datasets/{dataset}/manifest.parquet")
+
+    @property
+    def shard(self) -> str:
+        """One shard of stamps."""
+        return self._at("datasets/{dataset}/stamps/{split}/{shard}.parquet")
+
+    @property
+    def checks(self) -> str:
+        """Quality report of a dataset; its gates stop the run."""
+        return self._at("datasets/{dataset}/quality/checks.json")
+
+    # --- networks ---
+
+    @property
+    def weights(self) -> str:
+        """Weights of a trained network."""
+        return self._at("networks/{dataset}/{network}/seed-{seed}/network.safetensors")
+
+    @property
+    def network(self) -> str:
+        """Architecture, normalisation and channels of a trained network."""
+        return self._at("networks/{dataset}/{network}/seed-{seed}/network.json")
+
+    @property
+    def history(self) -> str:
+        """Loss, accuracy and AUC per epoch."""
+        return self._at("networks/{dataset}/{network}/seed-{seed}/history.csv")
+
+    # --- experiments ---
+
+    @property
+    def scores(self) -> str:
+        """Scores of one network, one seed, on one dataset."""
+        return self._at("experiments/{experiment}/scores/{test}/{network}/seed-{seed}.parquet")
+
+    def evaluation(self, name: str) -> str:
+        """One table of the evaluation of a network: rates, strata, roc or information."""
+        return self._at("experiments/{experiment}/evaluation/{network}/" + name + ".csv")
+
+    @property
+    def comparison(self) -> str:
+        """Paired comparisons of networks."""
+        return self._at("experiments/{experiment}/evaluation/comparison.csv")
+
+    @property
+    def marginal(self) -> str:
+        """Marginal and ideal observer on test stamps with parametric sources."""
+        return self._at("experiments/{experiment}/observers/{test}.csv")
+
+    @property
+    def report(self) -> str:
+        """Report of an experiment."""
+        return self._at("experiments/{experiment}/report/index.html")
+
+    @property
+    def index(self) -> str:
+        """Index over the reports of the experiments of a run."""
+        return self._at("index.html")
+
+    @property
+    def sweep(self) -> str:
+        """Results of a sweep: one row per point and metric."""
+        return self._at("sweeps/{sweep}/results.csv")
+
+    # --- beside the results ---
+
+    def log(self, name: str) -> str:
+        """Log file of a job."""
+        return self._at(f"logs/{name}.log")
+
+    def benchmark(self, name: str) -> str:
+        """Time and memory of a job, as Snakemake measures them."""
+        return self._at(f"benchmarks/{name}.tsv")

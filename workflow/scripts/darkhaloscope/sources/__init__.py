@@ -1,0 +1,1 @@
+"""What is lensed: images of flux, velocity and dispersion on a grid with units."""

@@ -1,0 +1,113 @@
+"""What every script does around its one library call: log, threads, whole files, provenance."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shlex
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from . import provenance
+from .files import whole, write_json, write_text
+
+log = logging.getLogger("darkhaloscope")
+
+#: Environment variable through which the Snakefile tells its scripts the run's config files.
+CONFIGFILES = "DARK_HALO_SCOPE_CONFIGFILES"
+
+
+class Job:
+    """The job that a script runs: its files, parameters and writers."""
+
+    def __init__(self, snakemake: Any) -> None:
+        self.rule: str = snakemake.rule
+        self.input = snakemake.input
+        self.output = snakemake.output
+        self.params = SimpleNamespace(**{k: v for k, v in snakemake.params.items()})
+        self.wildcards = snakemake.wildcards
+        self.threads: int = snakemake.threads
+
+    write_json = staticmethod(write_json)
+    write_text = staticmethod(write_text)
+    whole = staticmethod(whole)
+
+    @staticmethod
+    def write_csv(path: str, frame: Any) -> None:
+        """Write a pandas frame as CSV, whole, without its index."""
+        with whole(path) as temporary:
+            frame.to_csv(temporary, index=False)
+
+
+@contextlib.contextmanager
+def stage(snakemake: Any) -> Iterator[Job]:
+    """Run a script's work as a job: log to its log file, keep to its threads, record provenance.
+
+    An error ends the job with status 1; the log holds the traceback, the terminal the message alone.
+    """
+    job = Job(snakemake)
+    handlers = _start_log(snakemake)
+    _limit_threads(job.threads)
+    started = time.monotonic()
+    try:
+        yield job
+        provenance.record(
+            job.rule, dict(snakemake.wildcards.items()), dict(snakemake.params.items()), list(snakemake.input), list(snakemake.output)
+        )
+        log.info("%s finished in %.1f s", job.rule, time.monotonic() - started)
+    except Exception as error:
+        log.debug("%s", traceback.format_exc())
+        log.error("%s failed: %s", job.rule, str(error) or type(error).__name__)
+        raise SystemExit(1) from None
+    finally:
+        for handler in handlers:
+            log.removeHandler(handler)
+            handler.close()
+
+
+def rerun_command(snakemake: Any) -> str:
+    """Return the command that runs just this job again."""
+    configs = os.environ.get(CONFIGFILES, "").split(os.pathsep)
+    options = f"--configfile {shlex.join(configs)} " if any(configs) else ""
+    return f"snakemake --cores {snakemake.threads} {options}--force {shlex.quote(str(snakemake.output[0]))}"
+
+
+def _start_log(snakemake: Any) -> list[logging.Handler]:
+    log.setLevel(logging.DEBUG)
+    log.propagate = False
+    handlers: list[logging.Handler] = []
+    if len(snakemake.log):
+        path = Path(str(snakemake.log[0]))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = logging.FileHandler(path, mode="w", encoding="utf-8")
+        file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        handlers.append(file)
+    terminal = logging.StreamHandler(sys.stderr)
+    terminal.setLevel(logging.INFO)
+    where = " ".join(str(v) for v in dict(snakemake.wildcards.items()).values())
+    terminal.setFormatter(logging.Formatter(f"[{snakemake.rule}{' ' + where if where else ''}] %(message)s"))
+    handlers.append(terminal)
+    for handler in handlers:
+        log.addHandler(handler)
+    log.debug("run this job again: %s", rerun_command(snakemake))
+    log.debug("parameters: %s", provenance.plain(dict(snakemake.params.items())))
+    return handlers
+
+
+def _limit_threads(threads: int) -> None:
+    """Keep numpy's, torch's and numba's threads to those that the job was given."""
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
+        os.environ[name] = str(threads)
+    if "numpy" in sys.modules:
+        with contextlib.suppress(ImportError):
+            from threadpoolctl import threadpool_limits
+
+            threadpool_limits(threads)
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(threads)

@@ -1,0 +1,1 @@
+"""Stamps: manifest, rendering of shards, schema, quality."""

@@ -1,0 +1,134 @@
+"""Parquet tables with one declared schema each: name, type, unit and meaning of every column."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from .files import whole
+
+
+class TableError(ValueError):
+    """A table does not have the schema that is expected; the message names file and column."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: `shape` is set for images, which are fixed-shape tensors."""
+
+    name: str
+    dtype: str
+    unit: str
+    description: str
+    shape: tuple[int, ...] | None = None
+    nullable: bool = False
+
+    def arrow(self) -> pa.Field:
+        """Return the Arrow field, unit and description in its metadata."""
+        kind = pa.type_for_alias(self.dtype)
+        if self.shape is not None:
+            kind = pa.fixed_shape_tensor(kind, self.shape)
+        return pa.field(self.name, kind, nullable=self.nullable, metadata={"unit": self.unit, "description": self.description})
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The columns of a table, in order."""
+
+    name: str
+    columns: tuple[Column, ...]
+
+    def arrow(self, metadata: Mapping[str, str] | None = None) -> pa.Schema:
+        """Return the Arrow schema."""
+        return pa.schema([c.arrow() for c in self.columns], metadata={"table": self.name, **(metadata or {})})
+
+    def table(self, data: Mapping[str, object]) -> pa.Table:
+        """Return an Arrow table from columns of values or arrays (images as (n, …) arrays)."""
+        missing = [c.name for c in self.columns if c.name not in data]
+        extra = [k for k in data if k not in {c.name for c in self.columns}]
+        if missing or extra:
+            raise TableError(f"{self.name}: columns missing {missing}, columns unknown {extra}")
+        arrays = [_array(c, data[c.name]) for c in self.columns]
+        return pa.Table.from_arrays(arrays, schema=self.arrow())
+
+    def check(self, found: pa.Schema, path: str | os.PathLike) -> None:
+        """Raise `TableError` unless `found` has every column with its type."""
+        for column in self.columns:
+            index = found.get_field_index(column.name)
+            if index < 0:
+                raise TableError(
+                    f"{path}: column `{column.name}` ({column.description}) is missing from this {self.name} table; make the file again with the stage that writes it"
+                )
+            want, got = column.arrow().type, found.field(index).type
+            if got != want:
+                raise TableError(
+                    f"{path}: column `{column.name}` of this {self.name} table is {got}, expected {want}; make the file again with the stage that writes it"
+                )
+
+
+def _array(column: Column, values: object) -> pa.Array:
+    if column.shape is not None:
+        data = np.ascontiguousarray(values, dtype=pa.type_for_alias(column.dtype).to_pandas_dtype())
+        if data.shape[1:] != column.shape:
+            raise TableError(f"column `{column.name}` holds images of shape {data.shape[1:]}, expected {column.shape}")
+        kind = column.arrow().type
+        storage = pa.FixedSizeListArray.from_arrays(pa.array(data.reshape(-1)), int(np.prod(column.shape)))
+        return pa.ExtensionArray.from_storage(kind, storage.cast(kind.storage_type))
+    array = pa.array(values, type=pa.type_for_alias(column.dtype), from_pandas=column.nullable)
+    if not column.nullable and array.null_count:
+        raise TableError(f"column `{column.name}` has {array.null_count} missing values, and none are allowed")
+    return array
+
+
+def write_table(
+    path: str | os.PathLike, schema: Schema, batches: Iterable[pa.Table] | pa.Table, *, row_group: int = 1024, **metadata: str
+) -> None:
+    """Write tables of one schema into one Parquet file, whole; bytes depend on the rows alone."""
+    if isinstance(batches, pa.Table):
+        batches = [batches]
+    arrow = schema.arrow(metadata)
+    with whole(path) as temporary, pq.ParquetWriter(temporary, arrow, compression="zstd", compression_level=1) as writer:
+        for batch in batches:
+            writer.write_table(batch.replace_schema_metadata(arrow.metadata), row_group_size=row_group)
+
+
+def open_table(path: str | os.PathLike, schema: Schema) -> pq.ParquetFile:
+    """Open a Parquet file and check it against its schema.
+
+    Raises
+    ------
+    TableError
+        The file is missing, not Parquet, or has a wrong column.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise TableError(f"{path}: this {schema.name} table does not exist; ask snakemake for it by this path")
+    try:
+        file = pq.ParquetFile(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise TableError(f"{path}: not a readable Parquet file ({error}); delete it and run again") from error
+    schema.check(file.schema_arrow, path)
+    return file
+
+
+def read_table(path: str | os.PathLike, schema: Schema, columns: list[str] | None = None) -> pa.Table:
+    """Read a table, or some columns of it, after checking its schema."""
+    with open_table(path, schema) as file:
+        return file.read(columns=columns)
+
+
+def images(table: pa.Table, name: str) -> np.ndarray:
+    """Return an image column as an (n, …) array."""
+    column = table.column(name)
+    if isinstance(column, pa.ChunkedArray):
+        column = column.combine_chunks()
+    if isinstance(column, pa.ChunkedArray):  # an empty or still chunked column
+        chunks = [c.to_numpy_ndarray() for c in column.chunks]
+        return np.concatenate(chunks) if chunks else np.empty((0, *column.type.shape), column.type.value_type.to_pandas_dtype())
+    return column.to_numpy_ndarray()

@@ -1,0 +1,14 @@
+"""Rule inspect_maps: a MAPS file in, one JSON of quality metrics and an inspection page out."""
+
+from darkhaloscope.config.manga import Quality
+from darkhaloscope.manga.inspection import inspection_page
+from darkhaloscope.manga.maps import read_maps
+from darkhaloscope.manga.quality import measure_quality
+from darkhaloscope.stage import stage
+
+with stage(snakemake) as job:
+    quality = Quality.model_validate(job.params.quality)
+    maps = read_maps(job.input.maps, quality)
+    metrics = measure_quality(maps, quality)
+    job.write_text(job.output.page, inspection_page(job.input.maps, maps, metrics))
+    job.write_json(job.output.metrics, metrics)

@@ -1,0 +1,17 @@
+"""Rule render_stamps: one shard's rows of the manifest in, their stamps out."""
+
+from darkhaloscope.config.cosmology import Cosmology
+from darkhaloscope.config.subhalo import SubhaloDataset
+from darkhaloscope.manga.bank import read_bank
+from darkhaloscope.stage import stage
+from darkhaloscope.stamps.manifest import read_rows
+from darkhaloscope.stamps.render import render_rows
+from darkhaloscope.stamps.schema import stamp_schema
+from darkhaloscope.tables import write_table
+
+with stage(snakemake) as job:
+    dataset = SubhaloDataset.model_validate(job.params.dataset)
+    bank = read_bank(job.input.bank[0]) if job.input.bank else None
+    rows = read_rows(job.input.manifest, job.wildcards.split, int(job.wildcards.shard), dataset.shard_size)
+    stamps = render_rows(rows, dataset, bank, Cosmology.model_validate(job.params.cosmology))
+    write_table(job.output.shard, stamp_schema(dataset.instrument.stamp_size), stamps)
