@@ -13,7 +13,7 @@ help:
 	@echo "make lint       ruff, snakefmt, snakemake --lint"
 	@echo "make bench      measure speed; results in docs/benchmarks.md's tables"
 	@echo "make reference  the reference run of config/subhalo-reference.yaml (about an hour on 2 cores)"
-	@echo "make generate   write config/config.yaml, its schema and its documentation anew from the models"
+	@echo "make generate   write config/config.yaml, its schema and the documents made from models and schemas anew"
 	@echo "make clean      remove the demo's results; real results stay"
 
 # The stamp is named after the pins, so that a changed pin sets up again.
@@ -55,7 +55,7 @@ bench: setup
 	$(BIN)/python benchmarks/run.py
 
 generate: setup
-	cd workflow/scripts && ../../$(BIN)/python -m darkhaloscope.config.generate
+	cd workflow/scripts && ../../$(BIN)/python -m darkhaloscope.generate
 
 clean:
 	rm -rf results/demo

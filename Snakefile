@@ -33,6 +33,7 @@ wildcard_constraints:
     seed=r"\d+",
 
 
+include: "workflow/rules/common.smk"
 include: "workflow/rules/mock.smk"
 include: "workflow/rules/manga.smk"
 include: "workflow/rules/stamps.smk"

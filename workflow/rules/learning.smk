@@ -27,11 +27,6 @@ rule train_network:
         "../scripts/train_network.py"
 
 
-def scored_shards(wildcards):
-    """Shards that an experiment scores: validation, where thresholds are set, and test."""
-    return [shard for split in ("validation", "test") for shard in flow.shards(wildcards.test, split)]
-
-
 rule score_stamps:
     """Score the validation and test stamps of a dataset with one trained network."""
     input:

@@ -1,18 +1,3 @@
-def galaxies(sample):
-    """Galaxies of a sample; waits for the ranking where the sample takes its top."""
-    return flow.candidates(sample, lambda: checkpoints.rank_disks.get(sample=sample).output.ranking)
-
-
-def accepted_tensors(suffix):
-    """Source tensors of the galaxies that the lensability score lets through."""
-
-    def files(wildcards):
-        scores = checkpoints.score_lensability.get(sample=wildcards.sample).output.table
-        return [paths.tensor(suffix).format(sample=wildcards.sample, plateifu=name) for name in flow.accepted(wildcards.sample, scores)]
-
-    return files
-
-
 rule retrieve_catalogs:
     """Fetch dapall and drpall of a sample's archive, checked."""
     input:

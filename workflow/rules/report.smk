@@ -1,23 +1,3 @@
-def experiment_tables(name):
-    """One table of the evaluation of every network of an experiment."""
-    return lambda wildcards: [
-        paths.evaluation(name).format(experiment=wildcards.experiment, network=network)
-        for network in flow.run.experiments[wildcards.experiment].networks
-    ]
-
-
-def of_experiment(pattern):
-    """Files of every network and seed of an experiment, in the order of its config."""
-
-    def files(wildcards):
-        settings = flow.run.experiments[wildcards.experiment]
-        return [
-            pattern.format(dataset=settings.dataset, network=network, seed=seed) for network in settings.networks for seed in settings.seeds
-        ]
-
-    return files
-
-
 rule build_report:
     """Write the report of an experiment: one page that opens from disk."""
     input:

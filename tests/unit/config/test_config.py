@@ -7,7 +7,7 @@ import jsonschema
 import pytest
 import yaml
 from darkhaloscope.config.base import Distribution
-from darkhaloscope.config.generate import files
+from darkhaloscope.generate import files
 from darkhaloscope.config.run import ConfigError, Run, expand, load, merge, validate
 
 ROOT = Path(__file__).parents[3]

@@ -1,6 +1,6 @@
-"""Write what the models say into files: default config, JSON schema, and the table of keys.
+"""Write what models and schemas say into files: default config, JSON schema, tables of keys and of columns.
 
-`python -m darkhaloscope.config.generate` from workflow/scripts; a test fails where a file has drifted.
+`python -m darkhaloscope.generate` from workflow/scripts; a test fails where a file has drifted.
 """
 
 from __future__ import annotations
@@ -14,11 +14,15 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from ..files import write_text
-from .base import Distribution
-from .run import Run
+from .config.base import Distribution
+from .config.run import Run
+from .evaluation.schema import SCORES
+from .files import write_text
+from .manga.bank import BANK
+from .stamps.schema import MANIFEST, stamp_schema
+from .tables import Schema
 
-ROOT = Path(__file__).parents[4]
+ROOT = Path(__file__).parents[3]
 
 HEADER = """\
 # The full survey run, every key at its default. Generated from the models in
@@ -94,12 +98,51 @@ def readme() -> str:
     return README + "\n".join(lines) + "\n"
 
 
+TABLES = """\
+# Tables
+
+Every table is Parquet with the columns below, in this order; images are Arrow fixed-shape tensors. Unit and
+description of a column are also in the file's own metadata. Generated from the schemas by `make generate`.
+
+"""
+
+
+def tables() -> str:
+    """Return docs/tables.md: every column of every table."""
+    bank, stamp = BANK(64) if callable(BANK) else BANK, stamp_schema(48)
+    titles = {
+        "Source bank, `manga/{sample}/bank.parquet`": bank,
+        "Manifest, `datasets/{dataset}/manifest.parquet`": MANIFEST,
+        "Stamps, `datasets/{dataset}/stamps/{split}/{shard}.parquet`": Schema("stamps", stamp.columns[len(MANIFEST.columns) :]),
+        "Scores, `experiments/{experiment}/scores/{test}/{network}/seed-{seed}.parquet`": Schema("scores", SCORES.columns[:4]),
+    }
+    before = {
+        "stamps": "All columns of the manifest, then:",
+        "scores": "The columns below, then all columns of the stamps that are not images:",
+    }
+    parts = []
+    for title, schema in titles.items():
+        lines = [
+            f"## {title}",
+            "",
+            *([before[schema.name], ""] if schema.name in before else []),
+            "| column | type | unit | what it is |",
+            "|---|---|---|---|",
+        ]
+        for c in schema.columns:
+            kind = c.dtype + (f" {' × '.join(map(str, c.shape))}" if c.shape else "") + (" or null" if c.nullable else "")
+            lines.append(f"| `{c.name}` | {kind} | {_cell(c.unit)} | {_cell(c.description)} |")
+        parts.append("\n".join(lines) + "\n")
+    return TABLES + "\n".join(parts)
+
+
 def files() -> dict[Path, str]:
     """Return every generated file and its text."""
     return {
         ROOT / "config" / "config.yaml": default_config(),
         ROOT / "workflow" / "schemas" / "config.schema.json": json_schema(),
         ROOT / "config" / "README.md": readme(),
+        ROOT / "docs" / "tables.md": tables(),
     }
 
 

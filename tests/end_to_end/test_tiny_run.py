@@ -1,0 +1,121 @@
+"""The whole chain at its smallest size: what it leaves, and that it is the same however it is run."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from conftest import CHAIN, new_project
+
+RESULTS = "results/tiny"
+
+
+def stamps(project, split):
+    """All shards of one split as one table."""
+    files = sorted((project.folder / RESULTS / "datasets/subhalo/stamps" / split).glob("*.parquet"))
+    return pa.concat_tables([pq.read_table(f) for f in files]).combine_chunks()
+
+
+def test_every_stage_ran_and_left_its_files(finished):
+    root = finished.folder / RESULTS
+    ran = {line.split()[0] for line in finished.log.splitlines() if line.strip() and line.split()[0] in CHAIN}
+    assert ran >= set(CHAIN) - {"collect_sweep"}
+    for name in (
+        "manga/mock/ranking.csv",
+        "manga/mock/lensability.csv",
+        "manga/mock/bank.parquet",
+        "datasets/subhalo/manifest.parquet",
+        "datasets/subhalo/quality/checks.json",
+        "networks/subhalo/both/seed-1/network.safetensors",
+        "experiments/subhalo/evaluation/both/strata.csv",
+        "experiments/subhalo/evaluation/comparison.csv",
+        "experiments/subhalo/observers/subhalo.csv",
+        "experiments/subhalo/report/index.html",
+        "index.html",
+    ):
+        assert (root / name).stat().st_size > 0, name
+    assert not list(root.rglob(".partial-*")), "temporary files were left"
+
+
+def test_every_log_begins_with_the_command_that_runs_its_job_again(finished):
+    logs = list((finished.folder / RESULTS / "logs").rglob("*.log"))
+    assert len(logs) > 30
+    for path in logs:
+        assert "run this job again: snakemake --cores" in path.read_text().splitlines()[0], path
+
+
+def test_splits_share_no_galaxy_and_classes_are_balanced(finished):
+    seen = {}
+    for split in ("train", "validation", "test"):
+        table = stamps(finished, split)
+        labels = table["label"].to_numpy()
+        assert labels.mean() == 0.5
+        seen[split] = {m for m in table["mangaid"].to_pylist() if m is not None}
+    assert seen["train"] and not (seen["train"] & seen["validation"] | seen["train"] & seen["test"] | seen["validation"] & seen["test"])
+
+
+def test_scores_hold_every_validation_and_test_stamp_once(finished):
+    scores = pd.read_parquet(finished.folder / RESULTS / "experiments/subhalo/scores/subhalo/both/seed-1.parquet")
+    ids = [*stamps(finished, "validation")["stamp_id"].to_pylist(), *stamps(finished, "test")["stamp_id"].to_pylist()]
+    assert sorted(scores["stamp_id"]) == sorted(ids) and scores["stamp_id"].is_unique
+    assert scores["score"].between(0, 1).all()
+
+
+def test_provenance_says_what_made_the_weights(finished):
+    folder = finished.folder / RESULTS / "networks/subhalo/flux/seed-1"
+    record = json.loads((folder / "provenance/network.safetensors.json").read_text())
+    assert record["rule"] == "train_network" and record["params"]["network"]["training"]["epochs"] == 2
+    assert any(name.endswith("00000.parquet") and value.startswith("sha256:") for name, value in record["inputs"].items())
+
+
+def test_the_report_opens_from_disk_without_the_network(finished):
+    page = (finished.folder / RESULTS / "experiments/subhalo/report/index.html").read_text(encoding="utf-8")
+    assert 'src="http' not in page and 'href="http' not in page.replace('href="https://doi.org', "")
+    assert "Does a flux and velocity network detect dark subhalos better than a flux-only one?" in page
+
+
+@pytest.fixture(scope="module")
+def other(finished, tmp_path_factory):
+    """The same stamps made on one core, in shards of another size."""
+    project = new_project(tmp_path_factory.mktemp("other") / "project")
+    overlay = {"extends": "tests/tiny.yaml", "datasets": {"subhalo": {"shard_size": 26}}}
+    (project.folder / "overlay.yaml").write_text(yaml.safe_dump(overlay))
+    project.snakemake(f"{RESULTS}/datasets/subhalo/quality/checks.json", config="overlay.yaml", cores=1)
+    return project
+
+
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+def test_stamps_are_the_same_to_the_bit_for_other_shards_and_cores(finished, other, split):
+    one, two = stamps(finished, split), stamps(other, split)
+    assert one.schema.equals(two.schema)
+    for name in one.column_names:
+        a, b = one[name].combine_chunks(), two[name].combine_chunks()
+        if isinstance(a.type, pa.FixedShapeTensorType):
+            np.testing.assert_array_equal(a.to_numpy_ndarray().view(np.uint8), b.to_numpy_ndarray().view(np.uint8), err_msg=name)
+        else:
+            assert a.equals(b), name
+
+
+def test_a_sweep_over_noise_and_strength_ends_in_its_table(finished, tmp_path):
+    project = finished.copy(tmp_path / "project")
+    overlay = {
+        "extends": "tests/tiny.yaml",
+        "run": ["noise-and-strength"],
+        "experiments": {"subhalo": {"networks": ["flux"], "comparisons": []}},
+        "sweeps": {
+            "noise-and-strength": {
+                "experiment": "subhalo",
+                "grid": {"dataset.instrument.noise.peak_snr": [10, 30], "dataset.subhalo.theta_e_factor": [0.03, 0.1]},
+            }
+        },
+    }
+    (project.folder / "overlay.yaml").write_text(yaml.safe_dump(overlay))
+    output = project.snakemake(config="overlay.yaml")
+    assert "inspect_maps" not in output and "make_mock_archive" not in output
+    table = pd.read_csv(project.folder / RESULTS / "sweeps/noise-and-strength/results.csv")
+    points = table[["dataset.instrument.noise.peak_snr", "dataset.subhalo.theta_e_factor"]].drop_duplicates()
+    assert sorted(map(tuple, points.to_numpy())) == [(10, 0.03), (10, 0.1), (30, 0.03), (30, 0.1)]
+    assert set(table["network"]) == {"flux"} and "auc" in set(table["metric"])

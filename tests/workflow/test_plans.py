@@ -1,0 +1,142 @@
+"""What a change of config or code plans: rule names, taken from dry runs beside a finished tiny run."""
+
+import os
+import shutil
+
+import pytest
+import yaml
+from conftest import from_rule
+
+EVALUATION = {"evaluate_scores", "compare_networks", "build_report", "build_index"}
+LIBRARY = "workflow/scripts/darkhaloscope"
+
+
+def test_a_finished_run_plans_nothing(rerun):
+    assert rerun.plan() == set()
+
+
+def test_a_fresh_clone_beside_existing_results_plans_nothing(rerun):
+    """Every source file newer than every result, as after a clone."""
+    for path in [rerun.folder / "Snakefile", *(rerun.folder / "workflow").rglob("*"), *(rerun.folder / "config").rglob("*")]:
+        if path.is_file():
+            path.touch()
+    assert rerun.plan() == set()
+
+
+def test_comments_and_docstrings_plan_nothing(rerun):
+    rerun.edit(f"{LIBRARY}/random.py", '"""Counter-based randomness', '# A comment.\n"""Other words about randomness')
+    assert rerun.plan() == set()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "rules"),
+    [
+        ("edges: [0.8, 1.0, 1.2]", "edges: [0.8, 0.9, 1.2]", EVALUATION),
+        (
+            "flux: {architecture: toy, training: {epochs: 2",
+            "flux: {architecture: toy, training: {epochs: 3",
+            {"train_network", "score_stamps", *EVALUATION},
+        ),
+        ("supersampling: 2", "supersampling: 3", from_rule("render_stamps") - {"collect_sweep"}),
+        ("test: 80}", "test: 120}", from_rule("build_manifest") - {"collect_sweep"}),
+        ("marginal_stamps: 4", "marginal_stamps: 6", {"observe_marginal", *EVALUATION}),
+    ],
+)
+def test_an_edit_of_the_config_plans_what_it_touches(rerun, old, new, rules):
+    rerun.edit("tests/tiny.yaml", old, new)
+    assert rerun.plan() == rules
+
+
+@pytest.mark.parametrize(
+    ("module", "rules"),
+    [
+        ("report/page.py", {"build_report", "build_index"}),
+        ("lensing/observe.py", from_rule("render_stamps") - {"collect_sweep"}),
+        ("learning/networks.py", {"train_network", "score_stamps", *EVALUATION}),
+        ("evaluation/rates.py", EVALUATION),
+        ("manga/quality.py", from_rule("inspect_maps") - {"collect_sweep"}),
+    ],
+)
+def test_an_edit_of_the_code_plans_what_runs_it(rerun, module, rules):
+    path = rerun.folder / LIBRARY / module
+    path.write_text(path.read_text(encoding="utf-8") + "\n_EDITED = True\n", encoding="utf-8")
+    found = rerun.plan()
+    # A checkpoint that may run again hides what comes after it until it has.
+    assert found >= rules & {"inspect_maps", "score_lensability"} if module.startswith("manga") else found == rules
+
+
+def test_naming_one_file_plans_that_stage_and_what_it_needs(rerun):
+    shutil.rmtree(rerun.folder / "results/tiny/experiments/subhalo/evaluation")
+    assert rerun.plan("results/tiny/experiments/subhalo/evaluation/flux/strata.csv") == {"evaluate_scores"}
+
+
+def test_results_without_snakemakes_records_are_compared_by_provenance(rerun):
+    shutil.rmtree(rerun.folder / ".snakemake")
+    unchanged = rerun.snakemake("--dry-run")
+    assert "Nothing to be done" in unchanged and "Results without" not in unchanged
+    rerun.edit("tests/tiny.yaml", "edges: [0.8, 1.0, 1.2]", "edges: [0.8, 0.9, 1.2]")
+    path = rerun.folder / LIBRARY / "learning/networks.py"
+    path.write_text(path.read_text(encoding="utf-8") + "\n_EDITED = True\n", encoding="utf-8")
+    output = rerun.snakemake("--dry-run")
+    assert "made by rule evaluate_scores with other parameter `evaluation`" in output
+    assert (
+        "results/tiny/networks/subhalo/flux/seed-1/network.safetensors" in output and "made by rule train_network with other code" in output
+    )
+    from conftest import planned
+
+    assert planned(output) == {"train_network", "score_stamps", *EVALUATION}
+
+
+def overlay(project, **values):
+    path = project.folder / "overlay.yaml"
+    path.write_text(yaml.safe_dump({"extends": "tests/tiny.yaml", **values}))
+    return "overlay.yaml"
+
+
+@pytest.mark.parametrize(
+    ("values", "added", "removed"),
+    [
+        ({}, set(), {"collect_sweep"}),
+        ({"experiments": {"subhalo": {"comparisons": []}}}, set(), {"compare_networks"}),
+        ({"experiments": {"subhalo": {"evaluation": {"marginal_stamps": 0}}}}, set(), {"observe_marginal"}),
+        (
+            {"datasets": {"subhalo": {"sources": {"mix": {"disk": 1.0}}}}},
+            set(),
+            {"make_mock_archive", "retrieve_catalogs", "rank_disks", "score_lensability", "build_source_bank"},
+        ),
+        (
+            {
+                "run": ["s"],
+                "sweeps": {"s": {"experiment": "subhalo", "grid": {"dataset.instrument.noise.peak_snr": [10, 30]}}},
+            },
+            {"collect_sweep"},
+            {"build_report", "build_index", "compare_networks", "observe_marginal"},
+        ),
+        ({"manga": {"samples": {"mock": {"mock": False}}}}, {"retrieve_catalogs"}, {"make_mock_archive"}),
+        (
+            {"manga": {"samples": {"mock": {"catalogs": False, "galaxies": {"n_top": 0, "listed": ["99001-12701"]}}}}},
+            {"retrieve_maps", "inspect_maps"},
+            {"retrieve_catalogs", "rank_disks"},
+        ),
+    ],
+)
+def test_config_switches_add_and_remove_rules(project, values, added, removed):
+    rules = project.plan(config=overlay(project, **values))
+    assert added <= rules and not removed & rules
+    assert {"build_manifest", "render_stamps", "train_network", "score_stamps", "evaluate_scores"} <= rules
+
+
+def test_a_wrong_config_ends_before_any_job(project):
+    output = project.snakemake("--dry-run", config=overlay(project, networks={"flux": {"architectur": "toy"}}), check=False)
+    assert "unknown key `networks.flux.architectur` (nearest: `architecture`)" in output
+
+
+def test_the_full_survey_config_plans(project):
+    rules = project.plan(config=None)
+    assert {"retrieve_catalogs", "rank_disks", "build_manifest", "render_stamps", "train_network", "build_report"} <= rules
+    assert "make_mock_archive" not in rules
+
+
+def test_config_edits_on_the_command_line_work(project):
+    assert "build_report" in project.plan("--config", "root=results/elsewhere")
+    assert not os.path.exists(project.folder / "results/elsewhere")
