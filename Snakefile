@@ -18,6 +18,8 @@ try:
 except ConfigError as error:
     raise WorkflowError(str(error))
 paths, needs, digest = flow.paths, flow.needs, flow.digest
+# How files are fetched reaches the scripts here and not as params: it changes no result, so it reruns nothing.
+config["downloads"] = flow.run.downloads.plain()
 
 
 wildcard_constraints:

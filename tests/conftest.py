@@ -44,7 +44,7 @@ class Project:
     def command(self, *arguments: str, config: str | None = "tests/tiny.yaml", cores: int = 2) -> list[str]:
         """Return a Snakemake command line."""
         overlay = ["--configfile", config] if config else []
-        return [sys.executable, "-m", "snakemake", "--cores", str(cores), *overlay, *arguments]
+        return [sys.executable, "-m", "snakemake", "--cores", str(cores), *arguments, *overlay]
 
     def snakemake(self, *arguments: str, config: str | None = "tests/tiny.yaml", cores: int = 2, check: bool = True) -> str:
         """Run Snakemake and return all that it printed."""

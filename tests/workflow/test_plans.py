@@ -28,6 +28,13 @@ def test_comments_and_docstrings_plan_nothing(rerun):
     assert rerun.plan() == set()
 
 
+def test_how_files_are_fetched_plans_nothing(rerun):
+    assert rerun.plan("--config", "downloads={retries: 9}") == set()
+    path = rerun.folder / LIBRARY / "archive/download.py"
+    path.write_text(path.read_text(encoding="utf-8") + "\n_EDITED = True\n", encoding="utf-8")
+    assert rerun.plan() == set()
+
+
 @pytest.mark.parametrize(
     ("old", "new", "rules"),
     [

@@ -17,9 +17,8 @@ rule retrieve_catalogs:
         runtime="2h",
         downloads=1,
     params:
+        # Nothing about how it is fetched: the files are the archive's, to the byte.
         sample=flow.sample,
-        downloads=needs("downloads"),
-        code=digest("retrieve_catalogs"),
     message:
         "Fetching the catalogues of sample {wildcards.sample}"
     script:
@@ -71,10 +70,8 @@ rule retrieve_maps:
         runtime="1h",
         downloads=1,
     params:
+        # Nothing about how it is fetched: the file is the archive's, to the byte.
         sample=flow.sample,
-        downloads=needs("downloads"),
-        line=needs("manga.quality.line"),
-        code=digest("retrieve_maps"),
     message:
         "Fetching the maps of {wildcards.plateifu}"
     script:

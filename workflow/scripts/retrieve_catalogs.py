@@ -1,10 +1,10 @@
 """Rule retrieve_catalogs: dapall and drpall out of the archive, checked."""
 
 from darkhaloscope.archive.retrieve import retrieve_catalog
-from darkhaloscope.config.manga import Downloads, Sample
+from darkhaloscope.config.manga import Archive, Downloads
 from darkhaloscope.stage import stage
 
 with stage(snakemake) as job:
-    sample, downloads = Sample.model_validate(job.params.sample), Downloads.model_validate(job.params.downloads)
+    archive, downloads = Archive.model_validate(job.params.sample), Downloads.model_validate(snakemake.config["downloads"])
     for which in ("dapall", "drpall"):
-        retrieve_catalog(sample, which, job.output[which], downloads)
+        retrieve_catalog(archive, which, job.output[which], downloads)

@@ -36,7 +36,7 @@ def test_the_log_begins_with_the_command_that_runs_the_job_again(snakemake, tmp_
     with stage(snakemake) as job:
         job.write_json(job.output.thing, {"cut": job.params.cut})
     first = (tmp_path / "logs/thing.log").read_text().splitlines()[0]
-    assert first.endswith(f"snakemake --cores 1 --configfile config/demo.yaml --force {snakemake.output.thing}")
+    assert first.endswith(f"snakemake --cores 1 --force {snakemake.output.thing} --configfile config/demo.yaml")
     assert (tmp_path / "out/provenance/thing.json.json").is_file()
 
 

@@ -73,9 +73,10 @@ def stage(snakemake: Any) -> Iterator[Job]:
 
 def rerun_command(snakemake: Any) -> str:
     """Return the command that runs just this job again."""
-    configs = os.environ.get(CONFIGFILES, "").split(os.pathsep)
-    options = f"--configfile {shlex.join(configs)} " if any(configs) else ""
-    return f"snakemake --cores {snakemake.threads} {options}--force {shlex.quote(str(snakemake.output[0]))}"
+    configs = [os.path.relpath(c) for c in os.environ.get(CONFIGFILES, "").split(os.pathsep) if c]
+    # The target comes first: --configfile takes every word after it.
+    options = f" --configfile {shlex.join(configs)}" if configs else ""
+    return f"snakemake --cores {snakemake.threads} --force {shlex.quote(str(snakemake.output[0]))}{options}"
 
 
 def _start_log(snakemake: Any) -> list[logging.Handler]:

@@ -33,8 +33,8 @@ class Galaxies(Section):
         return self
 
 
-class Sample(Section):
-    """A set of MaNGA galaxies from one archive and one data release."""
+class Archive(Section):
+    """Where the files of one data release are."""
 
     base: str = Field(
         "https://data.sdss.org/sas/dr17/manga/spectro/",
@@ -52,6 +52,11 @@ class Sample(Section):
         False, description="Whether this workflow makes the archive itself, as a mock below the results root; `base` is then unused"
     )
     mock_galaxies: int = Field(28, ge=24, le=500, description="Galaxies in the mock archive, when `mock` is set")
+
+
+class Sample(Archive):
+    """A set of MaNGA galaxies from one archive and one data release."""
+
     galaxies: Galaxies = Field(Galaxies(n_top=50), description="Which galaxies are used")
 
     @model_validator(mode="after")
