@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-
 from darkhaloscope.archive.addresses import (
     AddressError,
     brick_table_url,

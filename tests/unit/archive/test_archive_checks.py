@@ -6,7 +6,6 @@ import hashlib
 import numpy as np
 import pytest
 from astropy.io import fits
-
 from darkhaloscope.archive.checks import (
     BLOCK,
     BadChecksums,
@@ -30,7 +29,9 @@ def hdus() -> fits.HDUList:
             fits.PrimaryHDU(),
             fits.ImageHDU(random.normal(size=(3, 20, 21)).astype(np.float32), name="EMLINE_GFLUX"),
             fits.ImageHDU(random.integers(0, 9, (41, 40)), name="BINID"),
-            fits.BinTableHDU.from_columns([fits.Column("x", "D", array=random.normal(size=700)), fits.Column("n", "PB()", array=[[1], [1, 2]] * 350)]),
+            fits.BinTableHDU.from_columns(
+                [fits.Column("x", "D", array=random.normal(size=700)), fits.Column("n", "PB()", array=[[1], [1, 2]] * 350)]
+            ),
             fits.CompImageHDU(random.normal(size=(64, 64)).astype(np.float32), name="FPACKED"),
             fits.ImageHDU(name="EMPTY"),
         ]
@@ -62,7 +63,9 @@ def test_gzip_is_recognised_by_content(whole):
 def test_random_groups_are_walked(tmp_path):
     """Their first axis is 0 and counts for nothing; astropy writes the file."""
     path = tmp_path / "groups.fits"
-    groups = fits.GroupData(np.zeros((100, 1, 1, 3, 4), np.float32), bitpix=-32, parnames=["UU", "VV"], pardata=[np.zeros(100), np.ones(100)])
+    groups = fits.GroupData(
+        np.zeros((100, 1, 1, 3, 4), np.float32), bitpix=-32, parnames=["UU", "VV"], pardata=[np.zeros(100), np.ones(100)]
+    )
     fits.HDUList([fits.GroupsHDU(groups), fits.ImageHDU(np.ones(3), name="AFTER")]).writeto(path)
     assert check_fits(path)[1] == "AFTER"
 
@@ -167,7 +170,9 @@ def test_sums(whole):
 def test_checksum_files_are_read(tmp_path):
     """Text and binary mode of sha1sum, sha256sum, folders, comments and empty lines."""
     path = tmp_path / "a.sha1sum"
-    path.write_text(f"{'A' * 40}  a.fits\n\n# comment\n{'b' * 40} *b name.fits\r\n{'c' * 64}  ./c.fits\n{'d' * 40}  d/e.fits\n{'a' * 40}  a.fits\n")
+    path.write_text(
+        f"{'A' * 40}  a.fits\n\n# comment\n{'b' * 40} *b name.fits\r\n{'c' * 64}  ./c.fits\n{'d' * 40}  d/e.fits\n{'a' * 40}  a.fits\n"
+    )
     assert read_checksums(path) == {"a.fits": "a" * 40, "b name.fits": "b" * 40, "c.fits": "c" * 64, "d/e.fits": "d" * 40}
 
 

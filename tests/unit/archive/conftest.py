@@ -1,0 +1,50 @@
+"""Fixtures of the download tests."""
+
+import threading
+from functools import partial
+
+import pytest
+from darkhaloscope.archive.download import check_fits, fetch
+from darkhaloscope.config.manga import Downloads
+from unit.archive.misbehaving_server import Server
+
+
+@pytest.fixture
+def quick() -> Downloads:
+    """Three retries, quickly given up."""
+    return Downloads(retries=3, first_pause_s=0.5, timeout_s=5)
+
+
+@pytest.fixture
+def server():
+    with Server() as running:
+        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+        thread.start()
+        yield running
+        running.released.set()
+        running.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def pauses():
+    return []
+
+
+@pytest.fixture
+def get(server, tmp_path, pauses, quick):
+    """Fetch the server's file to `folder/galaxy.fits.gz`, without really pausing."""
+    return partial(
+        fetch,
+        server.url,
+        tmp_path / "folder" / "galaxy.fits.gz",
+        quick,
+        check=partial(check_fits, extensions=["FLUX"]),
+        sleep=pauses.append,
+    )
+
+
+@pytest.fixture
+def left(tmp_path):
+    """Names of what lies in the destination's folder, hidden files included."""
+    return lambda: sorted(path.name for path in (tmp_path / "folder").iterdir())

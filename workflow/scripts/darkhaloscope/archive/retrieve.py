@@ -1,0 +1,71 @@
+"""From a sample and a name to a checked file: address, published checksum, needed extensions."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from ..config.manga import Downloads, Sample
+from .addresses import manga_catalog_url, manga_checksum_url, manga_maps_url, without_credentials
+from .checks import BadChecksums, HtmlInsteadOfFits, check_fits, read_checksums
+from .download import Fetched, NotFound, Refused, fetch
+
+log = logging.getLogger(__name__)
+
+#: Extensions of a MAPS file that the workflow reads; DR15 and DR17 have them all.
+MAPS_EXTENSIONS = (
+    "SPX_ELLCOO",
+    "SPX_SNR",
+    "BINID",
+    "STELLAR_VEL",
+    "EMLINE_GFLUX",
+    "EMLINE_GFLUX_IVAR",
+    "EMLINE_GFLUX_MASK",
+    "EMLINE_GVEL",
+    "EMLINE_GVEL_IVAR",
+    "EMLINE_GVEL_MASK",
+    "EMLINE_GSIGMA",
+    "EMLINE_INSTSIGMA",
+)
+
+
+def retrieve_catalog(sample: Sample, which: Literal["dapall", "drpall"], destination: str | os.PathLike, downloads: Downloads) -> Fetched:
+    """Fetch a sample's dapall or drpall catalogue, checked; errors are those of `download.fetch`."""
+    extensions = (sample.daptype,) if which == "dapall" else ("MANGA",)
+    return _retrieve(sample, manga_catalog_url(sample, which), destination, downloads, extensions)
+
+
+def retrieve_maps(sample: Sample, plateifu: str, destination: str | os.PathLike, downloads: Downloads) -> Fetched:
+    """Fetch one galaxy's MAPS file, checked; errors are those of `download.fetch`."""
+    return _retrieve(sample, manga_maps_url(sample, plateifu), destination, downloads, MAPS_EXTENSIONS)
+
+
+def _retrieve(sample: Sample, url: str, destination: str | os.PathLike, downloads: Downloads, extensions: tuple[str, ...]) -> Fetched:
+    sha1 = _published_sha1(sample, url, downloads)
+    fetched = fetch(url, destination, downloads, sha1=sha1, check=partial(check_fits, extensions=extensions))
+    log.info(
+        "%s: %.1f MB from %s%s%s",
+        Path(destination).name,
+        fetched.bytes / 1e6,
+        without_credentials(url),
+        ", resumed" if fetched.resumed else "",
+        ", checksum as published" if sha1 else ", no published checksum",
+    )
+    return fetched
+
+
+def _published_sha1(sample: Sample, url: str, downloads: Downloads) -> str | None:
+    """Return the SHA-1 that the archive publishes for a file, or None where it publishes none."""
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            sums = fetch(manga_checksum_url(sample, url), Path(folder) / "sums", downloads)
+            return read_checksums(sums.path).get(url.rsplit("/", 1)[1])
+        except NotFound:
+            return None
+        except (Refused, HtmlInsteadOfFits, BadChecksums) as error:
+            log.warning("no usable checksum for %s: %s", without_credentials(url), error)
+            return None
