@@ -4,6 +4,7 @@ import hashlib
 import re
 
 import pytest
+
 from darkhaloscope.archive.addresses import manga_maps_url
 from darkhaloscope.archive.checks import MissingExtension, check_fits
 from darkhaloscope.archive.download import fetch

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from ..config.manga import Sample
+from ..config.manga import Archive
 
 SCHEMES = ("https", "http", "file")
 SWEEP_VERSION = "10.1"
@@ -38,7 +38,7 @@ class AddressError(ValueError):
     """An address cannot be made or understood."""
 
 
-def manga_catalog_url(sample: Sample, which: Literal["dapall", "drpall"]) -> str:
+def manga_catalog_url(sample: Archive, which: Literal["dapall", "drpall"]) -> str:
     """Return the address of a sample's dapall or drpall catalogue."""
     if which == "drpall":
         return join(sample.base, f"redux/{sample.drp_version}/drpall-{sample.drp_version}.fits")
@@ -47,12 +47,12 @@ def manga_catalog_url(sample: Sample, which: Literal["dapall", "drpall"]) -> str
     raise AddressError(f"there is no MaNGA catalogue '{which}'; choose dapall or drpall")
 
 
-def manga_maps_url(sample: Sample, plateifu: str) -> str:
+def manga_maps_url(sample: Archive, plateifu: str) -> str:
     """Return the address of one galaxy's MAPS file.
 
     Parameters
     ----------
-    sample : Sample
+    sample : Archive
         Archive, versions and DAPTYPE.
     plateifu : str
         Plate and IFU, for example "8593-12705".
@@ -68,7 +68,7 @@ def manga_maps_url(sample: Sample, plateifu: str) -> str:
     return join(_analysis(sample), f"{sample.daptype}/{plate}/{ifu}/manga-{plateifu}-MAPS-{sample.daptype}.fits.gz")
 
 
-def manga_checksum_url(sample: Sample, url: str) -> str:
+def manga_checksum_url(sample: Archive, url: str) -> str:
     """Return the address of the SHA-1 file that speaks of `url`, by the naming rule of the SAS.
 
     Raises
@@ -172,7 +172,7 @@ def _split(url: str) -> tuple[str, str]:
     return scheme, place
 
 
-def _analysis(sample: Sample) -> str:
+def _analysis(sample: Archive) -> str:
     return join(sample.base, f"analysis/{sample.drp_version}/{sample.dap_version}")
 
 

@@ -9,42 +9,41 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from ..config.manga import Downloads, Sample
+from ..config.manga import Archive, Downloads
 from .addresses import manga_catalog_url, manga_checksum_url, manga_maps_url, without_credentials
 from .checks import BadChecksums, HtmlInsteadOfFits, check_fits, read_checksums
 from .download import Fetched, NotFound, Refused, fetch
 
 log = logging.getLogger(__name__)
 
-#: Extensions of a MAPS file that the workflow reads; DR15 and DR17 have them all.
+#: Extensions of a MAPS file that the workflow reads, whatever the kinematics; DR15 and DR17 have them all.
 MAPS_EXTENSIONS = (
     "SPX_ELLCOO",
     "SPX_SNR",
     "BINID",
-    "STELLAR_VEL",
-    "EMLINE_GFLUX",
-    "EMLINE_GFLUX_IVAR",
-    "EMLINE_GFLUX_MASK",
-    "EMLINE_GVEL",
-    "EMLINE_GVEL_IVAR",
-    "EMLINE_GVEL_MASK",
-    "EMLINE_GSIGMA",
+    "STELLAR_SIGMACORR",
     "EMLINE_INSTSIGMA",
+    *(
+        name + part
+        for name in ("STELLAR_VEL", "STELLAR_SIGMA", "EMLINE_GFLUX", "EMLINE_GVEL", "EMLINE_GSIGMA")
+        for part in ("", "_IVAR", "_MASK")
+    ),
 )
 
 
-def retrieve_catalog(sample: Sample, which: Literal["dapall", "drpall"], destination: str | os.PathLike, downloads: Downloads) -> Fetched:
+def retrieve_catalog(sample: Archive, which: Literal["dapall", "drpall"], destination: str | os.PathLike, downloads: Downloads) -> Fetched:
     """Fetch a sample's dapall or drpall catalogue, checked; errors are those of `download.fetch`."""
-    extensions = (sample.daptype,) if which == "dapall" else ("MANGA",)
+    # dapall has one extension per DAPTYPE in DR17 and a single one in DR15: the reader tells them apart.
+    extensions = () if which == "dapall" else ("MANGA",)
     return _retrieve(sample, manga_catalog_url(sample, which), destination, downloads, extensions)
 
 
-def retrieve_maps(sample: Sample, plateifu: str, destination: str | os.PathLike, downloads: Downloads) -> Fetched:
+def retrieve_maps(sample: Archive, plateifu: str, destination: str | os.PathLike, downloads: Downloads) -> Fetched:
     """Fetch one galaxy's MAPS file, checked; errors are those of `download.fetch`."""
     return _retrieve(sample, manga_maps_url(sample, plateifu), destination, downloads, MAPS_EXTENSIONS)
 
 
-def _retrieve(sample: Sample, url: str, destination: str | os.PathLike, downloads: Downloads, extensions: tuple[str, ...]) -> Fetched:
+def _retrieve(sample: Archive, url: str, destination: str | os.PathLike, downloads: Downloads, extensions: tuple[str, ...]) -> Fetched:
     sha1 = _published_sha1(sample, url, downloads)
     fetched = fetch(url, destination, downloads, sha1=sha1, check=partial(check_fits, extensions=extensions))
     log.info(
@@ -58,7 +57,7 @@ def _retrieve(sample: Sample, url: str, destination: str | os.PathLike, download
     return fetched
 
 
-def _published_sha1(sample: Sample, url: str, downloads: Downloads) -> str | None:
+def _published_sha1(sample: Archive, url: str, downloads: Downloads) -> str | None:
     """Return the SHA-1 that the archive publishes for a file, or None where it publishes none."""
     with tempfile.TemporaryDirectory() as folder:
         try:

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from ..config.manga import Galaxies
 from ..tables import Column, Schema, read_table, write_table
 
-log = logging.getLogger("darkhaloscope")
+log = logging.getLogger(__name__)
 
 SCALARS = (
     Column("plateifu", "string", "", "Observation, plate-ifu"),

@@ -7,6 +7,8 @@ number. Sources: the SDSS data model of mangaMaps, and Westfall et al. (2019, AJ
 
 from __future__ import annotations
 
+import gzip
+import io
 import math
 import os
 import re
@@ -41,6 +43,7 @@ PIXEL_MASK_BITS = {
     10: "MULTICOMP",
     30: "DONOTUSE",
 }
+GZIP_MAGIC = b"\x1f\x8b"
 SPAXEL_ARCSEC = 0.5
 R_RE, AZIMUTH = "R/Re", "Elliptical azimuth"
 _LAYOUTS = {3: "DR15", 4: "DR17"}
@@ -177,12 +180,14 @@ def open_maps(path: Path) -> fits.HDUList:
         The file is absent, truncated, not gzip, or not FITS.
     """
     try:
+        content = path.read_bytes()
+        # astropy reads what is left of a cut gzip file without a word; gzip itself does not.
+        if content[:2] == GZIP_MAGIC:
+            content = gzip.decompress(content)
         with warnings.catch_warnings():
-            warnings.filterwarnings("error", message=".*truncated.*", category=AstropyUserWarning)
-            hdus = fits.open(path, memmap=False, mode="readonly")
+            warnings.filterwarnings("error", message="(?s).*(truncated|corrupted)", category=AstropyUserWarning)
+            hdus = fits.open(io.BytesIO(content), memmap=False, mode="readonly")
             len(hdus)
-            for hdu in hdus:
-                _ = hdu.shape if hdu.is_image else None
             return hdus
     except FileNotFoundError as error:
         raise UnreadableMaps(f"{path}: this MAPS file does not exist; run the stage that fetches it") from error
@@ -267,7 +272,7 @@ def _plane(hdus: fits.HDUList, name: str, line: str | None, path: Path) -> NDArr
         data = hdu.data
     except (OSError, EOFError, ValueError, TypeError, zlib.error) as error:
         raise UnreadableMaps(
-            f"{path}: the data of {name} cannot be read ({error}); the file is truncated: delete it and fetch it again"
+            f"{path}: the data of {name} cannot be read, the file is truncated ({error}); delete it and fetch it again"
         ) from error
     if data is None or data.ndim != (3 if line else 2):
         found = "no data" if data is None else f"{data.ndim} dimensions"
@@ -297,8 +302,8 @@ def _elliptical(hdus: fits.HDUList, path: Path) -> tuple[NDArray, NDArray, str]:
     missing = [n for n in (R_RE, AZIMUTH) if n not in names]
     if missing or len(names) not in _LAYOUTS:
         raise WrongChannels(
-            f"{path}: SPX_ELLCOO has {len(names)} channels ({', '.join(names)}), expected 3 (DR15) or 4 (DR17) with '{R_RE}' and '{AZIMUTH}'; "
-            "this layout is not known"
+            f"{path}: SPX_ELLCOO has {len(names)} channels ({', '.join(names)}), expected 3 (DR15) or 4 (DR17) "
+            f"with '{R_RE}' and '{AZIMUTH}'; this layout is not known"
         )
     data = hdus["SPX_ELLCOO"].data
     return data[names[R_RE]].astype(float), data[names[AZIMUTH]].astype(float), _LAYOUTS[len(names)]
@@ -321,7 +326,7 @@ def _header(hdus: fits.HDUList, path: Path) -> dict:
             good = False
         if not good:
             raise MissingCard(
-                f"{path}: the primary header's card {key} is {value!r}, expected a usable {kind.__name__}; fetch the file again"
+                f"{path}: card {key} of the primary header is {value!r}, expected a usable {kind.__name__}; fetch the file again"
             )
         return value
 
@@ -353,7 +358,7 @@ def _check_shapes(maps: Maps, path: Path) -> None:
         found = getattr(maps, name).shape
         if found != maps.flux.shape:
             raise WrongChannels(
-                f"{path}: the {name} map has {found} spaxels, the flux map {maps.flux.shape}; expected the same; fetch the file again"
+                f"{path}: the {name} map has {found} spaxels, expected {maps.flux.shape} as the flux map; fetch the file again"
             )
     if maps.flux.shape[0] != maps.flux.shape[1]:
         raise WrongChannels(f"{path}: maps have {maps.flux.shape} spaxels, expected as many rows as columns; fetch the file again")
