@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
+
 from conftest import CHAIN, new_project
 
 RESULTS = "results/tiny"

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 import yaml
+
 from conftest import from_rule
 
 EVALUATION = {"evaluate_scores", "compare_networks", "build_report", "build_index"}

@@ -16,11 +16,6 @@ def accepted_tensors(suffix):
     return files
 
 
-def scored_shards(wildcards):
-    """Shards that an experiment scores: validation, where thresholds are set, and test."""
-    return [shard for split in ("validation", "test") for shard in flow.shards(wildcards.test, split)]
-
-
 def experiment_tables(name):
     """One table of the evaluation of every network of an experiment."""
     return lambda wildcards: [

@@ -66,6 +66,9 @@ rule compare_networks:
         evaluation=needs("experiments.{experiment}.evaluation"),
         tests=needs("experiments.{experiment}.test_datasets"),
         comparisons=needs("experiments.{experiment}.comparisons"),
+        channels=lambda wildcards: {
+            network: flow.run.networks[network].channels for _, network in flow.run.experiments[wildcards.experiment].comparisons
+        },
         code=digest("compare_networks"),
     message:
         "Comparing the networks of {wildcards.experiment}"

@@ -40,7 +40,8 @@ rule score_stamps:
             network=wildcards.network,
             seed=wildcards.seed,
         ),
-        shards=scored_shards,
+        validation=lambda wildcards: flow.shards(wildcards.test, "validation"),
+        test=lambda wildcards: flow.shards(wildcards.test, "test"),
         checks=lambda wildcards: paths.checks.format(dataset=wildcards.test),
     output:
         scores=paths.scores,

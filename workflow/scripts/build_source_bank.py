@@ -1,6 +1,7 @@
 """Rule build_source_bank: the source tensors of a sample in, one table out."""
 
 import pandas as pd
+
 from darkhaloscope.config.manga import Galaxies
 from darkhaloscope.manga.bank import build_bank, write_bank
 from darkhaloscope.stage import stage

@@ -1,6 +1,7 @@
 """Rule collect_sweep: the rates of every point of a sweep in, one tidy table out."""
 
 import pandas as pd
+
 from darkhaloscope.evaluation.sweep import sweep_table
 from darkhaloscope.stage import stage
 

@@ -1,9 +1,22 @@
 """Rule compare_networks: score tables of several networks in, paired differences out."""
 
+import pandas as pd
+
 from darkhaloscope.config.experiment import Evaluation
-from darkhaloscope.evaluation.evaluate import compare_pairs
+from darkhaloscope.evaluation.comparison import compare_networks
+from darkhaloscope.evaluation.schema import read_scores
 from darkhaloscope.stage import stage
 
 with stage(snakemake) as job:
-    frame = compare_pairs(job.input.scores, job.params.comparisons, job.params.tests, Evaluation.model_validate(job.params.evaluation))
-    job.write_csv(job.output.comparison, frame)
+    evaluation, tests = Evaluation.model_validate(job.params.evaluation), list(job.params.tests)
+    frames = [
+        compare_networks(
+            read_scores(job.input.scores, network=baseline),
+            read_scores(job.input.scores, network=network),
+            evaluation,
+            channels=job.params.channels[network],
+            tests=tests,
+        )
+        for baseline, network in job.params.comparisons
+    ]
+    job.write_csv(job.output.comparison, pd.concat(frames, ignore_index=True))

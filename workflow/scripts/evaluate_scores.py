@@ -1,11 +1,17 @@
 """Rule evaluate_scores: score tables of one network in; rates, strata, ROC and information out."""
 
 from darkhaloscope.config.experiment import Evaluation
-from darkhaloscope.evaluation.evaluate import evaluate_network, read_scores
+from darkhaloscope.evaluation.evaluate import evaluate_network
+from darkhaloscope.evaluation.schema import read_scores
 from darkhaloscope.stage import stage
 
 with stage(snakemake) as job:
-    tables = read_scores(job.input.scores, job.params.dataset, job.params.tests)
-    frames = evaluate_network(tables, Evaluation.model_validate(job.params.evaluation), job.params.channels)
+    frames = evaluate_network(
+        read_scores(job.input.scores),
+        Evaluation.model_validate(job.params.evaluation),
+        channels=job.params.channels,
+        validation=job.params.dataset,
+        tests=list(job.params.tests),
+    )
     for name, frame in frames.items():
         job.write_csv(job.output[name], frame)

@@ -2,8 +2,9 @@
 
 from darkhaloscope.config.subhalo import SubhaloDataset
 from darkhaloscope.stage import stage
-from darkhaloscope.stamps.marginal import observe_shards
+from darkhaloscope.stamps.marginal import marginal_d_prime
+from darkhaloscope.stamps.shards import read_parametric
 
 with stage(snakemake) as job:
-    frame = observe_shards(list(job.input.shards), SubhaloDataset.model_validate(job.params.dataset), job.params.stamps)
-    job.write_csv(job.output.table, frame)
+    rows = read_parametric(list(job.input.shards), int(job.params.stamps))
+    job.write_csv(job.output.table, marginal_d_prime(rows, SubhaloDataset.model_validate(job.params.dataset)))

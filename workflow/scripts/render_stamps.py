@@ -4,9 +4,9 @@ from darkhaloscope.config.cosmology import Cosmology
 from darkhaloscope.config.subhalo import SubhaloDataset
 from darkhaloscope.manga.bank import read_bank
 from darkhaloscope.stage import stage
-from darkhaloscope.stamps.manifest import read_rows
 from darkhaloscope.stamps.render import render_rows
 from darkhaloscope.stamps.schema import stamp_schema
+from darkhaloscope.stamps.shards import read_rows
 from darkhaloscope.tables import write_table
 
 with stage(snakemake) as job:

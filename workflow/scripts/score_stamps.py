@@ -1,4 +1,4 @@
-"""Rule score_stamps: shards and a trained network in, one row per stamp with its score out."""
+"""Rule score_stamps: shards of each split and a trained network in, one row per stamp with its score out."""
 
 from darkhaloscope.evaluation.schema import SCORES
 from darkhaloscope.learning.score import score_stamps
@@ -6,14 +6,18 @@ from darkhaloscope.stage import stage
 from darkhaloscope.tables import write_table
 
 with stage(snakemake) as job:
-    names = job.wildcards
-    columns = score_stamps(
-        list(job.input.shards),
-        job.input.weights,
-        job.input.network,
-        dataset=names.test,
-        network=names.network,
-        seed=int(names.seed),
-        threads=job.threads,
-    )
-    write_table(job.output.scores, SCORES, SCORES.table(columns))
+    tables = [
+        SCORES.table(
+            score_stamps(
+                list(shards),
+                job.input.weights,
+                job.input.network,
+                dataset=job.wildcards.test,
+                network=job.wildcards.network,
+                threads=job.threads,
+            )
+        )
+        for shards in (job.input.validation, job.input.test)
+        if shards
+    ]
+    write_table(job.output.scores, SCORES, tables)

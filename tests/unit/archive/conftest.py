@@ -4,6 +4,7 @@ import threading
 from functools import partial
 
 import pytest
+
 from darkhaloscope.archive.download import check_fits, fetch
 from darkhaloscope.config.manga import Downloads
 from unit.archive.misbehaving_server import Server

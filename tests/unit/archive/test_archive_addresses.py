@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from darkhaloscope.archive.addresses import (
     AddressError,
     brick_table_url,

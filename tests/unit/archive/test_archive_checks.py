@@ -6,6 +6,7 @@ import hashlib
 import numpy as np
 import pytest
 from astropy.io import fits
+
 from darkhaloscope.archive.checks import (
     BLOCK,
     BadChecksums,

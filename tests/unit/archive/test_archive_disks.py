@@ -6,6 +6,7 @@ import io
 import os
 
 import pytest
+
 from darkhaloscope.archive import download
 from darkhaloscope.archive.checks import WrongChecksum, check_fits
 from darkhaloscope.archive.download import NotFound, fetch

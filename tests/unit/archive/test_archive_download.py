@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+
 from darkhaloscope.archive import download, progress
 from darkhaloscope.archive.checks import BadFits, HtmlInsteadOfFits, MissingExtension, WrongChecksum, check_fits
 from darkhaloscope.archive.download import DownloadFailed, NotFound, Refused, Truncated, fetch

@@ -6,9 +6,10 @@ from pathlib import Path
 import jsonschema
 import pytest
 import yaml
+
 from darkhaloscope.config.base import Distribution
-from darkhaloscope.generate import files
 from darkhaloscope.config.run import ConfigError, Run, expand, load, merge, validate
+from darkhaloscope.generate import files
 
 ROOT = Path(__file__).parents[3]
 

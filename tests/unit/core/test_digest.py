@@ -1,7 +1,8 @@
 """Code digests: meaning counts, wording does not, and imports are followed."""
 
-import darkhaloscope.digest as digest
 import pytest
+
+import darkhaloscope.digest as digest
 
 
 @pytest.fixture

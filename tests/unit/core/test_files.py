@@ -4,6 +4,7 @@ import errno
 import os
 
 import pytest
+
 from darkhaloscope.files import OutputError, sha256, whole, write_json, write_text
 
 

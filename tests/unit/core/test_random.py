@@ -1,6 +1,7 @@
 """Counter-based streams: independent of order, distinct between rows and purposes."""
 
 import numpy as np
+
 from darkhaloscope.random import stable_hash, stream
 
 

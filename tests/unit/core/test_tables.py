@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
 from darkhaloscope.stamps.schema import MANIFEST, scalar_columns, stamp_schema
 from darkhaloscope.tables import Column, Schema, TableError, images, open_table, read_table, write_table
 

@@ -13,29 +13,11 @@ from darkhaloscope.lensing.lens import LensError, Subhalos, critical_curve, defl
 from darkhaloscope.lensing.reference import lens_model
 
 
-def random_lens(n, profile="epl", seed=3):
-    rng = np.random.default_rng(seed)
-
-    def uniform(low, high):
-        return torch.as_tensor(rng.uniform(low, high, n))
-
-    names = ("e1", "e2", "x", "y", "gamma1", "gamma2", "m3", "m3_phi", "m4", "m4_phi")
-    bounds = ((-0.3, 0.3),) * 2 + ((-0.1, 0.1),) * 4 + ((-0.02, 0.02), (-3, 3)) * 2
-    return macro_lens(profile, uniform(0.5, 2), slope=uniform(1.7, 2.3), **{k: uniform(*b) for k, b in zip(names, bounds, strict=True)})
-
-
-def random_subhalos(n, seed=4):
-    rng = np.random.default_rng(seed)
-    fields = {k: torch.as_tensor(rng.uniform(a, b, (n, 4))) for k, (a, b) in {"x": (-2, 2), "y": (-2, 2), "theta_e": (0.01, 0.1)}.items()}
-    halo = {k: torch.as_tensor(rng.uniform(a, b, (n, 4))) for k, (a, b) in {"r_s": (0.05, 0.5), "alpha_rs": (0.001, 0.02), "r_t": (0.2, 3)}.items()}
-    return Subhalos(kind=torch.as_tensor(rng.integers(0, 4, (n, 4))), **fields, **halo)
-
-
 @pytest.mark.parametrize("profile", ["sis", "sie", "epl"])
-def test_lens_with_subhalos_equals_lenstronomy(profile):
+def test_lens_with_subhalos_equals_lenstronomy(example, profile):
     n = 30
     rng = np.random.default_rng(0)
-    lens, subhalos = random_lens(n, profile), random_subhalos(n)
+    lens, subhalos = example.lens(n, profile), example.subhalos(n)
     x, y = rng.uniform(-3, 3, (2, n, 20))
     ax, ay = deflection(lens, subhalos, torch.as_tensor(x), torch.as_tensor(y))
     for row in range(n):
@@ -46,8 +28,8 @@ def test_lens_with_subhalos_equals_lenstronomy(profile):
 
 
 def test_padding_and_unused_fields_may_hold_nan():
-    nan = torch.full((1, 2), math.nan).double()
-    one = torch.tensor([[1.0, math.nan]]).double()
+    nan = torch.full((1, 2), math.nan, dtype=torch.float64)
+    one = torch.tensor([[1.0, math.nan]], dtype=torch.float64)
     subhalos = Subhalos(kind=torch.tensor([[1, 0]]), x=one, y=one, theta_e=one * 0.1, r_s=nan, alpha_rs=nan, r_t=nan)
     lens = macro_lens("sis", torch.ones(1).double())
     x = torch.zeros(1, 3).double() + 0.5
@@ -59,8 +41,8 @@ def test_padding_and_unused_fields_may_hold_nan():
     assert torch.isfinite(value).all() and torch.isfinite(slope).all()
 
 
-def test_hessian_is_the_derivative_of_the_deflection():
-    lens = random_lens(20)
+def test_hessian_is_the_derivative_of_the_deflection(example):
+    lens = example.lens(20)
     x, y = torch.rand(20, 5).double() * 3 + 0.2, torch.rand(20, 5).double() * 3 + 0.2
     ones, zeros = torch.ones_like(x), torch.zeros_like(x)
     _, by_x = torch.func.jvp(lambda a, b: deflection(lens, None, a, b), (x, y), (ones, zeros))
@@ -71,7 +53,7 @@ def test_hessian_is_the_derivative_of_the_deflection():
 
 
 def test_critical_curve_of_a_sphere_is_the_einstein_ring():
-    lens = macro_lens("sis", torch.tensor([0.7, 1.4]).double(), x=torch.tensor([0.1, 0.0]).double())
+    lens = macro_lens("sis", torch.tensor([0.7, 1.4], dtype=torch.float64), x=torch.tensor([0.1, 0.0], dtype=torch.float64))
     curve = critical_curve(lens)
     torch.testing.assert_close(curve.radius, lens.theta_e, atol=1e-9, rtol=0)
     origin = torch.zeros(2).double()
@@ -83,12 +65,12 @@ def test_critical_curve_of_a_sphere_is_the_einstein_ring():
 
 def test_critical_curve_of_an_isothermal_ellipsoid_has_the_area_of_its_einstein_ring():
     # κ = ½ on the SIE's critical curve: an ellipse of area π θ_E², whatever the axis ratio.
-    lens = macro_lens("sie", torch.full((5,), 1.3).double(), e1=torch.linspace(0, 0.5, 5).double())
+    lens = macro_lens("sie", torch.full((5,), 1.3, dtype=torch.float64), e1=torch.linspace(0, 0.5, 5, dtype=torch.float64))
     torch.testing.assert_close(critical_curve(lens).radius, lens.theta_e, atol=1e-6, rtol=0)
 
 
-def test_magnification_diverges_on_the_critical_curve():
-    lens = random_lens(50)
+def test_magnification_diverges_on_the_critical_curve(example):
+    lens = example.lens(50)
     curve = critical_curve(lens)
     xx, xy, yy = macro_hessian(lens, curve.x, curve.y)
     assert ((1 - xx) * (1 - yy) - xy**2).abs().max() < 1e-9

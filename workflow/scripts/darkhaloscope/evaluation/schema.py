@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
+
+import pyarrow as pa
+
 from ..stamps.schema import scalar_columns
-from ..tables import Column, Schema
+from ..tables import Column, Schema, read_table
 
 SCORE = (
     Column("dataset", "string", "", "Dataset of the stamp"),
@@ -13,3 +18,14 @@ SCORE = (
 )
 
 SCORES = Schema("scores", (*SCORE, *scalar_columns()))
+
+
+def read_scores(paths: Iterable[str | os.PathLike], network: str | None = None) -> dict[tuple[str, str], pa.Table]:
+    """Return score tables by (dataset, seed), those of one network where it is named."""
+    tables = {}
+    for path in paths:
+        table = read_table(path, SCORES)
+        first = table.slice(0, 1).to_pylist()[0]
+        if network is None or first["network"] == network:
+            tables[first["dataset"], str(first["seed"])] = table
+    return tables

@@ -1,0 +1,84 @@
+"""Strata: bins, quantiles, categories, and the meaning of a stratum of positives alone."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from darkhaloscope.config.experiment import Evaluation, Stratum
+from darkhaloscope.evaluation.rates import EvaluationError
+from darkhaloscope.evaluation.schema import SCORES
+from darkhaloscope.evaluation.scored import read_split
+from darkhaloscope.evaluation.strata import bins, cut_strata
+
+
+def scored(make_table, **extra):
+    return read_split(make_table(n=len(next(iter(extra.values()))), extra=extra), "test", "table")
+
+
+def test_every_default_stratum_is_a_column_of_the_score_table():
+    assert set(Evaluation().strata) <= {c.name for c in SCORES.columns}
+
+
+def test_bins_hold_their_lower_edge_and_the_last_its_upper():
+    codes, names = bins(np.array([0.0, 0.5, 1.0, 1.99, 2.0, 2.01, -0.1, np.nan, np.inf]), (0, 1, 2))
+    assert codes.tolist() == [0, 0, 1, 1, 1, -1, -1, -1, -1]
+    assert names == ["0–1", "1–2"]
+    assert bins(np.array([60.0]), (0, 50, 1e9))[1] == ["0–50", "50 and above"]
+
+
+def test_edges_share_out_both_classes(make_table):
+    groups = list(cut_strata(scored(make_table, x=np.arange(100) / 100), {"x": Stratum(edges=(0, 0.25, 0.5))}))
+    assert [(g.stratum, len(g.rows)) for g in groups] == [("0–0.25", 25), ("0.25–0.5", 26)]
+
+
+def test_quantiles_fill_alike_and_keep_equal_values_together(make_table):
+    rng = np.random.default_rng(1)
+    [a, b, c, d] = cut_strata(scored(make_table, x=rng.normal(size=1000)), {"x": Stratum(quantiles=4)})
+    assert {len(g.rows) for g in (a, b, c, d)} == {250}
+    tied = np.repeat([1.0, np.inf], [600, 400])
+    groups = list(cut_strata(scored(make_table, x=tied), {"x": Stratum(quantiles=3)}))
+    assert [len(g.rows) for g in groups] == [600, 400]
+    assert [g.stratum for g in cut_strata(scored(make_table, x=np.full(10, np.inf)), {"x": Stratum(quantiles=3)})] == ["inf"]
+
+
+def test_categories_are_sorted_and_missing_ones_belong_nowhere(make_table):
+    values = np.array(["b", "a", None, "b"], object)
+    groups = list(cut_strata(scored(make_table, kind=values), {"kind": Stratum()}))
+    assert [(g.stratum, g.rows.tolist()) for g in groups] == [("a", [1]), ("b", [0, 3])]
+    numbers = list(cut_strata(scored(make_table, n=np.array([3, 1, 3, 1])), {"n": Stratum()}))
+    assert [g.stratum for g in numbers] == ["1", "3"]
+
+
+def test_a_property_of_positives_alone_is_judged_against_all_controls(make_table):
+    n = 200
+    label = np.arange(n) % 2 == 1
+    arc_snr = np.where(label, np.arange(n), np.nan)
+    stamps = scored(make_table, arc_snr=arc_snr)
+    groups = list(cut_strata(stamps, {"arc_snr": Stratum(quantiles=4, of_positives=True)}))
+    assert len(groups) == 4
+    for group in groups:
+        assert set(np.flatnonzero(~label)) <= set(group.rows)
+        assert stamps.label[group.rows].sum() == 25
+    own = list(cut_strata(stamps, {"arc_snr": Stratum(quantiles=4)}))
+    assert all(stamps.label[g.rows].all() for g in own)
+
+
+def test_errors_in_words(make_table):
+    stamps = scored(make_table, kind=np.array(["a", "b"]), x=np.array([0.0, 1.0]))
+    with pytest.raises(EvaluationError, match=r"no column `nothing`; the table has: .*mass_bin"):
+        list(cut_strata(stamps, {"nothing": Stratum()}))
+    with pytest.raises(EvaluationError, match="`kind` holds string"):
+        list(cut_strata(stamps, {"kind": Stratum(quantiles=2)}))
+    with pytest.raises(EvaluationError, match=r"51 different numbers.*evaluation\.strata\.x"):
+        list(cut_strata(scored(make_table, x=np.arange(51) + 0.5), {"x": Stratum()}))
+
+
+def test_empty_strata_are_left_out(make_table):
+    groups = list(cut_strata(scored(make_table, x=np.array([0.1, 0.2])), {"x": Stratum(edges=(0, 1, 2))}))
+    assert [g.stratum for g in groups] == ["0–1"]
+
+
+def test_a_dictionary_column_is_a_category(make_table):
+    table = make_table(n=4).append_column("kind", pa.array(["a", "b", "a", "b"]).dictionary_encode())
+    groups = list(cut_strata(read_split(table, "test", "t"), {"kind": Stratum()}))
+    assert [len(g.rows) for g in groups] == [2, 2]

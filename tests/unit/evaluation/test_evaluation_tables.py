@@ -1,0 +1,116 @@
+"""Scores made elsewhere, and the table of a sweep."""
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+
+from darkhaloscope.config.experiment import Evaluation, Stratum
+from darkhaloscope.evaluation.any_table import read_scores_table
+from darkhaloscope.evaluation.evaluate import evaluate_network
+from darkhaloscope.evaluation.rates import EvaluationError
+from darkhaloscope.evaluation.sweep import sweep_table
+
+
+def older(n=200):
+    rng = np.random.default_rng(0)
+    is_control = np.arange(n) % 2 == 0
+    return {
+        "task_id": [f"t{i}" for i in range(n)],
+        "is_control": is_control,
+        "region_split": np.where(np.arange(n) < n // 2, "test", "val"),
+        "p_lens": rng.random(n) * np.where(is_control, 0.7, 1.0),
+        "theta_e_arcsec": np.where(is_control, 0.0, rng.uniform(0.5, 2.5, n)),
+        "stamp_npz": [b"PK"] * n,
+    }
+
+
+def write(path, columns):
+    table = columns if isinstance(columns, pa.Table) else pa.table(columns)
+    pq.write_table(table, path)
+    return path
+
+
+def test_older_names_are_recognised_and_evaluated(tmp_path):
+    table = read_scores_table(write(tmp_path / "old.parquet", older()))
+    assert table.column_names[:4] == ["stamp_id", "label", "score", "split"]
+    assert "stamp_npz" not in table.column_names and "theta_e_arcsec" in table.column_names
+    assert set(table.column("split").to_pylist()) == {"test", "validation"}
+    assert table.column("label").to_pylist()[:2] == [0, 1]
+    strata = {"theta_e_arcsec": Stratum(edges=(0.5, 1.5, 2.5), of_positives=True)}
+    frames = evaluate_network({("mine", 0): table}, Evaluation(strata=strata, fprs=(0.2,), bootstrap=100))
+    assert "tpr_at_validation_fpr" in set(frames["rates"].metric) and frames["information"].empty
+    assert set(frames["strata"].n_negatives) == {50}
+
+
+def test_csv_without_split_is_all_test(tmp_path):
+    path = tmp_path / "scores.csv"
+    path.write_text("id,label,prob\n7,1,0.9\n8,0,0.2\n")
+    table = read_scores_table(path)
+    assert table.select(["stamp_id", "label", "score", "split"]).to_pylist() == [
+        {"stamp_id": "7", "label": 1, "score": 0.9, "split": "test"},
+        {"stamp_id": "8", "label": 0, "score": 0.2, "split": "test"},
+    ]
+
+
+def test_mapping_names_columns(tmp_path):
+    columns = older(20) | {"other": np.linspace(0, 1, 20), "seeing": np.ones(20)}
+    table = read_scores_table(write(tmp_path / "x.parquet", columns), {"score": "other", "psf_fwhm_arcsec": "seeing"})
+    assert np.asarray(table.column("score")).tolist() == columns["other"].tolist()
+    assert "psf_fwhm_arcsec" in table.column_names and "seeing" not in table.column_names
+    assert "p_lens" in table.column_names
+
+
+@pytest.mark.parametrize(
+    ("change", "mapping", "words"),
+    [
+        (lambda c: c.pop("task_id"), None, r"no column for stamp_id \(recognised — stamp_id: stamp_id, task_id"),
+        (lambda c: c.pop("p_lens"), None, "no column for score"),
+        (lambda c: c.pop("is_control"), None, "no column for label .*is_control"),
+        (lambda c: None, {"score": "nope"}, r"mapping names columns that are not there: nope \(for score\)"),
+        (lambda c: c.update(label=c["is_control"].astype(int)), None, "`label` and `is_control` contradict each other"),
+        (lambda c: c.update(is_control=np.full(200, 3)), None, "labels must be 0 or 1, but 200 values of `is_control`"),
+        (lambda c: c.update(p_lens=["high"] * 200), None, "column `p_lens` holds string, expected numbers"),
+        (lambda c: c.update(p_lens=np.full(200, np.nan)), None, "100 scores are missing, NaN or infinite"),
+        (lambda c: c.update(task_id=["same"] * 200), None, "appear more than once"),
+        (lambda c: c.update(region_split=["north"] * 200), None, r"no row is of split test or validation \(found: north\)"),
+    ],
+)
+def test_what_is_wrong_with_a_table_is_said(tmp_path, change, mapping, words):
+    columns = older()
+    change(columns)
+    with pytest.raises(EvaluationError, match=words):
+        read_scores_table(write(tmp_path / "bad.parquet", columns), mapping)
+
+
+def test_files_that_are_no_tables(tmp_path):
+    with pytest.raises(EvaluationError, match="does not exist"):
+        read_scores_table(tmp_path / "none.parquet")
+    (tmp_path / "page.parquet").write_text("<html>")
+    with pytest.raises(EvaluationError, match="not a readable table"):
+        read_scores_table(tmp_path / "page.parquet")
+    (tmp_path / "scores.pkl").write_bytes(b"\x80\x04.")
+    with pytest.raises(EvaluationError, match="must end in"):
+        read_scores_table(tmp_path / "scores.pkl")
+
+
+def rates(value):
+    return pd.DataFrame({"test_dataset": ["d", "d"], "metric": ["auc", "accuracy"], "value": [value, value / 2]})
+
+
+def test_sweep_has_one_row_per_point_and_metric():
+    keys = "dataset.instrument.noise.peak_snr", "dataset.subhalo.theta_e_factor"
+    points = [(f"s-{i}-{j}", "flux", {keys[0]: i, keys[1]: {"uniform": [0, j]}}) for i in (10, 30) for j in (0.03, 0.1)]
+    table = sweep_table(points, [rates(0.1 * k) for k in range(4)])
+    assert table.columns.tolist() == ["experiment", "network", *keys, "test_dataset", "metric", "value"]
+    assert len(table) == 8 and table[table.metric == "auc"].value.tolist() == pytest.approx([0, 0.1, 0.2, 0.3])
+    assert table[keys[0]].tolist() == [10] * 4 + [30] * 4
+
+
+def test_sweep_refuses_what_does_not_match():
+    with pytest.raises(EvaluationError, match="found 1 points and 2 tables"):
+        sweep_table([("e", "n", {})], [rates(1), rates(1)])
+    with pytest.raises(EvaluationError, match="point b of the sweep sets y, the first point sets x"):
+        sweep_table([("a", "n", {"x": 1}), ("b", "n", {"y": 1})], [rates(1), rates(1)])

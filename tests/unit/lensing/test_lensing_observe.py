@@ -1,0 +1,137 @@
+"""Observation: kernels against GalSim, convolution against scipy, moments against a spectral cube."""
+
+import galsim
+import numpy as np
+import pytest
+import torch
+from scipy.signal import fftconvolve
+
+from darkhaloscope.config.subhalo import Psf
+from darkhaloscope.lensing import observe
+from darkhaloscope.lensing.lens import macro_lens
+from darkhaloscope.lensing.render import Grid, render
+
+
+@pytest.mark.parametrize("beta", [2.5, 3.5, 4.765])
+@pytest.mark.parametrize(("fwhm", "scale"), [(1.2, 0.262), (0.8, 0.2)])
+def test_moffat_kernel_equals_galsim(beta, fwhm, scale):
+    kernel = observe.psf_kernel(Psf(kind="moffat", fwhm_arcsec=fwhm, beta=beta), scale).numpy()
+    size = kernel.shape[0]
+    drawn = galsim.Moffat(beta, fwhm=fwhm).drawImage(nx=size, ny=size, scale=scale, method="no_pixel").array.astype(float)
+    # GalSim draws in single precision and cuts Moffat profiles far out, at 10⁻⁷ of the peak.
+    np.testing.assert_allclose(kernel, drawn / drawn.sum(), atol=1e-6 * kernel.max(), rtol=1e-5)
+
+
+def test_gaussian_kernel_equals_galsim():
+    kernel = observe.psf_kernel(Psf(fwhm_arcsec=0.12), 0.08).numpy()
+    drawn = galsim.Gaussian(fwhm=0.12).drawImage(nx=kernel.shape[0], ny=kernel.shape[0], scale=0.08, method="no_pixel").array.astype(float)
+    np.testing.assert_allclose(kernel, drawn / drawn.sum(), atol=1e-6 * kernel.max())
+
+
+@pytest.mark.parametrize("psf", [Psf(fwhm_arcsec=0.9), Psf(kind="moffat", fwhm_arcsec=0.9, beta=3.5)])
+def test_truncation_error_is_what_a_wider_kernel_has_outside(psf):
+    half = observe.psf_kernel(psf, 0.2).shape[0] // 2
+    axis = (np.arange(6001) + 0.5) * 0.01
+    if psf.kind == "gaussian":
+        profile = np.exp(-4 * np.log(2) * (axis / 0.9) ** 2)
+    else:
+        profile = (1 + (axis / (0.9 / 2 / np.sqrt(2 ** (1 / 3.5) - 1))) ** 2) ** -3.5
+    outside = (profile * axis)[axis > (half + 0.5) * 0.2].sum() / (profile * axis).sum()
+    assert observe.truncation_error(psf, 0.2) == pytest.approx(outside, rel=0.02)
+    assert outside <= observe.TRUNCATION
+
+
+def test_psfsize_is_the_noise_equivalent_gaussian():
+    fwhm = observe.moffat_from_psfsize(1.23, 3.5)
+    assert fwhm == pytest.approx(1.0, abs=5e-3)
+    image = galsim.Moffat(3.5, fwhm=fwhm).drawImage(nx=801, ny=801, scale=0.05, method="no_pixel").array.astype(float)
+    image /= image.sum() * 0.05**2
+    area = 1 / ((image**2).sum() * 0.05**2)
+    assert 2.355 * np.sqrt(area / (4 * np.pi)) == pytest.approx(1.23, rel=1e-3)
+
+
+@pytest.mark.parametrize("size", [5, 9, 21, 63])
+def test_convolution_equals_scipy(size):
+    rng = np.random.default_rng(0)
+    image, kernel = rng.normal(size=(2, 3, 20, 24)), rng.uniform(size=(size, size))
+    ours = observe.convolve(torch.as_tensor(image), torch.as_tensor(kernel)).numpy()
+    theirs = fftconvolve(image, kernel[None, None], mode="full", axes=(-2, -1))[..., size // 2 :, size // 2 :][..., :20, :24]
+    np.testing.assert_allclose(ours, theirs, atol=1e-10)
+
+
+def test_even_kernels_are_refused(tmp_path):
+    with pytest.raises(observe.PsfError, match="odd"):
+        observe.convolve(torch.zeros(8, 8), torch.ones(4, 4))
+    path = tmp_path / "kernel.npy"
+    np.save(path, np.ones((4, 5)))
+    with pytest.raises(observe.PsfError, match="odd"):
+        observe.psf_kernel(Psf(kind="kernel", kernel=str(path)), 0.1)
+    with pytest.raises(observe.PsfError, match="does not exist"):
+        observe.psf_kernel(Psf(kind="kernel", kernel=str(tmp_path / "none.npy")), 0.1)
+
+
+def test_pixel_kernel_is_read_and_normalised(tmp_path):
+    np.save(tmp_path / "kernel.npy", np.full((3, 5), 2.0))
+    kernel = observe.psf_kernel(Psf(kind="kernel", kernel=str(tmp_path / "kernel.npy")), 0.1)
+    assert kernel.shape == (3, 5)
+    assert kernel.sum().item() == pytest.approx(1)
+
+
+def test_moments_agree_with_a_spectral_cube(example):
+    """Convolve every channel of a full cube, and take moments of each pixel's line afterwards."""
+    one = torch.ones(1).double()
+    lens = macro_lens("sie", one, e1=one * 0.2, gamma1=one * 0.03)
+    light, grid, rays = example.disk(x=0.15, sigma0=30.0), Grid(24, 0.12), 2
+    kernel = observe.psf_kernel(Psf(fwhm_arcsec=0.3), grid.pixel_scale)
+    flux, velocity, dispersion = (m[0] for m in observe.observed_moments(observe.convolve(render(light, lens, None, grid, rays), kernel)))
+
+    # The same rays, each a Gaussian line of its own velocity, binned into channels of 10 km/s.
+    fine = render(light, lens, None, Grid(24 * rays, 0.12 / rays), 1)[0]
+    v = (fine[1] / fine[0])[..., None]
+    channels = torch.arange(-420.0, 421.0, 10.0).double()
+    line = torch.exp(-((channels - v) ** 2) / (2 * 30.0**2)) * (10 / (30 * np.sqrt(2 * np.pi)))
+    cube = (fine[0][..., None] * line).reshape(24, rays, 24, rays, -1).sum((1, 3)).movedim(-1, 0)
+    blurred = observe.convolve(cube, kernel)
+    total = blurred.sum(0)
+    mean = (blurred * channels[:, None, None]).sum(0) / total
+    spread = ((blurred * channels[:, None, None] ** 2).sum(0) / total - mean**2).sqrt()
+    lit = flux > 1e-3 * flux.max()
+    velocity_range = (velocity[lit].max() - velocity[lit].min()).item()
+    # 10⁻³ of the velocity range is the figure asked for.
+    assert (mean - velocity)[lit].abs().max() < 1e-3 * velocity_range
+    assert (spread - dispersion)[lit].abs().max() < 1e-3 * velocity_range
+    torch.testing.assert_close(total, flux, rtol=1e-6, atol=1e-12)
+
+
+def test_velocity_is_not_blurred_by_itself():
+    # A bright pixel at +100 beside a faint one at −100: the mean leans to the bright one.
+    flux = torch.tensor([[1.0, 9.0]])
+    v = torch.tensor([[-100.0, 100.0]])
+    planes = torch.stack((flux, flux * v, flux * v * v))[None].double()
+    _, velocity, dispersion = observe.observed_moments(planes.mean(-1, keepdim=True))
+    assert velocity.item() == pytest.approx(80)
+    assert dispersion.item() == pytest.approx(60)
+
+
+def test_dark_pixels_have_no_velocity_and_no_nan():
+    flux, velocity, dispersion = observe.observed_moments(torch.zeros(1, 3, 4, 4))
+    assert flux.abs().max() == velocity.abs().max() == dispersion.abs().max() == 0
+
+
+def test_blocks_keep_flux_and_weighted_velocity():
+    planes = torch.rand(2, 3, 8, 8).double()
+    blocks = observe.block_average(planes, 4)
+    torch.testing.assert_close(blocks.sum((-2, -1)), planes.sum((-2, -1)))
+    assert torch.equal(blocks[..., 0, 0], blocks[..., 3, 3])
+    with pytest.raises(observe.PsfError, match="divide"):
+        observe.block_average(planes, 3)
+
+
+def test_noise_depends_on_the_row_alone():
+    together = observe.unit_noise(7, np.array([3, 10, 4]), "flux", (6, 6))
+    np.testing.assert_array_equal(observe.unit_noise(7, np.array([10]), "flux", (6, 6))[0], together[1])
+    assert not np.array_equal(observe.unit_noise(7, np.array([10]), "velocity", (6, 6))[0], together[1])
+    many = observe.unit_noise(7, np.arange(50), "flux", (32, 32))
+    # Mean and variance within 5 standard errors of 0 and 1.
+    assert abs(many.mean()) < 5 / np.sqrt(many.size)
+    assert abs(many.var() - 1) < 5 * np.sqrt(2 / many.size)

@@ -1,0 +1,268 @@
+"""The report's page, from a made-up experiment: what it says, what it holds, and what it never prints."""
+
+import html
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import pytest
+
+from darkhaloscope.report import figures
+from darkhaloscope.report.answer import answer, gates, unsaid
+from darkhaloscope.report.context import Examples, Gate, ReportError
+from darkhaloscope.report.frames import number, power, rate_text, read_frame
+from darkhaloscope.report.page import Summary, build_index, build_report, summarise
+from unit.report import synthetic
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report") / "report"
+    context = synthetic.context(tests=("subhalo", "psf-shift"))
+    build_report(context, folder)
+    return context, folder, (folder / "index.html").read_text(encoding="utf-8")
+
+
+def lean(**changes):
+    """Return a context whose report is quick to build."""
+    few = {"examples": Examples(), "histories": {}, "observers": {}, "compare": False, "seeds": (1,)}
+    return synthetic.context({"flux": 2.5}, **(few | changes))
+
+
+def without_scripts(page: str) -> str:
+    return re.sub(r"<(script|style)\b.*?</\1>", " ", page, flags=re.S)
+
+
+def text_of(page: str) -> str:
+    return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", " ", without_scripts(page))))
+
+
+def data_of(page: str, name: str):
+    return json.loads(re.search(rf'<script type="application/json" id="{name}">(.*?)</script>', page, re.S).group(1))
+
+
+# --- the page --------------------------------------------------------------------------------
+
+
+def test_the_folder_holds_page_figures_tables_and_pictures(built):
+    context, folder, _ = built
+    assert sorted(p.name for p in folder.iterdir()) == ["figures", "index.html", "stamps", "tables"]
+    assert {p.stem for p in (folder / "figures").glob("*.pdf")} == {p.stem for p in (folder / "figures").glob("*.png")}
+    rates = read_frame(folder / "tables" / "flux-rates.csv")
+    # Rates survive the CSV to the last digit that is printed.
+    assert np.allclose(rates["value"], context.frames["flux"]["rates"]["value"], equal_nan=True)
+    assert set(rates["seed"]) == {"1", "2", "committee"}
+
+
+def test_nothing_on_the_page_is_fetched_from_a_network(built):
+    _, folder, page = built
+    visible = without_scripts(page)
+    targets = re.findall(r'(?:src|href|action|poster|srcset)\s*=\s*"([^"]*)"', visible)
+    assert targets and not [t for t in targets if t.startswith(("http:", "https:", "//"))]
+    assert not re.search(r"<(script|iframe|object|embed)[^>]*\ssrc=", page)
+    assert "@import" not in page.split("<script")[0] and "url(http" not in page.split("<script")[0]
+    for target in targets:
+        if not target.startswith(("data:", "#")):
+            assert (folder / target).is_file(), target
+
+
+def test_the_first_screen_holds_question_answer_gates_and_limits(built):
+    context, _, page = built
+    first = text_of(page[: page.index('<section id="information">')])
+    assert synthetic.QUESTION in first
+    assert answer(context).headline in first
+    assert "“both” separates the classes better than “flux”: ΔAUC = +" in first
+    for gate in gates(context):
+        assert gate.name in first
+    assert "How often real subhalos would be found: every stamp is simulated." in first
+    assert "10⁻⁵ needs 1,000,000" in first
+
+
+def test_unresolved_rates_are_words_and_never_numbers(built):
+    context, _, page = built
+    rates = context.frames["flux"]["rates"]
+    lost = rates[(rates["metric"] == "tpr_at_fpr") & ~rates["resolved"]]
+    assert len(lost)  # the sample is made too small on purpose
+    assert "unresolved (needs 1,000 negatives)" in text_of(page)
+    for table in ("strata-data", "comparison-data-0"):
+        rows = data_of(page, table)["rows"]
+        unresolved = [cell for row in rows for cell in row if isinstance(cell, list) and "unresolved" in str(cell[1])]
+        assert unresolved and all(cell[0] == "" for cell in unresolved)
+    # 600 negatives × FPR ≥ 10 false positives: no curve reaches below FPR 1/60.
+    for spec in data_of(page, "figure-data")["roc"]["variants"].values():
+        assert min(min(t["x"]) for t in spec["data"] if t["name"] != "chance") >= 10 / 600 - 1e-9
+
+
+def test_an_unresolved_row_gives_no_number_even_if_it_has_one():
+    row = pd.Series({"value": 0.31, "low": 0.1, "high": 0.5, "resolved": False, "negatives_needed": 100000, "note": ""})
+    assert rate_text(row) == "unresolved (needs 100,000 negatives)"
+
+
+def test_figures_agree_with_tables(built):
+    context, _, page = built
+    spec = data_of(page, "figure-data")["roc"]["variants"]
+    assert list(spec) == ["subhalo", "psf-shift"]  # the first test dataset stays first
+    curve = next(t for t in spec["subhalo"]["data"] if t["name"] == "both")
+    rates = context.frames["both"]["rates"]
+    row = rates[
+        (rates["test_dataset"] == "subhalo") & (rates["seed"] == "committee") & (rates["metric"] == "tpr_at_fpr") & (rates["at"] == 0.1)
+    ]
+    at = [y for x, y in zip(curve["x"], curve["y"], strict=True) if x <= 0.1 + 1e-12]
+    assert max(at) == pytest.approx(row["value"].item(), abs=1e-12)
+
+
+def test_every_figure_is_valid_plotly(built):
+    _, _, page = built
+    for figure in data_of(page, "figure-data").values():
+        for spec in figure["variants"].values():
+            go.Figure(spec)  # plotly's own schema refuses unknown keys and values
+
+
+def test_the_robustness_matrix_holds_every_network_on_every_dataset(built):
+    context, _, page = built
+    section = text_of(page[page.index('<section id="robustness">') : page.index('<section id="stamps">')])
+    for name in context.experiment.networks:
+        for test in ("subhalo", "psf-shift"):
+            rates = context.frames[name]["rates"]
+            row = rates[(rates["test_dataset"] == test) & (rates["seed"] == "committee") & (rates["metric"] == "auc")].iloc[0]
+            assert rate_text(row) in section
+
+
+def test_text_from_data_is_escaped(tmp_path):
+    evil = '<script>alert("x")</script>'
+    context = lean()
+    rows = context.browser.rows.assign(source_kind=evil)
+    context = lean(
+        experiment=context.experiment.model_copy(update={"question": evil}),
+        browser=type(context.browser)(rows, context.browser.flux, context.browser.velocity, context.browser.mask, 1200),
+        notes=(evil,),
+        provenance={"git_commit": evil, "config": {"key": evil}},
+    )
+    build_report(context, tmp_path / "report")
+    page = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
+    assert evil not in page and html.escape(evil, quote=False)[:14] in page
+    assert data_of(page, "stamp-data")["values"]["source_kind"][0] == evil
+
+
+def test_a_failure_leaves_the_old_report_and_nothing_else(built, tmp_path, monkeypatch):
+    context = lean()
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / "index.html").write_text("old")
+    monkeypatch.setattr("darkhaloscope.report.page.strata_figure", lambda *a, **k: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        build_report(context, tmp_path / "report")
+    assert [p.name for p in tmp_path.iterdir()] == ["report"]
+    assert (tmp_path / "report" / "index.html").read_text() == "old"
+
+
+def test_the_same_context_gives_the_same_bytes(tmp_path):
+    context = lean(examples=synthetic.context().examples)
+    for name in ("a", "b"):
+        build_report(context, tmp_path / name)
+    files = [sorted(p.relative_to(tmp_path / name) for p in (tmp_path / name).rglob("*") if p.is_file()) for name in ("a", "b")]
+    assert files[0] == files[1] and len(files[0]) > 10
+    for path in files[0]:
+        assert (tmp_path / "a" / path).read_bytes() == (tmp_path / "b" / path).read_bytes(), path
+
+
+def test_an_experiment_of_one_network_without_examples(tmp_path):
+    context = lean(browser=None, quality={})
+    build_report(context, tmp_path / "report")
+    text = text_of((tmp_path / "report" / "index.html").read_text(encoding="utf-8"))
+    assert "“flux” tells positives from controls: AUC = 0.9" in text
+    assert "one training seed was used" in text
+
+
+# --- the answer in words ---------------------------------------------------------------------
+
+
+def test_a_null_result_is_called_one():
+    context = synthetic.context({"flux": 0.8, "both": 0.8})
+    said = answer(context).headline
+    assert "no difference between “both” and “flux” is detected" in said
+    assert "The interval excludes a gain above" in said and "better" not in said
+
+
+def test_two_networks_at_chance_are_not_evidence_about_the_channels():
+    context = synthetic.context({"flux": 0.0, "both": 0.0}, seeds=(1,))
+    assert any("Neither “both” nor “flux” is told from chance" in s for s in answer(context).more)
+
+
+def test_a_loss_is_called_one_and_fails_its_gate():
+    context = synthetic.context({"flux": 1.2, "both": 0.4})
+    assert "“both” separates the classes worse than “flux”: ΔAUC = −" in answer(context).headline
+    failed = [g.name for g in gates(context) if not g.passed]
+    assert failed == ["“both” loses nothing against “flux”"]
+
+
+def test_chance_is_called_chance():
+    context = synthetic.context({"flux": 0.0}, seeds=(1,), compare=False)
+    assert answer(context).headline.startswith("“flux” is not told from chance: AUC = 0.")
+
+
+def test_a_mask_that_knows_the_label_fails_its_gate_and_comes_first():
+    context = synthetic.context({"flux": 0.5, "both": 1.0, "mask": 0.9})
+    checked = gates(context)
+    assert not checked[0].passed and checked[0].name == "The mask alone (“mask”) knows nothing"
+
+
+def test_gates_of_the_caller_and_of_the_quality_report_are_shown():
+    context = synthetic.context(
+        gates=(Gate("Brightness alone tells the classes apart", False, "AUC 0.97", "below 0.6"),),
+        quality={"gates": {"balance": {"passed": True, "value": 0.5, "limit": 0.5}}},
+    )
+    checked = gates(context)
+    assert checked[0].name == "Brightness alone tells the classes apart"
+    assert Gate("balance", True, "0.5", "0.5") in checked
+
+
+def test_the_answer_goes_by_mass_bin_beside_the_marginal_observer():
+    table = answer(synthetic.context()).table
+    assert [row[0] for row in table.rows] == ["all stamps", *synthetic.MASS_BINS]
+    assert table.heads[3] == "ΔAUC" and table.heads[-1].startswith("Marginal observer")
+    # The made-up observer's d′ from both is 0.4 √(f² + v²), from flux 0.2 f.
+    observers = synthetic.context().observers["subhalo"]
+    ratio = (2 * np.hypot(observers["ideal_d_prime_flux"], observers["ideal_d_prime_velocity"]) / observers["ideal_d_prime_flux"]).median()
+    assert f"(×{ratio:.1f}, 40 stamps)" in table.rows[0][-1]
+
+
+def test_a_single_seed_is_a_limitation_and_notes_come_first():
+    context = synthetic.context(seeds=(1,), notes=("Galaxies are those of a mock archive.",))
+    said = unsaid(context)
+    assert said[0] == "Galaxies are those of a mock archive."
+    assert any("one training seed" in line for line in said)
+
+
+# --- small things ----------------------------------------------------------------------------
+
+
+def test_numbers_are_written_with_the_digits_they_deserve():
+    assert [number(v) for v in (0.5, 0.99974, 0.00123, 0.000004, 1.0)] == ["0.500", "0.99974", "0.0012", "4.0e−06", "1.000"]
+    assert [number(v, sign=True) for v in (0.0342, -0.01)] == ["+0.034", "−0.010"]
+    assert [power(v) for v in (1e-3, 0.05, 0.1, 0.95)] == ["10⁻³", "5%", "10%", "0.95"]
+
+
+def test_plain_leaves_nothing_that_json_lacks():
+    value = figures.plain({"a": np.float64("nan"), "b": np.arange(2), "c": (np.int8(3), float("inf"), pd.NA)})
+    assert json.dumps(value, allow_nan=False) == '{"a": null, "b": [0, 1], "c": [3, null, null]}'
+
+
+def test_a_missing_evaluation_is_named():
+    context = synthetic.context()
+    with pytest.raises(ReportError, match=r"evaluation of network flux lacks \['roc'\]"):
+        synthetic.context(frames={**context.frames, "flux": {k: v for k, v in context.frames["flux"].items() if k != "roc"}})
+
+
+def test_a_table_without_a_column_is_named(tmp_path):
+    pd.DataFrame({"metric": ["auc"]}).to_csv(tmp_path / "rates.csv", index=False)
+    with pytest.raises(ReportError, match="test_dataset"):
+        read_frame(tmp_path / "rates.csv")
+
+
+def test_the_index_lists_experiments_with_answers_and_failed_gates():
+    context = synthetic.context()
+    page = build_index([summarise(context, "experiments/subhalo/report/index.html"), Summary("b<b>", "Why?", "No.", 1, 2, "x.html")])
+    assert synthetic.QUESTION in page and 'href="experiments/subhalo/report/index.html"' in page
+    assert "b&lt;b&gt;" in page and "1 of 3 gates" in page

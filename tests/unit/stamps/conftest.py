@@ -1,0 +1,60 @@
+"""A small bank of rotating galaxies, and small datasets."""
+
+import numpy as np
+import pytest
+
+from darkhaloscope.config.subhalo import SubhaloDataset
+from darkhaloscope.manga.bank import bank_schema
+
+
+@pytest.fixture(scope="session")
+def make_bank():
+    """Function that makes a bank of some galaxies, with columns changed by name."""
+
+    def make(count=4, size=32, **changes):
+        y, x = np.indices((size, size)) - (size - 1) / 2
+        flux = [np.exp(-np.hypot(x, y / 0.6) / (size / 8)) * 100 for _ in range(count)]
+        values = {
+            "plateifu": [f"{8000 + i}-12701" for i in range(count)],
+            "mangaid": [f"1-{i}" for i in range(count)],
+            "flux": np.stack(flux),
+            "velocity": np.stack([150 * np.tanh(x / 4)] * count),
+            "dispersion": np.full((count, size, size), 30.0),
+            "valid": np.broadcast_to(np.hypot(x, y) < size / 2 - 1, (count, size, size)).astype(np.uint8),
+        }
+        numbers = {
+            "z": 0.03, "pixel_scale_arcsec": 1.0, "pixel_scale_kpc": 0.6, "centre_x_pix": (size - 1) / 2, "centre_y_pix": (size - 1) / 2,
+            "inclination_rad": 0.9, "pa_rad": 0.0, "half_light_radius_arcsec": 5.0, "half_light_radius_kpc": 4.0, "v_peak_kms": 180.0,
+            "v_peak_los_kms": 150.0, "v_systemic_kms": 0.0, "dispersion_kms": 30.0, "psf_fwhm_arcsec": 2.6, "psf_fwhm_kpc": 1.5, "score": 70.0,
+        }  # fmt: skip
+        values |= {k: [v] * count for k, v in numbers.items()}
+        values |= {"tier": ["good"] * count, "used_although_rejected": [False] * count, "source_sha256": [""] * count}
+        return bank_schema(size).table(values | changes)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_dataset():
+    """Function that makes a small dataset, with sections changed by name."""
+
+    def make(**changes):
+        values = {
+            "size": {"train": 12, "validation": 0, "test": 0},
+            "splits": {"tolerance": 0.5},
+            "sources": {"mix": {"disk": 1.0}, "sample": None},
+            "subhalo": {"profiles": {"sis": 0.4, "nfw": 0.3, "tnfw": 0.3}},
+            "instrument": {"stamp_size": 32, "pixel_scale_arcsec": 0.12, "psf": {"fwhm_arcsec": 0.2}},
+            "rendering": {"supersampling": 2, "batch_size": 6},
+        }
+        for key, value in changes.items():
+            values[key] = {**values[key], **value} if isinstance(value, dict) and isinstance(values.get(key), dict) else value
+        return SubhaloDataset.model_validate(values)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def mixed():
+    """Sources of all kinds."""
+    return {"mix": {"manga": 0.4, "disk": 0.4, "hybrid": 0.2}, "sample": "mock"}

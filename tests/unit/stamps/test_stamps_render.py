@@ -1,0 +1,327 @@
+"""Stamps: what a row decides and what it must not, units, noise, magnification, and the two renderers."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from darkhaloscope.config.cosmology import Cosmology
+from darkhaloscope.sources.source import SourceError
+from darkhaloscope.stamps.manifest import build_manifest
+from darkhaloscope.stamps.render import StampError, render_rows
+from darkhaloscope.stamps.schema import MEASURES, stamp_images, stamp_schema
+from darkhaloscope.tables import images
+from scipy.ndimage import gaussian_filter
+
+COSMOLOGY = Cosmology()
+PICTURES = [c.name for c in stamp_images(32)]
+
+
+def manifest(dataset, bank=None):
+    return build_manifest("few", dataset, bank, COSMOLOGY)
+
+
+def stamps(dataset, bank=None, rows=None):
+    return render_rows(manifest(dataset, bank) if rows is None else rows, dataset, bank, COSMOLOGY, progress=lambda done, total: None)
+
+
+def with_column(rows, name, values):
+    place = rows.schema.get_field_index(name)
+    return rows.set_column(place, rows.schema.field(name), pa.array(values, rows.schema.field(name).type))
+
+
+def differing(a, b):
+    """Names of the columns whose bits differ."""
+    out = []
+    for name in a.column_names:
+        if name in PICTURES:
+            same = np.array_equal(images(a, name), images(b, name))
+        else:
+            same = a.column(name).combine_chunks().equals(b.column(name).combine_chunks())
+        if not same:
+            out.append(name)
+    return out
+
+
+@pytest.fixture
+def threads():
+    """Function that sets torch's threads; they are put back afterwards."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+# --- the row decides -------------------------------------------------------------------------------
+
+
+def test_bits_do_not_depend_on_batches_shards_order_or_threads(make_dataset, make_bank, mixed, threads):
+    # An odd side: its pixels fill no whole vectors of the processor.
+    bank, odd = make_bank(4), {"stamp_size": 23}
+    dataset = make_dataset(size={"train": 40}, sources=mixed, instrument=odd, rendering={"batch_size": 16})
+    rows = manifest(dataset, bank)
+    threads(1)
+    reference = stamps(dataset, bank, rows)
+    for batch in (1, 40):
+        other = make_dataset(size={"train": 40}, sources=mixed, instrument=odd, rendering={"batch_size": batch})
+        assert differing(stamps(other, bank, rows), reference) == []
+    for shard in (7, 20):
+        parts = [stamps(dataset, bank, rows.slice(i, shard)) for i in range(0, 40, shard)]
+        assert differing(pa.concat_tables(parts), reference) == []
+    backwards = np.arange(40)[::-1]
+    assert differing(stamps(dataset, bank, rows.take(backwards)), reference.take(backwards)) == []
+    threads(2)
+    assert differing(stamps(dataset, bank, rows), reference) == []
+
+
+def test_stamps_have_their_schema(make_dataset, make_bank, mixed):
+    bank = make_bank(4)
+    dataset = make_dataset(size={"train": 8}, sources=mixed)
+    out = stamps(dataset, bank)
+    stamp_schema(32).check(out.schema, "test")
+    assert (np.asarray(out.column("source_fwhm_arcsec")) > 0).tolist() == [k == "manga" for k in out.column("source_kind").to_pylist()]
+
+
+def test_measures_and_masks_do_not_know_the_label(make_dataset, make_bank, mixed):
+    bank = make_bank(4)
+    dataset = make_dataset(sources=mixed)
+    rows = manifest(dataset, bank)
+    swapped = with_column(rows, "label", [1 - v for v in rows.column("label").to_pylist()])
+    changed = differing(stamps(dataset, bank, rows), stamps(dataset, bank, swapped))
+    assert sorted(changed) == ["flux", "label", "velocity"]
+
+
+def test_an_observed_mask_may_know_it(make_dataset):
+    dataset = make_dataset(instrument={"mask": "observed"}, subhalo={"profiles": {"sis": 1.0}, "theta_e_factor": 0.3})
+    rows = manifest(dataset)
+    swapped = with_column(rows, "label", [1 - v for v in rows.column("label").to_pylist()])
+    changed = differing(stamps(dataset, rows=rows), stamps(dataset, rows=swapped))
+    assert sorted(changed) == ["flux", "label", "mask", "mask_fraction", "velocity", "velocity_sigma"]
+
+
+def test_a_subhalo_of_no_mass_makes_a_control(make_dataset):
+    dataset = make_dataset(subhalo={"profiles": {"sis": 1.0}, "theta_e_factor": 1e-12})
+    out = stamps(dataset)
+    assert np.abs(np.asarray(out.column("d_prime_flux"))).max() < 1e-4
+
+
+# --- contrasts -------------------------------------------------------------------------------------
+
+
+def quiet(**instrument):
+    return {"noise": {"flux": False, "velocity": False, "peak_snr": 20, **instrument.pop("noise", {})}, **instrument}
+
+
+def test_kinematics_contrast_leaves_the_flux_alone(make_dataset):
+    dataset = make_dataset(contrast="kinematics")
+    rows = manifest(dataset)
+    swapped = with_column(rows, "label", [1 - v for v in rows.column("label").to_pylist()])
+    one, two = stamps(dataset, rows=rows), stamps(dataset, rows=swapped)
+    assert sorted(differing(one, two)) == ["label", "velocity"]
+    assert not np.asarray(one.column("d_prime_flux")).any() and np.asarray(one.column("d_prime_velocity")).all()
+
+
+def test_lensed_contrast_shows_the_source_itself(make_dataset):
+    dataset = make_dataset(
+        contrast="lensed", instrument=quiet(), sources={"disk": {"scale_radius_arcsec": 0.1}}, lens={"theta_e_arcsec": 1.0}
+    )
+    out = stamps(dataset).to_pandas()
+    assert (out.loc[out["label"] == 0, "magnification"] == 1).all() and (out.loc[out["label"] == 1, "magnification"] > 2).all()
+    flux = images(stamps(dataset), "flux")
+    # Both classes peak at 1, so that brightness alone tells nothing.
+    assert flux.max(axis=(1, 2)) == pytest.approx(1, abs=1e-6)
+    y, x = (np.indices((32, 32)) - 15.5) * 0.12
+    centre = [(f * a).sum() / f.sum() for f, label in zip(flux, out["label"], strict=True) if label == 0 for a in (x, y)]
+    wanted = out.loc[out["label"] == 0, ["src_x_arcsec", "src_y_arcsec"]].to_numpy().ravel()
+    # Knots and bulge are not symmetric about the centre: a fraction of the scale radius.
+    assert np.abs(centre - wanted).max() < 0.1
+
+
+# --- units, noise, velocity ------------------------------------------------------------------------
+
+
+def test_flux_is_in_units_of_the_smooth_lens_peak(make_dataset):
+    dataset = make_dataset(instrument=quiet())
+    out = stamps(dataset)
+    control = np.asarray(out.column("label")) == 0
+    peaks = images(out, "flux").max(axis=(1, 2))
+    assert peaks[control] == pytest.approx(1, abs=1e-6)
+    assert (peaks[~control] != 1).all()
+    assert np.asarray(out.column("arc_snr")) == pytest.approx(20, rel=1e-6)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_noise_has_the_variance_that_is_stated(make_dataset, share):
+    # One row, drawn under many numbers: each number is another realisation of the same stamp.
+    noisy = make_dataset(instrument={"noise": {"peak_snr": 8, "background_share": share}, "psf": {"kind": "none"}})
+    rows = manifest(noisy).slice(1, 1)
+    disk = {"disk_n_knots": 0, "disk_knot_fraction": 0.0}
+    many = pa.concat_tables([with_column(rows, "number", [1000 + i]) for i in range(400)])
+    for name, value in disk.items():
+        many = with_column(many, name, [value] * 400)
+    flux = images(stamps(noisy, rows=many), "flux").astype(float)
+    silent = make_dataset(instrument=quiet(noise={"peak_snr": 8, "background_share": share}, psf={"kind": "none"}))
+    clean = images(stamps(silent, rows=many.slice(0, 1)), "flux")[0].astype(float)
+    variance = (share + (1 - share) * clean) / 64
+    assert flux.mean(axis=0).sum() == pytest.approx(clean.sum(), abs=5 * np.sqrt(variance.sum() / 400))
+    bright = clean > 0.3
+    # The variance of 400 draws is known to 7%; averaged over tens of pixels to about 1%.
+    assert (flux.var(axis=0)[bright] / variance[bright]).mean() == pytest.approx(1, abs=0.04)
+
+
+def test_velocity_error_follows_the_line(make_dataset):
+    dataset = make_dataset(instrument=quiet(noise={"velocity_floor_kms": 0, "background_share": 1.0}))
+    out = stamps(dataset)
+    flux, sigma, mask = (images(out, k) for k in ("flux", "velocity_sigma", "mask"))
+    control = np.asarray(out.column("label")) == 0
+    # σ = 1/20 of the peak everywhere: S/N is 20 F, and a velocity exists above 3.
+    assert np.array_equal(mask[control] == 1, flux[control] * 20 >= 3)
+    inside = mask[control] == 1
+    assert sigma[control][inside] == pytest.approx(120 / 2.3548 / (20 * flux[control][inside]), rel=1e-4)
+
+
+def test_noise_of_the_velocity_is_its_error(make_dataset):
+    with_noise, without = make_dataset(size={"train": 40}), make_dataset(size={"train": 40}, instrument={"noise": {"velocity": False}})
+    a, b = stamps(with_noise), stamps(without)
+    mask, sigma = images(a, "mask") == 1, images(a, "velocity_sigma")
+    pull = (images(a, "velocity") - images(b, "velocity"))[mask] / sigma[mask]
+    assert len(pull) > 3000
+    assert pull.std() == pytest.approx(1, abs=0.05) and pull.mean() == pytest.approx(0, abs=0.08)
+
+
+def test_velocity_is_what_a_spectral_cube_gives(make_dataset):
+    # A control is rendered without noise; the same source is then lensed channel by channel of a cube.
+    instrument = {"psf": {"fwhm_arcsec": 0.3}, "stamp_size": 32, "pixel_scale_arcsec": 0.12}
+    dataset = make_dataset(size={"train": 2}, instrument=quiet(**instrument), rendering={"supersampling": 2})
+    rows = manifest(dataset)
+    out = stamps(dataset, rows=rows).slice(1, 1)
+    cube, channels = _lensed_cube(rows.slice(1, 1), dataset)
+    sigma_pixels = 0.3 / 2.354820045 / 0.12
+    seen = np.stack([gaussian_filter(plane, sigma_pixels, mode="constant", truncate=8) for plane in cube])
+    velocity = np.tensordot(channels, seen, (0, 0)) / np.where(seen.sum(0) > 0, seen.sum(0), 1)
+    mask = images(out, "mask")[0] == 1
+    mine = images(out, "velocity")[0]
+    # 1e-3 of the velocity range: the kernel's truncation (1e-4 of the light) and the channels' width.
+    assert np.abs(mine - velocity)[mask].max() < 1e-3 * np.ptp(velocity[mask])
+
+
+def _lensed_cube(row, dataset):
+    """Flux of a row's lensed disk per velocity channel, before the PSF: rays by lenstronomy, the line a Gaussian."""
+    from darkhaloscope.lensing.reference import lens_model, ray_grid
+    from darkhaloscope.lensing.render import Grid
+    from darkhaloscope.sources.disk import disk_moments
+    from darkhaloscope.stamps.lights import macro_lenses, row_columns, row_disk
+
+    columns = row_columns(row)
+    x, y = ray_grid(Grid(32, 0.12), 2)
+    model, arguments = lens_model(macro_lenses(columns, torch.float64), None, 0)
+    bx, by = model.ray_shooting(x, y, arguments)
+    disk = row_disk(columns, 0, dataset.seed)
+    flux, speed = disk_moments(disk, bx - columns["src_x_arcsec"][0], by - columns["src_y_arcsec"][0])
+    channels = np.arange(-500, 501, 10.0)
+    line = np.exp(-((channels[:, None] - speed) ** 2) / (2 * disk.dispersion**2))
+    cube = flux * line / line.sum(0)
+    return cube.reshape(len(channels), 32, 2, 32, 2).sum((2, 4)), channels
+
+
+def test_blocks_share_one_flux_weighted_velocity(make_dataset):
+    fine = make_dataset(size={"train": 2}, instrument=quiet(noise={"velocity_min_snr": 0}))
+    coarse = make_dataset(size={"train": 2}, instrument=quiet(noise={"velocity_min_snr": 0}, velocity_block=4))
+    one, two = stamps(fine), stamps(coarse)
+    flux, velocity = images(one, "flux").astype(float), images(one, "velocity").astype(float)
+    blocks = images(two, "velocity").reshape(2, 8, 4, 8, 4)
+    assert (blocks == blocks[:, :, :1, :, :1]).all()
+
+    def sums(image):
+        return image.reshape(2, 8, 4, 8, 4).sum((2, 4))
+
+    bright = sums(flux) > 0.5
+    # Controls only: in a positive flux and velocity share the perturbed image as well.
+    assert blocks[:, :, 0, :, 0][bright] == pytest.approx((sums(flux * velocity) / sums(flux))[bright], abs=1e-2)
+
+
+def test_ideal_observer_is_the_norm_of_the_difference(make_dataset):
+    dataset = make_dataset(instrument=quiet(noise={"background_share": 0.5}))
+    rows = manifest(dataset)
+    controls, positives = (stamps(dataset, rows=with_column(rows, "label", [v] * 12)) for v in (0, 1))
+    f0, f1 = (images(t, "flux").astype(float) for t in (controls, positives))
+    v0, v1 = (images(t, "velocity").astype(float) for t in (controls, positives))
+    variance = (0.5 + 0.5 * np.maximum(f0, 0)) / 400
+    d_flux = np.sqrt(((f1 - f0) ** 2 / variance).sum((1, 2)))
+    mask, sigma = images(controls, "mask") == 1, images(controls, "velocity_sigma").astype(float)
+    d_velocity = np.sqrt((np.where(mask, (v1 - v0) / np.where(mask, sigma, 1), 0) ** 2).sum((1, 2)))
+    # Stored images are float32.
+    assert np.asarray(controls.column("d_prime_flux")) == pytest.approx(d_flux, rel=1e-4)
+    assert np.asarray(controls.column("d_prime_velocity")) == pytest.approx(d_velocity, rel=1e-3)
+    assert np.asarray(controls.column("d_prime_both")) == pytest.approx(np.hypot(d_flux, d_velocity), rel=1e-3)
+
+
+# --- lensing ---------------------------------------------------------------------------------------
+
+
+def test_magnification_of_a_small_source_by_an_sis(make_dataset):
+    offset = 0.4
+    dataset = make_dataset(
+        lens={
+            "profile": "sis", "theta_e_arcsec": 1.0, "shear": 0.0, "multipole_m3": 0.0, "multipole_m4": 0.0, "centre_offset_arcsec": 0.0,
+        },
+        sources={"offset_arcsec": offset, "disk": {"scale_radius_arcsec": 0.03, "n_knots": 0, "knot_fraction": 0.0, "bulge_fraction": 0.0}},
+        rendering={"supersampling": 8},
+    )  # fmt: skip
+    out = stamps(dataset)
+    # A point at β < θ_E is magnified 2 θ_E/β; the disk's extent R_s²/β² changes that by half a percent.
+    assert np.asarray(out.column("magnification")) == pytest.approx(2 / offset, rel=0.02)
+    assert np.asarray(out.column("critical_radius_arcsec")) == pytest.approx(1, rel=1e-6)
+
+
+@pytest.mark.parametrize("placement", ["arc", "annulus", "critical"])
+def test_subhalos_sit_where_the_config_says(make_dataset, placement):
+    out = stamps(make_dataset(size={"train": 60}, subhalo={"placement": placement})).to_pandas()
+    x, y = out["subhalo_x_arcsec"] - out["lens_x_arcsec"], out["subhalo_y_arcsec"] - out["lens_y_arcsec"]
+    ratio = np.hypot(x, y) / out["theta_e_arcsec"]
+    if placement == "annulus":
+        assert ratio.between(0.9, 1.3).all()
+    elif placement == "critical":
+        # The polygon's corners let a few micro-arcsec through.
+        assert (out["subhalo_critical_distance_arcsec"] < 0.2 + 1e-3).all() and out["subhalo_critical_distance_arcsec"].max() > 0.15
+    else:
+        assert out["subhalo_arc_distance_arcsec"].median() < 0.12
+
+
+@pytest.mark.parametrize("kind", ["disk", "manga"])
+def test_lenstronomy_renders_the_same_stamps(make_dataset, make_bank, mixed, kind):
+    bank = make_bank(3)
+    sources = {**mixed, "mix": {kind: 1.0}}
+    torch_way = make_dataset(size={"train": 4}, sources=sources, instrument=quiet())
+    slow_way = make_dataset(size={"train": 4}, sources=sources, instrument=quiet(), rendering={"renderer": "lenstronomy"})
+    a, b = stamps(torch_way, bank), stamps(slow_way, bank)
+    # float32 rays; at the edge of a bundle a ray may fall on the other side of it.
+    assert np.abs(images(a, "flux") - images(b, "flux")).max() < 2e-4
+    both = (images(a, "mask") == 1) & (images(b, "mask") == 1)
+    assert np.abs(images(a, "velocity") - images(b, "velocity"))[both].max() < 0.2
+
+
+# --- errors ----------------------------------------------------------------------------------------
+
+
+def test_a_row_that_needs_a_bank_says_so(make_dataset, make_bank, mixed):
+    dataset = make_dataset(sources=mixed)
+    rows = manifest(dataset, make_bank(4))
+    with pytest.raises(StampError, match=r"stamp few-train-\d+ has a manga source, but there is no bank"):
+        stamps(dataset, None, rows)
+
+
+def test_a_galaxy_that_the_bank_lacks_is_named(make_dataset, make_bank, mixed):
+    dataset = make_dataset(size={"train": 40}, sources=mixed)
+    rows = manifest(dataset, make_bank(4))
+    with pytest.raises(SourceError, match="no galaxy 800"):
+        stamps(dataset, make_bank(2), rows)
+
+
+def test_a_source_outside_the_stamp_is_refused(make_dataset, make_bank, mixed):
+    dataset = make_dataset(sources={**mixed, "mix": {"manga": 1.0}, "offset_arcsec": 40.0}, lens={"shear": 0.0})
+    with pytest.raises(StampError, match=r"has no light in its field .* enlarge the stamp"):
+        stamps(dataset, make_bank(4))
+
+
+def test_measures_are_all_filled(make_dataset):
+    out = stamps(make_dataset()).to_pandas()
+    assert np.isfinite(out[[c.name for c in MEASURES]].to_numpy()).all()

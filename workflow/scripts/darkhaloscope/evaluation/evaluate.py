@@ -1,0 +1,194 @@
+"""Everything that one network's scores say: rates, strata, ROC, and the share of the information it uses.
+
+All tables are tidy and have the same first columns:
+
+- `test_dataset`; `seed`: a training seed, or `committee`, the mean of the seeds' scores per stamp (of one seed, that seed);
+- `column`, `stratum`: what the stamps were cut by, `all` for none;
+- `metric`, `at`: `auc`; `accuracy` at even odds; `tpr_at_fpr` and `fpr_at_tpr` (threshold from the group's own
+  stamps, both classes resampled); `threshold`, `tpr_at_validation_fpr` and `realised_fpr` (threshold fixed on
+  validation, applied to test); `tpr_at_global_fpr` (threshold from all test controls, where there is no validation);
+- `value`, `low`, `high`, `resolved`; an unresolved rate has none of the three, and says in `negatives_needed` how many
+  controls it takes (of the stratum, or of validation where the threshold itself cannot be fixed);
+- `n_positives`, `n_negatives`, `interval` (the method), `note`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from ..config.experiment import Evaluation
+from .information import judge_information
+from .judging import Cuts, Judge, Row, draw_galaxies, everything
+from .rates import EvaluationError, rank, roc, thin
+from .scored import COMMITTEE, Scored, has_split, load_seeds, need_both_classes
+from .strata import Group, cut_strata
+
+#: Columns of the tidy tables, in order.
+TIDY = (
+    "test_dataset", "seed", "column", "stratum", "metric", "at", "value", "low", "high", "resolved",
+    "n_positives", "n_negatives", "negatives_needed", "interval", "note",
+)  # fmt: skip
+ROC = ("test_dataset", "seed", "fpr", "tpr", "threshold")
+
+
+def evaluate_network(
+    tables: Mapping[tuple[str, object], pa.Table],
+    evaluation: Evaluation,
+    *,
+    channels: str = "both",
+    validation: str | None = None,
+    tests: Sequence[str] | None = None,
+) -> dict[str, pd.DataFrame]:
+    """Evaluate one network on the test split of each dataset.
+
+    Parameters
+    ----------
+    tables : mapping of (dataset, seed) to score tables
+        Rows of splits `validation` and `test`; other rows are ignored, and a table without `split` is all test.
+    evaluation : Evaluation
+    channels : "flux", "velocity", "both" or "mask"
+        What the network sees: decides which ideal observer stands beside it.
+    validation : str, optional
+        Dataset whose validation rows fix the thresholds for every test dataset, as a network is used in practice.
+        By default, or where it has none, each dataset's own validation rows do.
+    tests : sequence of str, optional
+        Datasets to evaluate; by default all that have test rows.
+
+    Returns
+    -------
+    dict of str to DataFrame
+        `rates`, `strata`, `information` (columns `TIDY`) and `roc` (columns `ROC`).
+
+    Raises
+    ------
+    EvaluationError
+        No test rows; ids that repeat or differ between seeds; labels other than 0 and 1; scores that are not finite; a
+        single class; a stratum's column that is missing.
+    """
+    frames: dict[str, list[pd.DataFrame]] = {"rates": [], "strata": [], "roc": [], "information": []}
+    datasets = tested(tables, tests)
+    if not datasets:
+        raise EvaluationError("no table of scores holds a row of the test split; score the test stamps first")
+    for dataset in datasets:
+        by_seed = load_seeds(tables, dataset, "test")
+        if not by_seed:
+            raise EvaluationError(f"scores of {dataset} hold no row of the test split; score its test stamps")
+        fixing = _fixing(tables, dataset, validation)
+        if fixing and set(fixing) != set(by_seed):
+            raise EvaluationError(
+                f"{dataset} is scored on test with seeds {', '.join(by_seed)}, but on validation with {', '.join(fixing)}; score both with the same networks"
+            )
+        judged = _judge_seeds(by_seed, fixing, evaluation, channels, dataset)
+        for name, parts in judged.items():
+            frames[name] += parts
+    joined = {name: pd.concat(parts, ignore_index=True) for name, parts in frames.items()}
+    joined["roc"] = joined["roc"][list(ROC)]
+    return joined
+
+
+def frame(rows: Iterator[Row] | Sequence[Row], columns: Sequence[str] = TIDY, **place: str) -> pd.DataFrame:
+    """Return rows as a tidy table, `place` filled into every row."""
+    table = pd.DataFrame([{**place, **row} for row in rows], columns=list(columns))
+    for name, kind in (("n_positives", "int64"), ("n_negatives", "int64"), ("negatives_needed", "Int64"), ("resolved", bool)):
+        table[name] = table[name].astype(kind)
+    for name in ("at", "value", "low", "high"):
+        table[name] = table[name].astype(float)
+    return table
+
+
+def tested(tables: Mapping[tuple[str, object], pa.Table], tests: Sequence[str] | None) -> list[str]:
+    """Return the datasets to judge: those named, or all with test rows."""
+    names = list(dict.fromkeys(name for name, _ in tables))
+    if tests is None:
+        return [n for n in names if any(has_split(table, "test") for (name, _), table in tables.items() if name == n)]
+    unknown = [n for n in tests if n not in names]
+    if unknown:
+        raise EvaluationError(f"no scores of {', '.join(unknown)}; there are tables of: {', '.join(names) or 'nothing'}")
+    return list(tests)
+
+
+def _judge_seeds(
+    by_seed: Mapping[str, Scored], fixing: Mapping[str, Scored], evaluation: Evaluation, channels: str, dataset: str
+) -> dict[str, list[pd.DataFrame]]:
+    """Return the tables of every seed of one dataset, and of their committee."""
+    frames: dict[str, list[pd.DataFrame]] = {"rates": [], "strata": [], "roc": [], "information": []}
+    groups: list[Group] = []
+    alone = len(by_seed) == 2
+    for seed, scored in by_seed.items():
+        if alone and seed == COMMITTEE:
+            for parts in frames.values():
+                parts.append(parts[0].assign(seed=COMMITTEE))
+            break
+        need_both_classes(scored)
+        groups = groups or list(cut_strata(scored, evaluation.strata))
+        cuts = Cuts.fixed_on(fixing[seed], evaluation.fprs) if seed in fixing else None
+        place, key = {"test_dataset": dataset, "seed": seed}, f"{dataset}\x1f{seed}"
+        frames["rates"].append(frame(_overall(scored, evaluation, cuts, key, dataset), **place))
+        frames["strata"].append(frame(_by_stratum(scored, groups, evaluation, cuts, key, dataset), **place))
+        frames["roc"].append(_curve(scored).assign(**place))
+        frames["information"].append(frame(judge_information(scored, channels, evaluation, dataset), **place))
+    return frames
+
+
+def _fixing(tables: Mapping[tuple[str, object], pa.Table], dataset: str, validation: str | None) -> dict[str, Scored]:
+    """Return the validation stamps that fix thresholds, by seed."""
+    fixing = load_seeds(tables, validation, "validation") if validation is not None else {}
+    fixing = fixing or load_seeds(tables, dataset, "validation")
+    for scored in fixing.values():
+        if scored.label.all():
+            raise EvaluationError(f"{scored.name}: there are no controls, which thresholds are fixed on")
+    return fixing
+
+
+def _overall(scored: Scored, evaluation: Evaluation, cuts: Cuts | None, key: str, resamples: str) -> Iterator[Row]:
+    group = everything(scored)
+    [draws] = draw_galaxies(scored, [group], evaluation, cuts, resamples)
+    judge = Judge(scored, group, evaluation, draws, cuts, key)
+    parts = [judge.auc(), judge.accuracy(), judge.tpr_at_fpr(), judge.fpr_at_tpr()]
+    if cuts is not None:
+        parts += [judge.thresholds(), judge.tpr_at_validation_fpr(), judge.realised_fpr()]
+    return _placed(group, parts)
+
+
+def _by_stratum(
+    scored: Scored, groups: Sequence[Group], evaluation: Evaluation, cuts: Cuts | None, key: str, resamples: str
+) -> Iterator[Row]:
+    controls = np.flatnonzero(~scored.label)
+    for _, of_column in groupby(groups, lambda g: g.column):
+        column = list(of_column)
+        against_all = [_against(g, controls, scored) for g in column if cuts is None and not g.of_positives]
+        draws = draw_galaxies(scored, [*column, *against_all], evaluation, cuts, resamples)
+        everywhere = iter(zip(against_all, draws[len(column) :], strict=True))
+        for group, drawn in zip(column, draws, strict=False):
+            judge = Judge(scored, group, evaluation, drawn, cuts, key)
+            parts = [judge.auc(), judge.tpr_at_fpr(), judge.fpr_at_tpr()]
+            if not group.of_positives:
+                parts.append(judge.accuracy())
+            if cuts is not None:
+                parts.append(judge.tpr_at_validation_fpr())
+                parts.append([] if group.of_positives else judge.realised_fpr())
+            elif not group.of_positives:
+                wider, wider_drawn = next(everywhere)
+                parts.append(Judge(scored, wider, evaluation, wider_drawn, None, key).tpr_at_fpr("tpr_at_global_fpr"))
+            yield from _placed(group, parts)
+
+
+def _against(group: Group, controls: np.ndarray, scored: Scored) -> Group:
+    """Return the positives of a stratum with all controls."""
+    return Group(group.column, group.stratum, np.concatenate([group.rows[scored.label[group.rows]], controls]), True)
+
+
+def _placed(group: Group, parts: Sequence[Sequence[Row]]) -> Iterator[Row]:
+    for part in parts:
+        for row in part:
+            yield {"column": group.column, "stratum": group.stratum, **row}
+
+
+def _curve(scored: Scored) -> pd.DataFrame:
+    curve = thin(roc(rank(scored.score, scored.label)))
+    return pd.DataFrame({"fpr": curve.fpr, "tpr": curve.tpr, "threshold": curve.threshold})

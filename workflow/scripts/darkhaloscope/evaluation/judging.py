@@ -1,0 +1,319 @@
+"""The rates of one group of stamps as tidy rows: value, interval, counts, whether resolved, and what to know.
+
+A rate at FPR f is resolved where controls × f reaches `min_expected_fp`; below, value and interval are empty
+and the number of controls needed stands in their place.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..config.experiment import Evaluation
+from ..random import stable_hash, stream
+from .intervals import delong_interval, edge_widened, fpr_at_tpr_interval, percentiles, tpr_at_fpr_interval, wilson
+from .rates import ROUNDING, Ranked, accuracy, auc, cuts_at_fpr, fpr_at_tpr, rank, share_above, tpr_at_fpr
+from .resampling import Draws, Resampled, galaxy_weights
+from .scored import Scored
+from .strata import Group
+
+#: Fewer stamps of a class than this give no area under the curve.
+MIN_PER_CLASS = 10
+#: Decision threshold of the accuracy: a score is the probability of being a positive.
+EVEN_ODDS = 0.5
+ALL = "all"
+GALAXIES = "bootstrap over galaxies"
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Cuts:
+    """Thresholds fixed on validation, one for each FPR; a stamp passes above.
+
+    Attributes
+    ----------
+    origin : str
+        Where the validation stamps come from, for notes.
+    values : (m,) float
+    n_negatives : int
+        Validation controls that they rest on.
+    """
+
+    origin: str
+    values: NDArray[np.float64]
+    n_negatives: int
+
+    @classmethod
+    def fixed_on(cls, validation: Scored, fprs: Sequence[float]) -> Cuts:
+        """Return the thresholds whose FPR on the validation stamps is at most each requested one."""
+        negatives = np.sort(validation.score[~validation.label])
+        return cls(validation.name, cuts_at_fpr(negatives, fprs), len(negatives))
+
+
+def row(
+    metric: str,
+    at: float | None,
+    n_positives: int,
+    n_negatives: int,
+    *,
+    value=math.nan,
+    low=math.nan,
+    high=math.nan,
+    interval="",
+    needed=None,
+    note="",
+) -> Row:
+    """Return one tidy row; a rate without a value is unresolved."""
+    return {
+        "metric": metric,
+        "at": math.nan if at is None else at,
+        "value": float(value),
+        "low": float(low),
+        "high": float(high),
+        "resolved": not math.isnan(value),
+        "n_positives": int(n_positives),
+        "n_negatives": int(n_negatives),
+        "negatives_needed": needed,
+        "interval": interval if not math.isnan(low) else "",
+        "note": note,
+    }
+
+
+def everything(scored: Scored) -> Group:
+    """Return all stamps as one group."""
+    return Group(ALL, ALL, np.arange(len(scored.score)), False)
+
+
+def resolves(n_negatives: int, fpr: float, evaluation: Evaluation) -> bool:
+    """Say whether so many controls are enough for a rate at this FPR."""
+    return n_negatives * fpr + ROUNDING >= evaluation.min_expected_fp
+
+
+def needed_negatives(fpr: float, evaluation: Evaluation) -> int:
+    """Return the number of controls that a rate at this FPR takes."""
+    return math.ceil(evaluation.min_expected_fp / fpr - ROUNDING)
+
+
+def expected_note(n_negatives: int, fpr: float, of: str, evaluation: Evaluation) -> str:
+    """Say why a rate at this FPR is not resolved."""
+    needed = needed_negatives(fpr, evaluation)
+    return f"{n_negatives} {of} give {n_negatives * fpr:.2g} expected false positives at FPR {fpr:g}; {needed} {of} needed"
+
+
+def count_galaxies(scored: Scored, rows: NDArray) -> int:
+    """Return the number of galaxies behind the class that has fewer of them; 0 where no source is a galaxy."""
+    counts = []
+    for positive in (True, False):
+        named = scored.galaxy[rows[scored.label[rows] == positive]]
+        counts.append(len(np.unique(named[named >= 0])))
+    return min((c for c in counts if c), default=0)
+
+
+def clusters_note(n_galaxies: int, evaluation: Evaluation) -> str:
+    """Say why an interval is not a bootstrap over galaxies, where some sources are galaxies."""
+    if 0 < n_galaxies < evaluation.min_clusters:
+        few = "one galaxy" if n_galaxies == 1 else f"{n_galaxies} galaxies"
+        return f"{few}, {evaluation.min_clusters} needed for a bootstrap over galaxies: the interval takes stamps as independent and holds for these galaxies alone"
+    return ""
+
+
+def draw_galaxies(scored: Scored, groups: Sequence[Group], evaluation: Evaluation, cuts: Cuts | None, key: str) -> list[Draws | None]:
+    """Return the bootstrap over galaxies of each group, None where it has too few galaxies.
+
+    The resamples follow from `key` alone, so that seeds and networks share them.
+    """
+    fixed = () if cuts is None else cuts.values
+    wanted = [
+        Resampled(scored.score, scored.label, g.rows, evaluation.fprs, evaluation.tprs, fixed)
+        if count_galaxies(scored, g.rows) >= evaluation.min_clusters
+        else None
+        for g in groups
+    ]
+    if not any(wanted):
+        return [None] * len(groups)
+    parts: list[list[Draws]] = [[] for _ in groups]
+    rng = stream(0, stable_hash(key), "bootstrap over galaxies")
+    for weights in galaxy_weights(scored.label, scored.galaxy, rng, evaluation.bootstrap):
+        for part, prepared in zip(parts, wanted, strict=True):
+            if prepared is not None:
+                part.append(prepared.rates(weights))
+    return [Draws.join(p) if p else None for p in parts]
+
+
+class Judge:
+    """Makes the rows of one group.
+
+    Parameters
+    ----------
+    scored : Scored
+    group : Group
+    evaluation : Evaluation
+    draws : Draws or None
+        The bootstrap over galaxies, where there are enough of them.
+    cuts : Cuts or None
+        Thresholds from validation.
+    key : str
+        Names the random numbers of this group.
+    """
+
+    def __init__(self, scored: Scored, group: Group, evaluation: Evaluation, draws: Draws | None, cuts: Cuts | None, key: str) -> None:
+        self.score, self.label = scored.score[group.rows], scored.label[group.rows]
+        self.ranked: Ranked = rank(self.score, self.label)
+        self.n_positives, self.n_negatives = len(self.ranked.positives), len(self.ranked.negatives)
+        self.evaluation, self.draws, self.cuts = evaluation, draws, cuts
+        self.note = "" if draws is not None else clusters_note(count_galaxies(scored, group.rows), evaluation)
+        self._key = f"{key}\x1f{group.column}\x1f{group.stratum}"
+
+    def auc(self) -> list[Row]:
+        """Area under the ROC, with DeLong's interval or the bootstrap over galaxies."""
+        if min(self.n_positives, self.n_negatives) < MIN_PER_CLASS:
+            return [self._row("auc", None, note=f"fewer than {MIN_PER_CLASS} stamps of a class")]
+        low, high = delong_interval(self.ranked, self.evaluation.confidence)
+        if self.draws is not None:
+            low, high = _hull((low, high), percentiles(self.draws.auc, self.evaluation.confidence))
+        return [self._row("auc", None, value=auc(self.ranked), low=low, high=high, interval=self._how("DeLong"), note=self.note)]
+
+    def accuracy(self) -> list[Row]:
+        """Share of stamps on the right side of even odds, with Wilson's interval."""
+        n = self.n_positives + self.n_negatives
+        value = accuracy(self.ranked, EVEN_ODDS)
+        low, high = wilson(round(value * n), n, self.evaluation.confidence)
+        return [self._row("accuracy", EVEN_ODDS, value=value, low=low, high=high, interval="Wilson", note=self._independent())]
+
+    def tpr_at_fpr(self, metric: str = "tpr_at_fpr") -> list[Row]:
+        """TPR at each FPR, threshold from the group's own controls, both classes resampled."""
+        fprs, out = self.evaluation.fprs, []
+        if not self._both():
+            return [self._row(metric, f, needed=needed_negatives(f, self.evaluation), note=self._missing_class()) for f in fprs]
+        values = tpr_at_fpr(self.ranked, fprs)
+        interval = tpr_at_fpr_interval(self.ranked, fprs, self._rng(metric), self.evaluation.bootstrap, self.evaluation.confidence)
+        if self.draws is not None:
+            interval = self._over_galaxies(self.draws.tpr, values, self.n_positives)
+        for f, value, low, high in zip(fprs, values, *interval, strict=True):
+            if resolves(self.n_negatives, f, self.evaluation):
+                out.append(
+                    self._row(metric, f, value=value, low=low, high=high, interval=self._how("bootstrap of both classes"), note=self.note)
+                )
+            else:
+                out.append(
+                    self._row(
+                        metric,
+                        f,
+                        needed=needed_negatives(f, self.evaluation),
+                        note=expected_note(self.n_negatives, f, "controls", self.evaluation),
+                    )
+                )
+        return out
+
+    def fpr_at_tpr(self) -> list[Row]:
+        """FPR at each TPR, threshold from the group's own positives, both classes resampled.
+
+        Resolved where at least `min_expected_fp` controls pass and as many positives are missed.
+        """
+        tprs, least, out = self.evaluation.tprs, self.evaluation.min_expected_fp, []
+        if not self._both():
+            return [self._row("fpr_at_tpr", t, note=self._missing_class()) for t in tprs]
+        values = fpr_at_tpr(self.ranked, tprs)
+        interval = fpr_at_tpr_interval(self.ranked, tprs, self._rng("fpr_at_tpr"), self.evaluation.bootstrap, self.evaluation.confidence)
+        if self.draws is not None:
+            interval = self._over_galaxies(self.draws.fpr, values, self.n_negatives)
+        for t, value, low, high in zip(tprs, values, *interval, strict=True):
+            passed = round(value * self.n_negatives)
+            if self.n_positives * (1 - t) + ROUNDING < least:
+                note = f"{self.n_positives} positives leave {self.n_positives * (1 - t):.2g} to be missed; {math.ceil(least / (1 - t) - ROUNDING)} positives needed"
+                out.append(self._row("fpr_at_tpr", t, note=note))
+            elif passed + ROUNDING < least:
+                needed = math.ceil(self.n_negatives * least / max(passed, 1))
+                note = f"{passed} of {self.n_negatives} controls pass at this threshold; {'about' if passed else 'more than'} {needed} controls needed"
+                out.append(self._row("fpr_at_tpr", t, needed=needed, note=note))
+            else:
+                out.append(
+                    self._row(
+                        "fpr_at_tpr", t, value=value, low=low, high=high, interval=self._how("bootstrap of both classes"), note=self.note
+                    )
+                )
+        return out
+
+    def thresholds(self) -> list[Row]:
+        """Thresholds themselves, as fixed on validation."""
+        return [
+            self._row("threshold", f, value=cut, note=f"from {self.cuts.origin}") if self._fixed(f) else self._unfixed("threshold", f)
+            for f, cut in zip(self.evaluation.fprs, self.cuts.values, strict=True)
+        ]
+
+    def tpr_at_validation_fpr(self) -> list[Row]:
+        """TPR at the thresholds fixed on validation, with Wilson's interval."""
+        return self._at_cuts("tpr_at_validation_fpr", self.ranked.positives, None if self.draws is None else self.draws.passed_positives)
+
+    def realised_fpr(self) -> list[Row]:
+        """FPR that the thresholds fixed on validation really give, with Wilson's interval."""
+        return self._at_cuts("realised_fpr", self.ranked.negatives, None if self.draws is None else self.draws.passed_negatives)
+
+    # --- helpers ---
+
+    def _at_cuts(self, metric: str, ordered: NDArray, draws: NDArray | None) -> list[Row]:
+        out, n = [], len(ordered)
+        of_controls = metric == "realised_fpr"
+        for i, f in enumerate(self.evaluation.fprs):
+            if not self._fixed(f):
+                out.append(self._unfixed(metric, f))
+            elif n == 0:
+                out.append(self._row(metric, f, note=self._missing_class()))
+            elif of_controls and not resolves(n, f, self.evaluation):
+                out.append(
+                    self._row(metric, f, needed=needed_negatives(f, self.evaluation), note=expected_note(n, f, "controls", self.evaluation))
+                )
+            else:
+                value = float(share_above(ordered, self.cuts.values[i]))
+                interval = wilson(round(value * n), n, self.evaluation.confidence)
+                if draws is not None:
+                    interval = _hull(interval, percentiles(draws[:, i], self.evaluation.confidence))
+                out.append(
+                    self._row(metric, f, value=value, low=interval[0], high=interval[1], interval=self._how("Wilson"), note=self.note)
+                )
+        return out
+
+    def _row(self, metric: str, at: float | None, **values: Any) -> Row:
+        return row(metric, at, self.n_positives, self.n_negatives, **values)
+
+    def _unfixed(self, metric: str, f: float) -> Row:
+        return self._row(
+            metric,
+            f,
+            needed=needed_negatives(f, self.evaluation),
+            note=f"no threshold: {expected_note(self.cuts.n_negatives, f, 'validation controls', self.evaluation)}",
+        )
+
+    def _over_galaxies(self, draws: NDArray, values: NDArray, n: int) -> tuple[NDArray, NDArray]:
+        return edge_widened(percentiles(draws, self.evaluation.confidence), np.rint(values * n), n, self.evaluation.confidence)
+
+    def _both(self) -> bool:
+        return bool(self.n_positives and self.n_negatives)
+
+    def _missing_class(self) -> str:
+        if not self.n_positives:
+            return "no positives in this stratum: nothing to detect"
+        return "no controls in this stratum; set `of_positives` if positives alone have the property"
+
+    def _fixed(self, f: float) -> bool:
+        return resolves(self.cuts.n_negatives, f, self.evaluation)
+
+    def _how(self, plain: str) -> str:
+        return plain if self.draws is None else GALAXIES
+
+    def _independent(self) -> str:
+        return self.note or ("" if self.draws is None else "Wilson's interval takes stamps of one galaxy as independent")
+
+    def _rng(self, metric: str) -> np.random.Generator:
+        return stream(0, stable_hash(self._key, metric), "bootstrap of both classes")
+
+
+def _hull(a: tuple, b: tuple) -> tuple[float, float]:
+    """Return the interval that holds both: clusters widen an interval, few of them may seem to narrow it."""
+    return float(min(a[0], b[0])), float(max(a[1], b[1]))

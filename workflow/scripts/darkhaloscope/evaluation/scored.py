@@ -1,0 +1,203 @@
+"""Scores in memory, checked: what every table must satisfy before a rate is made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from .rates import EvaluationError
+
+#: Columns that identify the galaxy of a source, the better first: a galaxy observed twice has one MANGAID.
+GALAXY_COLUMNS = ("mangaid", "plateifu")
+COMMITTEE = "committee"
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """Stamps with scores.
+
+    Attributes
+    ----------
+    name : str
+        Where they come from, for messages.
+    ids : pyarrow.Array of string, (n,)
+    score : (n,) float64, finite
+    label : (n,) bool
+    galaxy : (n,) int32
+        Number of the source's galaxy; −1 where the source is no galaxy (an analytic disk).
+    table : pyarrow.Table
+        The rows with all their columns, for strata.
+    """
+
+    name: str
+    ids: pa.Array
+    score: NDArray[np.float64]
+    label: NDArray[np.bool_]
+    galaxy: NDArray[np.int32]
+    table: pa.Table
+
+    def values(self, column: str) -> pa.ChunkedArray:
+        """Return a column of the table.
+
+        Raises
+        ------
+        EvaluationError
+            The table has no such column.
+        """
+        if column not in self.table.column_names:
+            known = ", ".join(sorted(self.table.column_names))
+            raise EvaluationError(
+                f"{self.name}: there is no column `{column}`; the table has: {known}. Take it out of `evaluation.strata`, or add the column"
+            )
+        return self.table.column(column)
+
+
+def read_split(table: pa.Table, split: str, name: str) -> Scored | None:
+    """Return the checked stamps of one split, or None where the table has none.
+
+    A table without a `split` column is all test.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+        Columns stamp_id, label (0 or 1), score, and what strata need.
+    split : "validation" or "test"
+    name : str
+        What messages call the table.
+
+    Raises
+    ------
+    EvaluationError
+        A needed column is missing, an id is missing or appears twice, a label is not 0 or 1, a score is not finite.
+    """
+    for column in ("stamp_id", "label", "score"):
+        if column not in table.column_names:
+            raise EvaluationError(f"{name}: column `{column}` is missing; the table has: {', '.join(table.column_names)}")
+    if "split" in table.column_names:
+        table = table.filter(pc.equal(table.column("split"), split))
+    elif split != "test":
+        return None
+    if not table.num_rows:
+        return None
+    name = f"{name}, {split} split"
+    ids = _ids(table.column("stamp_id"), name)
+    return Scored(name, ids, _scores(table.column("score"), ids, name), _labels(table.column("label"), name), _galaxies(table), table)
+
+
+def has_split(table: pa.Table, split: str) -> bool:
+    """Say whether a table has rows of a split; one without a `split` column is all test."""
+    if "split" not in table.column_names:
+        return split == "test" and table.num_rows > 0
+    return bool(pc.any(pc.equal(table.column("split"), split)).as_py())
+
+
+def committee(members: Sequence[Scored], name: str) -> Scored:
+    """Return the mean score of several seeds on the same stamps.
+
+    Raises
+    ------
+    EvaluationError
+        The members do not hold the same stamps, or not with the same labels.
+    """
+    first = members[0]
+    total = first.score.copy()
+    for other in members[1:]:
+        total += other.score[match(first, other)]
+    return Scored(name, first.ids, total / len(members), first.label, first.galaxy, first.table)
+
+
+def match(reference: Scored, other: Scored) -> NDArray[np.int64] | slice:
+    """Return the rows of `other` in the order of `reference`.
+
+    Raises
+    ------
+    EvaluationError
+        A stamp is in one table alone, or its label differs.
+    """
+    if reference.ids.equals(other.ids):
+        rows: NDArray[np.int64] | slice = slice(None)
+    else:
+        found = pc.index_in(reference.ids, value_set=other.ids)
+        if found.null_count or len(reference.ids) != len(other.ids):
+            lost = reference.ids.filter(pc.is_null(found))
+            added = other.ids.filter(pc.invert(pc.is_in(other.ids, value_set=reference.ids)))
+            raise EvaluationError(
+                f"{reference.name} and {other.name} do not hold the same stamps: {len(lost)} are in the first alone{_example(lost)}, "
+                f"{len(added)} in the second alone{_example(added)}; score both on the same shards"
+            )
+        rows = found.to_numpy(zero_copy_only=False).astype(np.int64)
+    different = np.flatnonzero(reference.label != other.label[rows])
+    if len(different):
+        raise EvaluationError(
+            f"{reference.name} and {other.name} disagree on the label of {len(different)} stamps, first {reference.ids[int(different[0])]}; "
+            "their stamps were made from different manifests: score both again"
+        )
+    return rows
+
+
+def need_both_classes(scored: Scored) -> None:
+    """Raise `EvaluationError` unless both classes are present."""
+    positives = int(scored.label.sum())
+    if positives == 0 or positives == len(scored.label):
+        missing = "positive" if positives == 0 else "control"
+        raise EvaluationError(f"{scored.name}: {len(scored.label)} stamps and no {missing} among them; rates need both classes")
+
+
+def load_seeds(tables: Mapping[tuple[str, object], pa.Table], dataset: str, split: str) -> dict[str, Scored]:
+    """Return the stamps of one split of a dataset by seed, and their committee last; empty where no table has the split."""
+    members = {}
+    for (name, seed), table in tables.items():
+        if name == dataset and (scored := read_split(table, split, f"scores of {dataset}, seed {seed}")) is not None:
+            members[str(seed)] = scored
+    if members:
+        members[COMMITTEE] = committee(list(members.values()), f"scores of {dataset}, committee, {split} split")
+    return members
+
+
+def _ids(column: pa.ChunkedArray, name: str) -> pa.Array:
+    ids = pc.cast(column, pa.string()).combine_chunks()
+    if ids.null_count:
+        raise EvaluationError(f"{name}: {ids.null_count} rows have no stamp_id; every stamp needs one")
+    if pc.count_distinct(ids).as_py() != len(ids):
+        counts = pc.value_counts(ids)
+        twice = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
+        raise EvaluationError(
+            f"{name}: {len(twice)} stamp_ids appear more than once{_example(twice)}; a stamp counted twice narrows every interval: score each once"
+        )
+    return ids
+
+
+def _scores(column: pa.ChunkedArray, ids: pa.Array, name: str) -> NDArray[np.float64]:
+    score = np.asarray(pc.fill_null(pc.cast(column, pa.float64()), np.nan), np.float64)
+    bad = np.flatnonzero(~np.isfinite(score))
+    if len(bad):
+        raise EvaluationError(
+            f"{name}: {len(bad)} scores are missing, NaN or infinite, first that of {ids[int(bad[0])]}; look for NaN pixels in its stamp, then score again"
+        )
+    return score
+
+
+def _labels(column: pa.ChunkedArray, name: str) -> NDArray[np.bool_]:
+    label = np.asarray(pc.fill_null(pc.cast(column, pa.float64()), np.nan))
+    strange = np.unique(label[(label != 0) & (label != 1)])
+    if len(strange):
+        raise EvaluationError(f"{name}: labels must be 0 or 1, found also {', '.join(f'{v:g}' for v in strange[:5])}")
+    return label == 1
+
+
+def _galaxies(table: pa.Table) -> NDArray[np.int32]:
+    for name in GALAXY_COLUMNS:
+        if name in table.column_names and table.column(name).null_count < table.num_rows:
+            codes = pc.dictionary_encode(table.column(name).combine_chunks())
+            codes = codes.combine_chunks() if isinstance(codes, pa.ChunkedArray) else codes
+            return np.asarray(pc.fill_null(codes.indices, -1), np.int32)
+    return np.full(table.num_rows, -1, np.int32)
+
+
+def _example(ids: pa.Array) -> str:
+    return f" (first {ids[0]})" if len(ids) else ""

@@ -1,0 +1,370 @@
+"""Fitting a network to stamps: seeded, resumable at each epoch's start, one history row per epoch."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import logging
+import math
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as lightning
+import numpy as np
+import torch
+from lightning.pytorch.plugins.environments import LightningEnvironment
+from sklearn.metrics import roc_auc_score
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from ..config.network import Network, Training
+from ..files import write_text
+from ..random import stable_hash
+from .checkpoints import WholeCheckpoints, usable_checkpoint
+from .data import StampData, read_stamps
+from .networks import Classifier, build_network
+from .order import Batches, EpochOrder, InOrder
+from .scaling import LearningError
+
+CHECKPOINT = "last.ckpt"
+
+#: Columns of the history, one row per epoch.
+HISTORY = ("epoch", "train_loss", "train_accuracy", "train_auc", "val_loss", "val_accuracy", "val_auc", "learning_rate")
+
+#: Stamps per step where nothing is learnt.
+VALIDATION_BATCH = 256
+
+#: Seconds between progress lines.
+PROGRESS_SECONDS = 15.0
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training gives: the classifier of the best epoch, and how it went.
+
+    Attributes
+    ----------
+    classifier : Classifier, weights of the epoch with the best validation AUC (ties: the lowest loss)
+    history : one dict per epoch with the keys `HISTORY`
+    best_epoch : counted from 1
+    counts : number of training and validation stamps used
+    """
+
+    classifier: Classifier
+    history: list[dict[str, float]]
+    best_epoch: int
+    counts: dict[str, int]
+
+
+def train_network(
+    train_paths: Sequence[str | Path],
+    validation_paths: Sequence[str | Path],
+    network: Network,
+    seed: int,
+    folder_for_checkpoints: str | Path,
+    threads: int,
+    log: logging.Logger | None = None,
+) -> Trained:
+    """Train a network on stamp shards.
+
+    Called again after it was killed, it goes on from the last finished epoch and, on a CPU with
+    the same number of threads, ends with the same bits as an uninterrupted run.
+
+    Training loss, accuracy and AUC are those of the running predictions during the epoch, each made
+    before its own step and on turned stamps; validation follows the epoch. The learning rate is
+    that of the epoch's last step.
+
+    Parameters
+    ----------
+    train_paths, validation_paths : shards of the two splits
+    network : architecture, channels, scaling and training
+    seed : initial weights, order of stamps and augmentation follow from it
+    folder_for_checkpoints : where the state after each epoch is kept; a state of other stamps,
+        settings or seed is not used
+    threads : CPU threads
+    log : where progress goes
+
+    Raises
+    ------
+    TableError, LearningError, BadPixels
+        As `read_stamps`; also for a split of one class, stamps in both splits, a loss that is not finite.
+    """
+    log = log or logging.getLogger(__name__)
+    training, validation = _read_splits(train_paths, validation_paths, network)
+    log.info("%d training and %d validation stamps of %d×%d pixels", len(training), len(validation), training.size, training.size)
+    folder = Path(folder_for_checkpoints)
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = network.training
+    with _reproducible(seed, threads), _quiet():
+        fitting = _Fitting(build_network(network), settings, steps=EpochOrder(training, settings.batch_size, seed, False).steps)
+        course = _Course(_fingerprint(network, seed, training, validation), settings, folder / CHECKPOINT, log)
+        resume = course.restore(usable_checkpoint(course.path))
+        if not course.finished():
+            _trainer(settings, course, folder).fit(
+                fitting, *_loaders(training, validation, settings, seed), ckpt_path=str(course.path) if resume else None, weights_only=True
+            )
+    fitting.module.load_state_dict(course.best)
+    module = fitting.module.float().cpu().eval()
+    log.info(
+        "best epoch %d of %d: validation AUC %.4f", course.best_epoch, len(course.history), course.history[course.best_epoch - 1]["val_auc"]
+    )
+    classifier = Classifier(module, network, training.normalisation, training.size, seed)
+    return Trained(classifier, course.history, course.best_epoch, {"training": len(training), "validation": len(validation)})
+
+
+def write_history(history: Sequence[dict[str, float]], path: str | Path) -> None:
+    """Write the history as CSV, one row per epoch."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, HISTORY, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(history)
+    write_text(path, text.getvalue())
+
+
+class _Fitting(lightning.LightningModule):
+    """Loss, predictions and optimiser, as the training library asks for them."""
+
+    def __init__(self, module: nn.Module, training: Training, steps: int) -> None:
+        super().__init__()
+        self.module = module
+        self.training_settings = training
+        self.steps = steps
+        self.seen: dict[str, list[Tensor]] = {"train": [], "val": []}
+
+    def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
+        return self._loss("train", batch)
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], _: int) -> None:
+        self._loss("val", batch)
+
+    def _loss(self, use: str, batch: tuple[Tensor, Tensor]) -> Tensor:
+        inputs, labels = batch
+        losses = stamp_losses(self.module(inputs).float(), labels, self.training_settings)
+        margin = losses.logits[:, 1] - losses.logits[:, 0]
+        self.seen[use].append(torch.stack([margin, labels.float(), losses.each], 1).detach())
+        return losses.each.mean()
+
+    def metrics(self, use: str) -> dict[str, float]:
+        """Return loss, accuracy and AUC of the predictions since the last call."""
+        margin, label, loss = torch.cat(self.seen[use]).double().cpu().numpy().T
+        self.seen[use] = []
+        if not (np.isfinite(loss).all() and np.isfinite(margin).all()):
+            raise LearningError(
+                f"the {'training' if use == 'train' else 'validation'} loss is not finite: training diverged; lower "
+                f"training.learning_rate (now {self.training_settings.learning_rate:g}) or set training.precision to float32"
+            )
+        accuracy = ((margin > 0) == (label > 0)).mean()
+        return {f"{use}_loss": float(loss.mean()), f"{use}_accuracy": float(accuracy), f"{use}_auc": float(roc_auc_score(label, margin))}
+
+    def configure_optimizers(self) -> Any:
+        t = self.training_settings
+        total = t.epochs * self.steps
+        if t.optimizer == "adamw":
+            optimizer = torch.optim.AdamW(self.parameters(), t.learning_rate, weight_decay=t.weight_decay)
+        else:
+            optimizer = torch.optim.Adam(self.parameters(), t.learning_rate)
+        if t.schedule == "constant":
+            return optimizer
+        if t.schedule == "one_cycle":
+            schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, t.learning_rate, total_steps=max(total, 2))
+        else:
+            schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, total)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+@dataclass(frozen=True)
+class StampLosses:
+    """Logits (n, 2) and the loss of each stamp (n,)."""
+
+    logits: Tensor
+    each: Tensor
+
+
+def stamp_losses(logits: Tensor, labels: Tensor, training: Training) -> StampLosses:
+    """Cross entropy, or the focal loss (1 − p)^γ times it (Lin et al. 2017, arXiv:1708.02002), of each stamp."""
+    each = nn.functional.cross_entropy(logits, labels, reduction="none")
+    if training.loss == "focal":
+        each = (1 - torch.exp(-each)) ** training.focal_gamma * each
+    return StampLosses(logits, each)
+
+
+class _Course(lightning.Callback):
+    """History, best weights, early stopping, progress lines and the checkpoint at each epoch's end."""
+
+    state_key = "course"
+
+    def __init__(self, fingerprint: str, training: Training, path: Path, log: logging.Logger) -> None:
+        self.fingerprint = fingerprint
+        self.settings = training
+        self.path = path
+        self.log = log
+        self.history: list[dict[str, float]] = []
+        self.best: dict[str, Tensor] = {}
+        self.best_epoch = 0
+        self.learning_rate = training.learning_rate
+        self.epochs_here = 0
+
+    def restore(self, checkpoint: dict[str, Any] | None) -> bool:
+        """Take over the state of a checkpoint of this very training; say whether there was one."""
+        if checkpoint is None:
+            return False
+        state = checkpoint.get("callbacks", {}).get(self.state_key, {})
+        if state.get("fingerprint") != self.fingerprint:
+            self.log.warning("%s belongs to other stamps, settings or another seed and is not used", self.path)
+            return False
+        self.load_state_dict(state)
+        self.log.info("resuming after epoch %d of %d from %s", len(self.history), self.settings.epochs, self.path)
+        return True
+
+    def finished(self) -> bool:
+        """Say whether all epochs are done, or the validation AUC has not risen for `patience` of them."""
+        done = len(self.history)
+        stale = 0 < self.settings.patience <= done - self.best_epoch
+        return done >= self.settings.epochs or (done > 0 and stale)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"fingerprint": self.fingerprint, "history": self.history, "best": self.best, "best_epoch": self.best_epoch}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.history, self.best, self.best_epoch = list(state["history"]), dict(state["best"]), state["best_epoch"]
+
+    def on_train_start(self, trainer: lightning.Trainer, module: _Fitting) -> None:
+        self.started = self.told = time.monotonic()
+        self.steps_here = 0
+
+    def on_train_batch_start(self, trainer: lightning.Trainer, module: _Fitting, batch: Any, step: int) -> None:
+        self.learning_rate = trainer.optimizers[0].param_groups[0]["lr"]
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, module: _Fitting, outputs: Any, batch: Any, step: int) -> None:
+        self.steps_here += 1
+        now = time.monotonic()
+        if now - self.told >= PROGRESS_SECONDS:
+            self.told = now
+            epoch = trainer.current_epoch + 1
+            self.log.info(
+                "epoch %d of %d, step %d of %d: %s", epoch, self.settings.epochs, step + 1, module.steps, self._pace(module, step + 1)
+            )
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, module: _Fitting) -> None:
+        epoch = trainer.current_epoch + 1
+        row = {"epoch": epoch, **module.metrics("train"), **module.metrics("val"), "learning_rate": float(self.learning_rate)}
+        self.history.append(row)
+        if self.best_epoch == 0 or _merit(row) > _merit(self.history[self.best_epoch - 1]):
+            self.best_epoch = epoch
+            self.best = {k: v.detach().cpu().clone() for k, v in module.module.state_dict().items()}
+        self.log.info(
+            "epoch %d of %d: training loss %.4f, AUC %.4f; validation loss %.4f, AUC %.4f; %s",
+            *(epoch, self.settings.epochs, row["train_loss"], row["train_auc"], row["val_loss"], row["val_auc"]),
+            self._pace(module, module.steps),
+        )
+        self.told = time.monotonic()
+        trainer.save_checkpoint(self.path)
+        trainer.should_stop = self.finished()
+
+    def _pace(self, module: _Fitting, step: int) -> str:
+        rate = self.steps_here / max(time.monotonic() - self.started, 1e-9)
+        epochs_left = self.settings.epochs - len(self.history)
+        left = max(epochs_left * module.steps - (step if step < module.steps else 0), 0) / rate
+        return f"{rate:.1f} steps/s, {int(left) // 60} min {int(left) % 60} s left"
+
+
+def _merit(row: dict[str, float]) -> tuple[float, float]:
+    return row["val_auc"], -row["val_loss"]
+
+
+def _read_splits(
+    train_paths: Sequence[str | Path], validation_paths: Sequence[str | Path], network: Network
+) -> tuple[StampData, StampData]:
+    training = read_stamps(train_paths, network, fraction=network.training.train_fraction)
+    validation = read_stamps(validation_paths, network, normalisation=training.normalisation)
+    training.require_both_classes("training")
+    validation.require_both_classes("validation")
+    if training.size != validation.size:
+        raise LearningError(
+            f"training stamps have {training.size} pixels on a side, validation stamps {validation.size}; give splits of one dataset"
+        )
+    shared = np.intersect1d(training.numbers, validation.numbers)
+    if len(shared):
+        raise LearningError(
+            f"{len(shared)} stamps are in training and in validation (number {shared[0]} first); the splits must be disjoint"
+        )
+    return training, validation
+
+
+def _fingerprint(network: Network, seed: int, training: StampData, validation: StampData) -> str:
+    """Digest of what decides the outcome, threads and device apart: pixels enter by the constants measured from them."""
+    parts = [network.model_dump_json(exclude={"description"}), seed, training.normalisation, training.size, torch.__version__]
+    for data in (training, validation):
+        parts += [len(data), stable_hash(data.numbers.tobytes().hex(), data.labels.numpy().tobytes().hex())]
+    return f"{stable_hash(*parts):016x}"
+
+
+def _loaders(training: StampData, validation: StampData, settings: Training, seed: int) -> tuple[DataLoader, DataLoader]:
+    order = EpochOrder(training, settings.batch_size, seed, settings.augment)
+    return (
+        DataLoader(Batches(training), sampler=order, batch_size=None),
+        DataLoader(Batches(validation), sampler=InOrder(validation, VALIDATION_BATCH), batch_size=None),
+    )
+
+
+def _trainer(settings: Training, course: _Course, folder: Path) -> lightning.Trainer:
+    gpu = torch.cuda.is_available()
+    precision = settings.precision
+    if precision == "auto":
+        precision = "bfloat16" if gpu and torch.cuda.is_bf16_supported() else "float32"
+    if precision == "float16" and not gpu:
+        raise LearningError("training.precision float16 needs a GPU, and there is none here; set it to auto, float32 or bfloat16")
+    return lightning.Trainer(
+        accelerator="gpu" if gpu else "cpu",
+        devices=1,
+        precision={"float32": "32-true", "bfloat16": "bf16-mixed", "float16": "16-mixed"}[precision],
+        max_epochs=settings.epochs,
+        callbacks=[course],
+        # One process on one device, also inside a Slurm job, whose variables must not be taken for a launcher's.
+        plugins=[WholeCheckpoints(), LightningEnvironment()],
+        default_root_dir=folder,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+
+
+@contextlib.contextmanager
+def _reproducible(seed: int, threads: int) -> Iterator[None]:
+    """Seed torch, fix its threads and choose deterministic algorithms for the block."""
+    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    # The gradient of max_pool2d on a GPU has no deterministic kernel: same bits are promised on CPUs.
+    torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
+    torch.set_num_threads(threads)
+    try:
+        with torch.random.fork_rng():
+            torch.manual_seed(stable_hash("initial weights", seed) % (1 << 63))
+            yield
+    finally:
+        torch.set_num_threads(before[0])
+        torch.use_deterministic_algorithms(before[1], warn_only=before[2])
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the training library's notices on hardware, workers and hosted services out of the log."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric", "lightning")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"lightning\..*")
+            warnings.filterwarnings("ignore", message=r".*does not have many workers.*|.*deterministic.*")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

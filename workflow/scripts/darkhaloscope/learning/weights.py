@@ -1,0 +1,108 @@
+"""Weights on disk: safetensors, and a JSON with all else that scoring needs. Nothing is unpickled."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from ..config.network import Network
+from ..files import sha256, whole, write_json
+from .fit import Trained
+from .networks import Classifier, build_network
+from .scaling import INPUTS, LearningError, Normalisation
+
+FORMAT = "darkhaloscope network 1"
+
+
+def save_network(trained: Trained, safetensors_path: str | Path, json_path: str | Path) -> None:
+    """Write a network's weights and their description, each whole; the same network gives the same bytes.
+
+    The JSON holds the network's section of the config (architecture, channels, input scaling, training),
+    inputs, normalisation constants, image size, seed, best epoch, counts, and the SHA-256 of the weights.
+    """
+    classifier = trained.classifier
+    tensors = {name: value.detach().cpu().contiguous() for name, value in classifier.module.state_dict().items()}
+    with whole(safetensors_path) as temporary:
+        save_file(tensors, temporary)
+    normalisation = classifier.normalisation
+    write_json(
+        json_path,
+        {
+            "format": FORMAT,
+            "architecture": classifier.network.architecture,
+            "channels": classifier.network.channels,
+            "inputs": list(normalisation.inputs),
+            "normalisation": {"offset": list(normalisation.offset), "scale": list(normalisation.scale)},
+            "image_size": classifier.size,
+            "seed": classifier.seed,
+            "best_epoch": trained.best_epoch,
+            "counts": trained.counts,
+            "parameters": sum(p.numel() for p in classifier.module.parameters()),
+            "network": classifier.network.model_dump(mode="json"),
+            "weights_sha256": sha256(safetensors_path),
+        },
+    )
+
+
+def load_network(safetensors_path: str | Path, json_path: str | Path) -> Classifier:
+    """Read a network that `save_network` wrote.
+
+    Raises
+    ------
+    LearningError
+        One of the files is missing or unreadable, the weights are not those that the JSON describes,
+        or they do not fit its architecture.
+    """
+    described = _read_description(json_path)
+    try:
+        found = sha256(safetensors_path)
+    except OSError as error:
+        raise LearningError(f"{safetensors_path}: these weights cannot be read ({error.strerror}); train the network first") from error
+    if found != described["weights_sha256"]:
+        raise LearningError(
+            f"{safetensors_path} is not the weights file that {json_path} describes: SHA-256 {found[:12]}… instead of "
+            f"{described['weights_sha256'][:12]}…; keep the two files of one training together, or train again"
+        )
+    try:
+        network = Network.model_validate(described["network"])
+        inputs = INPUTS[network.channels]
+        constants = described["normalisation"]
+        normalisation = Normalisation(inputs, tuple(map(float, constants["offset"])), tuple(map(float, constants["scale"])))
+        size, seed = int(described["image_size"]), int(described["seed"])
+    except (ValidationError, KeyError, TypeError, ValueError) as error:
+        raise LearningError(
+            f"{json_path}: this description of a network does not hold what scoring needs ({error}); train again"
+        ) from error
+    if list(inputs) != described.get("inputs") or not len(inputs) == len(normalisation.offset) == len(normalisation.scale):
+        raise LearningError(
+            f"{json_path}: inputs {described.get('inputs')} with {len(normalisation.offset)} offsets, but channels "
+            f"`{network.channels}` are {list(inputs)}; train again"
+        )
+    with torch.random.fork_rng():
+        module = build_network(network)
+    try:
+        module.load_state_dict(load_file(safetensors_path))
+    except (SafetensorError, RuntimeError) as error:
+        raise LearningError(f"{safetensors_path} does not fit the architecture `{network.architecture}` of {json_path}: {error}") from error
+    return Classifier(module.eval(), network, normalisation, size, seed)
+
+
+def _read_description(path: str | Path) -> dict[str, Any]:
+    try:
+        described = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise LearningError(f"{path}: this description of a network cannot be read ({error.strerror}); train the network first") from error
+    except ValueError as error:
+        raise LearningError(f"{path}: not JSON ({error}); delete it and train again") from error
+    found = described.get("format") if isinstance(described, dict) else type(described).__name__
+    if found != FORMAT or not isinstance(described.get("weights_sha256"), str):
+        raise LearningError(
+            f"{path}: expected a description of format `{FORMAT}` with `weights_sha256`, found {found!r}; give the JSON beside the weights"
+        )
+    return described

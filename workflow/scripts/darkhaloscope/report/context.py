@@ -1,0 +1,193 @@
+"""Everything that a report is made of: values, tables and arrays, none of them a path."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..config.experiment import Experiment
+from ..config.network import Network
+from ..config.subhalo import SubhaloDataset
+
+#: Arrays of a panel that compares the smooth with the perturbed lens, each (n, size, size).
+PAIR_ARRAYS = ("smooth_flux", "perturbed_flux", "smooth_velocity", "perturbed_velocity", "flux", "velocity", "mask")
+
+
+class ReportError(ValueError):
+    """A report cannot be built from what it was given; the message names what is wrong and what to do."""
+
+
+@dataclass(frozen=True)
+class ReportSettings:
+    """How large a report may become.
+
+    Attributes
+    ----------
+    browser_stamps : int
+        Most stamps in the stamp browser; a larger test split is sampled.
+    sheet_stamps : int
+        Stamps in one sprite sheet.
+    sources, stamps : int
+        Source galaxies and smooth/perturbed pairs among the examples.
+    """
+
+    browser_stamps: int = 2000
+    sheet_stamps: int = 64
+    sources: int = 8
+    stamps: int = 4
+
+    def __post_init__(self) -> None:
+        for name in ("browser_stamps", "sheet_stamps", "sources", "stamps"):
+            if getattr(self, name) < 1:
+                raise ReportError(f"report setting {name} is {getattr(self, name)}; it must be 1 or more")
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A check with its outcome: `found` and `limit` in words, so that a reader can judge it."""
+
+    name: str
+    passed: bool
+    found: str
+    limit: str
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Galaxies of the source bank: `flux`, `velocity`, `valid` are (n, h, w); `captions` has n lines."""
+
+    captions: tuple[str, ...]
+    flux: np.ndarray
+    velocity: np.ndarray
+    valid: np.ndarray
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Stamps with and without their subhalo.
+
+    Attributes
+    ----------
+    captions : tuple of str
+        One line per stamp.
+    smooth_flux, perturbed_flux, smooth_velocity, perturbed_velocity : (n, size, size)
+        Noiseless images in flux per pixel and km/s.
+    flux, velocity : (n, size, size)
+        The stamp as observed, noise included.
+    mask : (n, size, size)
+        1 where a velocity exists.
+    """
+
+    captions: tuple[str, ...]
+    smooth_flux: np.ndarray
+    perturbed_flux: np.ndarray
+    smooth_velocity: np.ndarray
+    perturbed_velocity: np.ndarray
+    flux: np.ndarray
+    velocity: np.ndarray
+    mask: np.ndarray
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Pictures of the data: sources and pairs; None where an experiment has none."""
+
+    sources: Sources | None = None
+    pairs: Pairs | None = None
+
+
+@dataclass(frozen=True)
+class Browser:
+    """Stamps of the stamp browser.
+
+    Attributes
+    ----------
+    rows : DataFrame
+        `stamp_id`, `label`, one `score_NETWORK` per network, and any parameters; one row per stamp.
+    flux, velocity, mask : (n, size, size)
+        Images in the order of `rows`.
+    total : int
+        Stamps of the test split that the rows were taken from.
+    """
+
+    rows: pd.DataFrame
+    flux: np.ndarray
+    velocity: np.ndarray
+    mask: np.ndarray
+    total: int
+
+    def __post_init__(self) -> None:
+        for name in ("flux", "velocity", "mask"):
+            if len(getattr(self, name)) != len(self.rows):
+                raise ReportError(
+                    f"the stamp browser has {len(self.rows)} rows but {len(getattr(self, name))} {name} images; give one image per row"
+                )
+        missing = {"stamp_id", "label"} - set(self.rows.columns)
+        if missing:
+            raise ReportError(f"the stamp browser's rows lack {sorted(missing)}; they have {list(self.rows.columns)}")
+
+
+@dataclass(frozen=True)
+class ReportContext:
+    """One experiment, ready to be written down.
+
+    Attributes
+    ----------
+    experiment_name : str
+    experiment : Experiment
+    dataset : SubhaloDataset
+        The training dataset.
+    networks : mapping of name to Network
+    frames : mapping of network to mapping of `rates`, `strata`, `roc`, `information` to DataFrame
+        As `evaluation.evaluate.evaluate_network` gives them.
+    comparison : DataFrame
+        Paired comparisons; empty where the experiment has none.
+    histories : mapping of (network, seed) to DataFrame
+        Training history, one row per epoch.
+    quality : mapping
+        Quality report of the first test dataset, as the stamp checks write it.
+    examples : Examples
+    browser : Browser or None
+    provenance : mapping
+        `git_commit`, `packages`, `machine`, … and the resolved config under `config`.
+    settings : ReportSettings
+    test_datasets : mapping of name to SubhaloDataset
+        Datasets that were scored, for their descriptions and instruments.
+    observers : mapping of test dataset to DataFrame
+        Ideal and marginal observer, one row per stamp; may carry `mass_bin`.
+    notes : tuple of str
+        More that cannot be said, for example that the archive is a mock.
+    gates : tuple of Gate
+        Checks beside those that the quality report and the rates give.
+    """
+
+    experiment_name: str
+    experiment: Experiment
+    dataset: SubhaloDataset
+    networks: Mapping[str, Network]
+    frames: Mapping[str, Mapping[str, pd.DataFrame]]
+    comparison: pd.DataFrame
+    histories: Mapping[tuple[str, int], pd.DataFrame]
+    quality: Mapping[str, Any]
+    examples: Examples
+    browser: Browser | None
+    provenance: Mapping[str, Any]
+    settings: ReportSettings = ReportSettings()
+    test_datasets: Mapping[str, SubhaloDataset] = field(default_factory=dict)
+    observers: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    gates: tuple[Gate, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in self.experiment.networks:
+            if name not in self.networks or name not in self.frames:
+                raise ReportError(
+                    f"experiment {self.experiment_name} has network {name}, but its settings or its evaluation were not given to the report"
+                )
+            missing = {"rates", "strata", "roc", "information"} - set(self.frames[name])
+            if missing:
+                raise ReportError(f"the evaluation of network {name} lacks {sorted(missing)}; make it again with rule evaluate_scores")

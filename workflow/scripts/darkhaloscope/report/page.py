@@ -1,0 +1,319 @@
+"""The report of an experiment as a folder: one page that opens from disk, figures, tables, pictures of stamps."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+import pandas as pd
+from plotly.offline import get_plotlyjs
+
+from ..files import whole
+from . import print_figures as printing
+from .answer import answer, compared, gates, rates_of, unsaid
+from .context import Browser, ReportContext, ReportError
+from .figures import comparison_figure, fpr_limit, history_figure, information_figure, plain, roc_figure, strata_columns, strata_figure
+from .frames import column_name, count, metric_name, overall, pick, power
+from .pictures import colour_bar, data_uri, velocity_limit, write_sheets
+from .sections import (
+    comparison_tables,
+    dataset_counts,
+    dataset_facts,
+    flat,
+    information_bins,
+    information_table,
+    observer_tables,
+    rates_tables,
+    robustness,
+    strata_table,
+)
+
+#: What the two lenses of an example are called, by the dataset's contrast.
+CONTRASTS = {"subhalo": ("smooth", "perturbed"), "kinematics": ("smooth", "perturbed"), "lensed": ("unlensed", "lensed")}
+
+
+@dataclass(frozen=True)
+class Summary:
+    """An experiment in the index: its name, question, headline, gates failed and passed, and where its page is."""
+
+    name: str
+    question: str
+    headline: str
+    gates_failed: int
+    gates_passed: int
+    href: str
+    finished: str = ""
+
+
+def build_report(context: ReportContext, folder: Path) -> None:
+    """Write a report: `index.html`, `figures/`, `tables/` and `stamps/` below `folder`.
+
+    Everything is written into a sibling folder that takes the place of `folder` when it is complete: after an
+    error, `folder` is as it was.
+
+    Raises
+    ------
+    ReportError
+        The context lacks something that the page cannot do without.
+    """
+    folder = Path(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    built = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".partial-{folder.name}-"))
+    try:
+        built.chmod(0o755)
+        _write(context, built)
+        _replace(built, folder)
+    finally:
+        shutil.rmtree(built, ignore_errors=True)
+
+
+def build_index(experiments: Sequence[Summary], title: str = "Dark Halo Scope") -> str:
+    """Return the page that lists the experiments of a run, with each one's question and answer."""
+    return _environment().get_template("index.html").render(experiments=list(experiments), title=title, css=_asset("report.css"))
+
+
+def summarise(context: ReportContext, href: str) -> Summary:
+    """Return the line of an experiment in the index."""
+    checked = gates(context)
+    failed = sum(not g.passed for g in checked)
+    finished = str(context.provenance.get("finished", ""))
+    return Summary(
+        context.experiment_name, context.experiment.question, answer(context).headline, failed, len(checked) - failed, href, finished
+    )
+
+
+# --- the folder ------------------------------------------------------------------------------
+
+
+def _write(context: ReportContext, folder: Path) -> None:
+    links = _write_tables(context, folder / "tables")
+    figures = _interactive(context)
+    pictures = _print(context, folder / "figures")
+    browser = (
+        _write_browser(context, context.browser, folder / "stamps") if context.browser is not None and len(context.browser.rows) else None
+    )
+    page = (
+        _environment()
+        .get_template("report.html")
+        .render(
+            context=context,
+            title=f"{context.experiment_name}: {context.experiment.question}",
+            answer=answer(context),
+            gates=gates(context),
+            unsaid=unsaid(context),
+            figures=figures,
+            pictures=pictures,
+            links=links,
+            browser=browser,
+            facts=dataset_facts(context),
+            counts=dataset_counts(context),
+            rates=rates_tables(context),
+            strata=strata_table(context),
+            comparisons=comparison_tables(context),
+            robustness=robustness(context),
+            information=information_table(context),
+            observers=observer_tables(context),
+            settings=flat(context.dataset.plain()),
+            provenance=[(k, v) for k, v in flat({k: v for k, v in context.provenance.items() if k != "config"})],
+            config=plain(context.provenance.get("config", {})),
+            bars={name: data_uri(colour_bar(name)) for name in ("flux", "velocity")},
+            css=_asset("report.css"),
+            scripts=[get_plotlyjs(), _asset("browser.js"), _asset("report.js")],
+        )
+    )
+    with whole(folder / "index.html") as temporary:
+        temporary.write_text(page, encoding="utf-8")
+
+
+def _replace(built: Path, folder: Path) -> None:
+    if not folder.exists():
+        built.rename(folder)
+        return
+    old = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".old-{folder.name}-"))
+    folder.rename(old / folder.name)
+    try:
+        built.rename(folder)
+    except OSError:
+        (old / folder.name).rename(folder)
+        raise
+    finally:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _write_tables(context: ReportContext, folder: Path) -> dict[str, str]:
+    """Write every table of the evaluation as CSV and return their links."""
+    folder.mkdir(parents=True)
+    links = {}
+    frames = {f"{network}-{name}": frame for network in context.experiment.networks for name, frame in context.frames[network].items()}
+    frames |= {"comparison": context.comparison} | {f"observers-{test}": frame for test, frame in context.observers.items()}
+    if context.browser is not None:
+        frames["stamps"] = context.browser.rows
+    for name, frame in frames.items():
+        if len(frame.columns):
+            with whole(folder / f"{name}.csv") as temporary:
+                frame.to_csv(temporary, index=False)
+            links[name] = f"tables/{name}.csv"
+    return links
+
+
+# --- figures ---------------------------------------------------------------------------------
+
+
+def _interactive(context: ReportContext) -> dict[str, Any]:
+    figures: dict[str, Any] = {}
+    tests = context.experiment.test_datasets
+    figures["roc"] = {"variants": {test: roc_figure(*_curves(context, test)) for test in tests}}
+    if context.histories:
+        kinds = [q for q in ("loss", "auc", "accuracy") if any(f"val_{q}" in h for h in context.histories.values())]
+        figures["history"] = {"variants": {q: history_figure(context.histories, q) for q in kinds}}
+    strata = {n: rates_of(context, n, name="strata") for n in context.experiment.networks}
+    columns = strata_columns(strata)
+    if columns:
+        figures["strata"] = {"variants": {column_name(c): strata_figure(strata, c, "auc", None) for c in columns}}
+        fpr = _common_fpr(strata)
+        if fpr is not None:
+            figures["strata-tpr"] = {"variants": {column_name(c): strata_figure(strata, c, "tpr_at_fpr", fpr) for c in columns}}
+    for i, (baseline, network) in enumerate(context.experiment.comparisons):
+        rows = compared(context, baseline, network)
+        variants = {}
+        for metric, at in _metrics(rows, ("delta_auc", "delta_tpr_at_fpr")):
+            part = rows[
+                (rows["metric"] == metric) & (rows["at"].isna() if at is None else np.isclose(rows["at"], at if at is not None else 0))
+            ]
+            if part["resolved"].any():
+                variants[metric_name(metric, np.nan if at is None else at)] = comparison_figure(part, baseline, network)
+        if variants:
+            figures[f"comparison-{i}"] = {"variants": variants}
+    bins = information_bins(context)
+    if len(bins):
+        figures["information"] = {"variants": {"auc": information_figure(bins)}}
+    return plain(figures)
+
+
+def _print(context: ReportContext, folder: Path) -> dict[str, str]:
+    """Write the figures at journal width; return those that the page shows as pictures."""
+    pictures = {}
+    printing.save(printing.print_roc(*_curves(context, context.experiment.test_datasets[0])), folder, "roc")
+    if context.histories:
+        printing.save(printing.print_histories(context.histories), folder, "training")
+    strata = {n: rates_of(context, n, name="strata") for n in context.experiment.networks}
+    for column in strata_columns(strata):
+        printing.save(printing.print_strata(strata, column, "auc", None), folder, f"auc-by-{column}")
+    for baseline, network in context.experiment.comparisons:
+        rows = compared(context, baseline, network)
+        rows = rows[rows["metric"] == "delta_auc"] if len(rows) else rows
+        if len(rows) and rows["resolved"].any():
+            printing.save(printing.print_comparison(rows, baseline, network), folder, f"comparison-{baseline}-{network}")
+    bins = information_bins(context)
+    if len(bins):
+        printing.save(printing.print_information(bins), folder, "information")
+    examples = context.examples
+    if examples.sources is not None and examples.sources.captions:
+        figure = printing.print_sources(examples.sources)
+        printing.save(figure, folder, "sources")
+        pictures["sources"] = data_uri(printing.png(figure))
+    if examples.pairs is not None and examples.pairs.captions:
+        figure = printing.print_pairs(examples.pairs, *CONTRASTS[context.dataset.contrast])
+        printing.save(figure, folder, "stamps")
+        pictures["pairs"] = data_uri(printing.png(figure, dpi=200))
+    return pictures
+
+
+def _curves(context: ReportContext, test: str) -> tuple[dict[str, pd.DataFrame], float]:
+    curves = {name: rates_of(context, name, test, "roc") for name in context.experiment.networks}
+    row = pick(overall(rates_of(context, context.experiment.networks[0], test)), "auc")
+    if row is None:
+        raise ReportError(
+            f"the rates of network {context.experiment.networks[0]} have no AUC on {test}; make them again with rule evaluate_scores"
+        )
+    return curves, fpr_limit(row["n_negatives"], context.experiment.evaluation.min_expected_fp)
+
+
+def _common_fpr(strata: Mapping[str, pd.DataFrame]) -> float | None:
+    """Return the smallest FPR that most strata resolve."""
+    rows = pd.concat([f[f["metric"] == "tpr_at_fpr"] for f in strata.values()])
+    shares = rows.groupby("at")["resolved"].mean() if len(rows) else pd.Series(dtype=float)
+    good = shares[shares > 0.5]
+    return float(good.index.min()) if len(good) else None
+
+
+def _metrics(rows: pd.DataFrame, wanted: Sequence[str]) -> list[tuple[str, float | None]]:
+    if not len(rows):
+        return []
+    pairs = rows.loc[rows["metric"].isin(wanted), ["metric", "at"]].drop_duplicates()
+    found = [(m, None if pd.isna(a) else float(a)) for m, a in pairs.itertuples(index=False)]
+    return sorted(found, key=lambda p: (wanted.index(p[0]), -(p[1] or 0)))
+
+
+# --- the stamp browser -----------------------------------------------------------------------
+
+
+def _write_browser(context: ReportContext, browser: Browser, folder: Path) -> dict[str, Any]:
+    """Write the sprite sheets and return what the browser's script reads."""
+    limit = velocity_limit(browser.velocity, browser.mask)
+    sheets = write_sheets(folder, browser.flux, browser.velocity, browser.mask, limit, context.settings.sheet_stamps)
+    scores = [c for c in browser.rows.columns if c.startswith("score_")]
+    if not scores:
+        raise ReportError(f"the stamp browser's rows hold no `score_NETWORK` column; they have {list(browser.rows.columns)}")
+    shown = ["stamp_id", "label", *scores, *(c for c in browser.rows.columns if c not in {"stamp_id", "label", *scores})]
+    columns, values = [], {}
+    for key in shown:
+        data = browser.rows[key]
+        kind = "number" if pd.api.types.is_numeric_dtype(data) and not pd.api.types.is_bool_dtype(data) else "text"
+        if not data.notna().any():
+            continue
+        columns.append({"key": key, "name": f"score, {key[6:]}" if key in scores else column_name(key), "kind": kind})
+        values[key] = [_short(v) for v in data] if kind == "number" else [None if pd.isna(v) else str(v) for v in data]
+    return plain(
+        {
+            "n": len(browser.rows),
+            "total": browser.total,
+            "name": context.experiment_name,
+            "storage": f"dark-halo-scope-ticks-{context.experiment_name}",
+            "score": f"score_{main_network(context)}" if f"score_{main_network(context)}" in values else scores[0],
+            "columns": columns,
+            "values": values,
+            "pixel_scale": _first_test(context).instrument.pixel_scale_arcsec,
+            "velocity_limit": limit,
+            "sheets": {"folder": "stamps", "files": sheets.files, "per_sheet": sheets.per_sheet, "columns": sheets.columns,
+                       "tile_width": sheets.tile_width, "tile_height": sheets.tile_height},
+        }
+    )  # fmt: skip
+
+
+def main_network(context: ReportContext) -> str:
+    """Return the network whose scores order the stamp browser: what the first comparison puts to the test."""
+    return context.experiment.comparisons[0][1] if context.experiment.comparisons else context.experiment.networks[0]
+
+
+def _first_test(context: ReportContext) -> Any:
+    return context.test_datasets.get(context.experiment.test_datasets[0], context.dataset)
+
+
+def _short(value: Any) -> float | int | None:
+    if pd.isna(value) or not np.isfinite(value):
+        return None
+    return int(value) if float(value).is_integer() else float(f"{float(value):.6g}")
+
+
+# --- templates -------------------------------------------------------------------------------
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(_asset), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": False}  # the first test dataset, column and metric stay first
+    environment.globals |= {"column_name": column_name, "power": power, "count": count}
+    return environment
+
+
+def _asset(name: str) -> str:
+    return resources.files(__package__).joinpath("templates", name).read_text(encoding="utf-8")

@@ -1,0 +1,238 @@
+"""What the page's tables hold, as texts with the values that they are sorted by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from .answer import compared, marginal_gain, rates_of
+from .context import ReportContext
+from .figures import plain
+from .frames import OVERALL, column_name, count, is_number, metric_name, number, overall, pick, quoted, rate_text
+
+#: Metrics of the page's strata table; the CSV files hold all.
+STRATA_METRICS = ("auc", "tpr_at_fpr", "fpr_at_tpr")
+
+
+def rates_tables(context: ReportContext) -> list[dict[str, Any]]:
+    """Return one table per test dataset: networks and seeds against metrics."""
+    out = []
+    evaluation = context.experiment.evaluation
+    heads = [("auc", None), ("accuracy", None)] + [("tpr_at_fpr", f) for f in sorted(evaluation.fprs, reverse=True)]
+    heads += [("fpr_at_tpr", t) for t in evaluation.tprs]
+    for test in context.experiment.test_datasets:
+        rows = []
+        for name in context.experiment.networks:
+            frame = overall(context.frames[name]["rates"])
+            frame = frame[frame["test_dataset"] == test]
+            for seed in dict.fromkeys(frame["seed"]):
+                of_seed = frame[frame["seed"] == seed]
+                cells = [pick(of_seed, metric, at) for metric, at in heads]
+                known = next((c for c in cells if c is not None), None)
+                counts = "–" if known is None else f"{count(known['n_positives'])} / {count(known['n_negatives'])}"
+                rows.append({"network": name, "seed": seed, "counts": counts, "cells": [(_sort_value(c), rate_text(c)) for c in cells]})
+        out.append({"test": test, "heads": [metric_name(m, np.nan if a is None else a) for m, a in heads], "rows": rows})
+    return out
+
+
+def strata_table(context: ReportContext) -> dict[str, Any]:
+    rows = []
+    for name in context.experiment.networks:
+        frame = context.frames[name]["strata"]
+        for test in context.experiment.test_datasets:
+            part = quoted(frame[frame["test_dataset"] == test]) if len(frame) else frame
+            part = part[part["metric"].isin(STRATA_METRICS)] if len(part) else part
+            for row in part.to_dict("records"):
+                row = pd.Series(row)
+                rows.append(
+                    [test, name, column_name(row["column"]), row["stratum"], metric_name(row["metric"], row["at"]), [_sort_value(row), rate_text(row)],
+                     [row["n_positives"], count(row["n_positives"])], [row["n_negatives"], count(row["n_negatives"])], row["note"]]
+                )  # fmt: skip
+    columns = [
+        {"name": "Test dataset", "choose": True, "start": context.experiment.test_datasets[0]},
+        {"name": "Network", "choose": True},
+        {"name": "Column", "choose": True},
+        {"name": "Stratum"},
+        {"name": "Metric", "choose": True, "start": "AUC"},
+        {"name": "Value [interval]"},
+        {"name": "Positives"},
+        {"name": "Negatives"},
+        {"name": "Note"},
+    ]
+    return plain({"columns": columns, "rows": rows})
+
+
+def comparison_tables(context: ReportContext) -> list[dict[str, Any]]:
+    out = []
+    for i, (baseline, network) in enumerate(context.experiment.comparisons):
+        rows = []
+        for test in context.experiment.test_datasets:
+            for _, row in compared(context, baseline, network, test).iterrows():
+                rows.append(
+                    [test, column_name(row["column"]), row["stratum"], metric_name(row["metric"], row["at"]), [_sort_value(row), rate_text(row, sign=True)],
+                     [row["n_positives"], count(row["n_positives"])], [row["n_negatives"], count(row["n_negatives"])], row["note"]]
+                )  # fmt: skip
+        columns = [
+            {"name": "Test dataset", "choose": True, "start": context.experiment.test_datasets[0]},
+            {"name": "Column", "choose": True},
+            {"name": "Stratum"},
+            {"name": "Metric", "choose": True, "start": "ΔAUC"},
+            {"name": f"{network} − {baseline} [interval]"},
+            {"name": "Positives"},
+            {"name": "Negatives"},
+            {"name": "Note"},
+        ]
+        out.append({"id": i, "baseline": baseline, "network": network, "table": plain({"columns": columns, "rows": rows})})
+    return out
+
+
+def robustness(context: ReportContext) -> dict[str, Any] | None:
+    """Return networks × test datasets with AUC, and the change from the training dataset's own test; None for one dataset."""
+    tests = context.experiment.test_datasets
+    if len(tests) < 2:
+        return None
+    home = context.experiment.dataset if context.experiment.dataset in tests else tests[0]
+    rows = []
+    for name in context.experiment.networks:
+        at_home = pick(overall(rates_of(context, name, home)), "auc")
+        cells = []
+        for test in tests:
+            row = pick(overall(rates_of(context, name, test)), "auc")
+            change = ""
+            if test != home and row is not None and at_home is not None and row["resolved"] and at_home["resolved"]:
+                change = number(row["value"] - at_home["value"], sign=True)
+            cells.append((_sort_value(row), rate_text(row), change))
+        rows.append({"network": name, "cells": cells})
+    notes = [
+        (t, context.test_datasets[t].description) for t in tests if t in context.test_datasets and context.test_datasets[t].description
+    ]
+    return {"tests": tests, "home": home, "rows": rows, "notes": notes}
+
+
+def information_bins(context: ReportContext) -> pd.DataFrame:
+    parts = []
+    for name in context.experiment.networks:
+        if context.networks[name].channels == "mask":
+            continue
+        frame = rates_of(context, name, name="information")
+        frame = frame[frame["stratum"] != OVERALL] if len(frame) else frame
+        if len(frame):
+            ideal = frame[frame["metric"] == "ideal_auc"].set_index("stratum")["value"]
+            own = frame[(frame["metric"] == "auc") & frame["resolved"]]
+            parts.append(own.assign(network=name, ideal=own["stratum"].map(ideal)))
+    if not parts:
+        return pd.DataFrame()
+    bins = pd.concat(parts, ignore_index=True)
+    # Networks with fewer bins must not decide the order of the axis.
+    return bins.assign(first=[_leading_number(s) for s in bins["stratum"]]).sort_values("first", kind="stable", ignore_index=True)
+
+
+def information_table(context: ReportContext) -> list[dict[str, Any]]:
+    rows = []
+    for name in context.experiment.networks:
+        frame = rates_of(context, name, name="information")
+        for stratum in dict.fromkeys(frame["stratum"]) if len(frame) else ():
+            part = frame[frame["stratum"] == stratum]
+            cells = [pick(part, metric) for metric in ("auc", "ideal_auc", "d_prime", "ideal_d_prime", "share")]
+            first = cells[0] if cells[0] is not None else part.iloc[0]
+            rows.append(
+                {
+                    "network": name,
+                    "column": column_name(part["column"].iloc[0]),
+                    "stratum": "all" if stratum == OVERALL else stratum,
+                    "order": -1.0 if stratum == OVERALL else _leading_number(stratum),
+                    "cells": [(_sort_value(c), rate_text(c)) for c in cells],
+                    "counts": f"{count(first['n_positives'])} / {count(first['n_negatives'])}",
+                }
+            )
+    return rows
+
+
+def observer_tables(context: ReportContext) -> dict[str, dict[str, Any]]:
+    """Return, per test dataset, the medians of the ideal and the marginal observer, over all stamps and by mass bin."""
+    out = {}
+    for test, frame in context.observers.items():
+        if not len(frame):
+            continue
+        groups = [("all stamps", frame)]
+        if "mass_bin" in frame:
+            groups += [(str(name), part) for name, part in frame.groupby("mass_bin", sort=True)]
+        rows = []
+        for name, part in groups:
+            medians = [f"{part[f'{who}_d_prime_{c}'].median():.2g}" for who in ("ideal", "marginal") for c in ("flux", "velocity", "both")]
+            rows.append((name, count(len(part)), *medians, marginal_gain(part)))
+        heads = (
+            "log₁₀ mass",
+            "Stamps",
+            *(f"{who} d′, {c}" for who in ("Ideal", "Marginal") for c in ("flux", "velocity", "both")),
+            "Marginal, flux → both",
+        )
+        out[test] = {"n": count(len(frame)), "heads": heads, "rows": rows}
+    return out
+
+
+def _sort_value(row: pd.Series | None) -> float | str:
+    return float(row["value"]) if row is not None and row["resolved"] and is_number(row["value"]) else ""
+
+
+def _leading_number(stratum: str) -> float:
+    text = stratum.split("–")[0].split()[0] if stratum.strip() else ""
+    try:
+        return float(text)
+    except ValueError:
+        return float("inf")
+
+
+def dataset_counts(context: ReportContext) -> list[tuple[str, str]]:
+    size, sources = context.dataset.size, context.dataset.sources
+    mix = ", ".join(f"{100 * share:g}% {kind}" for kind, share in sources.mix.items() if share > 0)
+    rows = [
+        ("training stamps", count(size.train)),
+        ("validation stamps", count(size.validation)),
+        ("test stamps", count(size.test)),
+        ("sources", mix),
+    ]
+    if sources.sample is not None:
+        rows.append(("galaxy sample", sources.sample))
+    return rows
+
+
+def dataset_facts(context: ReportContext) -> list[tuple[str, str]]:
+    lens, subhalo, instrument = context.dataset.lens, context.dataset.subhalo, context.dataset.instrument
+    psf = (
+        "none"
+        if instrument.psf.kind == "none"
+        else f"{instrument.psf.kind}, FWHM {instrument.psf.fwhm_arcsec:g}″"
+        if instrument.psf.kind != "kernel"
+        else "pixel kernel"
+    )
+    bins = ", ".join(f"{a:g}–{b:g}" for a, b in subhalo.log10_mass_msun)
+    strengths = [f"SIS: {_span(subhalo.theta_e_factor)} θ_E"] if subhalo.profiles.get("sis") else []
+    strengths += [f"log₁₀ M/M☉: {bins}"] if subhalo.profiles.get("nfw") or subhalo.profiles.get("tnfw") else []
+    profiles = ", ".join(f"{100 * share:g}% {kind.upper()}" for kind, share in subhalo.profiles.items() if share > 0)
+    return [
+        ("stamp", f"{instrument.stamp_size} × {instrument.stamp_size} pixels of {instrument.pixel_scale_arcsec:g}″"),
+        ("PSF", psf),
+        ("peak S/N", _span(instrument.noise.peak_snr) if instrument.noise.flux else "no noise on flux"),
+        ("velocity noise", f"σ_v = {instrument.noise.line_fwhm_kms:g}/(2.355 S/N), at least {instrument.noise.velocity_floor_kms:g} km/s" if instrument.noise.velocity else "none"),
+        ("velocity mask from", {"smooth": "the smooth lens, label-blind", "observed": "the observed flux"}[instrument.mask]),
+        ("lens", f"{lens.profile.upper()} + shear, θ_E {_span(lens.theta_e_arcsec)}″, z {_span(lens.redshift)}"),
+        ("source redshift", _span(context.dataset.sources.redshift)),
+        ("subhalos", profiles),
+        ("subhalo strength", " · ".join(strengths)),
+        ("placement", {"arc": "on the arc, by surface brightness", "annulus": "annulus about θ_E", "critical": "near the critical curve"}[subhalo.placement]),
+    ]  # fmt: skip
+
+
+def _span(distribution: Any) -> str:
+    low, high = distribution.bounds
+    return f"{low:g}" if low == high else f"{low:g}–{high:g}"
+
+
+def flat(value: Any, prefix: str = "") -> list[tuple[str, str]]:
+    if isinstance(value, Mapping):
+        return [line for k, v in value.items() for line in flat(v, f"{prefix}.{k}" if prefix else str(k))]
+    return [(prefix, ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value))]
