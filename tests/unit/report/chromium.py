@@ -51,7 +51,8 @@ class Page:
 
         self._process = subprocess.Popen(
             [find(), "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-dev-shm-usage",
-             "--no-first-run", "--remote-debugging-pipe", f"--user-data-dir={self._profile}", f"--window-size={width},{height}", "about:blank"],
+             "--no-first-run", "--remote-debugging-pipe", f"--user-data-dir={self._profile}",
+             f"--window-size={width},{height}", "about:blank"],
             preexec_fn=place, pass_fds=(3, 4), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         for f in (to_read, to_write, *high):

@@ -171,7 +171,16 @@ def context(
         "frames": frames,
         "comparison": comparison if compare else pd.DataFrame(),
         "histories": {(name, seed): history(k + seed) for k, name in enumerate(separations) for seed in seeds},
-        "quality": {"gates": [{"name": "No pixel is NaN", "passed": True, "found": "0 of 6,912", "limit": "0"}]},
+        "quality": {
+            "gates": [
+                {"name": "finite", "asked": "no NaN", "found": "none", "passed": True},
+                {"name": "leaks", "asked": "no MANGAID in two splits", "found": "none", "passed": True},
+            ],
+            "splits": {
+                s: {"stamps": n, "positives": n // 2, "galaxies": 4, "source_kinds": {"disk": n}, "bytes": 10**6} for s in ("train", "test")
+            },
+            "distributions": [{"split": "test", "label": 1, "column": "peak_snr", "count": n // 2, "min": 10.0, "max": 30.0, "mean": 20.0}],
+        },
         "examples": Examples(sources=sources(5), pairs=pairs(3)),
         "browser": Browser(
             rows=rows[[c for c in rows if c in BROWSER_COLUMNS or c in ("stamp_id", "label") or c.startswith("score_")]],

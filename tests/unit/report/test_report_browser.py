@@ -95,7 +95,8 @@ def test_the_strata_table_filters(page):
     rows = "[...document.querySelectorAll('#strata-table tbody tr')].map(r => r.innerText)"
     before = page.run(rows)
     page.run(
-        "(s => { s.value = 'both'; s.dispatchEvent(new Event('change')); })(document.querySelector('#strata-table select[aria-label=Network]'))"
+        "(s => { s.value = 'both'; s.dispatchEvent(new Event('change')); })"
+        "(document.querySelector('#strata-table select[aria-label=Network]'))"
     )
     after = page.run(rows)
     assert 0 < len(after) < len(before) and all("both" in row for row in after)
@@ -152,7 +153,8 @@ def test_a_sprite_is_the_stamp_that_its_card_names(page, context):
     click(page, "[data-preset=controls]")
     shown = page.run(SHOWN)
     places = page.run(
-        "[...document.querySelectorAll('.card .sprite')].map(s => [s.style.backgroundImage, s.style.backgroundPosition, s.style.width, s.style.height])"
+        "[...document.querySelectorAll('.card .sprite')].map(s => s.style)"
+        ".map(s => [s.backgroundImage, s.backgroundPosition, s.width, s.height])"
     )
     row = {stamp: i for i, stamp in enumerate(context.browser.rows["stamp_id"])}
     for stamp, (image, position, width, height) in zip(shown, places, strict=True):

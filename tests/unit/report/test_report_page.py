@@ -211,11 +211,13 @@ def test_a_mask_that_knows_the_label_fails_its_gate_and_comes_first():
 def test_gates_of_the_caller_and_of_the_quality_report_are_shown():
     context = synthetic.context(
         gates=(Gate("Brightness alone tells the classes apart", False, "AUC 0.97", "below 0.6"),),
-        quality={"gates": {"balance": {"passed": True, "value": 0.5, "limit": 0.5}}},
+        quality={"gates": [{"name": "balance", "asked": "as many positives as controls", "found": "600 and 598", "passed": False}]},
     )
     checked = gates(context)
     assert checked[0].name == "Brightness alone tells the classes apart"
-    assert Gate("balance", True, "0.5", "0.5") in checked
+    assert checked[1] == Gate("balance", False, "600 and 598", "as many positives as controls")
+    passing = gates(synthetic.context())
+    assert Gate("The stamps pass all 2 checks", True, "finite, leaks", "") in passing
 
 
 def test_the_answer_goes_by_mass_bin_beside_the_marginal_observer():

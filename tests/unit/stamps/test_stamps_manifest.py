@@ -8,7 +8,7 @@ from scipy import stats
 
 from darkhaloscope.config.base import Distribution
 from darkhaloscope.config.cosmology import Cosmology
-from darkhaloscope.config.subhalo import Psf, Size, SplitFractions
+from darkhaloscope.config.subhalo import Psf, SplitFractions
 from darkhaloscope.stamps.manifest import NUMBERS_PER_SPLIT, ManifestError, assign_splits, build_manifest, psf_fwhm_arcsec, quantile
 from darkhaloscope.stamps.schema import MANIFEST
 
@@ -69,16 +69,24 @@ def test_galaxies_go_to_the_same_split_whatever_the_seed(make_dataset, make_bank
     assert dict(zip(one["mangaid"], one["split"], strict=True)) == dict(zip(two["mangaid"], two["split"], strict=True))
 
 
+@pytest.mark.parametrize("count", [3, 4, 9])
+def test_two_datasets_of_one_bank_never_share_galaxies_across_splits(make_dataset, make_bank, mixed, count):
+    full = frame(make_dataset(size={"train": 60, "validation": 40, "test": 40}, sources=mixed), make_bank(count))
+    only_test = frame(make_dataset(size={"train": 0, "validation": 0, "test": 60}, sources=mixed, seed=3), make_bank(count))
+    trained = set(full.loc[full["split"] != "test", "mangaid"].dropna())
+    assert trained and not trained & set(only_test["mangaid"].dropna())
+
+
 def test_assigned_galaxies_go_where_they_are_told():
     names = [f"{8000 + i}-12701" for i in range(6)]
     ids = ["1-0", "1-0", "1-1", "1-2", "1-3", "1-4"]
     splits = SplitFractions(assigned={"test": (names[0],)}, tolerance=0.5)
-    out = assign_splits(ids, names, splits, Size(train=2, validation=2, test=2))
+    out = assign_splits(ids, names, splits)
     assert out["1-0"] == "test" and set(out) == set(ids)
     with pytest.raises(ManifestError, match=r"1-0 into test and, as 8001-12701, into train"):
-        assign_splits(ids, names, SplitFractions(assigned={"test": (names[0],), "train": (names[1],)}), Size())
+        assign_splits(ids, names, SplitFractions(assigned={"test": (names[0],), "train": (names[1],)}))
     with pytest.raises(ManifestError, match=r"9999-12701 into test, but the bank .*use_rejected"):
-        assign_splits(ids, names, SplitFractions(assigned={"test": ("9999-12701",)}), Size())
+        assign_splits(ids, names, SplitFractions(assigned={"test": ("9999-12701",)}))
 
 
 def test_one_assigned_galaxy_is_enough_for_a_test_only_dataset(make_dataset, make_bank):
@@ -95,7 +103,7 @@ def test_one_assigned_galaxy_is_enough_for_a_test_only_dataset(make_dataset, mak
 def test_wrong_shares_are_refused():
     ids = [f"1-{i}" for i in range(3)]
     with pytest.raises(ManifestError, match=r"train got 0\.33 of the 3 galaxies .* asked were 0\.70"):
-        assign_splits(ids, ids, SplitFractions(tolerance=0.05), Size())
+        assign_splits(ids, ids, SplitFractions(tolerance=0.05))
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+
 from darkhaloscope.config.cosmology import Cosmology
 from darkhaloscope.stamps.lights import row_columns, take
 from darkhaloscope.stamps.manifest import build_manifest
@@ -108,7 +109,9 @@ def test_galaxies_without_parameters_are_left_out(notes, make_bank, mixed):
     rows = build_manifest("few", dataset, bank, Cosmology())
     table = render_rows(rows, dataset, bank, Cosmology(), lambda done, total: None)
     kept = observers(dataset, table)["stamp_id"].tolist()
-    assert kept == [i for i, k in zip(table.column("stamp_id").to_pylist(), table.column("source_kind").to_pylist(), strict=True) if k != "manga"]
+    assert kept == [
+        i for i, k in zip(table.column("stamp_id").to_pylist(), table.column("source_kind").to_pylist(), strict=True) if k != "manga"
+    ]
 
 
 def test_lensed_contrast_has_no_subhalo_to_find(notes):

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from scipy import stats
+
 from darkhaloscope.config.subhalo import Subhalo
 from darkhaloscope.stamps.placement import ARC_THRESHOLD, distance_to_arc, place_in_annulus, place_near_curve, place_on_arc
-from scipy import stats
 
 
 def draws(count):

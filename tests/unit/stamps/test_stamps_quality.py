@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+
 from darkhaloscope.config.cosmology import Cosmology
 from darkhaloscope.stamps.manifest import build_manifest
 from darkhaloscope.stamps.quality import QualityError, check_stamps, class_differences, measure_stamps
@@ -100,7 +101,9 @@ def spoil_balance(s):
 
 
 def spoil_split(s):
-    s["mangaid"] = np.where((s["split"] == "test") & (s["source_kind"] == "manga"), s["mangaid"][s["source_kind"] == "manga"][0], s["mangaid"])
+    s["mangaid"] = np.where(
+        (s["split"] == "test") & (s["source_kind"] == "manga"), s["mangaid"][s["source_kind"] == "manga"][0], s["mangaid"]
+    )
 
 
 def spoil_brightness(s):

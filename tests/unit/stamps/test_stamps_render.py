@@ -4,13 +4,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
+
 from darkhaloscope.config.cosmology import Cosmology
 from darkhaloscope.sources.source import SourceError
 from darkhaloscope.stamps.manifest import build_manifest
 from darkhaloscope.stamps.render import StampError, render_rows
 from darkhaloscope.stamps.schema import MEASURES, stamp_images, stamp_schema
 from darkhaloscope.tables import images
-from scipy.ndimage import gaussian_filter
 
 COSMOLOGY = Cosmology()
 PICTURES = [c.name for c in stamp_images(32)]
@@ -133,6 +134,25 @@ def test_lensed_contrast_shows_the_source_itself(make_dataset):
     wanted = out.loc[out["label"] == 0, ["src_x_arcsec", "src_y_arcsec"]].to_numpy().ravel()
     # Knots and bulge are not symmetric about the centre: a fraction of the scale radius.
     assert np.abs(centre - wanted).max() < 0.1
+
+
+def test_a_galaxy_off_the_centre_of_its_maps_is_placed_by_its_own_centre(make_dataset, make_bank, mixed):
+    y, x = np.indices((32, 32))
+    flux = np.exp(-((x - 20) ** 2 + (y - 10) ** 2) / 8)
+    bank = make_bank(
+        1, flux=flux[None], velocity=0 * flux[None], valid=np.ones((1, 32, 32), np.uint8), centre_x_pix=[20.0], centre_y_pix=[10.0]
+    )
+    dataset = make_dataset(
+        contrast="lensed", sources={**mixed, "mix": {"manga": 1.0}}, splits={"tolerance": 1.0}, instrument=quiet(psf={"fwhm_arcsec": 0.13})
+    )
+    out = stamps(dataset, bank)
+    table, flux = out.to_pandas(), images(out, "flux")
+    assert table["src_flip"].nunique() == 2
+    v, u = (np.indices((32, 32)) - 15.5) * 0.12
+    for row in np.flatnonzero(table["label"] == 0):
+        centroid = [(flux[row] * a).sum() / flux[row].sum() for a in (u, v)]
+        # A Gaussian of σ 0.07 to 0.14 arcsec on pixels of 0.12: its centroid is known to a few per cent of a pixel.
+        assert centroid == pytest.approx(table.loc[row, ["src_x_arcsec", "src_y_arcsec"]].tolist(), abs=0.01)
 
 
 # --- units, noise, velocity ------------------------------------------------------------------------

@@ -163,8 +163,8 @@ class Judge:
     """
 
     def __init__(self, scored: Scored, group: Group, evaluation: Evaluation, draws: Draws | None, cuts: Cuts | None, key: str) -> None:
-        self.score, self.label = scored.score[group.rows], scored.label[group.rows]
-        self.ranked: Ranked = rank(self.score, self.label)
+        self.label = scored.label[group.rows]
+        self.ranked: Ranked = rank(scored.score[group.rows], self.label)
         self.n_positives, self.n_negatives = len(self.ranked.positives), len(self.ranked.negatives)
         self.evaluation, self.draws, self.cuts = evaluation, draws, cuts
         self.note = "" if draws is not None else clusters_note(count_galaxies(scored, group.rows), evaluation)

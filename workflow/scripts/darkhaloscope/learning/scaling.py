@@ -108,7 +108,7 @@ def measure(inputs: NDArray, names: tuple[str, ...]) -> Normalisation:
     sums = np.empty((len(inputs), 3, len(names)))
     for k in range(len(inputs)):  # stamp by stamp: float64 copies stay small, and sums do not depend on shards
         pixels = inputs[k].reshape(-1, len(names)).astype(np.float64)
-        sums[k] = pixels.sum(0), (pixels**2).sum(0), len(pixels)
+        sums[k, 0], sums[k, 1], sums[k, 2] = pixels.sum(0), (pixels**2).sum(0), len(pixels)
         if "mask" in names:
             sums[k, 2] = pixels[:, names.index("mask")].sum()
             if names[0] == "flux":

@@ -91,18 +91,8 @@ def verdict(row: pd.Series | None, baseline: str, network: str) -> str:
 
 
 def quality_gates(quality: Mapping[str, Any]) -> list[Gate]:
-    """Return the gates of a dataset's quality report."""
-    listed = quality.get("gates", ())
-    items = [{"name": name, **value} for name, value in listed.items()] if isinstance(listed, Mapping) else listed
-    return [
-        Gate(
-            str(item["name"]),
-            bool(item["passed"]),
-            _words(item.get("found", item.get("value"))),
-            _words(item.get("limit", item.get("asked"))),
-        )
-        for item in items
-    ]
+    """Return the gates of a dataset's quality report, as the stamp checks write them."""
+    return [Gate(item["name"], bool(item["passed"]), item["found"], item["asked"]) for item in quality.get("gates", ())]
 
 
 # --- the answer ------------------------------------------------------------------------------
@@ -118,9 +108,7 @@ def _of_comparison(context: ReportContext) -> Answer:
         + (f" At FPR {power(fpr)}, ΔTPR = {rate_text(pick(overall(rows), 'delta_tpr_at_fpr', fpr), sign=True)}." if fpr is not None else "")
     ]
     if _at_chance(context, baseline) and _at_chance(context, network):
-        more.append(
-            f"Neither “{network}” nor “{baseline}” is told from chance, so the comparison does not say which channel holds more information."
-        )
+        more.append(f"Neither “{network}” nor “{baseline}” is told from chance: the comparison does not say which channel holds more.")
     more += [_short(pick(overall(compared(context, a, b)), "delta_auc"), a, b) for a, b in others]
     more += list(_ideal_words(context))
     return Answer(headline, tuple(more), _comparison_table(context, baseline, network, rows, fpr))
@@ -326,16 +314,6 @@ def _ideal_gate(context: ReportContext) -> Iterator[Gate]:
         )
 
 
-def _words(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return ", ".join(f"{k} {_words(v)}" for k, v in value.items())
-    if isinstance(value, list | tuple):
-        return ", ".join(map(_words, value))
-    if isinstance(value, bool) or value is None:
-        return {True: "yes", False: "no", None: ""}[value]
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
 # --- what cannot be said ---------------------------------------------------------------------
 
 
@@ -359,7 +337,7 @@ def _limits(context: ReportContext) -> Iterator[str]:
         yield f"How one network does by itself: rates quoted are of the mean score of {len(seeds)} seeds; each seed's are in the tables."
     ideal = [pick(_all_information(context, n), "ideal_d_prime") for n in context.experiment.networks]
     if any(r is not None and is_number(r["value"]) and r["value"] > SATURATED for r in ideal):
-        yield f"What share of the information is used where the ideal d′ is above {SATURATED:g}: the AUC saturates, so shares there are lower limits."
+        yield f"What share of the information is used above an ideal d′ of {SATURATED:g}: the AUC saturates, and shares are lower limits."
     if any(context.dataset.sources.mix.get(kind, 0) > 0 for kind in ("manga", "hybrid")):
         yield "What source structure below the resolution of MaNGA would do (2.5″ at z ≈ 0.03): a moved galaxy keeps it in kpc."
     if context.dataset.instrument.mask == "observed":

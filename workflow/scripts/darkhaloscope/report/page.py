@@ -17,7 +17,7 @@ from plotly.offline import get_plotlyjs
 
 from ..files import whole
 from . import print_figures as printing
-from .answer import answer, compared, gates, rates_of, unsaid
+from .answer import answer, compared, gates, quality_gates, rates_of, unsaid
 from .context import Browser, ReportContext, ReportError
 from .figures import comparison_figure, fpr_limit, history_figure, information_figure, plain, roc_figure, strata_columns, strata_figure
 from .frames import column_name, count, metric_name, overall, pick, power
@@ -26,6 +26,7 @@ from .sections import (
     comparison_tables,
     dataset_counts,
     dataset_facts,
+    distributions,
     flat,
     information_bins,
     information_table,
@@ -114,6 +115,8 @@ def _write(context: ReportContext, folder: Path) -> None:
             browser=browser,
             facts=dataset_facts(context),
             counts=dataset_counts(context),
+            checks=quality_gates(context.quality),
+            distributions=distributions(context),
             rates=rates_tables(context),
             strata=strata_table(context),
             comparisons=comparison_tables(context),

@@ -39,6 +39,7 @@ def rates_tables(context: ReportContext) -> list[dict[str, Any]]:
 
 
 def strata_table(context: ReportContext) -> dict[str, Any]:
+    """Return every stratum of every network at the seed that is quoted, as a table to choose from."""
     rows = []
     for name in context.experiment.networks:
         frame = context.frames[name]["strata"]
@@ -47,10 +48,7 @@ def strata_table(context: ReportContext) -> dict[str, Any]:
             part = part[part["metric"].isin(STRATA_METRICS)] if len(part) else part
             for row in part.to_dict("records"):
                 row = pd.Series(row)
-                rows.append(
-                    [test, name, column_name(row["column"]), row["stratum"], metric_name(row["metric"], row["at"]), [_sort_value(row), rate_text(row)],
-                     [row["n_positives"], count(row["n_positives"])], [row["n_negatives"], count(row["n_negatives"])], row["note"]]
-                )  # fmt: skip
+                rows.append([test, name, *_line(row, sign=False)])
     columns = [
         {"name": "Test dataset", "choose": True, "start": context.experiment.test_datasets[0]},
         {"name": "Network", "choose": True},
@@ -66,15 +64,13 @@ def strata_table(context: ReportContext) -> dict[str, Any]:
 
 
 def comparison_tables(context: ReportContext) -> list[dict[str, Any]]:
+    """Return one table to choose from per comparison of the experiment."""
     out = []
     for i, (baseline, network) in enumerate(context.experiment.comparisons):
         rows = []
         for test in context.experiment.test_datasets:
             for _, row in compared(context, baseline, network, test).iterrows():
-                rows.append(
-                    [test, column_name(row["column"]), row["stratum"], metric_name(row["metric"], row["at"]), [_sort_value(row), rate_text(row, sign=True)],
-                     [row["n_positives"], count(row["n_positives"])], [row["n_negatives"], count(row["n_negatives"])], row["note"]]
-                )  # fmt: skip
+                rows.append([test, *_line(row, sign=True)])
         columns = [
             {"name": "Test dataset", "choose": True, "start": context.experiment.test_datasets[0]},
             {"name": "Column", "choose": True},
@@ -113,6 +109,7 @@ def robustness(context: ReportContext) -> dict[str, Any] | None:
 
 
 def information_bins(context: ReportContext) -> pd.DataFrame:
+    """Return AUC of network and ideal observer by bin of the ideal d′, lowest bin first; empty without ideal observers."""
     parts = []
     for name in context.experiment.networks:
         if context.networks[name].channels == "mask":
@@ -131,6 +128,7 @@ def information_bins(context: ReportContext) -> pd.DataFrame:
 
 
 def information_table(context: ReportContext) -> list[dict[str, Any]]:
+    """Return AUC and d′ of network and ideal observer and the share reached, over all stamps and by bin."""
     rows = []
     for name in context.experiment.networks:
         frame = rates_of(context, name, name="information")
@@ -174,6 +172,81 @@ def observer_tables(context: ReportContext) -> dict[str, dict[str, Any]]:
     return out
 
 
+def dataset_counts(context: ReportContext) -> dict[str, Any]:
+    """Return stamps, positives, galaxies and source kinds per split: as counted, or as asked for where nothing was counted."""
+    splits = context.quality.get("splits")
+    if not splits:
+        size = context.dataset.size
+        return {"heads": ("Split", "Stamps asked for"), "rows": [(s, count(getattr(size, s))) for s in ("train", "validation", "test")]}
+    rows = []
+    for name, split in splits.items():
+        kinds = ", ".join(f"{count(n)} {kind}" for kind, n in split["source_kinds"].items())
+        rows.append((name, *(count(split[k]) for k in ("stamps", "positives", "galaxies")), kinds, f"{split['bytes'] / 1e6:.1f}"))
+    return {"heads": ("Split", "Stamps", "Positives", "Galaxies", "Sources", "MB"), "rows": rows}
+
+
+def distributions(context: ReportContext) -> dict[str, Any] | None:
+    """Return what the stamps' columns hold per split and class, as a table to choose from; None where it was not measured."""
+    found = context.quality.get("distributions") or []
+    if not found:
+        return None
+    keys = list(dict.fromkeys(k for row in found for k in row))
+    columns = [{"name": key, "choose": key in ("split", "label", "column")} for key in keys]
+    rows = []
+    for row in found:
+        cells = {**row, "label": {0: "control", 1: "positive"}.get(row.get("label"), row.get("label"))}
+        if "column" in cells:
+            cells["column"] = column_name(str(cells["column"]))
+        rows.append([[cells.get(k), f"{cells[k]:.4g}"] if is_number(cells.get(k)) else cells.get(k) for k in keys])
+    return plain({"columns": columns, "rows": rows})
+
+
+def dataset_facts(context: ReportContext) -> list[tuple[str, str]]:
+    """Return what the training dataset is made of, in pairs of name and text."""
+    lens, subhalo, instrument = context.dataset.lens, context.dataset.subhalo, context.dataset.instrument
+    psf = {"none": "none", "kernel": "pixel kernel"}.get(
+        instrument.psf.kind, f"{instrument.psf.kind}, FWHM {instrument.psf.fwhm_arcsec:g}″"
+    )
+    noise, places = (
+        instrument.noise,
+        {"arc": "on the arc, by brightness", "annulus": "annulus about θ_E", "critical": "near the critical curve"},
+    )
+    speed = f"σ_v = {noise.line_fwhm_kms:g}/(2.355 S/N), at least {noise.velocity_floor_kms:g} km/s"
+    mix = ", ".join(f"{100 * share:g}% {kind}" for kind, share in context.dataset.sources.mix.items() if share > 0)
+    sample = f", galaxies of sample {context.dataset.sources.sample}" if context.dataset.sources.sample else ""
+    bins = ", ".join(f"{a:g}–{b:g}" for a, b in subhalo.log10_mass_msun)
+    strengths = [f"SIS: {_span(subhalo.theta_e_factor)} θ_E"] if subhalo.profiles.get("sis") else []
+    strengths += [f"log₁₀ M/M☉: {bins}"] if subhalo.profiles.get("nfw") or subhalo.profiles.get("tnfw") else []
+    profiles = ", ".join(f"{100 * share:g}% {kind.upper()}" for kind, share in subhalo.profiles.items() if share > 0)
+    return [
+        ("sources", mix + sample),
+        ("stamp", f"{instrument.stamp_size} × {instrument.stamp_size} pixels of {instrument.pixel_scale_arcsec:g}″"),
+        ("PSF", psf),
+        ("peak S/N", _span(noise.peak_snr) if noise.flux else "no noise on flux"),
+        ("velocity noise", speed if noise.velocity else "none"),
+        ("velocity mask from", {"smooth": "the smooth lens, label-blind", "observed": "the observed flux"}[instrument.mask]),
+        ("lens", f"{lens.profile.upper()} + shear, θ_E {_span(lens.theta_e_arcsec)}″, z {_span(lens.redshift)}"),
+        ("source redshift", _span(context.dataset.sources.redshift)),
+        ("subhalos", profiles),
+        ("subhalo strength", " · ".join(strengths)),
+        ("placement", places[subhalo.placement]),
+    ]
+
+
+def flat(value: Any, prefix: str = "") -> list[tuple[str, str]]:
+    """Return nested settings as pairs of dotted key and text."""
+    if isinstance(value, Mapping):
+        return [line for k, v in value.items() for line in flat(v, f"{prefix}.{k}" if prefix else str(k))]
+    return [(prefix, ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value))]
+
+
+def _line(row: pd.Series, *, sign: bool) -> list[Any]:
+    """Return a row of the evaluation as cells: a text, or a pair of what it is sorted by and its text."""
+    counts = [[row[k], count(row[k])] for k in ("n_positives", "n_negatives")]
+    place = [column_name(row["column"]), row["stratum"], metric_name(row["metric"], row["at"])]
+    return [*place, [_sort_value(row), rate_text(row, sign=sign)], *counts, row["note"]]
+
+
 def _sort_value(row: pd.Series | None) -> float | str:
     return float(row["value"]) if row is not None and row["resolved"] and is_number(row["value"]) else ""
 
@@ -186,53 +259,6 @@ def _leading_number(stratum: str) -> float:
         return float("inf")
 
 
-def dataset_counts(context: ReportContext) -> list[tuple[str, str]]:
-    size, sources = context.dataset.size, context.dataset.sources
-    mix = ", ".join(f"{100 * share:g}% {kind}" for kind, share in sources.mix.items() if share > 0)
-    rows = [
-        ("training stamps", count(size.train)),
-        ("validation stamps", count(size.validation)),
-        ("test stamps", count(size.test)),
-        ("sources", mix),
-    ]
-    if sources.sample is not None:
-        rows.append(("galaxy sample", sources.sample))
-    return rows
-
-
-def dataset_facts(context: ReportContext) -> list[tuple[str, str]]:
-    lens, subhalo, instrument = context.dataset.lens, context.dataset.subhalo, context.dataset.instrument
-    psf = (
-        "none"
-        if instrument.psf.kind == "none"
-        else f"{instrument.psf.kind}, FWHM {instrument.psf.fwhm_arcsec:g}″"
-        if instrument.psf.kind != "kernel"
-        else "pixel kernel"
-    )
-    bins = ", ".join(f"{a:g}–{b:g}" for a, b in subhalo.log10_mass_msun)
-    strengths = [f"SIS: {_span(subhalo.theta_e_factor)} θ_E"] if subhalo.profiles.get("sis") else []
-    strengths += [f"log₁₀ M/M☉: {bins}"] if subhalo.profiles.get("nfw") or subhalo.profiles.get("tnfw") else []
-    profiles = ", ".join(f"{100 * share:g}% {kind.upper()}" for kind, share in subhalo.profiles.items() if share > 0)
-    return [
-        ("stamp", f"{instrument.stamp_size} × {instrument.stamp_size} pixels of {instrument.pixel_scale_arcsec:g}″"),
-        ("PSF", psf),
-        ("peak S/N", _span(instrument.noise.peak_snr) if instrument.noise.flux else "no noise on flux"),
-        ("velocity noise", f"σ_v = {instrument.noise.line_fwhm_kms:g}/(2.355 S/N), at least {instrument.noise.velocity_floor_kms:g} km/s" if instrument.noise.velocity else "none"),
-        ("velocity mask from", {"smooth": "the smooth lens, label-blind", "observed": "the observed flux"}[instrument.mask]),
-        ("lens", f"{lens.profile.upper()} + shear, θ_E {_span(lens.theta_e_arcsec)}″, z {_span(lens.redshift)}"),
-        ("source redshift", _span(context.dataset.sources.redshift)),
-        ("subhalos", profiles),
-        ("subhalo strength", " · ".join(strengths)),
-        ("placement", {"arc": "on the arc, by surface brightness", "annulus": "annulus about θ_E", "critical": "near the critical curve"}[subhalo.placement]),
-    ]  # fmt: skip
-
-
 def _span(distribution: Any) -> str:
     low, high = distribution.bounds
     return f"{low:g}" if low == high else f"{low:g}–{high:g}"
-
-
-def flat(value: Any, prefix: str = "") -> list[tuple[str, str]]:
-    if isinstance(value, Mapping):
-        return [line for k, v in value.items() for line in flat(v, f"{prefix}.{k}" if prefix else str(k))]
-    return [(prefix, ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value))]

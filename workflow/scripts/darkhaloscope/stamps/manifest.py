@@ -19,7 +19,7 @@ from scipy.special import ndtr, ndtri
 
 from ..config.base import Distribution
 from ..config.cosmology import Cosmology
-from ..config.subhalo import FWHM_PER_SIGMA, SPLITS, Lens, Psf, Size, Sources, SplitFractions, Subhalo, SubhaloDataset
+from ..config.subhalo import FWHM_PER_SIGMA, SPLITS, Lens, Psf, Sources, SplitFractions, Subhalo, SubhaloDataset
 from ..lensing.lens import nfw_angles
 from ..lensing.observe import psf_kernel
 from ..random import stable_hash, stream
@@ -82,12 +82,13 @@ def build_manifest(name: str, dataset: SubhaloDataset, bank: pa.Table | None, co
     return table
 
 
-def assign_splits(mangaids: list[str], plateifus: list[str], splits: SplitFractions, size: Size) -> dict[str, str]:
+def assign_splits(mangaids: list[str], plateifus: list[str], splits: SplitFractions) -> dict[str, str]:
     """Return the split of every MANGAID.
 
     Galaxies in `splits.assigned` go where it says. The others are put in the order of a hash of their
-    MANGAID and cut by the asked fractions (largest remainder), at least one for each split that has stamps
-    and a fraction above 0: the same galaxies give the same splits in every dataset, whatever its seed.
+    MANGAID and cut by the asked fractions (largest remainder), at least one for each split with a fraction
+    above 0 where there are enough. Nothing else decides, so that two datasets with one bank and one
+    `splits` section, whatever their seeds and sizes, never train on what the other one tests on.
 
     Raises
     ------
@@ -111,7 +112,7 @@ def assign_splits(mangaids: list[str], plateifus: list[str], splits: SplitFracti
                     "all observations of one MANGAID must be in one split"
                 )
     rest = sorted(set(mangaids) - set(out), key=lambda m: (stable_hash("split", m), m))
-    out |= dict(zip(rest, _cut(len(rest), splits, size), strict=True))
+    out |= dict(zip(rest, _cut(len(rest), splits), strict=True))
     _check_shares(rest, out, splits)
     return out
 
@@ -166,7 +167,7 @@ class _Galaxies:
                 raise ManifestError(
                     f"hybrid sources need a positive `{key}`, which the bank does not have for {', '.join(scalars['plateifu'][bad])}: leave these galaxies out"
                 )
-        split_of = assign_splits(list(scalars["mangaid"]), list(scalars["plateifu"]), dataset.splits, dataset.size)
+        split_of = assign_splits(list(scalars["mangaid"]), list(scalars["plateifu"]), dataset.splits)
         by_split: dict[str, list[list[int]]] = {split: [] for split in SPLITS}
         for mangaid in sorted(split_of):
             by_split[split_of[mangaid]].append(sorted(np.flatnonzero(scalars["mangaid"] == mangaid), key=lambda i: scalars["plateifu"][i]))
@@ -188,14 +189,14 @@ class _Galaxies:
         return np.concatenate(groups)[start + (observation * count).astype(int)]
 
 
-def _cut(count: int, splits: SplitFractions, size: Size) -> list[str]:
+def _cut(count: int, splits: SplitFractions) -> list[str]:
     shares = [splits.fractions.get(s, 0.0) * count for s in SPLITS]
     cuts = [math.floor(x + 1e-9) for x in shares]
     for index in sorted(range(len(SPLITS)), key=lambda i: cuts[i] - shares[i])[: count - sum(cuts)]:
         cuts[index] += 1
     for index, split in enumerate(SPLITS):
         donor = max(range(len(SPLITS)), key=lambda i: cuts[i])
-        if splits.fractions.get(split, 0.0) > 0 and getattr(size, split) and cuts[index] == 0 and cuts[donor] > 1:
+        if splits.fractions.get(split, 0.0) > 0 and cuts[index] == 0 and cuts[donor] > 1:
             cuts[index], cuts[donor] = 1, cuts[donor] - 1
     return list(itertools.chain.from_iterable([s] * n for s, n in zip(SPLITS, cuts, strict=True)))
 

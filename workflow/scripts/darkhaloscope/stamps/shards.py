@@ -33,7 +33,9 @@ def read_rows(path: str | os.PathLike, split: str, shard: int, shard_size: int) 
                 parts.append(rows.slice(max(0, start - passed), max(0, start + shard_size - max(passed, start))))
             passed += count
     if not parts:
-        raise ManifestError(f"{path} has {passed} rows of split {split}, so it has no shard {shard} of {shard_size}; make it again with rule build_manifest")
+        raise ManifestError(
+            f"{path} has {passed} rows of split {split}, so it has no shard {shard} of {shard_size}; make it again with rule build_manifest"
+        )
     return pa.concat_tables(parts).combine_chunks()
 
 

@@ -114,7 +114,7 @@ function startTable(root) {
   function show() {
     const rows = data.rows.filter((r) => Object.entries(state.choice).every(([i, wanted]) => !wanted || text(r[i]) === wanted));
     if (state.sort !== null) rows.sort((a, b) => compareCells(value(a[state.sort]), value(b[state.sort]), state.direction));
-    body.replaceChildren(...rows.slice(0, state.shown).map((r) => make("tr", {}, ...r.map((cell) => make("td", { class: "n" }, text(cell))))));
+    body.replaceChildren(...rows.slice(0, state.shown).map((r) => make("tr", {}, ...r.map((cell) => make("td", text(cell).length < 50 ? { class: "n" } : {}, text(cell))))));
     more.hidden = rows.length <= state.shown;
     more.textContent = `Show ${Math.min(400, rows.length - state.shown)} more rows`;
     said.textContent = `${rows.length.toLocaleString("en")} of ${data.rows.length.toLocaleString("en")} rows`;
