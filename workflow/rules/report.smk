@@ -10,7 +10,6 @@ rule build_report:
         ),
         observers=lambda wildcards: flow.observers(wildcards.experiment),
         histories=of_experiment(paths.history),
-        networks=of_experiment(paths.network),
         scores=lambda wildcards: [
             path for network in flow.run.experiments[wildcards.experiment].networks for path in flow.scores(wildcards.experiment, network)
         ],
@@ -24,6 +23,7 @@ rule build_report:
             category="Reports",
             labels={"experiment": "{experiment}"},
         ),
+        summary=paths.summary,
     log:
         paths.log("build_report/{experiment}"),
     benchmark:
@@ -38,6 +38,7 @@ rule build_report:
         datasets=lambda wildcards: {name: flow.run.datasets[name].plain() for name in flow.scored_datasets(wildcards.experiment)},
         networks=lambda wildcards: {name: flow.run.networks[name].plain() for name in flow.run.experiments[wildcards.experiment].networks},
         cosmology=needs("cosmology"),
+        mock=lambda wildcards: flow.is_mock(wildcards.experiment),
         code=digest("build_report"),
     message:
         "Writing the report of {wildcards.experiment}"
@@ -48,13 +49,7 @@ rule build_report:
 rule build_index:
     """Write the index over the reports of the run's experiments."""
     input:
-        rates=[
-            paths.evaluation("rates").format(experiment=name, network=network)
-            for name in flow.run.run
-            if name in flow.run.experiments
-            for network in flow.run.experiments[name].networks
-        ],
-        reports=[paths.report.format(experiment=name) for name in flow.run.run if name in flow.run.experiments],
+        summaries=[paths.summary.format(experiment=name) for name in flow.run.run if name in flow.run.experiments],
     output:
         page=paths.index,
     log:
@@ -68,7 +63,6 @@ rule build_index:
         mem_mb=1000,
         runtime="5m",
     params:
-        experiments={name: flow.run.experiments[name].plain() for name in flow.run.run if name in flow.run.experiments},
         code=digest("build_index"),
     message:
         "Writing the index of reports"

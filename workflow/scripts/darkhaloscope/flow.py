@@ -134,6 +134,11 @@ class Flow:
             for seed in settings.seeds
         ]
 
+    def is_mock(self, experiment: str) -> bool:
+        """Return whether a dataset of the experiment takes galaxies from a mock archive."""
+        samples = [self.run.datasets[name].sources.sample for name in self.scored_datasets(experiment)]
+        return any(name is not None and self.run.manga.samples[name].mock for name in samples)
+
     def observers(self, experiment: str) -> list[str]:
         """Return the tables of the marginal observer, where the experiment asks for it."""
         settings = self.run.experiments[experiment]

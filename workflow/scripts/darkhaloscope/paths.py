@@ -131,6 +131,11 @@ class Paths:
         return self._at("experiments/{experiment}/report/index.html")
 
     @property
+    def summary(self) -> str:
+        """An experiment's line in the index."""
+        return self._at("experiments/{experiment}/summary.json")
+
+    @property
     def index(self) -> str:
         """Index over the reports of the experiments of a run."""
         return self._at("index.html")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import hashlib
 import io
 import logging
-import math
 import time
 import warnings
 from collections.abc import Iterator, Sequence
@@ -27,38 +27,17 @@ from ..files import write_text
 from ..random import stable_hash
 from .checkpoints import WholeCheckpoints, usable_checkpoint
 from .data import StampData, read_stamps
-from .networks import Classifier, build_network
+from .networks import HISTORY, Classifier, Trained, build_network
 from .order import Batches, EpochOrder, InOrder
 from .scaling import LearningError
 
 CHECKPOINT = "last.ckpt"
-
-#: Columns of the history, one row per epoch.
-HISTORY = ("epoch", "train_loss", "train_accuracy", "train_auc", "val_loss", "val_accuracy", "val_auc", "learning_rate")
 
 #: Stamps per step where nothing is learnt.
 VALIDATION_BATCH = 256
 
 #: Seconds between progress lines.
 PROGRESS_SECONDS = 15.0
-
-
-@dataclass(frozen=True)
-class Trained:
-    """What training gives: the classifier of the best epoch, and how it went.
-
-    Attributes
-    ----------
-    classifier : Classifier, weights of the epoch with the best validation AUC (ties: the lowest loss)
-    history : one dict per epoch with the keys `HISTORY`
-    best_epoch : counted from 1
-    counts : number of training and validation stamps used
-    """
-
-    classifier: Classifier
-    history: list[dict[str, float]]
-    best_epoch: int
-    counts: dict[str, int]
 
 
 def train_network(
@@ -202,12 +181,11 @@ class _Course(lightning.Callback):
         self.fingerprint = fingerprint
         self.settings = training
         self.path = path
-        self.log = log
+        self.messages = log
         self.history: list[dict[str, float]] = []
         self.best: dict[str, Tensor] = {}
         self.best_epoch = 0
         self.learning_rate = training.learning_rate
-        self.epochs_here = 0
 
     def restore(self, checkpoint: dict[str, Any] | None) -> bool:
         """Take over the state of a checkpoint of this very training; say whether there was one."""
@@ -215,10 +193,10 @@ class _Course(lightning.Callback):
             return False
         state = checkpoint.get("callbacks", {}).get(self.state_key, {})
         if state.get("fingerprint") != self.fingerprint:
-            self.log.warning("%s belongs to other stamps, settings or another seed and is not used", self.path)
+            self.messages.warning("%s belongs to other stamps, settings or another seed and is not used", self.path)
             return False
         self.load_state_dict(state)
-        self.log.info("resuming after epoch %d of %d from %s", len(self.history), self.settings.epochs, self.path)
+        self.messages.info("resuming after epoch %d of %d from %s", len(self.history), self.settings.epochs, self.path)
         return True
 
     def finished(self) -> bool:
@@ -246,7 +224,7 @@ class _Course(lightning.Callback):
         if now - self.told >= PROGRESS_SECONDS:
             self.told = now
             epoch = trainer.current_epoch + 1
-            self.log.info(
+            self.messages.info(
                 "epoch %d of %d, step %d of %d: %s", epoch, self.settings.epochs, step + 1, module.steps, self._pace(module, step + 1)
             )
 
@@ -257,7 +235,7 @@ class _Course(lightning.Callback):
         if self.best_epoch == 0 or _merit(row) > _merit(self.history[self.best_epoch - 1]):
             self.best_epoch = epoch
             self.best = {k: v.detach().cpu().clone() for k, v in module.module.state_dict().items()}
-        self.log.info(
+        self.messages.info(
             "epoch %d of %d: training loss %.4f, AUC %.4f; validation loss %.4f, AUC %.4f; %s",
             *(epoch, self.settings.epochs, row["train_loss"], row["train_auc"], row["val_loss"], row["val_auc"]),
             self._pace(module, module.steps),
@@ -297,11 +275,13 @@ def _read_splits(
 
 
 def _fingerprint(network: Network, seed: int, training: StampData, validation: StampData) -> str:
-    """Digest of what decides the outcome, threads and device apart: pixels enter by the constants measured from them."""
-    parts = [network.model_dump_json(exclude={"description"}), seed, training.normalisation, training.size, torch.__version__]
+    """Digest of all that decides the outcome, threads and device apart: settings, seed and every pixel."""
+    digest = hashlib.sha256(f"{network.model_dump_json(exclude={'description'})} {seed} {torch.__version__}".encode())
     for data in (training, validation):
-        parts += [len(data), stable_hash(data.numbers.tobytes().hex(), data.labels.numpy().tobytes().hex())]
-    return f"{stable_hash(*parts):016x}"
+        for values in (data.numbers, data.labels.numpy(), data.inputs.numpy()):
+            digest.update(str(values.shape).encode())
+            digest.update(values)
+    return digest.hexdigest()
 
 
 def _loaders(training: StampData, validation: StampData, settings: Training, seed: int) -> tuple[DataLoader, DataLoader]:

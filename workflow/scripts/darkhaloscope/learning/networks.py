@@ -11,6 +11,9 @@ from torch import Tensor, nn
 from ..config.network import Network
 from .scaling import INPUTS, Normalisation
 
+#: Columns of the history, one row per epoch.
+HISTORY = ("epoch", "train_loss", "train_accuracy", "train_auc", "val_loss", "val_accuracy", "val_auc", "learning_rate")
+
 
 @dataclass(frozen=True)
 class Classifier:
@@ -30,6 +33,24 @@ class Classifier:
     normalisation: Normalisation
     size: int
     seed: int
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training gives: the classifier of the best epoch, and how it went.
+
+    Attributes
+    ----------
+    classifier : Classifier, weights of the epoch with the best validation AUC (ties: the lowest loss)
+    history : one dict per epoch with the keys `HISTORY`
+    best_epoch : counted from 1
+    counts : number of training and validation stamps used
+    """
+
+    classifier: Classifier
+    history: list[dict[str, float]]
+    best_epoch: int
+    counts: dict[str, int]
 
 
 def build_network(network: Network) -> nn.Module:

@@ -13,8 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from ..config.network import Network
 from ..files import sha256, whole, write_json
-from .fit import Trained
-from .networks import Classifier, build_network
+from .networks import Classifier, Trained, build_network
 from .scaling import INPUTS, LearningError, Normalisation
 
 FORMAT = "darkhaloscope network 1"

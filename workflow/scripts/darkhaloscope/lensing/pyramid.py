@@ -14,13 +14,18 @@ from functools import cache
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.ndimage import maximum_filter
 from torch import Tensor
+
+from .kernels import LIVELY_BLOCK
 
 #: Frame of zeros around every level [pixels of the level], for the reach of the weights.
 EDGE = 3
 #: Half the number of weights on a side.
 HALF_TAPS = 4
 MAX_LEVELS = 5
+#: Share of the rays on a side that even the dullest place gets.
+LEAST_SHARE = 0.2
 
 
 @dataclass(frozen=True)
@@ -28,12 +33,16 @@ class Pyramid:
     """All levels of m images with c channels in one flat array, channels last.
 
     `offsets`, `heights`, `widths` are (m, levels): where each level of each image starts and its framed size.
+    `lively` (m, blocks, blocks) says what share of the rays on a side a place of the image needs: the square
+    root of its brightness contrast over the image's greatest, since a quadrature's error falls as the square
+    of the rays on a side.
     """
 
     texture: NDArray[np.float32]
     offsets: NDArray[np.int64]
     heights: NDArray[np.int32]
     widths: NDArray[np.int32]
+    lively: NDArray[np.float32]
     channels: int
 
 
@@ -58,8 +67,23 @@ def build_pyramid(planes: Tensor, levels: int = MAX_LEVELS) -> Pyramid:
         offsets=(rows + starts).astype(np.int64),
         heights=np.broadcast_to(np.array(heights, np.int32), shape).copy(),
         widths=np.broadcast_to(np.array(widths, np.int32), shape).copy(),
+        lively=_liveliness(planes.detach().numpy()),
         channels=c,
     )
+
+
+def _liveliness(planes: NDArray) -> NDArray[np.float32]:
+    m, c, h, w = planes.shape
+    block = LIVELY_BLOCK
+    rows, columns = -(-h // block), -(-w // block)
+    padded = np.pad(planes, ((0, 0), (0, 0), (0, rows * block - h), (0, columns * block - w)))
+    contrast = padded.reshape(m, c, rows, block, columns, block).std((3, 5))
+    # A pixel sees into the neighbouring blocks.
+    contrast = maximum_filter(contrast, size=(1, 1, 3, 3))
+    greatest = contrast.max((2, 3), keepdims=True)
+    share = (contrast / np.where(greatest > 0, greatest, 1)).max(1)
+    # Where the image is empty, no rays are needed at all.
+    return np.where(share > 0, np.sqrt(np.clip(share, LEAST_SHARE**2, 1)), 0).astype(np.float32)
 
 
 def _halve(image: NDArray, axis: int) -> NDArray:

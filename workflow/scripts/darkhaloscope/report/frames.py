@@ -29,8 +29,11 @@ def read_frame(path: str | os.PathLike) -> pd.DataFrame:
 
 
 def tidy(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return an evaluation table with text in its name columns, booleans in `resolved`, and no gaps among them."""
-    if frame.empty and not len(frame.columns):
+    """Return an evaluation table with text in its name columns, booleans in `resolved`, and no gaps among them.
+
+    A table of ROC points has neither and is returned as it is.
+    """
+    if (frame.empty and not len(frame.columns)) or {"fpr", "tpr"} <= set(frame.columns):
         return frame
     missing = [c for c in _NEEDED if c not in frame.columns]
     if missing:

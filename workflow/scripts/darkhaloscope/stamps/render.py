@@ -94,6 +94,34 @@ def render_rows(
     return stamp_schema(size).table({**{c.name: rows.column(c.name).combine_chunks() for c in MANIFEST.columns}, **out})
 
 
+def noiseless_pairs(rows: pa.Table, dataset: SubhaloDataset, bank: pa.Table | None, cosmology: Cosmology) -> dict[str, NDArray]:
+    """Return what a control and a positive of each row would show without noise, for pictures.
+
+    Parameters are those of `render_rows`.
+
+    Returns
+    -------
+    dict
+        `smooth_flux`, `perturbed_flux` in units of the peak and `smooth_velocity`, `perturbed_velocity` in km/s,
+        (n, size, size) each; velocities are NaN where the smooth lens shows none.
+    """
+    columns = row_columns(rows.select([c.name for c in MANIFEST.columns]))
+    size, block = dataset.instrument.stamp_size, dataset.instrument.velocity_block
+    names = ("smooth_flux", "perturbed_flux", "smooth_velocity", "perturbed_velocity")
+    out = {name: np.zeros((rows.num_rows, size, size), np.float32) for name in names}
+    for index, chunk, light in _chunks(columns, dataset, bank, cosmology):
+        pair = _seen(chunk, light, dataset)[0]
+        for row, place in enumerate(index):
+            without, having = _noiseless_pair(pair, row, block, dataset.contrast)
+            snr, noise = float(chunk["peak_snr"][row]), dataset.instrument.noise
+            mask = obs.velocity_errors(without.flux, obs.flux_variance(without.flux, snr, noise.background_share), noise, block).mask
+            velocities = (np.where(mask, v, np.nan) for v in (without.block_velocity, having.block_velocity))
+            images = (without.flux, having.flux, *(obs.spread(v, block) for v in velocities))
+            for name, image in zip(names, images, strict=True):
+                out[name][place] = image
+    return out
+
+
 def report_progress(what: str = "stamps") -> Progress:
     """Return a progress function that logs count, rate and time left every `REPORT_EVERY_S` seconds, and at the end."""
     start = time.monotonic()
@@ -154,6 +182,21 @@ class _Pair:
 
 def _render_chunk(columns: Columns, light: Light, dataset: SubhaloDataset, count: int):
     """Yield the images and measures of the first `count` rows of a chunk; the rest is padding."""
+    pair, smooth, curve, (x, y) = _seen(columns, light, dataset)
+    critical_distance = curve.distance(torch.as_tensor(x), torch.as_tensor(y)).numpy()
+    for row in range(count):
+        yield {
+            **_stamp(columns, row, pair, dataset),
+            "subhalo_x_arcsec": x[row],
+            "subhalo_y_arcsec": y[row],
+            "subhalo_arc_distance_arcsec": placement.distance_to_arc(x[row], y[row], smooth[row], dataset.instrument.pixel_scale_arcsec),
+            "subhalo_critical_distance_arcsec": critical_distance[row],
+            "critical_radius_arcsec": float(curve.radius[row]),
+        }
+
+
+def _seen(columns: Columns, light: Light, dataset: SubhaloDataset) -> tuple[_Pair, NDArray, CriticalCurve, tuple[NDArray, NDArray]]:
+    """Return the noiseless pair, the flux of the smooth lens' image, its critical curve, and the subhalos' places."""
     grid = Grid(dataset.instrument.stamp_size, dataset.instrument.pixel_scale_arcsec)
     lens = macro_lenses(columns, DTYPE)
     curve = critical_curve(macro_lenses(columns, torch.float64))
@@ -165,17 +208,7 @@ def _render_chunk(columns: Columns, light: Light, dataset: SubhaloDataset, count
     _check_light(columns, smooth)
     x, y = _places(columns, smooth[:, 0], curve, dataset)
     magnification = (before[:, 0].double().sum((1, 2)) / _total_flux(light).double()).numpy()
-    pair = _pair(rays, columns, x, y, smooth, magnification, kernel, dataset)
-    critical_distance = curve.distance(torch.as_tensor(x), torch.as_tensor(y)).numpy()
-    for row in range(count):
-        yield {
-            **_stamp(columns, row, pair, dataset),
-            "subhalo_x_arcsec": x[row],
-            "subhalo_y_arcsec": y[row],
-            "subhalo_arc_distance_arcsec": placement.distance_to_arc(x[row], y[row], smooth[row, 0], grid.pixel_scale),
-            "subhalo_critical_distance_arcsec": critical_distance[row],
-            "critical_radius_arcsec": float(curve.radius[row]),
-        }
+    return _pair(rays, columns, x, y, smooth, magnification, kernel, dataset), smooth[:, 0], curve, (x, y)
 
 
 def _pair(

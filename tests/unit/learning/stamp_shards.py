@@ -1,0 +1,46 @@
+"""Tiny stamp shards of random numbers, for the tests of this folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from darkhaloscope.stamps.schema import stamp_schema
+from darkhaloscope.tables import write_table
+
+KINDS = {"string": "x", "float64": 1.0, "int64": 1, "int32": 1, "int8": 1, "bool": False}
+
+
+def stamp_columns(n: int, *, size: int = 16, first: int = 0, seed: int = 0, signal: float = 0.0) -> dict[str, np.ndarray]:
+    """Random stamps, half positives; `signal` brightens one corner of the positives in flux and speed."""
+    rng = np.random.default_rng([seed, first])
+    columns = {c.name: np.full(n, KINDS[c.dtype]) for c in stamp_schema(size).columns if c.shape is None}
+    numbers = first + np.arange(n)
+    labels = (numbers % 2).astype(np.int8)
+    mask = (rng.random((n, size, size)) < 0.6).astype(np.uint8)
+    flux = rng.normal(0.2, 0.1, (n, size, size))
+    velocity = rng.normal(30.0, 60.0, (n, size, size))
+    flux[labels == 1, 3:6, 3:6] += signal
+    velocity[labels == 1, 3:6, 3:6] += 300 * signal
+    columns |= {
+        "stamp_id": np.array([f"tiny-{k}" for k in numbers]),
+        "number": numbers,
+        "label": labels,
+        "flux_noise": np.full(n, 0.1),
+        "flux": flux.astype(np.float32),
+        "velocity": (velocity * mask).astype(np.float32),
+        "velocity_sigma": (rng.uniform(5, 15, (n, size, size)) * mask).astype(np.float32),
+        "mask": mask,
+    }
+    return columns
+
+
+def write_shards(folder: Path, columns: dict[str, np.ndarray], bounds: list[int], name: str = "shard") -> list[Path]:
+    """Write stamps into shards cut at the rows `bounds` (first and last row included)."""
+    schema = stamp_schema(columns["flux"].shape[1])
+    paths = []
+    for k, (start, stop) in enumerate(zip(bounds[:-1], bounds[1:], strict=True)):
+        path = folder / f"{name}-{k:03d}.parquet"
+        write_table(path, schema, schema.table({c: v[start:stop] for c, v in columns.items()}), row_group=7)
+        paths.append(path)
+    return paths

@@ -1,0 +1,127 @@
+"""The adaptive renderer: accuracy reached against converged images, bits, pyramids."""
+
+import numpy as np
+import pytest
+import torch
+
+from darkhaloscope.config.subhalo import Psf
+from darkhaloscope.lensing import engine
+from darkhaloscope.lensing.lens import Subhalos, macro_lens
+from darkhaloscope.lensing.light import PixelLight
+from darkhaloscope.lensing.observe import convolve, psf_kernel
+from darkhaloscope.lensing.pyramid import _weights, build_pyramid
+from darkhaloscope.lensing.render import Grid, render
+
+GRID = Grid(32, 0.2)
+
+
+def galaxies(n, seed=0, c=1):
+    """Clumpy galaxies with noise, 0.04″ pixels, at random places and angles."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:48, :56]
+    planes = np.zeros((4, c, 48, 56))
+    for image in planes:
+        for _ in range(6):
+            cx, cy, s = rng.uniform(18, 36), rng.uniform(16, 32), rng.uniform(1, 6)
+            image += np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / (2 * s * s)) * rng.uniform(0.3, 1)
+        image += rng.normal(0, 0.02, image.shape)
+    fields = {k: torch.as_tensor(rng.uniform(a, b, n)) for k, a, b in (("x", -0.2, 0.2), ("y", -0.2, 0.2), ("phi", 0, 6))}
+    scale = torch.full((n,), 0.04, dtype=torch.float64)
+    flip = torch.as_tensor(rng.uniform(size=n) < 0.5)
+    return PixelLight(torch.as_tensor(planes), torch.as_tensor(rng.integers(0, 4, n)), scale, flip=flip, **fields)
+
+
+@pytest.mark.parametrize("profile", ["sie", "epl"])
+@pytest.mark.parametrize("accuracy", [1e-2, 1e-3])
+def test_accuracy_is_reached_behind_a_psf(example, profile, accuracy):
+    light, lens = galaxies(32), example.lens(32, profile)
+    kernel = psf_kernel(Psf(kind="moffat", fwhm_arcsec=0.9), GRID.pixel_scale)
+    converged = convolve(render(light, lens, None, GRID, 20), kernel)
+    image = convolve(engine.render_accurate(light, lens, None, GRID, accuracy, kernel), kernel)
+    error = (image - converged).abs().amax((1, 2, 3)) / converged.amax((1, 2, 3))
+    assert error.max() <= accuracy
+
+
+def test_accuracy_is_reached_in_single_pixels(example):
+    light, lens = galaxies(32), example.lens(32)
+    converged = render(light, lens, None, GRID, 24)
+    image = engine.render_accurate(light, lens, None, GRID, 1e-2)
+    error = (image - converged).abs().amax((1, 2, 3)) / converged.amax((1, 2, 3))
+    assert error.max() <= 1e-2
+
+
+def test_compiled_rays_with_subhalos_agree_with_the_plain_renderer(example):
+    n = 32
+    light, lens, subhalos = galaxies(n, c=3), example.lens(n), example.subhalos(n)
+    kernel = psf_kernel(Psf(fwhm_arcsec=0.5), GRID.pixel_scale)
+    converged = convolve(render(light, lens, subhalos, GRID, 20), kernel)
+    image = convolve(engine.render_accurate(light, lens, subhalos, GRID, 1e-3, kernel), kernel)
+    assert image.shape == converged.shape
+    error = (image - converged).abs().amax((2, 3)) / converged.amax((2, 3))
+    assert error.max() <= 1e-3
+
+
+def test_closed_forms_reach_the_accuracy_too(example):
+    light, lens = example.disk(2), example.lens(2)
+    kernel = psf_kernel(Psf(fwhm_arcsec=0.5), GRID.pixel_scale)
+    grid = Grid(16, 0.2)
+    converged = convolve(render(light, lens, None, grid, 20), kernel)[:, 0]
+    image = convolve(engine.render_accurate(light, lens, None, grid, 3e-3, kernel), kernel)[:, 0]
+    assert ((image - converged).abs().amax((1, 2)) / converged.amax((1, 2))).max() <= 3e-3
+
+
+def test_unlensed_images_keep_their_flux():
+    light = galaxies(4)
+    image = engine.render_accurate(light, None, None, Grid(40, 0.2), 1e-3, torch.ones(3, 3, dtype=torch.float64) / 9)
+    # Errors of 10⁻³ of the peak, of either sign, in some 60 lit pixels of a tenth of the peak on average.
+    torch.testing.assert_close(image.sum((2, 3)), light.flux, rtol=2e-3, atol=0)
+
+
+def test_bits_do_not_depend_on_batch_order_or_threads(example):
+    n = 6
+    light, lens = galaxies(n), example.lens(n)
+    kernel = psf_kernel(Psf(fwhm_arcsec=0.5), GRID.pixel_scale)
+
+    def images(rows, at_a_time=256):
+        return engine.render_accurate(light[rows], lens[rows], None, GRID, 3e-3, kernel, rows_at_a_time=at_a_time)
+
+    everything = torch.arange(n)
+    together = images(everything)
+    assert torch.equal(images(everything.flip(0)).flip(0), together)
+    assert torch.equal(images(everything, 1), together)
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        assert torch.equal(images(everything), together)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_dark_rows_stay_dark():
+    light = galaxies(2)
+    light = PixelLight(**(vars(light) | {"planes": torch.zeros_like(light.planes)}))
+    assert engine.render_accurate(light, macro_lens("sis", torch.ones(2).double()), None, GRID).abs().max() == 0
+
+
+def test_padding_of_subhalos_is_ignored(example):
+    light, lens = galaxies(3), example.lens(3)
+    nan = torch.full((3, 2), torch.nan, dtype=torch.float64)
+    nothing = Subhalos(torch.zeros(3, 2, dtype=torch.int64), nan, nan, nan, nan, nan, nan)
+    assert torch.equal(engine.render_accurate(light, lens, nothing, GRID, 1e-2), engine.render_accurate(light, lens, None, GRID, 1e-2))
+
+
+def test_levels_keep_flux_centre_and_width():
+    assert _weights().sum() == pytest.approx(1)
+    y, x = np.mgrid[:64, :80].astype(float)
+    blob = np.exp(-((x - 41.3) ** 2 + (y - 30.8) ** 2) / (2 * 5.0**2))
+    pyramid = build_pyramid(torch.as_tensor(blob)[None, None], levels=3)
+    for level, m in enumerate((1, 2, 4)):
+        h, w, start = (int(a[0, level]) for a in (pyramid.heights, pyramid.widths, pyramid.offsets))
+        image = pyramid.texture[start : start + h * w].reshape(h, w).astype(float)
+        py, px = (np.mgrid[:h, :w] - 3 + 0.5) * m - 0.5
+        total = image.sum()
+        assert total * m * m == pytest.approx(blob.sum(), rel=1e-5)
+        cx, cy = (image * px).sum() / total, (image * py).sum() / total
+        assert (cx, cy) == pytest.approx((41.3, 30.8), abs=1e-3)
+        # Linear interpolation adds m²/6; what is left is the original's own 25 + 1/6.
+        assert (image * (px - cx) ** 2).sum() / total + m * m / 6 == pytest.approx(25 + 1 / 6, abs=0.02)

@@ -1,0 +1,136 @@
+"""From the files of an experiment to what its report is made of."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from ..config.cosmology import Cosmology
+from ..config.experiment import Experiment
+from ..config.network import Network
+from ..config.subhalo import SubhaloDataset
+from ..evaluation.schema import SCORES
+from ..manga.bank import read_bank
+from ..provenance import git_commit, versions
+from ..stamps.render import noiseless_pairs
+from ..tables import images, read_table
+from .context import Examples, Pairs, ReportContext, ReportSettings
+from .examples import collect_browser, collect_sources, with_strata
+from .frames import read_frame
+
+Paths = Sequence[str | os.PathLike]
+TABLES = ("rates", "strata", "roc", "information")
+
+
+@dataclass(frozen=True)
+class ReportFiles:
+    """Paths of everything that a report reads.
+
+    `tables` maps rates, strata, roc and information to one path per network, in the experiment's order;
+    `histories` has one path per network and seed; `observers` one per test dataset, or none; `scores` and
+    `shards` are those of the first test dataset.
+    """
+
+    tables: Mapping[str, Paths]
+    histories: Paths
+    scores: Paths
+    shards: Paths
+    checks: str
+    comparison: Paths = ()
+    observers: Paths = ()
+    bank: Paths = ()
+
+
+@dataclass(frozen=True)
+class ReportConfig:
+    """The parts of the config that a report is about."""
+
+    name: str
+    experiment: Experiment
+    datasets: Mapping[str, SubhaloDataset]
+    networks: Mapping[str, Network]
+    cosmology: Cosmology
+    mock: bool = False
+    settings: ReportSettings = field(default_factory=ReportSettings)
+
+
+def assemble(config: ReportConfig, files: ReportFiles) -> ReportContext:
+    """Read the files of an experiment and return its report's context."""
+    experiment = config.experiment
+    first = experiment.test_datasets[0]
+    frames = {network: {name: read_frame(files.tables[name][i]) for name in TABLES} for i, network in enumerate(experiment.networks)}
+    runs = [(network, seed) for network in experiment.networks for seed in experiment.seeds]
+    scores = {}
+    for path in files.scores:
+        table = read_table(path, SCORES)
+        head = table.slice(0, 1).to_pylist()[0]
+        if head["dataset"] == first:
+            scores[head["network"], int(head["seed"])] = table
+    main = "both" if "both" in experiment.networks else experiment.networks[-1]
+    bank = read_bank(files.bank[0]) if files.bank else None
+    rows = next(iter(scores.values()))
+    return ReportContext(
+        experiment_name=config.name,
+        experiment=experiment,
+        dataset=config.datasets[experiment.dataset],
+        networks=config.networks,
+        frames=frames,
+        comparison=read_frame(files.comparison[0]) if files.comparison else pd.DataFrame(),
+        histories={run: pd.read_csv(path) for run, path in zip(runs, files.histories, strict=True)},
+        quality=json.loads(Path(files.checks).read_text(encoding="utf-8")),
+        examples=_examples(config, files.shards, bank),
+        browser=collect_browser(scores, files.shards, main, config.settings),
+        provenance={"git_commit": git_commit() or "not in a git checkout", "packages": versions(), "config": _resolved(config)},
+        settings=config.settings,
+        test_datasets={name: config.datasets[name] for name in experiment.test_datasets},
+        observers={
+            test: with_strata(pd.read_csv(path), rows if test == first else _stamps(path))
+            for test, path in zip(experiment.test_datasets, files.observers, strict=False)
+        },
+        notes=("The MaNGA galaxies are those of a mock archive: figures on them say what the method does on such galaxies.",) if config.mock else (),
+    )
+
+
+def _examples(config: ReportConfig, shards: Paths, bank: pa.Table | None) -> Examples:
+    """Pairs of the stamps with the strongest signal of the first shard, one per kind of source first, and sources of the bank."""
+    dataset = config.datasets[config.experiment.test_datasets[0]]
+    table = pa.concat_tables([_positives(path) for path in list(shards)[:1]]).combine_chunks()
+    ranked = table.select(["source_kind", "d_prime_both"]).to_pandas().sort_values("d_prime_both", ascending=False)
+    # The strongest of each kind, then the median ones: a gallery of the best alone would mislead.
+    best = ranked.groupby("source_kind", sort=True).head(1).index.tolist()
+    middle = ranked.index[len(ranked) // 2 : len(ranked) // 2 + config.settings.stamps].tolist()
+    chosen = table.take(list(dict.fromkeys([*best, *middle]))[: config.settings.stamps])
+    captions = tuple(
+        f"{r['source_kind']} source, {r['mass_bin']} subhalo, peak S/N {r['peak_snr']:.0f}, ideal d′ {r['d_prime_flux']:.1f} flux, {r['d_prime_velocity']:.1f} velocity"
+        for r in chosen.select(["source_kind", "mass_bin", "peak_snr", "d_prime_flux", "d_prime_velocity"]).to_pylist()
+    )
+    observed = {name: images(chosen, name) for name in ("flux", "velocity", "mask")}
+    pairs = Pairs(captions, **noiseless_pairs(chosen, dataset, bank, config.cosmology), **observed)
+    return Examples(sources=collect_sources(bank, config.settings.sources) if bank is not None else None, pairs=pairs)
+
+
+def _positives(path: str | os.PathLike) -> pa.Table:
+    table = pq.read_table(path)
+    return table.filter(pc.equal(table["label"], 1))
+
+
+def _stamps(path: str | os.PathLike) -> pd.DataFrame:
+    return pd.read_csv(path)[["stamp_id"]]
+
+
+def _resolved(config: ReportConfig) -> dict[str, Any]:
+    return {
+        "experiments": {config.name: config.experiment.plain()},
+        "datasets": {name: value.plain() for name, value in config.datasets.items()},
+        "networks": {name: value.plain() for name, value in config.networks.items()},
+        "cosmology": config.cosmology.plain(),
+    }
