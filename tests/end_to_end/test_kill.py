@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from conftest import environment, new_project
+from workbench import environment, new_project
 
 RESULTS = "results/tiny"
 

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from conftest import CHAIN, new_project
+from workbench import CHAIN, new_project
 
 RESULTS = "results/tiny"
 

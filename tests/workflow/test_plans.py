@@ -6,7 +6,7 @@ import shutil
 import pytest
 import yaml
 
-from conftest import from_rule
+from workbench import from_rule, planned
 
 EVALUATION = {"evaluate_scores", "compare_networks", "build_report", "build_index"}
 LIBRARY = "workflow/scripts/darkhaloscope"
@@ -90,8 +90,6 @@ def test_results_without_snakemakes_records_are_compared_by_provenance(rerun):
     assert (
         "results/tiny/networks/subhalo/flux/seed-1/network.safetensors" in output and "made by rule train_network with other code" in output
     )
-    from conftest import planned
-
     assert planned(output) == {"train_network", "score_stamps", *EVALUATION}
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
+
 from darkhaloscope.stamps.schema import stamp_schema
 from darkhaloscope.tables import write_table
 
@@ -39,7 +41,7 @@ def write_shards(folder: Path, columns: dict[str, np.ndarray], bounds: list[int]
     """Write stamps into shards cut at the rows `bounds` (first and last row included)."""
     schema = stamp_schema(columns["flux"].shape[1])
     paths = []
-    for k, (start, stop) in enumerate(zip(bounds[:-1], bounds[1:], strict=True)):
+    for k, (start, stop) in enumerate(itertools.pairwise(bounds)):
         path = folder / f"{name}-{k:03d}.parquet"
         write_table(path, schema, schema.table({c: v[start:stop] for c, v in columns.items()}), row_group=7)
         paths.append(path)

@@ -6,13 +6,14 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from torch.utils.data import DataLoader
+
 from darkhaloscope.config.network import Network, Scaling
 from darkhaloscope.learning.data import BadPixels, derangement, read_stamps, stamp_size
 from darkhaloscope.learning.order import Batches, EpochOrder, InOrder, orient, orientations
 from darkhaloscope.learning.scaling import LearningError, Normalisation, scale_flux, scale_velocity
 from darkhaloscope.stamps.schema import stamp_schema
 from darkhaloscope.tables import TableError
-from torch.utils.data import DataLoader
 from unit.learning.stamp_shards import stamp_columns, write_shards
 
 UNIT = {
@@ -128,6 +129,7 @@ def test_train_fraction_keeps_the_classes_and_nests(tmp_path):
     assert set(small.numbers) < set(large.numbers)
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")
 @pytest.mark.parametrize("workers", [0, 1, 4])
 def test_each_stamp_exactly_once_per_epoch(tmp_path, workers):
     data = read_stamps(write_shards(tmp_path, stamp_columns(50), [0, 20, 50]), network("mask"))
@@ -218,7 +220,7 @@ def test_sizes_that_differ_or_are_too_small(tmp_path):
     a = write_shards(tmp_path, stamp_columns(4), [0, 4], "a")
     b = write_shards(tmp_path, stamp_columns(4, size=20, first=4), [0, 4], "b")
     assert stamp_size(b) == 20
-    with pytest.raises(LearningError, match="16×16 in .*20×20 in "):
+    with pytest.raises(LearningError, match=r"16×16 in .*20×20 in "):
         read_stamps(a + b, network())
     with pytest.raises(LearningError, match="too small"):
         read_stamps(write_shards(tmp_path, stamp_columns(4, size=12), [0, 4], "c"), network())

@@ -13,6 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.special import expit
+from sklearn.metrics import log_loss, roc_auc_score
+
 from darkhaloscope.config.network import Network, Training
 from darkhaloscope.evaluation.schema import SCORES
 from darkhaloscope.files import sha256
@@ -23,8 +26,6 @@ from darkhaloscope.learning.networks import ARCHITECTURES, HISTORY, build_networ
 from darkhaloscope.learning.scaling import INPUTS, LearningError
 from darkhaloscope.learning.score import classify, score_stamps
 from darkhaloscope.learning.weights import load_network, save_network
-from scipy.special import expit
-from sklearn.metrics import log_loss, roc_auc_score
 from unit.learning.stamp_shards import stamp_columns, write_shards
 
 EPOCHS = 4

@@ -101,7 +101,11 @@ def test_isothermal_closed_form_equals_power_law(draws):
 
 @pytest.mark.parametrize("e1", [0.0, 1e-12, profiles.NEARLY_ROUND, 0.3])
 def test_derivatives_by_ellipticity_match_finite_differences(e1):
-    x, y, theta_e = torch.tensor([0.7, -1.1], dtype=torch.float64), torch.tensor([0.4, 0.9], dtype=torch.float64), torch.tensor(1.2).double()
+    x, y, theta_e = (
+        torch.tensor([0.7, -1.1], dtype=torch.float64),
+        torch.tensor([0.4, 0.9], dtype=torch.float64),
+        torch.tensor(1.2).double(),
+    )
 
     for function in (profiles.sie, lambda x, y, t, a, b: profiles.epl(x, y, t, torch.tensor(2.1).double(), a, b)):
 

@@ -1,0 +1,111 @@
+"""A copy of the project in a folder of its own, and ways to run Snakemake in it."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PARTS = ("Snakefile", "workflow", "config", "profiles", "slurm")
+#: Rules in the order of the chain.
+CHAIN = [
+    "make_mock_archive",
+    "retrieve_catalogs",
+    "rank_disks",
+    "retrieve_maps",
+    "inspect_maps",
+    "score_lensability",
+    "build_source_tensor",
+    "build_source_bank",
+    "build_manifest",
+    "render_stamps",
+    "check_stamps",
+    "train_network",
+    "score_stamps",
+    "evaluate_scores",
+    "compare_networks",
+    "observe_marginal",
+    "collect_sweep",
+    "build_report",
+    "build_index",
+]
+
+
+class Project:
+    """A copy of the project in a folder of its own, and ways to run Snakemake in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def command(self, *arguments: str, config: str | None = "tests/tiny.yaml", cores: int = 2) -> list[str]:
+        """Return a Snakemake command line."""
+        overlay = ["--configfile", config] if config else []
+        return [sys.executable, "-m", "snakemake", "--cores", str(cores), *arguments, *overlay]
+
+    def snakemake(self, *arguments: str, config: str | None = "tests/tiny.yaml", cores: int = 2, check: bool = True) -> str:
+        """Run Snakemake and return all that it printed."""
+        done = subprocess.run(
+            self.command(*arguments, config=config, cores=cores),
+            cwd=self.folder,
+            env=environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=1200,
+        )
+        if check:
+            assert done.returncode == 0, done.stdout[-6000:]
+        return done.stdout
+
+    def plan(self, *arguments: str, config: str | None = "tests/tiny.yaml") -> set[str]:
+        """Return the rules that a dry run plans."""
+        return planned(self.snakemake("--dry-run", *arguments, config=config))
+
+    def edit(self, name: str, old: str, new: str) -> None:
+        """Replace text in a file; the text must be there."""
+        path = self.folder / name
+        text = path.read_text(encoding="utf-8")
+        assert old in text, f"{old!r} is not in {name}"
+        path.write_text(text.replace(old, new), encoding="utf-8")
+
+    def copy(self, folder: Path) -> "Project":
+        """Return a copy, results and Snakemake's records included, times kept."""
+        shutil.copytree(self.folder, folder, symlinks=True)
+        return Project(folder)
+
+
+def environment() -> dict[str, str]:
+    """Return the environment for a run: none of the test process's own Python settings."""
+    return {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "PYTHONPATH"))} | {"MPLBACKEND": "Agg"}
+
+
+def planned(output: str) -> set[str]:
+    """Return the rules in Snakemake's table of jobs, less the target rule."""
+    if "Nothing to be done" in output:
+        return set()
+    table = re.search(r"Job stats:\n(.*?)\ntotal ", output, re.DOTALL)
+    assert table, output[-4000:]
+    return {line.split()[0] for line in table[1].splitlines()[2:]} - {"all"}
+
+
+def from_rule(name: str) -> set[str]:
+    """Return a rule and those after it in the chain."""
+    return set(CHAIN[CHAIN.index(name) :])
+
+
+def new_project(folder: Path) -> Project:
+    """Copy the project's own files into a folder."""
+    folder.mkdir(parents=True)
+    for part in PARTS:
+        source = ROOT / part
+        if source.is_symlink():
+            os.symlink(os.readlink(source), folder / part)
+        elif source.is_dir():
+            shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__"), symlinks=True)
+        elif source.exists():
+            shutil.copy2(source, folder / part)
+    (folder / "tests").mkdir()
+    shutil.copy2(ROOT / "tests" / "tiny.yaml", folder / "tests")
+    return Project(folder)
