@@ -68,7 +68,9 @@ def bench(name: str, light, lens, subhalos, grid: Grid, kernels: list[torch.Tens
     n = light.x.shape[0]
     print(f"\n({name}) {n} stamps of {grid.size} × {grid.size}, {light.planes.shape[1]} planes, {len(kernels)} PSFs")
     truth = convolve(render(light, lens, subhalos, grid, CONVERGED), kernels[0])
-    single = PixelLight(light.planes.float(), light.index, *(getattr(light, k).float() for k in ("pixel_scale", "x", "y", "phi")), light.flip)
+    single = PixelLight(
+        light.planes.float(), light.index, *(getattr(light, k).float() for k in ("pixel_scale", "x", "y", "phi")), light.flip
+    )
     pyramid = build_pyramid(single.planes)
     theirs = time_lenstronomy(light, lens, subhalos, grid, kernels, truth)
     out = {}

@@ -9,7 +9,7 @@ doubled until the estimate is met.
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache, partial
+from functools import partial
 
 import numpy as np
 import torch
@@ -104,7 +104,7 @@ def compiled_images(
     bumps = bool((lens.m3 != 0).any() or (lens.m4 != 0).any())
     arguments = (
         *(out, doubt, rays, table, series, lens.profile != "epl", bumps, halo_table(subhalos, n), source_table(light)),
-        *(light.index.numpy(), pyramid.texture, pyramid.offsets, pyramid.heights, pyramid.widths, pyramid.lively, _weights(), EDGE),
+        *(light.index.numpy(), pyramid.texture, pyramid.offsets, pyramid.heights, pyramid.widths, pyramid.lively, EDGE),
         *(np.float32(grid.pixel_scale), np.float32(reach), np.full(n, density, np.float32)),
     )
     threads = min(torch.get_num_threads(), n)
@@ -159,11 +159,6 @@ def source_table(light: PixelLight) -> np.ndarray:
     return table.astype(np.float32)
 
 
-@cache
-def _weights() -> np.ndarray:
-    return kernels.quadrature_weights()
-
-
 def _until_accurate(attempt, attempts, accuracy, light, lens, subhalos, rows: Tensor) -> Tensor:
     """Attempt rows, and those again, more finely, that are not accurate yet."""
     images, waiting, previous = None, torch.arange(len(rows)), None
@@ -187,7 +182,7 @@ def _compiled(light, lens, subhalos, density, previous, *, grid: Grid, kernel: T
     image, doubt, _ = compiled_images(light, lens, subhalos, grid, density, reach, pyramid)
     factor = TRUE_OVER_DOUBT_UNBLURRED if kernel is None else TRUE_OVER_DOUBT
     error = factor * _relative(doubt, image[:, :1], kernel)
-    if previous is None:
+    if previous is None or kernel is None:
         return image, error
     # The step from the attempt before shows convergence that is faster than the rays' two halves tell.
     return image, torch.minimum(error, TRUE_OVER_STEP * _relative((image - previous)[:, :1], image[:, :1], kernel))

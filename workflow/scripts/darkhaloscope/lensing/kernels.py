@@ -26,29 +26,10 @@ CENTRE = 1.2
 NEAR_RAYS = 20
 #: Side of the blocks in which the liveliness of a source is kept [source pixels].
 LIVELY_BLOCK = 8
-#: Most rays on a side that any demand leads to.
-MOST_WEIGHTS = 200
 #: Most interpolated rays on a side of a pixel.
 MOST_RAYS = 24
 
 _fast = {"fastmath": {"nsz", "arcp", "contract", "afn", "reassoc"}, "nogil": True, "cache": True, "error_model": "numpy"}
-
-
-def quadrature_weights() -> np.ndarray:
-    """Weights of n evenly spaced rays over a pixel's side, by n and ray, each row with sum 1.
-
-    The midpoint rule errs by h²/24 (f′(1) − f′(0)) (Euler and Maclaurin); that term, from differences of
-    the outermost three rays, is put into their weights, which leaves an error of h⁴.
-    """
-    weights = np.zeros((MOST_WEIGHTS + 1, MOST_WEIGHTS), F)
-    for n in range(1, MOST_WEIGHTS + 1):
-        row = np.full(n, 1 / n)
-        if n >= 3:
-            end = np.array([2, -3, 1]) / (24 * n)
-            row[:3] += end
-            row[-3:] += end[::-1]
-        weights[n, :n] = row
-    return weights
 
 
 @njit(inline="always", **_fast)
@@ -149,7 +130,11 @@ def _halo(dx, dy, q):
     root = np.sqrt(t2 + s * s)
     log_term = F(0.6931471806) * _log2(s / (tau + root))
     log_tau = F(0.6931471806) * _log2(tau)
-    g = (t2 + F(1) + F(2) * (s * s - F(1))) * _nfw_f(s) - F(math.pi) * s * s / (tau + root) + (t2 - F(1)) * (log_tau + root * log_term / tau)
+    g = (
+        (t2 + F(1) + F(2) * (s * s - F(1))) * _nfw_f(s)
+        - F(math.pi) * s * s / (tau + root)
+        + (t2 - F(1)) * (log_tau + root * log_term / tau)
+    )
     return q[S_SCALE] * g * t2 / ((t2 + F(1)) * (t2 + F(1)) * s * s)
 
 
@@ -243,7 +228,6 @@ def render_rows(
     heights,
     widths,
     lively,
-    weights,
     edge,
     scale,
     reach,
@@ -268,8 +252,7 @@ def render_rows(
         height, width = F(heights[here, 0] - 2 * edge), F(widths[here, 0] - 2 * edge)
         # What is fixed at ordinary accuracy grows with the demand beyond it.
         demand = max(density[row] * F(0.5), F(1))
-        most = min(F(MOST_RAYS - 1) * demand, F(MOST_WEIGHTS - 1))
-        centre_rays, near = min(int(NEAR_RAYS * demand), MOST_WEIGHTS), F(NEAR) * demand ** F(0.67)
+        most, centre_rays, near = F(MOST_RAYS - 1) * demand, int(NEAR_RAYS * demand), F(NEAR) * demand ** F(0.67)
         count = 0
         for i in range(-2, size + 2):
             # Five rows of rays are kept; the middle one is that of pixel row i − 2.
@@ -318,7 +301,6 @@ def render_rows(
                             source,
                             columns,
                             rows,
-                            weights,
                             texture,
                             offsets[here, 0],
                             heights[here, 0],
@@ -327,14 +309,28 @@ def render_rows(
                         )
                     else:
                         _pixel(
-                            total, c, u0, v0, t, level, columns, rows, weights, texture, offsets[here, level], heights[here, level], widths[here, level], edge
+                            total,
+                            c,
+                            u0,
+                            v0,
+                            t,
+                            level,
+                            columns,
+                            rows,
+                            texture,
+                            offsets[here, level],
+                            heights[here, level],
+                            widths[here, level],
+                            edge,
                         )
+                n = columns * rows
                 for k in range(c):
-                    out[row, k, i - 2, j] = total[0, k] + total[1, k]
-                # The two colours of a chessboard of rays, one against the other; an odd board has one more of the first
-                n = F(columns * rows)
-                odd = F((columns * rows) & 1)
-                doubt[row, i - 2, j] = F(0.5) * (total[0, 0] * n / (n + odd) - total[1, 0] * n / (n - odd)) if n > F(1) else F(0)
+                    out[row, k, i - 2, j] = (total[0, k] + total[1, k]) / F(max(n, 1))
+                if n > 1:
+                    # The two colours of a chessboard of rays, one against the other
+                    doubt[row, i - 2, j] = F(0.5) * (total[0, 0] / F((n + 1) // 2) - total[1, 0] / F(n // 2))
+                else:
+                    doubt[row, i - 2, j] = F(0)
         samples[row] = count
 
 
@@ -371,7 +367,7 @@ def _distance(x, y, scale, p, halos):
 
 @njit(**_fast)
 def _pixel_exactly(
-    total, c, x, y, scale, p, coefficients, isothermal, bumps, halos, source, columns, rows, weights, texture, offset, height, width, edge
+    total, c, x, y, scale, p, coefficients, isothermal, bumps, halos, source, columns, rows, texture, offset, height, width, edge
 ):
     """One pixel by rays traced one by one."""
     terms = int(p[TERMS])
@@ -391,9 +387,9 @@ def _pixel_exactly(
             v = source[R0] + source[RX] * bx + source[RY] * by
             place, fx, fy = _place(u, v, height, width, F(1), edge)
             if place >= 0:
-                parity, w = (a + b) & 1, weights[rows, a] * weights[columns, b]
+                parity = (a + b) & 1
                 for k in range(c):
-                    total[parity, k] += w * _bilinear(texture, offset + place * c + k, c, width * c, fx, fy)
+                    total[parity, k] += _bilinear(texture, offset + place * c + k, c, width * c, fx, fy)
 
 
 @njit(inline="always", **_fast)
@@ -423,7 +419,7 @@ def _resolution(t, j, b, c, d, u, v, reach, top):
 
 
 @njit(**_fast)
-def _pixel(total, c, u0, v0, t, level, columns, rows, weights, texture, offset, height, width, edge):
+def _pixel(total, c, u0, v0, t, level, columns, rows, texture, offset, height, width, edge):
     """One pixel by rays interpolated between the pixel centres, to second order."""
     inverse = F(1) / F(1 << level)
     step_x, step_y = F(1) / F(columns), F(1) / F(rows)
@@ -438,15 +434,14 @@ def _pixel(total, c, u0, v0, t, level, columns, rows, weights, texture, offset, 
             uu, vv = u00 + ox * (u01 + t[4] * ox), v00 + ox * (v01 + t[7] * ox)
             place, fx, fy = _place(uu, vv, height, width, inverse, edge)
             if place >= 0:
-                w = weights[rows, b] * weights[columns, a]
                 if c == 1:
-                    value = w * _bilinear(texture, offset + place, 1, width, fx, fy)
+                    value = _bilinear(texture, offset + place, 1, width, fx, fy)
                     if (a + b) & 1:
                         odd += value
                     else:
                         even += value
                 else:
                     for k in range(c):
-                        total[(a + b) & 1, k] += w * _bilinear(texture, offset + place * c + k, c, width * c, fx, fy)
+                        total[(a + b) & 1, k] += _bilinear(texture, offset + place * c + k, c, width * c, fx, fy)
     if c == 1:
         total[0, 0], total[1, 0] = even, odd
