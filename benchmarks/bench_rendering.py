@@ -27,6 +27,8 @@ import time
 
 import numpy as np
 import torch
+from scipy.signal import fftconvolve
+
 from darkhaloscope.config.subhalo import Psf
 from darkhaloscope.lensing.engine import compiled_images, render_accurate
 from darkhaloscope.lensing.lens import Subhalos, macro_lens
@@ -35,7 +37,6 @@ from darkhaloscope.lensing.observe import convolve, psf_kernel
 from darkhaloscope.lensing.pyramid import build_pyramid
 from darkhaloscope.lensing.reference import render_with_lenstronomy
 from darkhaloscope.lensing.render import Grid, render
-from scipy.signal import fftconvolve
 
 SUPERSAMPLINGS = (1, 2, 3, 4, 6, 8, 12, 16)
 CONVERGED = 24

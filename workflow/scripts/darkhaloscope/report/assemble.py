@@ -96,7 +96,9 @@ def assemble(config: ReportConfig, files: ReportFiles) -> ReportContext:
             test: with_strata(pd.read_csv(path), rows if test == first else _stamps(path))
             for test, path in zip(experiment.test_datasets, files.observers, strict=False)
         },
-        notes=("The MaNGA galaxies are those of a mock archive: figures on them say what the method does on such galaxies.",) if config.mock else (),
+        notes=("The MaNGA galaxies are those of a mock archive: figures on them say what the method does on such galaxies.",)
+        if config.mock
+        else (),
     )
 
 
