@@ -14,7 +14,8 @@ rule train_network:
         paths.benchmark("train_network/{dataset}/{network}/seed-{seed}")
     conda:
         "../envs/learning.yaml"
-    threads: 2
+    # One core each: networks train side by side, and small ones gain little from a second core.
+    threads: 1
     resources:
         mem_mb=8000,
         runtime="8h",

@@ -29,8 +29,8 @@ CONVERGENCE = 3.0
 #: True error over estimate: over random lenses, with subhalos and without, the median is 0.2 to 0.3 and the
 #: largest 0.81 behind a PSF; for single pixels it is taken larger.
 TRUE_OVER_DOUBT, TRUE_OVER_DOUBT_UNBLURRED = 0.85, 1.2
-#: True error over the change from the attempt before, whose error was 1.5^2.4 = 2.6 times as large.
-TRUE_OVER_STEP = 0.7
+#: True error over the change from the attempt before, whose error was twice as large or more.
+TRUE_OVER_STEP = 1.3
 #: Smear [pixels] of coarser source levels: what a blur forgives. None without a PSF.
 REACH = 0.2
 #: The compiled loops work in single precision and cannot promise more than this.
