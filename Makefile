@@ -52,7 +52,7 @@ format: setup
 	$(BIN)/snakefmt Snakefile workflow/rules
 
 bench: setup
-	$(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/bench_rendering.py
 
 generate: setup
 	cd workflow/scripts && ../../$(BIN)/python -m darkhaloscope.generate

@@ -80,17 +80,36 @@ class PixelLight:
 
     def moments(self, bx: Tensor, by: Tensor) -> Tensor:
         """Interpolated planes at source positions (n, …), (n, c, …) per arcsec²."""
-        m, c, h, w = self.planes.shape
+        h, w = self.planes.shape[-2:]
         u, v = _turn(self, bx, by)
         u = torch.where(_expand(self.flip, bx), -u, u)
         scale = _expand(self.pixel_scale, bx)
         col, row = u / scale + (w - 1) / 2, v / scale + (h - 1) / 2
+        return self._bilinear(row, col) if self.interpolation == "bilinear" else self._cubic(row, col)
+
+    def _bilinear(self, row: Tensor, col: Tensor) -> Tensor:
+        """Planes framed with zeros, so that no tap asks whether it is inside; one gather per plane and tap."""
+        c, h, w = self.planes.shape[1:]
+        framed = torch.nn.functional.pad(self.planes, (1, 2, 1, 2)).reshape(-1)
+        height, width = h + 3, w + 3
+        col, row = col.clamp(-1, w), row.clamp(-1, h)
+        left, low = col.detach().floor(), row.detach().floor()
+        tx, ty = col - left, row - low
+        place = (_expand(self.index, col) * (c * height * width) + ((low + 1) * width + left + 1).long()).reshape(-1)
+        weights = (((1 - ty) * (1 - tx), 0), ((1 - ty) * tx, 1), (ty * (1 - tx), width), (ty * tx, width + 1))
+        planes = []
+        for k in range(c):
+            taps = [framed.index_select(0, place + (k * height * width + step)).reshape(col.shape) * weight for weight, step in weights]
+            planes.append(taps[0] + taps[1] + taps[2] + taps[3])
+        return torch.stack(planes, 1)
+
+    def _cubic(self, row: Tensor, col: Tensor) -> Tensor:
+        m, c, h, w = self.planes.shape
         flat = self.planes.permute(0, 2, 3, 1).reshape(m * h * w, c)
-        start = _expand(self.index, bx) * (h * w)
-        taps = _bilinear_taps if self.interpolation == "bilinear" else _cubic_taps
+        start = _expand(self.index, col) * (h * w)
         total = None
-        for i, wi in taps(row):
-            for j, wj in taps(col):
+        for i, wi in _cubic_taps(row):
+            for j, wj in _cubic_taps(col):
                 inside = (i >= 0) & (i < h) & (j >= 0) & (j < w)
                 place = start + i.clamp(0, h - 1) * w + j.clamp(0, w - 1)
                 weight = torch.where(inside, wi * wj, 0.0)
@@ -199,7 +218,8 @@ class DiskLight(_Rows):
         for k in range(self.knot_share.shape[1]):
             x, y, part, sigma = (_expand(t[:, k], u) for t in (self.knot_x, self.knot_y, self.knot_share, self.knot_sigma))
             d2 = (u - x) ** 2 + (v - y * cos_i) ** 2
-            light = light + part / (2 * math.pi * sigma**2) * torch.exp(-d2 / (2 * sigma**2))
+            # exp of very negative numbers takes a path that is four times slower; e⁻⁸⁰ is dark enough.
+            light = light + part / (2 * math.pi * sigma**2) * torch.exp(-(d2 / (2 * sigma**2)).clamp(max=80.0))
         return light * p["flux"]
 
 
@@ -222,14 +242,6 @@ def _turn(light: PixelLight | DiskLight, bx: Tensor, by: Tensor, phi: Tensor | N
     dx, dy = bx - _expand(light.x, bx), by - _expand(light.y, bx)
     c, s = _expand(torch.cos(phi), bx), _expand(torch.sin(phi), bx)
     return c * dx + s * dy, c * dy - s * dx
-
-
-def _bilinear_taps(place: Tensor) -> list[tuple[Tensor, Tensor]]:
-    low = place.detach().floor()
-    # Far outside an integer could overflow; two pixels out is as dark as any.
-    t = place - low
-    i = low.clamp(-2, 2**30).long()
-    return [(i, 1 - t), (i + 1, t)]
 
 
 def _cubic_taps(place: Tensor) -> list[tuple[Tensor, Tensor]]:
