@@ -31,8 +31,10 @@ def stamp_columns(n: int, *, size: int = 16, first: int = 0, seed: int = 0, sign
         "flux_noise": np.full(n, 0.1),
         "flux": flux.astype(np.float32),
         "velocity": (velocity * mask).astype(np.float32),
-        "velocity_sigma": (rng.uniform(5, 15, (n, size, size)) * mask).astype(np.float32),
+        "velocity_sigma": (sigma := (rng.uniform(5, 15, (n, size, size)) * mask).astype(np.float32)),
         "mask": mask,
+        "observed_sigma": sigma,
+        "observed_mask": mask,
     }
     return columns
 

@@ -230,3 +230,18 @@ def test_normalisation_of_other_channels(tmp_path):
     paths = write_shards(tmp_path, stamp_columns(4), [0, 4])
     with pytest.raises(LearningError, match="normalisation is for inputs"):
         read_stamps(paths, network("both"), normalisation=UNIT["flux"])
+
+
+def test_a_network_that_sees_the_flux_never_reads_the_label_blind_mask(tmp_path):
+    """Mask and σ_v of the smooth lens, held against the flux, would show the subhalo; velocity alone keeps them."""
+    columns = stamp_columns(20)
+    rng = np.random.default_rng(5)
+    columns["observed_mask"] = (rng.random(columns["mask"].shape) < 0.5).astype(np.uint8)
+    columns["observed_sigma"] = (20.0 * columns["observed_mask"]).astype(np.float32)
+    paths = write_shards(tmp_path, columns, [0, 20])
+    both = read_stamps(paths, network("both"), normalisation=UNIT["both"])
+    alone = read_stamps(paths, network("velocity"), normalisation=UNIT["velocity"])
+    np.testing.assert_array_equal(both.inputs[..., 2], columns["observed_mask"])
+    np.testing.assert_array_equal(alone.inputs[..., 1], columns["mask"])
+    assert (both.inputs[..., 1][columns["observed_mask"] == 0] == 0).all()
+    np.testing.assert_allclose(both.inputs[..., 3], 5.0 * columns["observed_mask"])

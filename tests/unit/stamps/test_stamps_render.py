@@ -87,7 +87,7 @@ def test_measures_and_masks_do_not_know_the_label(make_dataset, make_bank, mixed
     rows = manifest(dataset, bank)
     swapped = with_column(rows, "label", [1 - v for v in rows.column("label").to_pylist()])
     changed = differing(stamps(dataset, bank, rows), stamps(dataset, bank, swapped))
-    assert sorted(changed) == ["flux", "label", "velocity"]
+    assert sorted(changed) == ["flux", "label", "observed_mask", "observed_sigma", "velocity"]
 
 
 def test_an_observed_mask_may_know_it(make_dataset):
@@ -95,7 +95,16 @@ def test_an_observed_mask_may_know_it(make_dataset):
     rows = manifest(dataset)
     swapped = with_column(rows, "label", [1 - v for v in rows.column("label").to_pylist()])
     changed = differing(stamps(dataset, rows=rows), stamps(dataset, rows=swapped))
-    assert sorted(changed) == ["flux", "label", "mask", "mask_fraction", "velocity", "velocity_sigma"]
+    assert sorted(changed) == [
+        "flux",
+        "label",
+        "mask",
+        "mask_fraction",
+        "observed_mask",
+        "observed_sigma",
+        "velocity",
+        "velocity_sigma",
+    ]
 
 
 def test_a_subhalo_of_no_mass_makes_a_control(make_dataset):

@@ -208,7 +208,7 @@ class Instrument(Section):
     )
     mask: Literal["smooth", "observed"] = Field(
         "smooth",
-        description="What the velocity mask and σ_v map are cut from: `smooth`, the noiseless image of the lens without subhalo in both classes, which cannot know the label; `observed`, the noisy flux",
+        description="What the velocity mask and σ_v map are cut from: `smooth`, the noiseless image of the lens without subhalo in both classes, which cannot know the label; `observed`, the noisy flux. Networks that see the flux always read the observed ones",
     )
 
     @model_validator(mode="after")

@@ -18,7 +18,7 @@ from ..config.network import Network, Scaling
 from ..random import stable_hash
 from ..stamps.schema import MANIFEST, stamp_schema
 from ..tables import TableError, open_table
-from .scaling import COLUMNS, INPUTS, LearningError, Normalisation, measure, normalise, scaled_input
+from .scaling import BESIDE_FLUX, COLUMNS, INPUTS, LearningError, Normalisation, measure, normalise, scaled_input
 
 #: Smallest stamp that the architectures take: three halvings leave 2×2.
 MIN_SIZE = 16
@@ -222,7 +222,8 @@ def _chosen(numbers: NDArray, labels: NDArray, fraction: float) -> NDArray:
 def _fill(
     inputs: NDArray, names: tuple[str, ...], paths: Sequence[str | Path], scaling: Scaling, place: NDArray, velocity_place: NDArray
 ) -> None:
-    columns = sorted({c for n in names for c in COLUMNS[n]})
+    source = {c: BESIDE_FLUX.get(c, c) if "flux" in names else c for n in names for c in COLUMNS[n]}
+    columns = sorted(source.values())
     scalars = ["stamp_id"] + (["flux_noise"] if "flux" in names else [])
     bad: list[tuple[str, int]] = []
     start = 0
@@ -230,7 +231,7 @@ def _fill(
         with open_table(path, MANIFEST) as file:
             for batch in _row_groups(file, [*scalars, *columns]):
                 stop = start + batch.num_rows
-                found = {c: batch.column(c).to_numpy_ndarray() for c in columns}
+                found = {c: batch.column(source[c]).to_numpy_ndarray() for c in sorted(source)}
                 if "flux" in names:
                     found["flux_noise"] = batch.column("flux_noise").to_numpy()
                 wanted = place[start:stop] >= 0

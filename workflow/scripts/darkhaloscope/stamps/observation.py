@@ -93,6 +93,12 @@ def velocity_errors(flux: NDArray, variance: NDArray, noise: Noise, block: int) 
     return Errors(variance, mask, np.where(mask, sigma, 0))
 
 
+def velocity_errors_everywhere(flux: NDArray, variance: NDArray, noise: Noise, block: int) -> Errors:
+    """Return the velocity's error in every block, where the line is fainter than its noise that of S/N 1."""
+    snr = np.maximum(block_sum(flux, block) / np.sqrt(block_sum(variance, block)), 1)
+    return Errors(variance, np.ones(snr.shape, bool), np.maximum(noise.line_fwhm_kms / (FWHM_PER_SIGMA * snr), noise.velocity_floor_kms))
+
+
 def noisy_flux(flux: NDArray, peak_snr: float, background_share: float, seed: int, number: int) -> NDArray:
     """Return the flux with background noise and Poisson noise of its electrons, from the row's own streams.
 

@@ -123,11 +123,21 @@ def stamp_images(size: int) -> tuple[Column, ...]:
             "velocity",
             "float32",
             "km/s",
-            "Observed flux-weighted velocity relative to the source's systemic one; 0 outside the mask",
+            "Observed flux-weighted velocity relative to the source's systemic one; 0 outside both masks",
             shape,
         ),
-        Column("velocity_sigma", "float32", "km/s", "Error σ_v of the velocity; 0 outside the mask", shape),
-        Column("mask", "uint8", "", "1 where a velocity exists", shape),
+        Column("velocity_sigma", "float32", "km/s", "Error σ_v that goes with `mask`; 0 outside it", shape),
+        Column("mask", "uint8", "", "1 where a velocity exists, by the dataset's choice of mask: label-blind, or observed", shape),
+        Column(
+            "observed_sigma",
+            "float32",
+            "km/s",
+            "Error σ_v as the observed flux gives it; 0 outside `observed_mask`. For networks that see the flux",
+            shape,
+        ),
+        Column(
+            "observed_mask", "uint8", "", "1 where the observed flux is high enough for a velocity. For networks that see the flux", shape
+        ),
     )
 
 
