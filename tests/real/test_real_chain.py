@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import yaml
+
 from workbench import new_project
 
 GALAXY = "7815-3702"

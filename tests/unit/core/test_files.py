@@ -2,6 +2,9 @@
 
 import errno
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -44,3 +47,25 @@ def test_files_get_the_usual_permissions_and_a_known_digest(tmp_path):
     plain = tmp_path / "plain"
     plain.write_text("")
     assert path.stat().st_mode == plain.stat().st_mode
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next_write_and_a_living_ones_stays(tmp_path):
+    script = (
+        "import os, sys, time; from darkhaloscope.files import whole\nwith whole(sys.argv[1]) as t: print(t, flush=True); time.sleep(60)"
+    )
+    path = tmp_path / "a.txt"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    writers = [
+        subprocess.Popen([sys.executable, "-P", "-c", script, str(path)], stdout=subprocess.PIPE, text=True, env=environment)
+        for _ in range(2)
+    ]
+    left = [Path(writer.stdout.readline().strip()) for writer in writers]
+    writers[0].kill()
+    writers[0].wait()
+    try:
+        assert left[0].exists() and left[1].exists()
+        write_text(path, "whole")
+        assert path.read_text() == "whole" and not left[0].exists() and left[1].exists()
+    finally:
+        writers[1].kill()
+        writers[1].wait()

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from darkhaloscope.config.cosmology import Cosmology
 from darkhaloscope.config.run import default_datasets
 from darkhaloscope.config.subhalo import SubhaloDataset
@@ -29,7 +30,7 @@ LISTED = {"subhalo-hard": (0.1, 1.0, 0.08), "subhalo-easy": (0.3, 0.0, 0.0), "su
 
 @pytest.mark.parametrize("regime", sorted(LISTED), indirect=True)
 def test_strength_psf_and_noise_are_those_listed(regime):
-    name, dataset, stamps, pairs = regime
+    name, _dataset, stamps, pairs = regime
     factor, psf_pixels, noise = LISTED[name]
     ratio = stamps["subhalo_theta_e_arcsec"].to_numpy() / stamps["theta_e_arcsec"].to_numpy()
     np.testing.assert_allclose(ratio, factor)

@@ -7,10 +7,15 @@ import errno
 import hashlib
 import json
 import os
+import re
+import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+#: Names the machine in temporary files: a process number means nothing elsewhere.
+HOST = re.sub(r"[^A-Za-z0-9]", "", socket.gethostname()) or "host"
 
 
 class OutputError(OSError):
@@ -22,7 +27,8 @@ def whole(path: str | os.PathLike) -> Iterator[Path]:
     """Give a temporary path in the same folder that becomes `path` when the block ends well.
 
     The temporary file keeps the suffixes of `path` (some writers choose the format by them). On any
-    error it is deleted and `path` stays as it was.
+    error it is deleted and `path` stays as it was; what a killed process left is deleted by the next one
+    that writes `path` on the same machine.
 
     Raises
     ------
@@ -33,7 +39,8 @@ def whole(path: str | os.PathLike) -> Iterator[Path]:
     temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".partial-", suffix="-" + path.name)
+        _remove_orphans(path)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".partial-{HOST}-{os.getpid()}-", suffix="-" + path.name)
         os.close(handle)
         temporary = Path(name)
         yield temporary
@@ -56,6 +63,25 @@ def whole(path: str | os.PathLike) -> Iterator[Path]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def _remove_orphans(path: Path) -> None:
+    """Delete temporary files of `path` whose process is gone."""
+    pattern = re.compile(rf"\.partial-{HOST}-(\d+)-.*-{re.escape(path.name)}")
+    for name in os.listdir(path.parent):
+        match = pattern.fullmatch(name)
+        if match and not _alive(int(match[1])):
+            (path.parent / name).unlink(missing_ok=True)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
