@@ -7,7 +7,7 @@ import torch
 from darkhaloscope.config.cosmology import Cosmology
 from darkhaloscope.stamps.lights import row_columns, take
 from darkhaloscope.stamps.manifest import build_manifest
-from darkhaloscope.stamps.marginal import KNOT, MACRO, SOURCE, _Model, marginal_d_prime, residual_norm, tangents
+from darkhaloscope.stamps.marginal import KNOT, MACRO, MULTIPOLES, SOURCE, _Model, marginal_d_prime, residual_norm, tangents
 from darkhaloscope.stamps.render import StampError, render_rows
 
 DISK = {
@@ -95,7 +95,8 @@ def test_figures_of_the_science_notes(notes):
 def test_isothermal_lenses_are_power_laws_to_the_observer(notes):
     dataset = notes(size={"train": 2}, lens={"profile": "sis"})
     found = observers(dataset)
-    assert (found["n_parameters"] == len(MACRO) + len(SOURCE) + 8 * len(KNOT)).all()
+    # Both multipoles are drawn, each with a cosine and a sine.
+    assert (found["n_parameters"] == len(MACRO) + 2 * len(MULTIPOLES) + len(SOURCE) + 8 * len(KNOT)).all()
 
 
 def test_same_flux_leaves_no_signal_in_it(notes):

@@ -48,10 +48,10 @@ class ReportSettings:
 
 @dataclass(frozen=True)
 class Gate:
-    """A check with its outcome: `found` and `limit` in words, so that a reader can judge it."""
+    """A check with its outcome: `passed` is None where the sample cannot decide; `found` and `limit` are in words."""
 
     name: str
-    passed: bool
+    passed: bool | None
     found: str
     limit: str
 

@@ -83,11 +83,9 @@ def build_index(experiments: Sequence[Summary], title: str = "Dark Halo Scope") 
 def summarise(context: ReportContext, href: str) -> Summary:
     """Return the line of an experiment in the index."""
     checked = gates(context)
-    failed = sum(not g.passed for g in checked)
+    failed, passed = (sum(g.passed is outcome for g in checked) for outcome in (False, True))
     finished = str(context.provenance.get("finished", ""))
-    return Summary(
-        context.experiment_name, context.experiment.question, answer(context).headline, failed, len(checked) - failed, href, finished
-    )
+    return Summary(context.experiment_name, context.experiment.question, answer(context).headline, failed, passed, href, finished)
 
 
 # --- the folder ------------------------------------------------------------------------------

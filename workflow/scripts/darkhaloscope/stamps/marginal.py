@@ -32,8 +32,12 @@ log = logging.getLogger("darkhaloscope")
 
 #: Parameters of the smooth lens that the observer must find (a power law with shear), by field of `MacroLens`.
 MACRO = ("theta_e", "slope", "e1", "e2", "x", "y", "gamma1", "gamma2")
+#: Multipoles that it must find too, as a cos mφ and a sin mφ, in stamps that have them: they imitate subhalos.
+MULTIPOLES = (3, 4)
 #: Parameters of the source that the observer must find, by field of `DiskLight`.
 SOURCE = ("x", "y", "inclination", "pa", "scale_radius", "r_turn", "v_max", "v_sys", "flux")
+#: Parameters of the bulge, in stamps that have one.
+BULGE = ("bulge_fraction", "bulge_radius")
 #: Parameters of each knot: its place, amplitude and size.
 KNOT = ("knot_x", "knot_y", "knot_share", "knot_sigma")
 #: Directions of the tangent space weaker than this share of the strongest are rounding, not parameters.
@@ -163,6 +167,16 @@ class _Model:
     knots: int
     peak: float
 
+    @property
+    def multipoles(self) -> tuple[int, ...]:
+        """Orders of the multipoles that this row has."""
+        return tuple(m for m in MULTIPOLES if float(getattr(self.lens, f"m{m}")[0]) != 0)
+
+    @property
+    def source(self) -> tuple[str, ...]:
+        """Parameters of the source that this row has, knots left out."""
+        return SOURCE + (BULGE if float(self.light.bulge_fraction[0]) > 0 else ())
+
     @classmethod
     def of(cls, one: Columns, dataset: SubhaloDataset) -> _Model:
         """Return the model of a single row, without its subhalo, in units of its own peak."""
@@ -184,7 +198,11 @@ class _Model:
 
     def start(self) -> Tensor:
         """Return the true values of the free parameters, (p,)."""
-        parts = [getattr(self.lens, k) for k in MACRO] + [getattr(self.light, k) for k in SOURCE]
+        parts = [getattr(self.lens, k) for k in MACRO]
+        for m in self.multipoles:
+            amplitude, phi = getattr(self.lens, f"m{m}"), getattr(self.lens, f"m{m}_phi")
+            parts += [amplitude * torch.cos(m * phi), amplitude * torch.sin(m * phi)]
+        parts += [getattr(self.light, k) for k in self.source]
         return torch.cat([*parts, *(getattr(self.light, k)[0, : self.knots] for k in KNOT)])
 
     def observe(self, values: Tensor) -> tuple[Tensor, Tensor]:
@@ -216,10 +234,16 @@ class _Model:
         n, used = len(values), 0
         lens = {k: v.expand(n) for k, v in vars(self.lens).items() if isinstance(v, Tensor)}
         light = {k: v.expand(n, *v.shape[1:]) for k, v in vars(self.light).items()}
-        for group, names in ((lens, MACRO), (light, SOURCE)):
-            for name in names:
-                group[name] = values[:, used]
-                used += 1
+        for name in MACRO:
+            lens[name] = values[:, used]
+            used += 1
+        for m in self.multipoles:
+            cosine, sine = values[:, used], values[:, used + 1]
+            lens[f"m{m}"], lens[f"m{m}_phi"] = torch.hypot(cosine, sine), torch.atan2(sine, cosine) / m
+            used += 2
+        for name in self.source:
+            light[name] = values[:, used]
+            used += 1
         for name in KNOT:
             # Padding beyond the row's own knots stays dark.
             group = light[name][:, self.knots :]
