@@ -1,6 +1,5 @@
 """Dark Halo Scope: the config is read and checked, the rules are included, the targets are named."""
 
-import os
 import sys
 from pathlib import Path
 

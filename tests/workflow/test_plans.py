@@ -59,7 +59,7 @@ def test_an_edit_of_the_config_plans_what_it_touches(rerun, old, new, rules):
     ("module", "rules"),
     [
         ("report/page.py", {"build_report", "build_index"}),
-        ("lensing/observe.py", from_rule("render_stamps") - {"collect_sweep"}),
+        ("stamps/observation.py", from_rule("render_stamps") - {"collect_sweep"}),
         ("learning/networks.py", {"train_network", "score_stamps", *EVALUATION}),
         ("evaluation/rates.py", EVALUATION),
         ("manga/quality.py", from_rule("inspect_maps") - {"collect_sweep"}),

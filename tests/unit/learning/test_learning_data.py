@@ -17,7 +17,7 @@ from darkhaloscope.tables import TableError
 from unit.learning.stamp_shards import stamp_columns, write_shards
 
 UNIT = {
-    "flux": Normalisation(("flux",), (0.0,), (1.0,)),
+    "flux": Normalisation(("flux", "mask", "inverse_sigma"), (0.0,) * 3, (1.0,) * 3),
     "mask": Normalisation(("mask",), (0.0,), (1.0,)),
     "velocity": Normalisation(("velocity", "mask", "inverse_sigma"), (0.0,) * 3, (1.0,) * 3),
     "both": Normalisation(("flux", "velocity", "mask", "inverse_sigma"), (0.0,) * 4, (1.0,) * 4),

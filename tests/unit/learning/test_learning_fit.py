@@ -76,9 +76,9 @@ def test_parameters_counted_by_hand():
 
     branch = {c: conv(c, 16) + conv(16, 32) + conv(32, 64) for c in (1, 3)}
     flux = describe_network(network("flux_baseline", "flux"))
-    assert flux["parameters"] == branch[1] + 64 * 32 + 32 + 32 * 2 + 2
-    assert flux["multiply_adds"] == 9 * (48**2 * 16 + 24**2 * 16 * 32 + 12**2 * 32 * 64) + 64 * 32 + 32 * 2
-    assert describe_network(network("toy", "flux"))["parameters"] == conv(1, 16) + conv(16, 32) + 32 * 2 + 2
+    assert flux["parameters"] == branch[3] + 64 * 32 + 32 + 32 * 2 + 2
+    assert flux["multiply_adds"] == 9 * (48**2 * 3 * 16 + 24**2 * 16 * 32 + 12**2 * 32 * 64) + 64 * 32 + 32 * 2
+    assert describe_network(network("toy", "flux"))["parameters"] == conv(3, 16) + conv(16, 32) + 32 * 2 + 2
     assert describe_network(network("dual_stream"))["parameters"] == branch[1] + branch[3] + 128 * 64 + 64 + 64 * 2 + 2
 
 

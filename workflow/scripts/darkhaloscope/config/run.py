@@ -114,7 +114,11 @@ def default_datasets() -> dict[str, SubhaloDataset]:
                         "velocity": velocity_noise > 0,
                         # Earlier runs gave velocity noise as a share of the velocity scale (about 200 km/s).
                         "velocity_floor_kms": 200 * velocity_noise,
+                        # … the same in every pixel, not falling with the line's S/N, above a flux of 0.1.
+                        "line_fwhm_kms": 0.001,
+                        "velocity_min_snr": 0.1 / flux_noise if flux_noise else 10.0,
                     },
+                    "smooth_peak": 1.0,
                     "mask": "observed",
                 },
             }

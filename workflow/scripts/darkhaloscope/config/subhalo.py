@@ -184,7 +184,7 @@ class Noise(Section):
 
     peak_snr: AboveZero = Field(
         draw({"log_uniform": [10, 30]}),
-        description="Signal-to-noise of the brightest pixel of the smooth lens' image; null noise is `flux: false`",
+        description="Signal-to-noise of a pixel of unit flux, about the peak of the smooth lens' image (`smooth_peak`)",
     )
     flux: bool = Field(True, description="Whether noise is added to the flux")
     background_share: Fraction = Field(
@@ -203,6 +203,10 @@ class Instrument(Section):
     pixel_scale_arcsec: Positive = Field(0.08, description="Pixel size [arcsec]")
     psf: Psf = Field(Psf(), description="Point spread function")
     noise: Noise = Field(Noise(), description="Noise of flux and velocity")
+    smooth_peak: AboveZero = Field(
+        draw({"uniform": [0.7, 1.3]}),
+        description="Peak of the smooth lens' image in the unit of flux; drawn from a range, because a known peak would show a subhalo that brightens it",
+    )
     velocity_block: int = Field(
         1, ge=1, le=16, description="Side of the block of pixels that shares one velocity, averaged in flux-weighted moments"
     )

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from ..config.network import Scaling
 
-#: Inputs of each channel mode, in order. `velocity` comes with its mask and with 1/σ_v, both zero outside the mask.
+#: Inputs of each channel mode, in order. `flux` comes with the mask and 1/σ_v that follow from it, as `both` has them: a
+#: comparison of the two is then about the velocity, not about another view of the flux. `velocity` comes with its mask and with 1/σ_v, both zero outside the mask.
 INPUTS = {
-    "flux": ("flux",),
+    "flux": ("flux", "mask", "inverse_sigma"),
     "velocity": ("velocity", "mask", "inverse_sigma"),
     "both": ("flux", "velocity", "mask", "inverse_sigma"),
     "mask": ("mask",),

@@ -40,7 +40,7 @@ SLOTS = (
     *("bulge_fraction", "bulge_n", "bulge_radius", "bar", "radial_flow"),
     *("z_lens", "theta_e", "ellipticity", "lens_phi", "slope", "shear", "shear_phi", "m3", "m3_phi", "m4", "m4_phi"),
     *("centre", "centre_angle", "profile", "factor", "mass_bin", "mass", "concentration", "truncation"),
-    *("placement_1", "placement_2", "placement_3", "peak_snr"),
+    *("placement_1", "placement_2", "placement_3", "peak_snr", "smooth_peak"),
 )
 
 
@@ -239,6 +239,7 @@ def _split_rows(name: str, dataset: SubhaloDataset, code: int, galaxies: _Galaxi
             **lens,
             **subhalo,
             "peak_snr": quantile(dataset.instrument.noise.peak_snr, u["peak_snr"]),
+            "smooth_peak": quantile(dataset.instrument.smooth_peak, u["smooth_peak"]),
             "psf_fwhm_arcsec": np.full(len(index), fwhm),
             "theta_over_psf": lens["theta_e_arcsec"] / fwhm if fwhm else np.full(len(index), np.inf),
         }

@@ -194,7 +194,7 @@ class _Model:
             knots=int(one["disk_n_knots"][0]),
             peak=1.0,
         )
-        return replace(model, peak=float(model.observe(model.start()[None])[0].max()))
+        return replace(model, peak=float(model.observe(model.start()[None])[0].max()) / float(one["smooth_peak"][0]))
 
     def start(self) -> Tensor:
         """Return the true values of the free parameters, (p,)."""

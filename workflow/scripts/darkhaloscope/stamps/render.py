@@ -112,7 +112,8 @@ def noiseless_pairs(rows: pa.Table, dataset: SubhaloDataset, bank: pa.Table | No
     for index, chunk, light in _chunks(columns, dataset, bank, cosmology):
         pair = _seen(chunk, light, dataset)[0]
         for row, place in enumerate(index):
-            without, having = _noiseless_pair(pair, row, block, dataset.contrast)
+            smooth_peak = float(chunk["smooth_peak"][row])
+            without, having = _noiseless_pair(pair, row, smooth_peak, block, dataset.contrast)
             snr, noise = float(chunk["peak_snr"][row]), dataset.instrument.noise
             mask = obs.velocity_errors(without.flux, obs.flux_variance(without.flux, snr, noise.background_share), noise, block).mask
             velocities = (np.where(mask, v, np.nan) for v in (without.block_velocity, having.block_velocity))
@@ -251,7 +252,8 @@ def _stamp(columns: Columns, row: int, pair: _Pair, dataset: SubhaloDataset) -> 
     instrument, noise = dataset.instrument, dataset.instrument.noise
     block, snr = instrument.velocity_block, float(columns["peak_snr"][row])
     label, number = bool(columns["label"][row]), int(columns["number"][row])
-    without, having = _noiseless_pair(pair, row, block, dataset.contrast)
+    smooth_peak = float(columns["smooth_peak"][row])
+    without, having = _noiseless_pair(pair, row, smooth_peak, block, dataset.contrast)
     shown = having if label else without
     # Label-blind where the label allows it: the smooth lens stands for both classes.
     reference = shown if dataset.contrast == "lensed" else without
@@ -282,13 +284,13 @@ def _stamp(columns: Columns, row: int, pair: _Pair, dataset: SubhaloDataset) -> 
     }
 
 
-def _noiseless_pair(pair: _Pair, row: int, block: int, contrast: str) -> tuple[obs.Noiseless, obs.Noiseless]:
+def _noiseless_pair(pair: _Pair, row: int, smooth_peak: float, block: int, contrast: str) -> tuple[obs.Noiseless, obs.Noiseless]:
     """What a control and a positive of this row would show, without noise."""
-    peak = float(pair.control[row, 0].max())
+    peak = float(pair.control[row, 0].max()) / smooth_peak
     without = obs.noiseless(pair.control[row].astype(np.float64), peak, block)
     if contrast == "lensed":
         # Each has its own peak as unit, or brightness alone would tell them apart.
-        peak = float(pair.positive[row, 0].max())
+        peak = float(pair.positive[row, 0].max()) / smooth_peak
     having = obs.noiseless(pair.positive[row].astype(np.float64), peak, block)
     if contrast == "kinematics":
         having = obs.Noiseless(without.flux, without.block_flux, having.block_velocity)

@@ -78,7 +78,8 @@ SUBHALO = (
 )
 
 INSTRUMENT = (
-    _c("peak_snr", "float64", "", "Signal-to-noise of the brightest pixel of the smooth lens' image"),
+    _c("peak_snr", "float64", "", "Signal-to-noise of a pixel of unit flux"),
+    _c("smooth_peak", "float64", "flux/pixel", "Peak of the smooth lens' image, in the unit of flux"),
     _c("psf_fwhm_arcsec", "float64", "arcsec", "Full width at half maximum of the PSF; 0 without one"),
     _c("theta_over_psf", "float64", "", "θ_E over PSF FWHM; infinite without a PSF"),
 )
@@ -118,7 +119,13 @@ def stamp_images(size: int) -> tuple[Column, ...]:
     """Return the image columns of stamps with `size` pixels on a side."""
     shape = (size, size)
     return (
-        Column("flux", "float32", "flux/pixel", "Observed flux, in units of the smooth lens' peak (label-blind), noise included", shape),
+        Column(
+            "flux",
+            "float32",
+            "flux/pixel",
+            "Observed flux, noise included, in a unit in which the smooth lens' peak is `smooth_peak` (label-blind)",
+            shape,
+        ),
         Column(
             "velocity",
             "float32",
