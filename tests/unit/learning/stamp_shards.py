@@ -33,6 +33,7 @@ def stamp_columns(n: int, *, size: int = 16, first: int = 0, seed: int = 0, sign
         "velocity": (velocity * mask).astype(np.float32),
         "velocity_sigma": (sigma := (rng.uniform(5, 15, (n, size, size)) * mask).astype(np.float32)),
         "mask": mask,
+        "observed_velocity": (velocity * mask).astype(np.float32),
         "observed_sigma": sigma,
         "observed_mask": mask,
     }

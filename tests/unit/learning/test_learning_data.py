@@ -192,8 +192,8 @@ def test_wrong_schema_names_file_and_column(tmp_path):
 
 def test_bad_pixels_are_counted_and_named(tmp_path):
     columns = stamp_columns(30)
-    columns["velocity"][4, 2, 3] = np.nan
-    columns["velocity"][4, 2, 4] = np.inf
+    columns["observed_velocity"][4, 2, 3] = np.nan
+    columns["observed_velocity"][4, 2, 4] = np.inf
     columns["flux"][21, 0, 0] = -np.inf
     paths = write_shards(tmp_path, columns, [0, 10, 30])
     with pytest.raises(BadPixels, match=r"3 values .* in 2 of 30 stamps.*tiny-4 \(2\), tiny-21 \(1\)"):
@@ -238,6 +238,7 @@ def test_a_network_that_sees_the_flux_never_reads_the_label_blind_mask(tmp_path)
     rng = np.random.default_rng(5)
     columns["observed_mask"] = (rng.random(columns["mask"].shape) < 0.5).astype(np.uint8)
     columns["observed_sigma"] = (20.0 * columns["observed_mask"]).astype(np.float32)
+    columns["observed_velocity"] = (-columns["velocity"] * columns["observed_mask"]).astype(np.float32)
     paths = write_shards(tmp_path, columns, [0, 20])
     both = read_stamps(paths, network("both"), normalisation=UNIT["both"])
     alone = read_stamps(paths, network("velocity"), normalisation=UNIT["velocity"])

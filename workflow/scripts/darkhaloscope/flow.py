@@ -185,8 +185,8 @@ class Flow:
 
         Returns
         -------
-        files, messages
-            Outputs that are stale, and a line in words for each record.
+        rules, messages
+            Rules with stale outputs, and a line in words for each record.
         """
 
         class Wildcards:
@@ -201,7 +201,8 @@ class Flow:
             except (KeyError, AttributeError):
                 return None  # the config does not name this dataset, network or experiment any more
 
-        files, messages = [], []
+        names: dict[str, None] = {}
+        messages = []
         for rule, _, outputs, reasons in stale(self.run.root, expected):
             paths = [p for o in outputs for p in (map(str, sorted(Path(o).parent.glob(Path(o).name))) if "*" in o else [o])]
             paths = [p for p in paths if Path(p).exists() and not known(p)]
@@ -209,8 +210,8 @@ class Flow:
                 more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
                 what = ["code" if r == "code" else f"parameter `{r}`" for r in reasons]
                 messages.append(f"{paths[0]}{more}: made by rule {rule} with other {', '.join(what)}")
-                files += paths
-        return files, messages
+                names[rule] = None
+        return list(names), messages
 
 
 def tell(lines: list[str]) -> None:

@@ -7,26 +7,43 @@ from __future__ import annotations
 
 import base64
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
 from .flow import Flow, tell
 from .stage import CONFIGFILES
 
+#: Options with which the user decides what is made again.
+DECIDED = {"--forcerun", "-R", "--forceall", "-F", "--touch", "-t", "--lint", "--unlock"}
+
 
 def begin(workflow: Any, flow: Flow) -> None:
-    """Finish parsing: pass on config files, cap downloads, and make stale results run again."""
+    """Finish parsing: pass on config files, cap downloads, and name stale results.
+
+    Raises
+    ------
+    WorkflowError
+        Results below the root have lost Snakemake's own records and are not what today's config and code
+        would make: Snakemake alone would call them up to date. Options that decide about them let the run go on.
+    """
+    from snakemake.exceptions import WorkflowError
+
     os.environ[CONFIGFILES] = os.pathsep.join(str(c) for c in workflow.overwrite_configfiles)
     if "downloads" not in workflow.global_resources:
         workflow.register_resource("downloads", flow.run.downloads.max_parallel)
     if not workflow.is_main_process or not os.path.isdir(flow.run.root):
         return
     rules = {rule.name: dict(rule.params.items()) for rule in workflow.rules}
-    files, messages = flow.stale_results(rules, _recorded)
-    if files:
-        tell(["Results without Snakemake's own records, which today's config or code would make otherwise (they are made again):"])
-        tell([f"  {message}" for message in messages])
-        workflow.dag_settings.forcerun = frozenset({*workflow.dag_settings.forcerun, *files})
+    names, messages = flow.stale_results(rules, _recorded)
+    if not messages:
+        return
+    listed = ["Results without Snakemake's own records, which today's config or code would make otherwise:", *(f"  {m}" for m in messages)]
+    if DECIDED & set(sys.argv):
+        tell(listed)
+    else:
+        remedy = f"Make them again with the same command and --forcerun {' '.join(names)}, or keep them as they are with --touch."
+        raise WorkflowError("\n".join([*listed, remedy]))
 
 
 def _recorded(path: str) -> bool:

@@ -26,9 +26,9 @@ COLUMNS = {
     "inverse_sigma": ("velocity_sigma", "mask"),
 }
 
-#: What a network that sees the flux reads instead of the dataset's own mask and σ_v. Those are label-blind: they come from
+#: What a network that sees the flux reads instead of the dataset's own velocity, mask and σ_v. Those are label-blind: they come from
 #: the smooth lens without noise, and a network could compare them with the flux and so see the subhalo for nothing.
-BESIDE_FLUX = {"mask": "observed_mask", "velocity_sigma": "observed_sigma"}
+BESIDE_FLUX = {"velocity": "observed_velocity", "mask": "observed_mask", "velocity_sigma": "observed_sigma"}
 
 #: Stand in for the noise of noise-free stamps, so that a ratio to the noise stays finite.
 FLUX_NOISE_FLOOR = 1e-3

@@ -167,7 +167,10 @@ class _Contents:
                             np.uint64,
                         )
                     )
-                    bad = [~np.isfinite(pictures[k]).all(axis=(1, 2)) for k in ("flux", "velocity", "velocity_sigma", "observed_sigma")]
+                    bad = [
+                        ~np.isfinite(pictures[k]).all(axis=(1, 2))
+                        for k in ("flux", "velocity", "velocity_sigma", "observed_velocity", "observed_sigma")
+                    ]
                     not_finite += int(np.any(bad, axis=0).sum())
                     faults += _mask_faults(pictures)
         return cls(pd.concat(parts, ignore_index=True), np.concatenate(digests), not_finite, faults)
@@ -193,11 +196,11 @@ def _mask_shape(mask: NDArray) -> dict[str, NDArray]:
 
 
 def _mask_faults(pictures: dict[str, NDArray]) -> int:
-    """Stamps with a velocity outside both masks, an error outside its mask, or none inside it."""
+    """Stamps with a velocity or an error outside its mask, or no error inside it."""
     inside = pictures["mask"] == 1
     seen = pictures["observed_mask"] == 1
     wrong = ~np.isin(pictures["mask"], (0, 1)) | ~np.isin(pictures["observed_mask"], (0, 1))
-    wrong |= ~inside & ~seen & (pictures["velocity"] != 0)
+    wrong |= (~inside & (pictures["velocity"] != 0)) | (~seen & (pictures["observed_velocity"] != 0))
     for where, sigma in ((inside, pictures["velocity_sigma"]), (seen, pictures["observed_sigma"])):
         wrong |= np.where(where, ~(sigma > 0), sigma != 0)
     return int(wrong.any(axis=(1, 2)).sum())
@@ -245,7 +248,7 @@ def _masks(frames: dict[str, _Contents]) -> Gate:
     faults = {s: c.mask_faults for s, c in frames.items()}
     return Gate(
         "masks",
-        "velocity 0 outside both masks, each error 0 outside its mask and above 0 inside",
+        "each velocity and error 0 outside its mask, errors above 0 inside",
         f"stamps that differ: {_words(faults)}",
         not any(faults.values()),
     )

@@ -263,15 +263,19 @@ def _stamp(columns: Columns, row: int, pair: _Pair, dataset: SubhaloDataset) -> 
     flux = obs.noisy_flux(shown.flux, snr, noise.background_share, dataset.seed, number) if noise.flux else shown.flux
     observed = _observed_errors(flux, snr, noise, block)
     errors = observed if instrument.mask == "observed" else blind
-    # The noise itself is that of the reference image wherever a velocity is given, in both classes.
-    everywhere = obs.velocity_errors_everywhere(reference.flux, variance, noise, block)
-    velocity = obs.noisy_velocity(shown.block_velocity, everywhere, dataset.seed, number) if noise.velocity else shown.block_velocity
+    true = obs.velocity_errors_everywhere(shown.flux, obs.flux_variance(shown.flux, snr, noise.background_share), noise, block)
+    velocity = {
+        # Each velocity has the noise that its own σ_v states: of the reference image, or of what is really there.
+        "blind": obs.noisy_velocity(shown.block_velocity, blind, dataset.seed, number) if noise.velocity else shown.block_velocity,
+        "observed": obs.noisy_velocity(shown.block_velocity, true, dataset.seed, number) if noise.velocity else shown.block_velocity,
+    }
     d_flux, d_velocity = _d_primes(without, having, snr, noise, block, dataset.contrast)
     return {
         "flux": flux,
-        "velocity": obs.spread(np.where(errors.mask | observed.mask, velocity, 0), block),
+        "velocity": obs.spread(np.where(errors.mask, velocity["observed" if instrument.mask == "observed" else "blind"], 0), block),
         "velocity_sigma": obs.spread(errors.sigma_v, block),
         "mask": obs.spread(errors.mask, block),
+        "observed_velocity": obs.spread(np.where(observed.mask, velocity["observed"], 0), block),
         "observed_sigma": obs.spread(observed.sigma_v, block),
         "observed_mask": obs.spread(observed.mask, block),
         "magnification": pair.magnification[row],
