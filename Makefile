@@ -1,6 +1,8 @@
 # Every command sets itself up: the first call makes .venv with the pinned packages.
 
 PYTHON ?= python3
+# Options for pip, such as another index.
+PIP_ARGS ?=
 CORES ?= $(shell nproc 2>/dev/null || echo 2)
 BIN := .venv/bin
 SNAKEMAKE := $(BIN)/snakemake
@@ -25,7 +27,7 @@ setup: $(READY)
 $(READY):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed; found $$($(PYTHON) --version). Name another one: make PYTHON=python3.12 …"; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --requirement requirements-dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --requirement requirements-dev.txt $(PIP_ARGS)
 	@rm -f .venv/.ready-*
 	@touch $@
 
@@ -52,7 +54,8 @@ format: setup
 	$(BIN)/snakefmt Snakefile workflow/rules
 
 bench: setup
-	$(BIN)/python benchmarks/bench_rendering.py
+	PYTHONPATH=workflow/scripts $(BIN)/python benchmarks/bench_rendering.py
+	PYTHONPATH=workflow/scripts $(BIN)/python benchmarks/bench_loading.py
 
 generate: setup
 	cd workflow/scripts && ../../$(BIN)/python -m darkhaloscope.generate

@@ -17,8 +17,7 @@ try:
 except ConfigError as error:
     raise WorkflowError(str(error))
 paths, needs, digest = flow.paths, flow.needs, flow.digest
-# How files are fetched reaches the scripts here and not as params: it changes no result, so it reruns nothing.
-config["downloads"] = flow.run.downloads.plain()
+config.update(flow.manner)
 
 
 wildcard_constraints:
@@ -29,6 +28,9 @@ wildcard_constraints:
     test=r"[A-Za-z0-9][\w.=+-]*",
     sweep=r"[A-Za-z0-9][\w.=+-]*",
     plateifu=r"\d+-\d+",
+    survey=r"[A-Za-z0-9][\w.=+-]*",
+    sweep_name=r"sweep-\d{3}[pm]\d{3}-\d{3}[pm]\d{3}",
+    brickname=r"\d{4}[pm]\d{3}",
     split="train|validation|test",
     shard=r"\d+",
     seed=r"\d+",
@@ -37,8 +39,11 @@ wildcard_constraints:
 include: "workflow/rules/common.smk"
 include: "workflow/rules/mock.smk"
 include: "workflow/rules/manga.smk"
+include: "workflow/rules/legacysurvey.smk"
 include: "workflow/rules/stamps.smk"
+include: "workflow/rules/lensfinder.smk"
 include: "workflow/rules/learning.smk"
+include: "workflow/rules/known_lenses.smk"
 include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/report.smk"
 

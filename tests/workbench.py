@@ -5,7 +5,10 @@ import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
+
+import yaml
 
 ROOT = Path(__file__).parents[1]
 PARTS = ("Snakefile", "workflow", "config", "profiles", "slurm")
@@ -62,6 +65,25 @@ class Project:
     def plan(self, *arguments: str, config: str | None = "tests/tiny.yaml") -> set[str]:
         """Return the rules that a dry run plans."""
         return planned(self.snakemake("--dry-run", *arguments, config=config))
+
+    def touch_run(self, *arguments: str, config: str | None = "tests/tiny.yaml") -> Counter[str]:
+        """Run the whole DAG with jobs that only leave empty outputs; return how many jobs of each rule ran."""
+        done = subprocess.run(
+            [sys.executable, str(ROOT / "tests/touching.py"), *self.command(*arguments, config=config)[3:]],
+            cwd=self.folder,
+            env=environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stdout[-6000:]
+        return Counter(re.findall(r"(?m)^Finished jobid: \d+ \(Rule: (?!all\b)(\w+)\)", done.stdout))
+
+    def overlay(self, **values: object) -> str:
+        """Write a config file that lays `values` over the tiny run's; return its name."""
+        (self.folder / "overlay.yaml").write_text(yaml.safe_dump({"extends": "tests/tiny.yaml", **values}), encoding="utf-8")
+        return "overlay.yaml"
 
     def edit(self, name: str, old: str, new: str) -> None:
         """Replace text in a file; the text must be there."""

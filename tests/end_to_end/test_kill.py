@@ -101,7 +101,7 @@ def test_killed_during_rendering_and_during_training(finished, tmp_path):
     # One network has ended an epoch and is in the next.
     kill_when(project, "tests/tiny.yaml", lambda: any(p.is_file() for p in networks.glob("*/seed-1/checkpoints/**/*")))
     project.snakemake()
-    for patterns in (["datasets/subhalo/stamps/*/*.parquet"], ["experiments/subhalo/scores/**/*.parquet"], ["networks/**/*.safetensors"]):
+    for patterns in (["datasets/subhalo/stamps/*/*.parquet"], ["networks/**/scores/*.parquet"], ["networks/**/*.safetensors"]):
         assert hashes(project, *patterns) == hashes(finished, *patterns)
     assert not list(networks.glob("*/seed-1/checkpoints"))
 

@@ -60,7 +60,7 @@ def test_splits_share_no_galaxy_and_classes_are_balanced(finished):
 
 
 def test_scores_hold_every_validation_and_test_stamp_once(finished):
-    scores = pd.read_parquet(finished.folder / RESULTS / "experiments/subhalo/scores/subhalo/both/seed-1.parquet")
+    scores = pd.read_parquet(finished.folder / RESULTS / "networks/subhalo/both/seed-1/scores/subhalo.parquet")
     ids = [*stamps(finished, "validation")["stamp_id"].to_pylist(), *stamps(finished, "test")["stamp_id"].to_pylist()]
     assert sorted(scores["stamp_id"]) == sorted(ids) and scores["stamp_id"].is_unique
     assert scores["score"].between(0, 1).all()

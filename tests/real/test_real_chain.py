@@ -1,4 +1,4 @@
-"""A real MaNGA galaxy through the workflow's own rules: download, quality, score, tensor, stamps."""
+"""A real MaNGA galaxy through the workflow's own rules: download, quality, score, tensor, stamps; then scores."""
 
 import json
 
@@ -7,8 +7,16 @@ import pandas as pd
 import pyarrow.parquet as pq
 import yaml
 
+from darkhaloscope.config.network import Network
+from darkhaloscope.evaluation.schema import SCORES
+from darkhaloscope.learning.fit import train_network
+from darkhaloscope.learning.score import score_stamps
+from darkhaloscope.learning.weights import save_network
+from unit.learning.stamp_shards import stamp_columns, write_shards
 from workbench import new_project
 
+#: Shards of the two splits: name, stamps, first number.
+TRAINING = (("training", 32, 0), ("validation", 16, 1000))
 GALAXY = "7815-3702"
 
 
@@ -21,6 +29,9 @@ def test_a_real_dr15_galaxy_becomes_stamps(real, tmp_path):
     }
     (project.folder / "overlay.yaml").write_text(yaml.safe_dump(overlay))
     root = project.folder / "results/demo"
+    # The whole chain, on the mock archive's galaxies for training and the real one for testing.
+    planned = project.plan(config="overlay.yaml")
+    assert {"make_mock_archive", "retrieve_maps", "render_stamps", "train_network", "score_stamps", "build_report"} <= planned
     output = project.snakemake("results/demo/datasets/real-7815-3702/quality/checks.json", config="overlay.yaml")
     assert "make_mock_archive" not in output and "retrieve_catalogs" not in output
 
@@ -40,3 +51,17 @@ def test_a_real_dr15_galaxy_becomes_stamps(real, tmp_path):
     stamps = pq.read_table(root / "datasets/real-7815-3702/stamps/test/00000.parquet")
     assert stamps.num_rows == 20 and set(stamps["plateifu"].to_pylist()) == {GALAXY}
     assert np.isfinite(stamps["flux"].combine_chunks().to_numpy_ndarray()).all()
+
+    score_with_a_tiny_network(root / "datasets/real-7815-3702/stamps/test/00000.parquet", stamps["flux"].type.shape[0], tmp_path)
+
+
+def score_with_a_tiny_network(shard, size, folder):
+    """Every row of the real galaxy's stamps is scored, by a network trained on random stamps of their size."""
+    paths = [write_shards(folder, stamp_columns(n, size=size, first=first), [0, n], name) for name, n, first in TRAINING]
+    network = Network.model_validate({"architecture": "dual_stream", "channels": "both", "training": {"epochs": 1, "batch_size": 16}})
+    files = folder / "network.safetensors", folder / "network.json"
+    save_network(train_network(*paths, network, 1, folder / "checkpoints", 1), *files)
+    table = SCORES.table(score_stamps([shard], *files, dataset="real", network="tiny"))
+    assert table.num_rows == 20 and set(table["plateifu"].to_pylist()) == {GALAXY}
+    scores = table["score"].to_numpy()
+    assert ((scores > 0) & (scores < 1)).all() and np.ptp(scores) > 0

@@ -5,7 +5,6 @@ import re
 import shutil
 
 import pytest
-import yaml
 
 from workbench import from_rule
 
@@ -97,47 +96,30 @@ def test_results_without_snakemakes_records_are_compared_by_provenance(rerun):
     assert rerun.plan("--forcerun", *names) == {"train_network", "score_stamps", *EVALUATION}
 
 
-def overlay(project, **values):
-    path = project.folder / "overlay.yaml"
-    path.write_text(yaml.safe_dump({"extends": "tests/tiny.yaml", **values}))
-    return "overlay.yaml"
+def test_shards_of_another_config_are_named_after_a_kill_and_the_loss_of_snakemakes_records(rerun):
+    rerun.edit("tests/tiny.yaml", "supersampling: 2", "supersampling: 3")
+    stamps = "results/tiny/datasets/subhalo/stamps"
+    rerun.snakemake(f"{stamps}/test/00000.parquet")  # as far as the killed run came
+    shutil.rmtree(rerun.folder / ".snakemake")
+    output = rerun.snakemake("--dry-run", f"{stamps}/test/00001.parquet", check=False)
+    assert f"{stamps}/test/00001.parquet: made by rule render_stamps with other parameter `dataset`" in output
+    assert f"{stamps}/train/00000.parquet and 1 more: made by rule render_stamps" in output
+    assert f"{stamps}/test/00000.parquet" not in output
 
 
-@pytest.mark.parametrize(
-    ("values", "added", "removed"),
-    [
-        ({}, set(), {"collect_sweep"}),
-        ({"experiments": {"subhalo": {"comparisons": []}}}, set(), {"compare_networks"}),
-        ({"experiments": {"subhalo": {"evaluation": {"marginal_stamps": 0}}}}, set(), {"observe_marginal"}),
-        (
-            {"datasets": {"subhalo": {"sources": {"mix": {"disk": 1.0}}}}},
-            set(),
-            {"make_mock_archive", "retrieve_catalogs", "rank_disks", "score_lensability", "build_source_bank"},
-        ),
-        (
-            {
-                "run": ["s"],
-                "sweeps": {"s": {"experiment": "subhalo", "grid": {"dataset.instrument.noise.peak_snr": [10, 30]}}},
-            },
-            {"collect_sweep"},
-            {"build_report", "build_index", "compare_networks", "observe_marginal"},
-        ),
-        ({"manga": {"samples": {"mock": {"mock": False}}}}, {"retrieve_catalogs"}, {"make_mock_archive"}),
-        (
-            {"manga": {"samples": {"mock": {"catalogs": False, "galaxies": {"n_top": 0, "listed": ["99001-12701"]}}}}},
-            {"retrieve_maps", "inspect_maps"},
-            {"retrieve_catalogs", "rank_disks"},
-        ),
-    ],
-)
-def test_config_switches_add_and_remove_rules(project, values, added, removed):
-    rules = project.plan(config=overlay(project, **values))
-    assert added <= rules and not removed & rules
-    assert {"build_manifest", "render_stamps", "train_network", "score_stamps", "evaluate_scores"} <= rules
+def test_a_broken_provenance_record_stops_the_run_in_words(rerun):
+    shutil.rmtree(rerun.folder / ".snakemake")
+    path = rerun.folder / "results/tiny/experiments/subhalo/evaluation/provenance/comparison.csv.json"
+    path.write_text("{half")
+    output = rerun.snakemake("--dry-run", check=False)
+    assert "comparison.csv.json: expected a provenance record" in output and "Traceback" not in output and "--forcerun" not in output
+    # Its own remedy helps.
+    path.unlink()
+    assert rerun.plan() == set()
 
 
 def test_a_wrong_config_ends_before_any_job(project):
-    output = project.snakemake("--dry-run", config=overlay(project, networks={"flux": {"architectur": "toy"}}), check=False)
+    output = project.snakemake("--dry-run", config=project.overlay(networks={"flux": {"architectur": "toy"}}), check=False)
     assert "unknown key `networks.flux.architectur` (nearest: `architecture`)" in output
 
 

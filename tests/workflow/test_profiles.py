@@ -3,15 +3,47 @@
 import re
 from pathlib import Path
 
+import pytest
 import yaml
+from snakemake.profiles import ProfileConfigFileParser
 
 ROOT = Path(__file__).parents[2]
+SLURM = ROOT / "profiles/slurm/profile.yaml"
+
+#: Rules that train or score.
+GPU_RULES = {"train_network", "import_network", "mine_hard_negatives", "score_stamps", "score_known_lenses"}
+
+
+def options(path=SLURM):
+    """Return the command-line options that Snakemake makes of a profile."""
+    with open(path, encoding="utf-8") as file:
+        return ProfileConfigFileParser().parse(file)
+
+
+def edited(folder, **values):
+    """Return the options of the Slurm profile after a site has edited its block."""
+    text = SLURM.read_text(encoding="utf-8")
+    for name, value in values.items():
+        text, n = re.subn(rf"(?m)^(  {name}: )\S+", rf"\g<1>{value}", text)
+        assert n == 1, name
+    path = folder / "profile.yaml"
+    path.write_text(text, encoding="utf-8")
+    return options(path)
+
+
+def rules():
+    """Return each rule and the text of its block."""
+    blocks = {}
+    for path in sorted((ROOT / "workflow/rules").glob("*.smk")):
+        for block in re.split(r"(?m)^(?=(?:rule|checkpoint) )", path.read_text(encoding="utf-8")):
+            if name := re.match(r"(?:rule|checkpoint) (\w+):", block):
+                blocks[name[1]] = block
+    return blocks
 
 
 def test_the_default_profile_sets_nothing_that_a_cluster_profile_sets():
     default = yaml.safe_load((ROOT / "profiles/default/profile.yaml").read_text())
-    slurm = yaml.safe_load((ROOT / "profiles/slurm/profile.yaml").read_text())
-    assert not set(default) & set(slurm)
+    assert not set(default) & set(options())
     assert "code" not in default["rerun-triggers"]
 
 
@@ -20,18 +52,53 @@ def test_the_slurm_profile_plans_from_the_root(project):
     assert {"render_stamps", "train_network"} <= project.plan("--profile", "slurm", "--sdm", "env-modules", config="config/demo.yaml")
 
 
-def test_the_slurm_profile_sends_the_gpu_rules_and_no_others_to_gpus():
-    slurm = yaml.safe_load((ROOT / "profiles/slurm/profile.yaml").read_text())
-    asked = slurm["set-resources"]
-    assert {rule for rule, resources in asked.items() if resources.get("gpu")} == {"train_network", "score_stamps"}
-    assert all(resources["gpu_model"] == "'gh200'" for resources in asked.values() if resources.get("gpu"))
+def test_every_rule_is_either_local_or_has_its_own_memory_and_time_that_grow():
+    asked = dict(entry.split("=", 1) for entry in options()["set-resources"])
+    jobs = {name for name, block in rules().items() if "localrule: True" not in block}
     # Snakemake ignores a rule name that does not exist in silence.
-    rules = {
-        name
-        for path in (ROOT / "workflow/rules").glob("*.smk")
-        for name in re.findall(r"(?m)^(?:rule|checkpoint) (\w+):", path.read_text())
-    }
-    assert set(asked) <= rules
+    assert {entry.split(":")[0] for entry in asked} == jobs
+    for name in jobs:
+        for resource in ("mem_mb", "runtime"):
+            assert re.fullmatch(r"\d+ \* attempt", asked[f"{name}:{resource}"]), f"{name}: {resource}"
+    assert options()["retries"] == "1"
+
+
+def test_gpu_rules_and_no_others_ask_for_a_gpu_and_its_cpus():
+    entries = options()["set-resources"]
+    gpu = GPU_RULES
+    for resource, value in (("gpu", "1"), ("gpu_model", "gh200"), ("slurm_partition", "gh200")):
+        assert {e for e in entries if f":{resource}=" in e} == {f"{rule}:{resource}={value}" for rule in gpu}
+    # `threads` and not `cpus_per_task`: torch and numpy keep to the first.
+    assert {e.split("=")[0] for e in options()["set-threads"]} == gpu
+    assert not any("cpus_per_task" in e for e in entries)
+
+
+def test_a_site_edits_its_names_in_one_place(tmp_path):
+    values = {"account": "p123", "cpu_partition": "standard", "gpu_partition": "grace", "gpu_model": "gh200.120gb", "max_gpus": "4"}
+    site = edited(tmp_path, **values)
+    assert "slurm_account=p123" in site["default-resources"] and "slurm_partition=standard" in site["default-resources"]
+    assert "train_network:slurm_partition=grace" in site["set-resources"]
+    assert "score_stamps:gpu_model=gh200.120gb" in site["set-resources"]
+    assert "gpu=4" in site["resources"]
+    text = "".join(str(value) for value in site.values())
+    assert "astro" not in text and "'cpu'" not in text
+
+
+def test_the_two_ways_to_deploy_differ_in_one_line(tmp_path):
+    conda, venv = edited(tmp_path, software="conda"), edited(tmp_path, software="venv")
+    assert {name for name in conda if conda[name] != venv[name]} == {"software-deployment-method"}
+    assert conda == options() and conda["software-deployment-method"] == ["conda"]
+    # What Snakemake calls the method that does nothing for rules without modules.
+    assert venv["software-deployment-method"] == ["env-modules"]
+    assert not any("envmodules" in block for block in rules().values())
+    with pytest.raises(Exception, match="pip"):
+        edited(tmp_path, software="pip")
+
+
+def test_jobs_of_small_networks_can_share_a_gpu(tmp_path):
+    whole, shared = options()["set-resources"], edited(tmp_path, gpu_shards="2")["set-resources"]
+    assert {f"{rule}:gres=shard:2" for rule in GPU_RULES} == set(shared) - set(whole)
+    assert not any(":gpu=" in entry or ":gpu_model=" in entry for entry in shared)
 
 
 def test_every_rule_has_what_a_rule_should_have():
@@ -67,13 +134,3 @@ def test_every_rule_has_a_thin_script_of_its_name():
         script = ROOT / f"workflow/scripts/{name}.py"
         assert script.is_file() and len(script.read_text().splitlines()) < 60, name
     assert {p.stem for p in (ROOT / "workflow/scripts").glob("*.py")} == set(rules)
-
-
-def test_conda_environments_pin_what_pip_pins():
-    pins = dict(line.split("==") for line in (ROOT / "requirements.txt").read_text().splitlines() if "==" in line)
-    names = {"matplotlib-base": "matplotlib", "pytorch": "torch"}
-    for path in (ROOT / "workflow/envs").glob("*.yaml"):
-        for entry in yaml.safe_load(path.read_text())["dependencies"]:
-            if "=" in entry and not entry.startswith("python="):
-                package, version = entry.split("=", 1)
-                assert pins[names.get(package, package)] == version, f"{path.name}: {entry}"

@@ -34,3 +34,17 @@ def of_experiment(pattern):
         ]
 
     return files
+
+
+def known_lens_bricks(wildcards):
+    """Bricks that hold known lenses of a dataset's survey."""
+    survey = flow.survey_of(wildcards)
+    names = checkpoints.list_known_lens_bricks.get(survey=survey).output.names
+    return [paths.brick.format(survey=survey, brickname=name) for name in open(names, encoding="utf-8").read().split()]
+
+
+def shard_bricks(wildcards):
+    """Bricks that the stamps of one shard come from."""
+    bricks = checkpoints.build_injections.get(dataset=wildcards.dataset).output.bricks
+    survey = flow.survey_of(wildcards)
+    return [paths.brick.format(survey=survey, brickname=name) for name in flow.bricks_of(bricks, wildcards.split, int(wildcards.shard))]

@@ -76,10 +76,42 @@ rule compare_networks:
         "../scripts/compare_networks.py"
 
 
+rule compare_rounds:
+    """False-positive rate at fixed completeness of every round of training, on the same test stamps."""
+    input:
+        scores=lambda wildcards: flow.round_scores(wildcards.experiment, wildcards.network),
+    output:
+        rounds=report(
+            paths.rounds,
+            caption="../report/rounds.rst",
+            category="Rounds",
+            labels={"experiment": "{experiment}", "network": "{network}"},
+        ),
+    log:
+        paths.log("compare_rounds/{experiment}/{network}"),
+    benchmark:
+        paths.benchmark("compare_rounds/{experiment}/{network}")
+    conda:
+        "../envs/evaluation.yaml"
+    resources:
+        mem_mb=4000,
+        runtime="1h",
+    params:
+        evaluation=needs("experiments.{experiment}.evaluation"),
+        tests=needs("experiments.{experiment}.test_datasets"),
+        rounds=lambda wildcards: flow.round_names(wildcards.network),
+        code=digest("compare_rounds"),
+    message:
+        "Comparing the rounds of {wildcards.network} in {wildcards.experiment}"
+    script:
+        "../scripts/compare_rounds.py"
+
+
 rule observe_marginal:
     """What an observer who must also find out lens and source could see, on test stamps of analytic disks."""
     input:
         shards=lambda wildcards: flow.shards(wildcards.test, "test"),
+        kernel=lambda wildcards: flow.kernel_of(wildcards.test),
     output:
         table=paths.marginal,
     log:
@@ -93,7 +125,7 @@ rule observe_marginal:
         mem_mb=4000,
         runtime="2h",
     params:
-        dataset=lambda wildcards: flow.run.datasets[wildcards.test].plain(),
+        dataset=flow.dataset_without("description", "size", "shard_size", "splits", "rendering.batch_size", "rendering.renderer", of="test"),
         stamps=needs("experiments.{experiment}.evaluation.marginal_stamps"),
         code=digest("observe_marginal"),
     message:
@@ -121,6 +153,7 @@ rule collect_sweep:
         paths.log("collect_sweep/{sweep}"),
     benchmark:
         paths.benchmark("collect_sweep/{sweep}")
+    localrule: True
     conda:
         "../envs/evaluation.yaml"
     resources:

@@ -10,6 +10,7 @@ rule retrieve_catalogs:
     benchmark:
         paths.benchmark("retrieve_catalogs/{sample}")
     retries: 1
+    localrule: True
     conda:
         "../envs/download.yaml"
     resources:
@@ -36,6 +37,7 @@ checkpoint rank_disks:
         paths.log("rank_disks/{sample}"),
     benchmark:
         paths.benchmark("rank_disks/{sample}")
+    localrule: True
     conda:
         "../envs/astro.yaml"
     resources:
@@ -63,6 +65,7 @@ rule retrieve_maps:
     benchmark:
         paths.benchmark("retrieve_maps/{sample}/{plateifu}")
     retries: 1
+    localrule: True
     conda:
         "../envs/download.yaml"
     resources:
@@ -89,6 +92,7 @@ rule inspect_maps:
         paths.log("inspect_maps/{sample}/{plateifu}"),
     benchmark:
         paths.benchmark("inspect_maps/{sample}/{plateifu}")
+    localrule: True
     conda:
         "../envs/astro.yaml"
     resources:
@@ -113,6 +117,7 @@ checkpoint score_lensability:
         paths.log("score_lensability/{sample}"),
     benchmark:
         paths.benchmark("score_lensability/{sample}")
+    localrule: True
     conda:
         "../envs/astro.yaml"
     resources:
@@ -146,6 +151,7 @@ rule build_source_tensor:
         paths.log("build_source_tensor/{sample}/{plateifu}"),
     benchmark:
         paths.benchmark("build_source_tensor/{sample}/{plateifu}")
+    localrule: True
     conda:
         "../envs/astro.yaml"
     resources:
@@ -174,6 +180,7 @@ rule build_source_bank:
         paths.log("build_source_bank/{sample}"),
     benchmark:
         paths.benchmark("build_source_bank/{sample}")
+    localrule: True
     conda:
         "../envs/astro.yaml"
     resources:

@@ -6,6 +6,7 @@ rule make_mock_archive:
         paths.log("make_mock_archive/{sample}"),
     benchmark:
         paths.benchmark("make_mock_archive/{sample}")
+    localrule: True
     conda:
         "../envs/astro.yaml"
     resources:

@@ -16,6 +16,7 @@ rule build_report:
         shards=lambda wildcards: flow.shards(flow.run.experiments[wildcards.experiment].test_datasets[0], "test"),
         checks=lambda wildcards: paths.checks.format(dataset=flow.run.experiments[wildcards.experiment].test_datasets[0]),
         bank=lambda wildcards: flow.bank_of(flow.run.experiments[wildcards.experiment].test_datasets[0]),
+        kernel=lambda wildcards: flow.kernel_of(flow.run.experiments[wildcards.experiment].test_datasets[0]),
     output:
         page=report(
             paths.report,
@@ -28,6 +29,8 @@ rule build_report:
         paths.log("build_report/{experiment}"),
     benchmark:
         paths.benchmark("build_report/{experiment}")
+    wildcard_constraints:
+        experiment=flow.with_report(),
     conda:
         "../envs/report.yaml"
     resources:
@@ -49,7 +52,7 @@ rule build_report:
 rule build_index:
     """Write the index over the reports of the run's experiments."""
     input:
-        summaries=[paths.summary.format(experiment=name) for name in flow.run.run if name in flow.run.experiments],
+        summaries=[paths.summary.format(experiment=name) for name in flow.reported],
     output:
         page=paths.index,
     log:

@@ -2,12 +2,16 @@ rule build_manifest:
     """Draw every parameter of every stamp: one row each, balanced, split by galaxy."""
     input:
         bank=flow.bank,
+        # Its path is in the params; as an input, another file at that path makes the stamps again.
+        kernel=flow.kernel,
     output:
         manifest=paths.manifest,
     log:
         paths.log("build_manifest/{dataset}"),
     benchmark:
         paths.benchmark("build_manifest/{dataset}")
+    wildcard_constraints:
+        dataset=flow.of_kind("subhalo"),
     conda:
         "../envs/lensing.yaml"
     resources:
@@ -28,12 +32,15 @@ rule render_stamps:
     input:
         manifest=paths.manifest,
         bank=flow.bank,
+        kernel=flow.kernel,
     output:
         shard=paths.shard,
     log:
         paths.log("render_stamps/{dataset}/{split}/{shard}"),
     benchmark:
         paths.benchmark("render_stamps/{dataset}/{split}/{shard}")
+    wildcard_constraints:
+        dataset=flow.of_kind("subhalo"),
     conda:
         "../envs/lensing.yaml"
     threads: 1
@@ -41,7 +48,7 @@ rule render_stamps:
         mem_mb=3000,
         runtime="1h",
     params:
-        dataset=flow.dataset_without("description", "splits"),
+        dataset=flow.dataset_without("description", "size", "splits", "rendering.batch_size"),
         cosmology=needs("cosmology"),
         code=digest("render_stamps"),
     message:
@@ -62,6 +69,8 @@ rule check_stamps:
         paths.log("check_stamps/{dataset}"),
     benchmark:
         paths.benchmark("check_stamps/{dataset}")
+    wildcard_constraints:
+        dataset=flow.of_kind("subhalo"),
     conda:
         "../envs/lensing.yaml"
     resources:

@@ -10,7 +10,8 @@ from darkhaloscope.stamps.shards import read_rows
 from darkhaloscope.tables import write_table
 
 with stage(snakemake) as job:
-    dataset = SubhaloDataset.model_validate(job.params.dataset)
+    rendering = {**job.params.dataset["rendering"], "batch_size": snakemake.config["batch_sizes"][job.wildcards.dataset]}
+    dataset = SubhaloDataset.model_validate({**job.params.dataset, "rendering": rendering})
     bank = read_bank(job.input.bank[0]) if job.input.bank else None
     rows = read_rows(job.input.manifest, job.wildcards.split, int(job.wildcards.shard), dataset.shard_size)
     stamps = render_rows(rows, dataset, bank, Cosmology.model_validate(job.params.cosmology))

@@ -1,23 +1,22 @@
 """Rule score_stamps: shards of each split and a trained network in, one row per stamp with its score out."""
 
-from darkhaloscope.evaluation.schema import SCORES
+from darkhaloscope.evaluation.schema import scores_schema
 from darkhaloscope.learning.score import score_stamps
 from darkhaloscope.stage import stage
 from darkhaloscope.tables import write_table
 
 with stage(snakemake) as job:
-    tables = [
-        SCORES.table(
-            score_stamps(
-                list(shards),
-                job.input.weights,
-                job.input.network,
-                dataset=job.wildcards.test,
-                network=job.wildcards.network,
-                threads=job.threads,
-            )
+    parts = [
+        score_stamps(
+            list(shards),
+            job.input.weights,
+            job.input.network,
+            dataset=job.wildcards.test,
+            network=job.wildcards.network,
+            threads=job.threads,
         )
         for shards in (job.input.validation, job.input.test)
         if shards
     ]
-    write_table(job.output.scores, SCORES, tables)
+    schema = scores_schema(parts[0])
+    write_table(job.output.scores, schema, [schema.table(columns) for columns in parts])

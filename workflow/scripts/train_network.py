@@ -3,15 +3,28 @@
 import shutil
 from pathlib import Path
 
-from darkhaloscope.config.network import Network
+from darkhaloscope.config.network import Mining, Network
+from darkhaloscope.learning.finish import calibrate
 from darkhaloscope.learning.fit import train_network, write_history
+from darkhaloscope.learning.mining import MINED, training_additions
 from darkhaloscope.learning.weights import save_network
 from darkhaloscope.stage import stage
+from darkhaloscope.tables import read_table
 
 with stage(snakemake) as job:
     network, seed = Network.model_validate(job.params.network), int(job.wildcards.seed)
     checkpoints = Path(job.output.weights).parent / "checkpoints"
-    trained = train_network(list(job.input.train), list(job.input.validation), network, seed, checkpoints, job.threads)
+    validation = list(job.input.validation)
+    extras, emphasis = training_additions(
+        [read_table(path, MINED) for path in job.input.mined],
+        job.wildcards.dataset,
+        job.params.extra,
+        Mining.model_validate(job.params.mining),
+        list(job.input.known),
+        network.training.known_lens_weight,
+    )
+    trained = train_network(list(job.input.train), validation, network, seed, checkpoints, job.threads, extras=extras, emphasis=emphasis)
+    trained = calibrate(trained, validation, job.threads)
     write_history(trained.history, job.output.history)
     save_network(trained, job.output.weights, job.output.network)
     shutil.rmtree(checkpoints, ignore_errors=True)

@@ -44,7 +44,7 @@ def test_a_full_disk(get, server, tmp_path, monkeypatch, pauses, local, left, qu
         return FullDisk(file, 30000) if "a" in mode else file
 
     monkeypatch.setattr(download, "open", small, raising=False)
-    with pytest.raises(OutputError, match=r"no space left while fetching .*galaxy.fits.gz; free space") as error:
+    with pytest.raises(OutputError, match=r"no space left while writing .*galaxy.fits.gz; free space") as error:
         fetch(source.as_uri(), tmp_path / "folder" / "galaxy.fits.gz", quick, sleep=pauses.append) if local else get()
     assert error.value.errno == errno.ENOSPC
     assert left() == [] and pauses == []

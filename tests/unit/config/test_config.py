@@ -1,6 +1,8 @@
 """The config: defaults, overlays, errors in words, sweeps, and the files generated from it."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import jsonschema
@@ -8,8 +10,11 @@ import pytest
 import yaml
 
 from darkhaloscope.config.base import Distribution
-from darkhaloscope.config.run import ConfigError, Run, expand, load, merge, validate
+from darkhaloscope.config.columns import COLUMNS, NUMBER, TEXT, YES_NO
+from darkhaloscope.config.run import DATASET_KINDS, ConfigError, Run, expand, load, merge, validate
+from darkhaloscope.flow import Flow
 from darkhaloscope.generate import files
+from darkhaloscope.stamps import injection_schema, schema
 
 ROOT = Path(__file__).parents[3]
 
@@ -23,11 +28,13 @@ def test_default_config_reads_back_as_the_defaults():
     assert validate(yaml.safe_load((ROOT / "config/config.yaml").read_text())) == Run()
 
 
-@pytest.mark.parametrize("name", ["demo.yaml", "real-sample.yaml", "subhalo-reference.yaml"])
+@pytest.mark.parametrize("name", ["demo.yaml", "lensfinder-demo.yaml", "real-sample.yaml", "subhalo-reference.yaml"])
 def test_every_overlay_is_valid_and_fits_the_schema(name):
     overlay = yaml.safe_load((ROOT / "config" / name).read_text())
     run = load(overlay, ROOT)
-    jsonschema.validate(run.plain(), json.loads((ROOT / "workflow/schemas/config.schema.json").read_text()))
+    schema = json.loads((ROOT / "workflow/schemas/config.schema.json").read_text())
+    assert [error.message for error in jsonschema.Draft202012Validator(schema).iter_errors(run.plain())] == []
+    assert run.run == tuple(overlay["run"])
 
 
 def test_every_key_is_described():
@@ -39,6 +46,10 @@ def test_every_key_is_described():
         if not value.get("description")
     ]
     assert undescribed == []
+
+
+def evaluated(**settings):
+    return {"experiments": {"subhalo": {"evaluation": settings}}}
 
 
 @pytest.mark.parametrize(
@@ -71,7 +82,6 @@ def test_every_key_is_described():
         ({"datasets": {"subhalo": {"size": {"test": 11}}}}, ["even number"]),
         ({"manga": {"samples": {"dr17": {"base": "ftp://x"}}}}, ["manga.samples.dr17.base", "ftp://x"]),
         ({"manga": {"samples": {"dr17": {"galaxies": {"n_top": 0, "listed": []}}}}}, ["no galaxy is asked for"]),
-        ({"networks": {"both": {"architecture": "dual_stream", "channels": "flux"}}}, ["channels must be `both`"]),
     ],
 )
 def test_wrong_configs_are_refused_in_words(values, words):
@@ -99,6 +109,26 @@ def test_extends_lays_files_over_each_other_and_refuses_circles(tmp_path):
         load({"extends": "b.yaml"}, tmp_path)
     with pytest.raises(ConfigError, match="does not exist"):
         load({"extends": "absent.yaml"}, tmp_path)
+    for wrong in (["b.yaml"], 3, {"b.yaml": 1}):
+        with pytest.raises(ConfigError, match="`extends` must be the path of one config file.*found"):
+            load({"extends": wrong}, tmp_path)
+
+
+@pytest.mark.parametrize(("kind", "table"), [("subhalo", schema), ("lensfinder", injection_schema), ("imported", injection_schema)])
+def test_columns_of_strata_are_those_of_the_stamps(kind, table):
+    kinds = {"string": TEXT, "bool": YES_NO, "int8": NUMBER, "int32": NUMBER, "int64": NUMBER, "float64": NUMBER}
+    assert COLUMNS[kind] == {c.name: kinds[c.dtype] for c in table.scalar_columns()}
+
+
+def test_every_kind_of_dataset_has_its_columns():
+    assert set(COLUMNS) == set(DATASET_KINDS)
+
+
+def test_reading_the_config_needs_no_array_library():
+    """The Snakefile is parsed again in every cluster job."""
+    heavy = "print({m for m in ('numpy', 'pyarrow', 'torch', 'astropy') if m in sys.modules})"
+    code = f"import sys; sys.path.insert(0, {str(ROOT / 'workflow/scripts')!r}); import darkhaloscope.flow; {heavy}"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "set()"
 
 
 def test_a_bare_number_is_a_distribution():
@@ -120,6 +150,36 @@ def test_a_sweep_makes_only_what_its_points_change():
     assert by_values[0.03, 20].dataset == "subhalo" and by_values[0.03, 20].networks[0] == "flux"
     assert by_values[0.1, 5].dataset == "subhalo+theta_e_factor=0.1" and by_values[0.1, 5].networks[0] == "flux+epochs=5"
     assert by_values[0.1, 5].comparisons[0] == ("flux+epochs=5", "both+epochs=5")
+
+
+def test_points_that_are_the_same_are_made_once():
+    grids = {
+        "a": {"dataset.subhalo.theta_e_factor": [0.03, 0.1]},
+        "b": {"dataset.subhalo.theta_e_factor": [0.1, 0.2]},
+        "c": {"dataset.instrument.noise.velocity_floor_kms": [6]},
+        "d": {"dataset.sources.disk.bulge_fraction": [0.5], "network.training.epochs": [20]},
+    }
+    sweeps = {name: {"experiment": "subhalo", "grid": grid} for name, grid in grids.items()}
+    run, points = expand(validate(merge(Run().plain(), {"run": list(grids), "sweeps": sweeps})))
+    assert points["a"][0].experiment == "subhalo"  # where nothing changes, the experiment itself
+    assert points["a"][1].experiment == points["b"][0].experiment == "subhalo+theta_e_factor=0.1"
+    assert len(run.experiments) == len(Run().experiments) + 4
+    assert run.experiments["subhalo"] == Run().experiments["subhalo"]
+
+
+def test_keys_with_the_same_last_word_do_not_share_a_name():
+    sweeps = {
+        "s": {"experiment": "subhalo", "grid": {"dataset.sources.redshift": [1.4]}},
+        "t": {"experiment": "subhalo", "grid": {"dataset.lens.redshift": [0.4]}},
+    }
+    _, points = expand(validate(merge(Run().plain(), {"run": ["s", "t"], "sweeps": sweeps})))
+    assert [p.experiment for p in (*points["s"], *points["t"])] == ["subhalo+sources.redshift=1.4", "subhalo+lens.redshift=0.4"]
+
+
+def test_experiments_share_the_scores_of_a_network():
+    copy = {"question": "Again?", "dataset": "subhalo", "networks": ["flux", "mask"], "seeds": [1]}
+    flow = Flow({"experiments": {"again": copy}}, ROOT)
+    assert set(flow.scores("again", "flux")) < set(flow.scores("subhalo", "flux"))
 
 
 def test_sweeps_refuse_unknown_keys_and_bad_values():

@@ -1,5 +1,8 @@
 """Code digests: meaning counts, wording does not, and imports are followed."""
 
+import ast
+import hashlib
+
 import pytest
 
 import darkhaloscope.digest as digest
@@ -57,3 +60,64 @@ def test_templates_beside_an_imported_module_count(package):
     (home / "darkhaloscope/room/templates").mkdir()
     (home / "darkhaloscope/room/templates/page.html").write_text("<p>")
     assert compute() != before
+
+
+#: What Python releases have written differently in a syntax tree: f-strings, their specs and nesting, functions and
+#: classes (type parameters since 3.12), empty lists, letters that newer Unicode tables call printable.
+TRICKY = """
+class A(dict, metaclass=type): pass
+def f(a, /, b: int = 1, *c, d=None, **e) -> "text":
+    x, (y, *z) = a, b
+    match x:
+        case {"k": [1, *_], **rest} if rest: return ...
+        case A() | None: pass
+    return f"{x!r:>{y}.{z}f}{{literal}} and" f" {x=} \U0001fae9 {x:}" "tail", 1e-3, 2j, b"bytes", -1, u"kind", lambda: (yield)
+async def g(): return [i async for i in h() if i]
+"""
+
+
+def test_the_digest_of_a_module_is_the_same_in_every_python():
+    """Measured the same with Python 3.11.7, 3.12.1 and 3.13.0: this test holds it for every one that runs it."""
+    assert hashlib.sha256(digest._canonical(ast.parse(TRICKY)).encode()).hexdigest()[:16] == "f88932acf9d72d2d"
+
+
+def test_where_a_release_cuts_an_fstring_or_adds_an_empty_field_does_not_count():
+    tree = ast.parse("def f(x): return f'a{{b{x}c'")
+    before = digest._canonical(tree)
+    string = tree.body[0].body[0].value
+    assert [type(v).__name__ for v in string.values] == ["Constant", "FormattedValue", "Constant"]
+    string.values = [ast.Constant("a{"), ast.Constant("b"), string.values[1], ast.Constant(""), ast.Constant("c", kind="u")]
+    tree.body[0].type_params = []
+    tree.body[0].type_comment = None
+    assert digest._canonical(tree) == before
+    string.values = string.values[:2]
+    assert digest._canonical(tree) != before
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("x = 1", "x = 1.0"),
+        ("x = 'a'", "x = b'a'"),
+        ("x = 'None'", "x = None"),
+        ("x = f'a{b}'", "x = 'a{b}'"),
+        ("x = f'{a}b'", "x = f'{a!r}b'"),
+        ("x = f'{a}{b}'", "x = f'{b}{a}'"),
+        ("x[1:]", "x[:1]"),
+        ("f(*a)", "f(**a)"),
+        ("x = a, b", "x = [a, b]"),
+        ("def f(): ...", "async def f(): ..."),
+        ("return_ = -1", "return_ = +1"),
+    ],
+)
+def test_what_means_something_else_counts(one, other):
+    assert digest._canonical(ast.parse(one)) != digest._canonical(ast.parse(other))
+
+
+def test_format_does_not_count(package):
+    home, compute = package
+    low = home / "darkhaloscope/room/low.py"
+    low.write_text("X = dict(a=1, b='two')\n")
+    before = compute()
+    low.write_text('X = dict(\n    a=1,\n    b="two",\n)\n')
+    assert compute() == before

@@ -2,8 +2,10 @@
 
 import json
 
+import pytest
+
 from darkhaloscope.files import sha256
-from darkhaloscope.provenance import record, record_path, stale
+from darkhaloscope.provenance import Stale, record, record_path, stale
 
 
 def make(tmp_path, params, wildcards=None, output="out.csv"):
@@ -16,6 +18,10 @@ def make(tmp_path, params, wildcards=None, output="out.csv"):
     return source, target
 
 
+def compare(tmp_path, params, known=lambda output: False):
+    return list(stale(str(tmp_path / "results"), lambda rule, wildcards: params, known))
+
+
 def test_a_record_says_what_made_a_result(tmp_path):
     source, target = make(tmp_path, {"code": "abc", "x": (1, 2)})
     found = json.loads((tmp_path / "results/provenance/out.csv.json").read_text())
@@ -26,25 +32,57 @@ def test_a_record_says_what_made_a_result(tmp_path):
 
 def test_nothing_is_stale_when_nothing_changed_and_tuples_equal_lists(tmp_path):
     make(tmp_path, {"code": "abc", "x": (1, 2)})
-    assert list(stale(str(tmp_path / "results"), lambda rule, wildcards: {"code": "abc", "x": (1, 2)})) == []
+    assert compare(tmp_path, {"code": "abc", "x": (1, 2)}) == []
 
 
 def test_changed_code_and_parameters_are_named(tmp_path):
     _, target = make(tmp_path, {"code": "abc", "x": 1, "y": 1})
-    found = list(stale(str(tmp_path / "results"), lambda rule, wildcards: {"code": "abd", "x": 2, "y": 1}))
-    assert found == [("a_rule", {"dataset": "d"}, [str(target)], ["code", "x"])]
+    found = compare(tmp_path, {"code": "abd", "x": 2, "y": 1})
+    assert found == [Stale(str(target), "a_rule", "made by rule a_rule with other code, parameter `x`")]
 
 
-def test_a_rule_that_is_gone_is_left_alone_and_a_broken_record_is_named(tmp_path):
-    make(tmp_path, {"code": "abc"})
-    assert list(stale(str(tmp_path / "results"), lambda rule, wildcards: None)) == []
-    (tmp_path / "results/provenance/out.csv.json").write_text("{half")
-    assert next(iter(stale(str(tmp_path / "results"), lambda rule, wildcards: {})))[3] == ["unreadable provenance record"]
+def test_what_is_gone_or_decided_elsewhere_is_left_alone(tmp_path):
+    _, target = make(tmp_path, {"code": "abc"})
+    assert compare(tmp_path, None) == []  # the rule is gone
+    assert len(compare(tmp_path, {"code": "abd"})) == 1
+    assert compare(tmp_path, {"code": "abd"}, known=lambda output: output == str(target)) == []
+    target.unlink()
+    assert compare(tmp_path, {"code": "abd"}) == []
 
 
-def test_shards_share_one_record(tmp_path):
-    make(tmp_path, {"code": "abc"}, {"dataset": "d", "shard": "00000"}, "00000.parquet")
-    make(tmp_path, {"code": "abc"}, {"dataset": "d", "shard": "00001"}, "00001.parquet")
-    assert [p.name for p in (tmp_path / "results/provenance").iterdir()] == ["a_rule.json"]
-    path = record_path([str(tmp_path / "results/00001.parquet")], "a_rule", {"shard": "00001"})
-    assert "shard" not in json.loads(path.read_text())["wildcards"]
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"{half", "found no JSON"),
+        (b"\xff\xfe", "found no JSON"),
+        (b"[1, 2]", "found JSON without a valid `rule` or `wildcards` or `params`"),
+        (b'{"rule": "a_rule", "wildcards": {}, "params": 3}', "found JSON without a valid `params`"),
+    ],
+)
+def test_a_record_that_cannot_be_read_is_named_with_what_was_expected_and_a_remedy(tmp_path, content, words):
+    _, target = make(tmp_path, {"code": "abc"})
+    path = record_path(target)
+    path.write_bytes(content)
+    [found] = compare(tmp_path, {"code": "abc"})
+    assert found.rule is None and found.output == str(target)
+    assert str(path) in found.reason and "expected a provenance record" in found.reason and words in found.reason
+    assert f"delete {target} to have it made again" in found.reason
+
+
+def test_a_record_that_is_no_file_is_named_too(tmp_path):
+    _, target = make(tmp_path, {"code": "abc"})
+    record_path(target).unlink()
+    record_path(target).mkdir()
+    assert compare(tmp_path, {"code": "abc"}) == []  # a folder is no record
+    record_path(target).rmdir()
+    record_path(target).symlink_to(tmp_path / "absent")
+    [found] = compare(tmp_path, {"code": "abc"})
+    assert "cannot be read (No such file or directory)" in found.reason
+
+
+def test_each_shard_has_its_own_record(tmp_path):
+    """After a kill amid a changed run, some shards are of the old parameters and some of the new."""
+    for shard, code in (("00000", "new"), ("00001", "old"), ("00002", "old")):
+        make(tmp_path, {"code": code}, {"dataset": "d", "shard": shard}, f"{shard}.parquet")
+    found = compare(tmp_path, {"code": "new"})
+    assert [s.output for s in found] == [str(tmp_path / f"results/{n}.parquet") for n in ("00001", "00002")]

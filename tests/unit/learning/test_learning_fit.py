@@ -1,5 +1,6 @@
 """Training: learns, repeats to the bit, survives SIGKILL, says in words what is wrong; weights and scores."""
 
+import copy
 import csv
 import dataclasses
 import json
@@ -22,13 +23,16 @@ from darkhaloscope.files import sha256
 from darkhaloscope.learning.checkpoints import WholeCheckpoints, usable_checkpoint
 from darkhaloscope.learning.data import read_stamps
 from darkhaloscope.learning.fit import CHECKPOINT, stamp_losses, train_network, write_history
-from darkhaloscope.learning.networks import ARCHITECTURES, HISTORY, build_network, describe_network
+from darkhaloscope.learning.networks import ARCHITECTURES, HISTORY, Classifier, Trained, build_network, describe_network
 from darkhaloscope.learning.scaling import INPUTS, LearningError
 from darkhaloscope.learning.score import classify, score_stamps
 from darkhaloscope.learning.weights import load_network, save_network
 from unit.learning.stamp_shards import stamp_columns, write_shards
 
 EPOCHS = 4
+
+#: Channel modes of flux and velocity stamps; networks of bands have tests of their own.
+KINEMATIC = {channels: inputs for channels, inputs in INPUTS.items() if channels != "bands"}
 
 
 def network(architecture="deep_baseline", channels="both", training=None, **keys):
@@ -65,21 +69,68 @@ def weights_digest(result, folder, name):
 @pytest.mark.parametrize("size", [16, 17, 48, 64])
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_every_architecture_takes_every_size_and_channel_mode(architecture, size):
-    for channels in ["both"] if "dual" in architecture else INPUTS:
+    for channels in KINEMATIC:
         module = build_network(network(architecture, channels))
-        assert module(torch.zeros(2, len(INPUTS[channels]), size, size)).shape == (2, 2)
+        assert module(torch.zeros(2, len(KINEMATIC[channels]), size, size)).shape == (2, 2)
 
 
 def test_parameters_counted_by_hand():
     def conv(a, b):
         return 9 * a * b + b
 
-    branch = {c: conv(c, 16) + conv(16, 32) + conv(32, 64) for c in (1, 3)}
+    branch = {c: conv(c, 16) + conv(16, 32) + conv(32, 64) for c in (1, 2, 3)}
     flux = describe_network(network("flux_baseline", "flux"))
     assert flux["parameters"] == branch[3] + 64 * 32 + 32 + 32 * 2 + 2
     assert flux["multiply_adds"] == 9 * (48**2 * 3 * 16 + 24**2 * 16 * 32 + 12**2 * 32 * 64) + 64 * 32 + 32 * 2
     assert describe_network(network("toy", "flux"))["parameters"] == conv(3, 16) + conv(16, 32) + 32 * 2 + 2
-    assert describe_network(network("dual_stream"))["parameters"] == branch[1] + branch[3] + 128 * 64 + 64 + 64 * 2 + 2
+    head = {1: 64 * 64 + 64 + 64 * 2 + 2, 2: 128 * 64 + 64 + 64 * 2 + 2}
+    for channels, parameters in {
+        "both": branch[1] + branch[3] + head[2],
+        "flux": branch[1] + branch[2] + head[2],
+        "velocity": branch[3] + head[1],
+        "mask": branch[1] + head[1],
+    }.items():
+        assert describe_network(network("dual_stream", channels))["parameters"] == parameters
+
+
+def test_streams_see_their_own_channels():
+    """The gradient of each stream reaches its channels alone."""
+    for architecture in ("dual_stream", "deep_dual_stream"):
+        for channels, inputs in KINEMATIC.items():
+            module = build_network(network(architecture, channels)).eval()
+            assert (module.flux is not None) == ("flux" in inputs) and module.velocity is not None
+            for stream, columns in ((module.flux, inputs[:1]), (module.velocity, inputs["flux" in inputs :])):
+                if stream is not None:
+                    layer = next(m for m in stream.modules() if isinstance(m, torch.nn.Conv2d))
+                    assert layer.in_channels == len(columns)
+                    # With this stream's weights at zero, only the other stream's channels move the logits.
+                    silent = copy.deepcopy(module)
+                    for value in (silent.flux if stream is module.flux else silent.velocity).parameters():
+                        torch.nn.init.zeros_(value)
+                    pixels = torch.rand(1, len(inputs), 16, 16, requires_grad=True)
+                    silent(pixels).sum().backward()
+                    moved = (pixels.grad.abs().amax((0, 2, 3)) > 0).tolist()
+                    assert moved == [name not in columns for name in inputs]
+
+
+MODES = [*((c, False) for c in KINEMATIC), ("velocity", True), ("both", True)]
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize(("channels", "shuffled"), MODES)
+def test_every_architecture_and_mode_is_saved_loaded_and_scored(architecture, channels, shuffled, splits, tmp_path):
+    settings = network(architecture, channels, shuffle_velocity=shuffled)
+    data = read_stamps(splits["test"], settings)
+    torch.manual_seed(3)
+    classifier = Classifier(build_network(settings).eval(), settings, data.normalisation, data.size, 3)
+    files = tmp_path / "n.safetensors", tmp_path / "n.json"
+    save_network(Trained(classifier, [], 1, {}), *files)
+    scores = score_stamps(splits["test"], *files, dataset="d", network="n")
+    with torch.inference_mode():
+        expected = classifier.module(data.inputs.permute(0, 3, 1, 2)).double().softmax(1)[:, 1].numpy()
+    # Batches of another size may sum in another order.
+    np.testing.assert_allclose(scores["score"], expected, atol=1e-5)
+    assert np.ptp(expected) > 0
 
 
 # --- training
@@ -156,6 +207,55 @@ def test_sigkill_within_an_epoch_changes_no_bit(trained, splits, tmp_path, caplo
         finished = train_network(splits["train"], splits["validation"], network(), 1, tmp_path / "checkpoints", 1)
     assert "training loss" not in caplog.text
     assert weights_digest(finished, tmp_path, "finished") == weights_digest(resumed, tmp_path, "resumed")
+
+
+STOPPED = """
+import json, os, signal, sys
+from pathlib import Path
+from types import SimpleNamespace
+from darkhaloscope.config.network import Network
+from darkhaloscope.learning import fit, order
+from darkhaloscope.stage import stage
+given = json.loads(sys.argv[1])
+calls = 0
+take = order.Batches.__getitem__
+def interrupted(self, batch):
+    global calls
+    calls += 1
+    if calls == given["call"]:
+        os.kill(os.getpid(), signal.SIGTERM)
+    return take(self, batch)
+order.Batches.__getitem__ = interrupted
+folder = Path(given["folder"])
+job = {"rule": "train_network", "threads": 1, "log": [], "input": [], "output": [str(folder / "history.csv")], "params": {}, "wildcards": {}}
+with stage(SimpleNamespace(**job)):
+    network = Network.model_validate(given["network"])
+    trained = fit.train_network(given["train"], given["validation"], network, 1, folder / "checkpoints", 1)
+    fit.write_history(trained.history, folder / "history.csv")
+"""
+
+
+@pytest.mark.parametrize(("call", "kept"), [(3, 0), (23, 2)])
+def test_sigterm_is_an_error_that_says_how_to_go_on(trained, splits, tmp_path, call, kept):
+    """In the first and in the third epoch (9 batches each): the job fails, and goes on when it is run again."""
+    given = {
+        "train": [str(p) for p in splits["train"]],
+        "validation": [str(p) for p in splits["validation"]],
+        "network": network().model_dump(mode="json"),
+        "folder": str(tmp_path),
+        "call": call,
+    }
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "OMP_NUM_THREADS": "1"}
+    ended = subprocess.run([sys.executable, "-c", STOPPED, json.dumps(given)], env=environment, capture_output=True, text=True)
+    assert ended.returncode == 1, ended.stderr
+    checkpoint = tmp_path / "checkpoints" / CHECKPOINT
+    done = len(usable_checkpoint(checkpoint)["callbacks"]["course"]["history"]) if checkpoint.exists() else 0
+    assert done == kept
+    assert f"training was stopped by SIGTERM in epoch {done + 1} of {EPOCHS}" in ended.stderr
+    assert ("the same command goes on from there" if done else "the same command begins anew") in ended.stderr
+    assert {p.name for p in tmp_path.rglob("*") if p.is_file()} <= {CHECKPOINT}
+    resumed = train_network(splits["train"], splits["validation"], network(), 1, tmp_path / "checkpoints", 1)
+    assert weights_digest(resumed, tmp_path, "resumed")[0] == sha256(trained[1] / "weights.safetensors")
 
 
 @pytest.mark.parametrize("damage", ["half", "flipped", "pickle"])

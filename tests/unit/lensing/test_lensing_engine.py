@@ -9,8 +9,10 @@ from darkhaloscope.lensing import engine
 from darkhaloscope.lensing.lens import Subhalos, macro_lens
 from darkhaloscope.lensing.light import PixelLight
 from darkhaloscope.lensing.observe import convolve, psf_kernel
+from darkhaloscope.lensing.planned import sum_plan
 from darkhaloscope.lensing.pyramid import _weights, build_pyramid
 from darkhaloscope.lensing.render import Grid, render
+from darkhaloscope.lensing.sampling import PLACES, SMOOTH, SMOOTHER, TRACED
 
 GRID = Grid(32, 0.2)
 
@@ -68,6 +70,45 @@ def test_closed_forms_reach_the_accuracy_too(example):
     converged = convolve(render(light, lens, None, grid, 32), kernel)[:, 0]
     image = convolve(engine.render_accurate(light, lens, None, grid, 3e-3, kernel), kernel)[:, 0]
     assert ((image - converged).abs().amax((1, 2)) / converged.amax((1, 2))).max() <= 3e-3
+
+
+@pytest.mark.parametrize("density", [0.7, 3.0])
+@pytest.mark.parametrize("channels", [1, 3, 5])
+def test_torch_sums_the_same_plan_to_a_hundred_thousandth(example, density, channels):
+    n, grid = 4, Grid(20, 0.2)
+    light, lens, subhalos = galaxies(n, c=channels), example.lens(n), example.subhalos(n)
+    pyramid = build_pyramid(light.planes)
+    arguments = (light, lens, subhalos, grid, density, 0.4, pyramid)
+    plan = engine.plan_images(*arguments)
+    compiled, compiled_doubt, rays = engine.compiled_images(*arguments)
+    assert (rays.numpy() == plan.rays).all() and (plan.level == TRACED).any()
+    # In single precision the logarithms of torch's NFW profile cancel near its centre.
+    for dtype, tolerance in ((torch.float64, 1e-5), (torch.float32, 2e-4)):
+        image, doubt = sum_plan(plan, example.cast(light, dtype), example.cast(lens, dtype), example.cast(subhalos, dtype), grid, pyramid)
+        peak = image.amax((2, 3))
+        assert ((image - compiled).abs().amax((2, 3)) / peak).max() < tolerance
+        assert ((doubt - compiled_doubt).abs().amax((1, 2, 3)) / peak[:, 0]).max() < tolerance
+
+
+def test_rays_keep_the_second_moment_of_a_pixel():
+    for n in (2, 3, 7, 32):
+        assert PLACES[n, :n].sum() == pytest.approx(0, abs=1e-5)
+        assert (PLACES[n, :n].astype(float) ** 2).mean() == pytest.approx(1 / 12, rel=1e-5)
+
+
+def test_doubt_is_blind_to_what_the_rays_get_right():
+    for n in (4, 5, 16):
+        x = PLACES[n, :n].astype(float)
+        for contrast, degrees in ((SMOOTH, (0, 1)), (SMOOTHER, (0, 1, 2))):
+            for degree in degrees:
+                assert contrast[n, :n] @ x**degree == pytest.approx(0, abs=1e-5)
+            assert np.abs(contrast[n, :n]).max() > 0.1
+
+
+def test_a_sharper_psf_and_a_finer_accuracy_ask_for_more_rays():
+    sharp, wide = (psf_kernel(Psf(fwhm_arcsec=fwhm), 0.1) for fwhm in (0.15, 0.5))
+    assert engine.first_density(None, 1e-3) > engine.first_density(sharp, 1e-3) > engine.first_density(wide, 1e-3)
+    assert engine.first_density(wide, 1e-3) > engine.first_density(wide, 1e-2)
 
 
 def test_unlensed_images_keep_their_flux():

@@ -1,4 +1,4 @@
-"""Observation: kernels against GalSim, convolution against scipy, moments against a spectral cube."""
+"""Observation: kernels against GalSim, convolution against scipy."""
 
 import galsim
 import numpy as np
@@ -8,8 +8,6 @@ from scipy.signal import fftconvolve
 
 from darkhaloscope.config.subhalo import Psf
 from darkhaloscope.lensing import observe
-from darkhaloscope.lensing.lens import macro_lens
-from darkhaloscope.lensing.render import Grid, render
 
 
 @pytest.mark.parametrize("beta", [2.5, 3.5, 4.765])
@@ -75,63 +73,3 @@ def test_pixel_kernel_is_read_and_normalised(tmp_path):
     kernel = observe.psf_kernel(Psf(kind="kernel", kernel=str(tmp_path / "kernel.npy")), 0.1)
     assert kernel.shape == (3, 5)
     assert kernel.sum().item() == pytest.approx(1)
-
-
-def test_moments_agree_with_a_spectral_cube(example):
-    """Convolve every channel of a full cube, and take moments of each pixel's line afterwards."""
-    one = torch.ones(1).double()
-    lens = macro_lens("sie", one, e1=one * 0.2, gamma1=one * 0.03)
-    light, grid, rays = example.disk(x=0.15, sigma0=30.0), Grid(24, 0.12), 2
-    kernel = observe.psf_kernel(Psf(fwhm_arcsec=0.3), grid.pixel_scale)
-    flux, velocity, dispersion = (m[0] for m in observe.observed_moments(observe.convolve(render(light, lens, None, grid, rays), kernel)))
-
-    # The same rays, each a Gaussian line of its own velocity, binned into channels of 10 km/s.
-    fine = render(light, lens, None, Grid(24 * rays, 0.12 / rays), 1)[0]
-    v = (fine[1] / fine[0])[..., None]
-    channels = torch.arange(-420.0, 421.0, 10.0).double()
-    line = torch.exp(-((channels - v) ** 2) / (2 * 30.0**2)) * (10 / (30 * np.sqrt(2 * np.pi)))
-    cube = (fine[0][..., None] * line).reshape(24, rays, 24, rays, -1).sum((1, 3)).movedim(-1, 0)
-    blurred = observe.convolve(cube, kernel)
-    total = blurred.sum(0)
-    mean = (blurred * channels[:, None, None]).sum(0) / total
-    spread = ((blurred * channels[:, None, None] ** 2).sum(0) / total - mean**2).sqrt()
-    lit = flux > 1e-3 * flux.max()
-    velocity_range = (velocity[lit].max() - velocity[lit].min()).item()
-    # 10⁻³ of the velocity range is the figure asked for.
-    assert (mean - velocity)[lit].abs().max() < 1e-3 * velocity_range
-    assert (spread - dispersion)[lit].abs().max() < 1e-3 * velocity_range
-    torch.testing.assert_close(total, flux, rtol=1e-6, atol=1e-12)
-
-
-def test_velocity_is_not_blurred_by_itself():
-    # A bright pixel at +100 beside a faint one at −100: the mean leans to the bright one.
-    flux = torch.tensor([[1.0, 9.0]])
-    v = torch.tensor([[-100.0, 100.0]])
-    planes = torch.stack((flux, flux * v, flux * v * v))[None].double()
-    _, velocity, dispersion = observe.observed_moments(planes.mean(-1, keepdim=True))
-    assert velocity.item() == pytest.approx(80)
-    assert dispersion.item() == pytest.approx(60)
-
-
-def test_dark_pixels_have_no_velocity_and_no_nan():
-    flux, velocity, dispersion = observe.observed_moments(torch.zeros(1, 3, 4, 4))
-    assert flux.abs().max() == velocity.abs().max() == dispersion.abs().max() == 0
-
-
-def test_blocks_keep_flux_and_weighted_velocity():
-    planes = torch.rand(2, 3, 8, 8).double()
-    blocks = observe.block_average(planes, 4)
-    torch.testing.assert_close(blocks.sum((-2, -1)), planes.sum((-2, -1)))
-    assert torch.equal(blocks[..., 0, 0], blocks[..., 3, 3])
-    with pytest.raises(observe.PsfError, match="divide"):
-        observe.block_average(planes, 3)
-
-
-def test_noise_depends_on_the_row_alone():
-    together = observe.unit_noise(7, np.array([3, 10, 4]), "flux", (6, 6))
-    np.testing.assert_array_equal(observe.unit_noise(7, np.array([10]), "flux", (6, 6))[0], together[1])
-    assert not np.array_equal(observe.unit_noise(7, np.array([10]), "velocity", (6, 6))[0], together[1])
-    many = observe.unit_noise(7, np.arange(50), "flux", (32, 32))
-    # Mean and variance within 5 standard errors of 0 and 1.
-    assert abs(many.mean()) < 5 / np.sqrt(many.size)
-    assert abs(many.var() - 1) < 5 * np.sqrt(2 / many.size)

@@ -34,7 +34,7 @@ BAD = {
 
 @pytest.fixture
 def catalogs(tmp_path, lines):
-    """Function that writes dapall and drpall from rows and returns their paths."""
+    """Function that writes dapall and drpall from rows, with the columns that are used and no others, and returns their paths."""
 
     def make(rows, layout="DR17", names=None, drp=None, changes=None):
         names = lines[layout] if names is None else names
@@ -51,7 +51,6 @@ def catalogs(tmp_path, lines):
             "DRP3QUAL": np.zeros(n, np.int64),
             "NSA_Z": np.full(n, 0.03, np.float32),
             "NSA_ELPETRO_BA": np.array([r[2] for r in rows], np.float32),
-            "NSA_ELPETRO_PHI": np.full(n, 30.0, np.float32),
             "NSA_ELPETRO_TH50_R": np.array([r[3] for r in rows], np.float32),
             "HA_GSIGMA_1RE": np.array([r[4] for r in rows], np.float32),
             "STELLAR_SIGMA_1RE": np.full(n, 90.0, np.float32),
@@ -82,7 +81,6 @@ def catalogs(tmp_path, lines):
             "plateifu": [r[0] for r in rows][::-1],
             "mangaid": [r[1] for r in rows][::-1],
             "drp3qual": np.asarray(columns["DRP3QUAL"])[::-1],
-            "mngtarg1": np.full(n, 1024, np.int64),
         }
         drp = Table(reduced) if drp is None else drp(Table(reduced))
         fits.HDUList([fits.PrimaryHDU(), fits.BinTableHDU(drp, name="MANGA")]).writeto(drpall, overwrite=True)

@@ -1,5 +1,6 @@
 """The report's page, from a made-up experiment: what it says, what it holds, and what it never prints."""
 
+import dataclasses
 import html
 import json
 import re
@@ -9,11 +10,15 @@ import pandas as pd
 import plotly.graph_objects as go
 import pytest
 
+from darkhaloscope.config.experiment import Stratum
+from darkhaloscope.config.subhalo import SubhaloDataset
+from darkhaloscope.learning.networks import describe_network
 from darkhaloscope.report import figures
-from darkhaloscope.report.answer import answer, gates, unsaid
+from darkhaloscope.report.answer import answer, gates, rates_of, unsaid
 from darkhaloscope.report.context import Examples, Gate, ReportError
 from darkhaloscope.report.frames import number, power, rate_text, read_frame
 from darkhaloscope.report.page import Summary, build_index, build_report, summarise
+from darkhaloscope.report.sections import strata_table
 from unit.report import synthetic
 
 
@@ -117,7 +122,8 @@ def test_every_figure_is_valid_plotly(built):
     _, _, page = built
     for figure in data_of(page, "figure-data").values():
         for spec in figure["variants"].values():
-            go.Figure(spec)  # plotly's own schema refuses unknown keys and values
+            figure_of_spec = go.Figure(spec)  # plotly's own schema refuses unknown keys and values
+            assert len(figure_of_spec.data) == len(spec["data"]) > 0
 
 
 def test_the_robustness_matrix_holds_every_network_on_every_dataset(built):
@@ -190,6 +196,52 @@ def test_two_networks_at_chance_are_not_evidence_about_the_channels():
     assert any("Neither “both” nor “flux” is told from chance" in s for s in answer(context).more)
 
 
+def test_few_galaxies_are_said_beside_the_interval():
+    context = synthetic.context({"flux": 0.8, "both": 0.8})
+    # The made-up stamps are of 4 galaxies; a bootstrap over galaxies needs 20.
+    assert "The interval takes stamps of 4 galaxies as independent." in answer(context).headline
+    alone = synthetic.context({"flux": 0.8}, compare=False)
+    assert "The interval takes stamps of 4 galaxies as independent." in answer(alone).headline
+
+
+def test_a_stratum_that_repeats_another_is_left_to_the_tables_on_disk():
+    context = synthetic.context({"flux": 0.8}, compare=False)
+    evaluation = context.experiment.evaluation
+    strata = {**evaluation.strata, "theta_e_arcsec": Stratum(), "theta_over_psf": Stratum()}
+    settings = context.experiment.model_copy(update={"evaluation": evaluation.model_copy(update={"strata": strata})})
+    frame = context.frames["flux"]["strata"]
+    repeated = pd.concat([frame, frame[frame["column"] == "mass_bin"].assign(column="theta_over_psf")])
+    frames = {"flux": {**context.frames["flux"], "strata": repeated}}
+
+    def columns(psf):
+        rows = context.browser.rows.assign(theta_over_psf=context.browser.rows["theta_e_arcsec"] / psf)
+        changed = synthetic.context(
+            {"flux": 0.8}, compare=False, experiment=settings, frames=frames, browser=dataclasses.replace(context.browser, rows=rows)
+        )
+        return set(rates_of(changed, "flux", name="strata")["column"]), {row[2] for row in strata_table(changed)["rows"]}
+
+    for seen in columns(0.12):
+        assert len(seen) == 4 and not seen & {"theta_over_psf", "θ_E / PSF"}
+    for seen in columns(np.linspace(0.1, 0.2, len(context.browser.rows))):
+        assert len(seen) == 5
+
+
+def test_a_page_about_lenses_does_not_speak_of_subhalos(tmp_path):
+    dataset = SubhaloDataset.model_validate({"contrast": "lensed", "sources": {"sample": None, "mix": {"disk": 1.0}}})
+    context = lean(dataset=dataset, examples=Examples())
+    build_report(context, tmp_path / "report")
+    page = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
+    assert "subhalo strength" not in text_of(page) and "where the subhalo would be" not in text_of(page)
+    assert not [c["key"] for c in data_of(page, "stamp-data")["columns"] if "subhalo" in c["key"] or "mass" in c["key"]]
+
+
+def test_networks_are_described(built):
+    context, _, page = built
+    told = describe_network(context.networks["both"], context.dataset.instrument.stamp_size)
+    data = text_of(page[page.index('<section id="data">') : page.index('<section id="examples">')])
+    assert f"both deep dual stream, width 32 {told['layers']} {told['parameters']:,} {told['multiply_adds'] / 1e6:.1f} million" in data
+
+
 def test_a_loss_is_called_one_and_fails_its_gate():
     context = synthetic.context({"flux": 1.2, "both": 0.4})
     assert "“both” separates the classes worse than “flux”: ΔAUC = −" in answer(context).headline
@@ -206,6 +258,12 @@ def test_a_mask_that_knows_the_label_fails_its_gate_and_comes_first():
     context = synthetic.context({"flux": 0.5, "both": 1.0, "mask": 0.9})
     checked = gates(context)
     assert not checked[0].passed and checked[0].name == "The mask alone (“mask”) knows nothing"
+
+
+def test_a_mask_of_the_stamps_own_flux_is_no_leak():
+    context = synthetic.context({"flux": 0.5, "both": 1.0, "mask": 0.9})
+    networks = {**context.networks, "mask": context.networks["mask"].model_copy(update={"label_blind": False})}
+    assert not [g for g in gates(synthetic.context({"flux": 0.5, "both": 1.0, "mask": 0.9}, networks=networks)) if "mask" in g.name]
 
 
 def test_gates_of_the_caller_and_of_the_quality_report_are_shown():

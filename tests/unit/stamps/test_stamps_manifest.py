@@ -122,12 +122,6 @@ def test_a_bank_that_will_not_do_is_refused(make_dataset, make_bank, mixed, bank
         build_manifest("few", dataset, bank(make_bank), COSMOLOGY)
 
 
-def test_more_than_all_light_is_refused(make_dataset):
-    disk = {"bulge_fraction": {"uniform": [0, 0.6]}, "knot_fraction": 0.5}
-    with pytest.raises(ManifestError, match=r"add up to 1\.1"):
-        frame(make_dataset(sources={"mix": {"disk": 1.0}, "sample": None, "disk": disk}))
-
-
 @pytest.mark.parametrize(
     ("value", "law"),
     [

@@ -1,7 +1,9 @@
 """Digests of code: what a script runs, by content, so that reruns follow meaning and not file times.
 
 A digest covers a script and every project module that it imports, directly or through another one.
-Docstrings, comments and formatting do not count; files below a `templates` folder do.
+Docstrings, comments and formatting do not count; files below a `templates` folder do. The digest is the same
+under every Python that runs the project: `ast.dump` is not, since releases add fields to nodes (3.12 type
+parameters), leave empty ones out (3.13) and cut f-strings in other places.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
+import itertools
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent
@@ -42,11 +45,28 @@ def _module(path: Path) -> tuple[str, tuple[Path, ...]]:
     """Return a module's own digest and the project modules that it imports."""
     tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
     imports = _imports(tree, path)
-    content = hashlib.sha256(ast.dump(_without_docstrings(tree)).encode())
+    content = hashlib.sha256(_canonical(_without_docstrings(tree)).encode())
     for data in sorted((path.parent / "templates").rglob("*")) if path.parent != PACKAGE.parent else ():
         if data.is_file():
             content.update(data.read_bytes())
     return content.hexdigest(), imports
+
+
+def _canonical(node: object) -> str:
+    """Return a syntax tree as text: the fields that hold something, f-strings with neighbouring literals joined."""
+    if isinstance(node, list):
+        return f"[{','.join(map(_canonical, node))}]"
+    if isinstance(node, ast.Constant):
+        # ascii, because repr escapes what the Unicode tables of a release call unprintable.
+        return f"{type(node.value).__name__} {node.value!a}"
+    if isinstance(node, ast.JoinedStr):
+        parts = itertools.groupby(node.values, key=lambda part: isinstance(part, ast.Constant))
+        texts = [ascii("".join(p.value for p in group)) if literal else _canonical(list(group)) for literal, group in parts]
+        return f"JoinedStr({','.join(t for t in texts if t != ascii(''))})"
+    if isinstance(node, ast.AST):
+        fields = [(name, value) for name, value in ast.iter_fields(node) if value is not None and value != []]
+        return f"{type(node).__name__}({','.join(f'{name}={_canonical(value)}' for name, value in fields)})"
+    return ascii(node)
 
 
 def _imports(tree: ast.Module, path: Path) -> tuple[Path, ...]:

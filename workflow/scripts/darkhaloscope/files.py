@@ -38,18 +38,37 @@ def whole(path: str | os.PathLike) -> Iterator[Path]:
     path = Path(path)
     temporary: Path | None = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _remove_orphans(path)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".partial-{HOST}-{os.getpid()}-", suffix="-" + path.name)
-        os.close(handle)
-        temporary = Path(name)
-        yield temporary
-        with open(temporary, "rb") as written:
-            os.fsync(written.fileno())
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)
-        os.replace(temporary, path)
+        with disk_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _remove_orphans(path)
+            handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".partial-{HOST}-{os.getpid()}-", suffix="-" + path.name)
+            temporary = Path(name)
+            os.close(handle)
+            yield temporary
+            with open(temporary, "rb") as written:
+                os.fsync(written.fileno())
+            mask = os.umask(0)
+            os.umask(mask)
+            os.chmod(temporary, 0o666 & ~mask)
+            os.replace(temporary, path)
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def disk_errors(path: str | os.PathLike) -> Iterator[None]:
+    """Say in words that a disk is full or a folder cannot be written, while `path` is made.
+
+    Raises
+    ------
+    OutputError
+        In place of the OSError.
+    """
+    try:
+        yield
+    except OutputError:
+        raise
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise OutputError(
@@ -60,9 +79,6 @@ def whole(path: str | os.PathLike) -> Iterator[Path]:
                 error.errno, f"{path} cannot be written ({error.strerror}); check the folder's permissions or point `root` elsewhere"
             ) from error
         raise
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
 
 
 def _remove_orphans(path: Path) -> None:

@@ -8,14 +8,19 @@ from __future__ import annotations
 import csv
 import fcntl
 import os
+import re
 import socket
 import sys
 import time
 from collections.abc import Callable, Mapping
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
 from .config.base import Section
+from .config.legacysurvey import MOCK_LABELS, MOCK_LENSES, MOCK_SOURCES, MOCK_SWEEPS, Labels
+from .config.network import HUB
+from .config.rounds import all_rounds
 from .config.run import ConfigError, Point, Run, expand, load
 from .digest import code_digest
 from .paths import Paths
@@ -32,6 +37,7 @@ class Flow:
         self.points: dict[str, list[Point]]
         self.run, self.points = expand(load(overlay, folder))
         self.paths = Paths(self.run.root)
+        self._bricks: dict[tuple[str, int], dict[tuple[str, int], list[str]]] = {}
 
     # --- parameters ---
 
@@ -45,17 +51,123 @@ class Flow:
         parts = key.split(".")
         return lambda wildcards: self._part([getattr(wildcards, p[1:-1]) if p.startswith("{") else p for p in parts])
 
-    def dataset_without(self, *keys: str) -> Callable[[Any], dict[str, Any]]:
-        """Return a dataset's section less the keys that a rule does not use."""
+    def dataset_without(self, *keys: str, of: str = "dataset") -> Callable[[Any], dict[str, Any]]:
+        """Return the section of the dataset that wildcard `of` names, less the dotted keys that a rule does not use."""
 
         def part(wildcards: Any) -> dict[str, Any]:
-            return {k: v for k, v in self.run.datasets[wildcards.dataset].plain().items() if k not in keys}
+            values = self.run.datasets[getattr(wildcards, of)].plain()
+            for key in keys:
+                *path, last = key.split(".")
+                reduce(lambda node, name: node[name], path, values).pop(last, None)
+            return values
 
         return part
 
+    @property
+    def manner(self) -> dict[str, Any]:
+        """How jobs do their work where that changes no result: reaches scripts through Snakemake's config, and so reruns nothing."""
+        batches = {name: dataset.rendering.batch_size for name, dataset in self.run.datasets.items() if hasattr(dataset, "rendering")}
+        return {
+            "downloads": self.run.downloads.plain(),
+            "brick_cache_gb": self.run.legacysurvey.cache_gb,
+            "batch_sizes": batches,
+        }
+
     def network(self, wildcards: Any) -> dict[str, Any]:
-        """Return a network's section less its description, which no weight depends on."""
-        return {k: v for k, v in self.run.networks[wildcards.network].plain().items() if k != "description"}
+        """Return a network's section less its description, which no weight depends on, and mining, which has a rule of its own."""
+        return {k: v for k, v in self.run.networks[wildcards.network].plain().items() if k not in ("description", "mining")}
+
+    # --- rounds of training ---
+
+    def mined(self, wildcards: Any) -> list[str]:
+        """Return the tables of hard controls that a network's round of training uses: its own and those of earlier rounds."""
+        names = all_rounds(wildcards.network, self.run.networks)[1:]
+        return [self.paths.mined.format(dataset=wildcards.dataset, network=name, seed=wildcards.seed) for name in names]
+
+    def mining(self, wildcards: Any) -> dict[str, Any]:
+        """Return how hard controls are mined and weighed, for rounds above 1."""
+        network = self.run.networks[wildcards.network]
+        return network.mining.plain() if network.rounds > 1 else {}
+
+    def mined_shards(self, wildcards: Any) -> list[str]:
+        """Return the training shards of the extra datasets that a network's rounds mine."""
+        return [path for shards in self.extra_shards(wildcards.network).values() for path in shards]
+
+    def extra_shards(self, network: str) -> dict[str, list[str]]:
+        """Return the training shards of each extra dataset that a network's rounds mine."""
+        section = self.run.networks[network]
+        return {name: self.shards(name, "train") for name in section.mining.extra} if section.rounds > 1 else {}
+
+    def round_before(self, wildcards: Any, pattern: str) -> str:
+        """Return a file of the round before a network's own."""
+        before = all_rounds(wildcards.network, self.run.networks)[-2]
+        return pattern.format(dataset=wildcards.dataset, network=before, seed=wildcards.seed)
+
+    def held_out(self, wildcards: Any) -> list[str]:
+        """Return the validation and test shards of every dataset that a network is judged on: mining keeps away from them."""
+        base = all_rounds(wildcards.network, self.run.networks)
+        later = [n for n in self.run.networks if set(base) <= set(all_rounds(n, self.run.networks))]
+        judged = [e for e in self.run.experiments.values() if e.dataset == wildcards.dataset and set(e.networks) & set(later)]
+        names = dict.fromkeys([wildcards.dataset, *(t for e in judged for t in e.test_datasets)])
+        return [path for name in names for split in ("validation", "test") for path in self.shards(name, split)]
+
+    def rounds(self, experiment: str) -> list[str]:
+        """Return the tables that compare rounds of training, of the networks that have several."""
+        settings = self.run.experiments[experiment]
+        names = [n for n in settings.networks if self.run.networks[n].rounds > 1]
+        return [self.paths.rounds.format(experiment=experiment, network=n) for n in names]
+
+    def round_names(self, network: str) -> list[str]:
+        """Return the names of a network's rounds, the first one first."""
+        return all_rounds(network, self.run.networks)
+
+    def round_scores(self, experiment: str, network: str) -> list[str]:
+        """Return the score tables of all rounds of a network."""
+        return [path for name in all_rounds(network, self.run.networks) for path in self.scores(experiment, name)]
+
+    def known_lens_tables(self, dataset: str) -> list[str]:
+        """Return the table of known lenses of the survey that a dataset is made of, or nothing."""
+        survey = getattr(self.run.datasets[dataset], "survey", None)
+        return [self.paths.known_lenses.format(survey=survey)] if survey else []
+
+    def known_training(self, wildcards: Any) -> list[str]:
+        """Return the stamps of known lenses that join a network's training, if its config gives them a weight."""
+        joins = self.run.networks[wildcards.network].training.known_lens_weight > 0
+        return [self.paths.known_stamps.format(dataset=wildcards.dataset)] if joins else []
+
+    def survey_of(self, wildcards: Any) -> str:
+        """Return the survey of a dataset."""
+        return self.run.datasets[wildcards.dataset].survey
+
+    def cutout_limits(self, survey: str) -> dict[str, Any]:
+        """Return the keys of a survey that say which pixels and cutouts are good."""
+        section = self.run.legacysurvey.surveys[survey].plain()
+        return {k: section[k] for k in ("maskbits", "max_bad_fraction")}
+
+    def members(self, wildcards: Any, pattern: str) -> list[str]:
+        """Return a file of a network of every seed of an experiment."""
+        settings = self.run.experiments[wildcards.experiment]
+        return [pattern.format(dataset=settings.dataset, network=wildcards.network, seed=seed) for seed in settings.seeds]
+
+    def known_recalls(self, experiment: str) -> list[str]:
+        """Return the recall tables of an experiment's networks, where its survey's config or mock sky has known lenses."""
+        settings = self.run.experiments[experiment]
+        survey = getattr(self.run.datasets[settings.dataset], "survey", None)
+        if survey is None or not (self.run.legacysurvey.surveys[survey].known_lenses or self.run.legacysurvey.surveys[survey].mock):
+            return []
+        networks = [n for n in settings.networks if self.run.networks[n].channels == "bands"]
+        return [self.paths.known_recall.format(experiment=experiment, network=n) for n in networks]
+
+    def imported(self, elsewhere: bool) -> str:
+        """Return a pattern of the names of networks whose weights come from elsewhere, or of all others."""
+        names = [re.escape(n) for n, network in self.run.networks.items() if (network.weights is not None) == elsewhere]
+        return "|".join(names) or "(?!)"
+
+    def start_weights(self, wildcards: Any) -> list[str]:
+        """Return the files of weights from elsewhere that a network's config names."""
+        network = self.run.networks[wildcards.network]
+        files = [network.weights, None if (network.pretrained or "").startswith(HUB) else network.pretrained]
+        return [path for path in files if path]
 
     def _part(self, parts: list[str]) -> Any:
         node: Any = self.run
@@ -102,6 +214,50 @@ class Flow:
         with open(lensability, encoding="utf-8", newline="") as file:
             return [row["plateifu"] for row in csv.DictReader(file) if row["tier"] != "reject" or row["plateifu"] in wanted]
 
+    # --- Legacy Surveys ---
+
+    def survey_base(self, wildcards: Any) -> str:
+        """Return the base address of a survey's archive; a mock one lies below the results root."""
+        survey = self.run.legacysurvey.surveys[wildcards.survey]
+        return f"file://{self.paths.mock_survey.format(survey=wildcards.survey)}/" if survey.mock else survey.base
+
+    def survey_inputs(self, wildcards: Any) -> list[str]:
+        """Return what must exist before a survey's archive can be read: the mock's marker, or nothing."""
+        survey = self.run.legacysurvey.surveys[wildcards.survey]
+        return [self.paths.mock_survey_marker.format(survey=wildcards.survey)] if survey.mock else []
+
+    def sweeps(self, wildcards: Any) -> list[str]:
+        """Return the sweep files of a survey, in the order of its config."""
+        survey = self.run.legacysurvey.surveys[wildcards.survey]
+        names = MOCK_SWEEPS if survey.mock else survey.sweep_names
+        return [self.paths.sweep_file.format(survey=wildcards.survey, sweep_name=name) for name in names]
+
+    def lens_catalogues(self, wildcards: Any) -> dict[str, Any]:
+        """Return a survey's catalogues of known lenses by name; a mock survey brings its own."""
+        survey = self.run.legacysurvey.surveys[wildcards.survey]
+        own = {"mock": {"path": f"{self._mock_folder(wildcards)}/{MOCK_LENSES}", "layout": "lenscat"}} if survey.mock else {}
+        return own | {name: catalogue.plain() for name, catalogue in survey.known_lenses.items()}
+
+    def labels(self, wildcards: Any) -> dict[str, Any] | None:
+        """Return a survey's table of labelled objects; a mock survey brings its own."""
+        survey = self.run.legacysurvey.surveys[wildcards.survey]
+        if survey.labels is None and survey.mock:
+            return Labels(path=f"{self._mock_folder(wildcards)}/{MOCK_LABELS}").plain()
+        return survey.labels.plain() if survey.labels else None
+
+    def lens_and_label_files(self, wildcards: Any) -> list[str]:
+        """Return the tables of known lenses and labels that a survey's config names; a mock survey's follow its marker."""
+        survey = self.run.legacysurvey.surveys[wildcards.survey]
+        return [*(c.path for c in survey.known_lenses.values()), *([survey.labels.path] if survey.labels else [])]
+
+    def parent_cuts(self, wildcards: Any) -> dict[str, Any]:
+        """Return the keys of a survey that decide its parent sample."""
+        survey = self.run.legacysurvey.surveys[wildcards.survey].plain()
+        return {k: survey[k] for k in ("lrg", "conditions", "nside", "match_radius_arcsec")}
+
+    def _mock_folder(self, wildcards: Any) -> str:
+        return self.paths.mock_survey.format(survey=wildcards.survey)
+
     # --- datasets, networks, experiments ---
 
     def bank(self, wildcards: Any) -> list[str]:
@@ -110,10 +266,50 @@ class Flow:
 
     def bank_of(self, dataset: str) -> list[str]:
         """Return the source bank of a named dataset, if its sources need one."""
-        sources = self.run.datasets[dataset].sources
-        if any(sources.mix.get(kind, 0) > 0 for kind in ("manga", "hybrid")):
+        sources = getattr(self.run.datasets[dataset], "sources", None)
+        if sources is not None and any(sources.mix.get(kind, 0) > 0 for kind in ("manga", "hybrid")):
             return [self.paths.bank.format(sample=sources.sample)]
         return []
+
+    def kernel(self, wildcards: Any) -> list[str]:
+        """Return the file of a dataset's PSF kernel, if it has one."""
+        return self.kernel_of(wildcards.dataset)
+
+    def kernel_of(self, dataset: str) -> list[str]:
+        """Return the file of a named dataset's PSF kernel, if it has one; the lens finder's cutouts bring their PSF."""
+        instrument = getattr(self.run.datasets[dataset], "instrument", None)
+        return [instrument.psf.kernel] if instrument is not None and instrument.psf.kind == "kernel" else []
+
+    def of_kind(self, *kinds: str) -> str:
+        """Return a pattern of the names of the datasets of some kinds."""
+        return "|".join(re.escape(name) for name, dataset in self.run.datasets.items() if dataset.kind in kinds) or "(?!)"
+
+    def cosmos_catalog(self, wildcards: Any) -> str | None:
+        """Return the catalogue of a dataset's COSMOS sources; a mock survey brings its own."""
+        dataset = self.run.datasets[wildcards.dataset]
+        if not dataset.sources.uses("cosmos"):
+            return None
+        return dataset.sources.cosmos.catalog or f"{self.paths.mock_survey.format(survey=dataset.survey)}/{MOCK_SOURCES}"
+
+    def cosmos_inputs(self, wildcards: Any) -> list[str]:
+        """Return what must exist before the COSMOS catalogue can be read: the file itself, or the mock's marker."""
+        dataset = self.run.datasets[wildcards.dataset]
+        return [dataset.sources.cosmos.catalog or self.paths.mock_survey_marker.format(survey=dataset.survey)]
+
+    def listed_cosmos(self, wildcards: Any) -> list[str]:
+        """Return the list of COSMOS galaxies of a dataset, if its sources need one."""
+        uses = self.run.datasets[wildcards.dataset].sources.uses("cosmos")
+        return [self.paths.cosmos_sources.format(dataset=wildcards.dataset)] if uses else []
+
+    def bricks_of(self, path: str, split: str, shard: int) -> list[str]:
+        """Return the bricks that a shard needs, from the list that build_injections wrote; read once per version of the file."""
+        key = (path, os.stat(path).st_mtime_ns)
+        if key not in self._bricks:
+            self._bricks[key] = {}
+            with open(path, encoding="utf-8", newline="") as file:
+                for row in csv.DictReader(file):
+                    self._bricks[key].setdefault((row["split"], int(row["shard"])), []).append(row["brickname"])
+        return self._bricks[key].get((split, shard), [])
 
     def shards(self, dataset: str, split: str) -> list[str]:
         """Return the shards of one split of a dataset."""
@@ -129,15 +325,19 @@ class Flow:
         """Return the score tables of one network in an experiment."""
         settings = self.run.experiments[experiment]
         return [
-            self.paths.scores.format(experiment=experiment, test=test, network=network, seed=seed)
+            self.paths.scores.format(dataset=settings.dataset, network=network, seed=seed, test=test)
             for test in self.scored_datasets(experiment)
             for seed in settings.seeds
         ]
 
     def is_mock(self, experiment: str) -> bool:
         """Return whether a dataset of the experiment takes galaxies from a mock archive."""
-        samples = [self.run.datasets[name].sources.sample for name in self.scored_datasets(experiment)]
-        return any(name is not None and self.run.manga.samples[name].mock for name in samples)
+        datasets = [self.run.datasets[name] for name in self.scored_datasets(experiment)]
+        samples = [d.sources.sample for d in datasets if hasattr(d, "sources")]
+        surveys = [d.survey for d in datasets if hasattr(d, "survey")]
+        return any(name is not None and self.run.manga.samples[name].mock for name in samples) or any(
+            self.run.legacysurvey.surveys[name].mock for name in surveys
+        )
 
     def observers(self, experiment: str) -> list[str]:
         """Return the tables of the marginal observer, where the experiment asks for it."""
@@ -147,10 +347,43 @@ class Flow:
         return [self.paths.marginal.format(experiment=experiment, test=test) for test in settings.test_datasets]
 
     def targets(self) -> list[str]:
-        """Return what a plain `snakemake` makes."""
-        reports = [self.paths.report.format(experiment=name) for name in self.run.run if name in self.run.experiments]
+        """Return what a plain `snakemake` makes: reports, and the tables of experiments that have none."""
+        named = [name for name in self.run.run if name in self.run.experiments]
+        reports = [self.paths.report.format(experiment=name) for name in self.reported]
+        tables = [path for name in named if name not in self.reported for path in self.judgements(name)]
         sweeps = [self.paths.sweep.format(sweep=name) for name in self.run.run if name in self.run.sweeps]
-        return [*reports, *sweeps, *([self.paths.index] if reports else [])]
+        ranked = [path for name in named for path in self.candidate_lists(name)]
+        return [*reports, *tables, *sweeps, *ranked, *([self.paths.index] if reports else [])]
+
+    @property
+    def reported(self) -> list[str]:
+        """Names of the run's experiments that get a report: the page shows flux and velocity, not bands."""
+        return [name for name in self.run.run if name in self.run.experiments and self.has_report(name)]
+
+    def has_report(self, experiment: str) -> bool:
+        """Return whether every dataset of an experiment is of the kind that the report can show."""
+        return all(self.run.datasets[name].kind == "subhalo" for name in self.scored_datasets(experiment))
+
+    def with_report(self) -> str:
+        """Return a pattern of the names of the experiments that have a report."""
+        return "|".join(re.escape(name) for name in self.run.experiments if self.has_report(name)) or "(?!)"
+
+    def judgements(self, experiment: str) -> list[str]:
+        """Return the tables that say how well an experiment's networks do."""
+        settings = self.run.experiments[experiment]
+        rates = [
+            self.paths.evaluation(table).format(experiment=experiment, network=network)
+            for network in settings.networks
+            for table in ("rates", "strata")
+        ]
+        compared = [self.paths.comparison.format(experiment=experiment)] if settings.comparisons else []
+        return [*rates, *compared, *self.rounds(experiment), *self.known_recalls(experiment)]
+
+    def candidate_lists(self, experiment: str) -> list[str]:
+        """Return the ranked candidates of an experiment's first test dataset, of each network that sees bands."""
+        settings = self.run.experiments[experiment]
+        networks = [n for n in settings.networks if self.run.networks[n].channels == "bands"]
+        return [self.paths.candidates.format(experiment=experiment, test=settings.test_datasets[0], network=n) for n in networks]
 
     # --- one run at a time, and results without Snakemake's records ---
 
@@ -186,7 +419,7 @@ class Flow:
         Returns
         -------
         rules, messages
-            Rules with stale outputs, and a line in words for each record.
+            Rules with stale outputs; a line in words for each folder, and for each record that cannot be read.
         """
 
         class Wildcards:
@@ -201,17 +434,15 @@ class Flow:
             except (KeyError, AttributeError):
                 return None  # the config does not name this dataset, network or experiment any more
 
-        names: dict[str, None] = {}
-        messages = []
-        for rule, _, outputs, reasons in stale(self.run.root, expected):
-            paths = [p for o in outputs for p in (map(str, sorted(Path(o).parent.glob(Path(o).name))) if "*" in o else [o])]
-            paths = [p for p in paths if Path(p).exists() and not known(p)]
-            if paths:
-                more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
-                what = ["code" if r == "code" else f"parameter `{r}`" for r in reasons]
-                messages.append(f"{paths[0]}{more}: made by rule {rule} with other {', '.join(what)}")
-                names[rule] = None
-        return list(names), messages
+        # One line for all shards of a folder: there may be thousands.
+        groups: dict[tuple[str | None, str, str], list[str]] = {}
+        for found in stale(self.run.root, expected, known):
+            groups.setdefault((found.rule, found.reason, os.path.dirname(found.output)), []).append(found.output)
+        messages = [
+            f"{outputs[0]}{f' and {len(outputs) - 1} more' if len(outputs) > 1 else ''}: {reason}" if rule else reason
+            for (rule, reason, _), outputs in groups.items()
+        ]
+        return list(dict.fromkeys(rule for rule, _, _ in groups if rule)), messages
 
 
 def tell(lines: list[str]) -> None:

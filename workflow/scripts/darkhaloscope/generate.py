@@ -15,10 +15,12 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from .config.base import Distribution
-from .config.run import Run
-from .evaluation.schema import SCORES
+from .config.run import DATASET_KINDS, Dataset, Run
+from .evaluation.schema import SCORE
 from .files import write_text
+from .legacysurvey.schema import KNOWN_LENSES, PARENT
 from .manga.bank import BANK
+from .stamps.injection_schema import INJECTION, INJECTION_MANIFEST
 from .stamps.schema import MANIFEST, stamp_schema
 from .tables import Schema
 
@@ -112,12 +114,17 @@ def tables() -> str:
     bank, stamp = BANK(64) if callable(BANK) else BANK, stamp_schema(48)
     titles = {
         "Source bank, `manga/{sample}/bank.parquet`": bank,
+        "Parent sample, `legacysurvey/{survey}/parent.parquet`": PARENT,
+        "Known lenses, `legacysurvey/{survey}/known_lenses.parquet`": KNOWN_LENSES,
         "Manifest, `datasets/{dataset}/manifest.parquet`": MANIFEST,
         "Stamps, `datasets/{dataset}/stamps/{split}/{shard}.parquet`": Schema("stamps", stamp.columns[len(MANIFEST.columns) :]),
-        "Scores, `experiments/{experiment}/scores/{test}/{network}/seed-{seed}.parquet`": Schema("scores", SCORES.columns[:4]),
+        "Manifest of a lens-finder dataset": INJECTION_MANIFEST,
+        "Stamps of a lens-finder dataset": Schema("injected stamps", INJECTION.columns[len(INJECTION_MANIFEST.columns) :]),
+        "Scores, `networks/{dataset}/{network}/seed-{seed}/scores/{test}.parquet`": Schema("scores", SCORE),
     }
     before = {
         "stamps": "All columns of the manifest, then:",
+        "injected stamps": "All columns of its manifest, then:",
         "scores": "The columns below, then all columns of the stamps that are not images:",
     }
     parts = []
@@ -150,7 +157,11 @@ def _rows(model: type[BaseModel], prefix: str):
     for name, field in model.model_fields.items():
         key = f"{prefix}{name}"
         annotation = _bare(field.annotation)
-        if get_origin(annotation) is dict and _section(get_args(annotation)[1]):
+        if get_origin(annotation) is dict and get_args(annotation)[1] == Dataset:
+            for kind, section in DATASET_KINDS.items():
+                yield f"{key}.‹{kind}›", "section", "", _cell(section.__doc__ or "")
+                yield from _rows(section, f"{key}.‹{kind}›.")
+        elif get_origin(annotation) is dict and _section(get_args(annotation)[1]):
             yield f"{key}.‹name›", "section", "", _cell(field.description or "")
             yield from _rows(_section(get_args(annotation)[1]), f"{key}.‹name›.")
         elif _section(annotation):

@@ -70,6 +70,53 @@ class Paths:
         """Bank of source galaxies of a sample."""
         return self._at("manga/{sample}/bank.parquet")
 
+    # --- Legacy Surveys ---
+
+    @property
+    def mock_survey(self) -> str:
+        """Folder of a survey's mock archive: what its base address points to."""
+        return self._at("mock/legacysurvey/{survey}")
+
+    @property
+    def mock_survey_marker(self) -> str:
+        """File that says the mock survey is whole."""
+        return self._at("mock/legacysurvey/{survey}/mock-survey.json")
+
+    @property
+    def sweep_file(self) -> str:
+        """One sweep file."""
+        return self._at("legacysurvey/{survey}/sweeps/{sweep_name}.fits")
+
+    @property
+    def brick_bounds(self) -> str:
+        """Bounds of all bricks."""
+        return self._at("legacysurvey/{survey}/tables/survey-bricks.fits.gz")
+
+    @property
+    def brick_conditions(self) -> str:
+        """Observing conditions of the survey's bricks."""
+        return self._at("legacysurvey/{survey}/tables/survey-bricks-dr10-south.fits.gz")
+
+    @property
+    def parent(self) -> str:
+        """Luminous red galaxies of a survey."""
+        return self._at("legacysurvey/{survey}/parent.parquet")
+
+    @property
+    def cut_flow(self) -> str:
+        """Rows before and after each cut of the parent sample."""
+        return self._at("legacysurvey/{survey}/cut_flow.csv")
+
+    @property
+    def known_lenses(self) -> str:
+        """Known lenses on the survey's bricks."""
+        return self._at("legacysurvey/{survey}/known_lenses.parquet")
+
+    @property
+    def brick(self) -> str:
+        """Folder of one brick's coadds, with brick.json saying what is in it."""
+        return self._at("legacysurvey/{survey}/bricks/{brickname}")
+
     # --- stamps ---
 
     @property
@@ -86,6 +133,36 @@ class Paths:
     def checks(self) -> str:
         """Quality report of a dataset; its gates stop the run."""
         return self._at("datasets/{dataset}/quality/checks.json")
+
+    @property
+    def known_lens_bricks(self) -> str:
+        """Names of the bricks that hold known lenses."""
+        return self._at("legacysurvey/{survey}/known_lens_bricks.txt")
+
+    @property
+    def known_stamps(self) -> str:
+        """Stamps of the known lenses of a dataset's survey."""
+        return self._at("datasets/{dataset}/known_lenses.parquet")
+
+    @property
+    def cosmos_sources(self) -> str:
+        """COSMOS galaxies that pass a dataset's cuts."""
+        return self._at("datasets/{dataset}/cosmos_sources.parquet")
+
+    @property
+    def shard_bricks(self) -> str:
+        """Bricks that each shard of a lens-finder dataset needs."""
+        return self._at("datasets/{dataset}/bricks.csv")
+
+    @property
+    def quality_table(self) -> str:
+        """Distributions of a lens-finder dataset, split by split."""
+        return self._at("datasets/{dataset}/quality/distributions.csv")
+
+    @property
+    def quality_page(self) -> str:
+        """Quality report of a lens-finder dataset, with pictures."""
+        return self._at("datasets/{dataset}/quality/index.html")
 
     # --- networks ---
 
@@ -104,12 +181,17 @@ class Paths:
         """Loss, accuracy and AUC per epoch."""
         return self._at("networks/{dataset}/{network}/seed-{seed}/history.csv")
 
-    # --- experiments ---
+    @property
+    def mined(self) -> str:
+        """Hard controls that a round of training adds to those of the rounds before."""
+        return self._at("networks/{dataset}/{network}/seed-{seed}/mined.parquet")
 
     @property
     def scores(self) -> str:
-        """Scores of one network, one seed, on one dataset."""
-        return self._at("experiments/{experiment}/scores/{test}/{network}/seed-{seed}.parquet")
+        """Scores of a trained network on one dataset, for every experiment that wants them."""
+        return self._at("networks/{dataset}/{network}/seed-{seed}/scores/{test}.parquet")
+
+    # --- experiments ---
 
     def evaluation(self, name: str) -> str:
         """One table of the evaluation of a network: rates, strata, roc or information."""
@@ -119,6 +201,31 @@ class Paths:
     def comparison(self) -> str:
         """Paired comparisons of networks."""
         return self._at("experiments/{experiment}/evaluation/comparison.csv")
+
+    @property
+    def rounds(self) -> str:
+        """False-positive rate at fixed completeness of a network's rounds of training."""
+        return self._at("experiments/{experiment}/evaluation/{network}/rounds.csv")
+
+    @property
+    def known_recall(self) -> str:
+        """Recall of known lenses at the thresholds of validation."""
+        return self._at("experiments/{experiment}/known_lenses/{network}/recall.csv")
+
+    @property
+    def known_scores(self) -> str:
+        """Scores of known lenses."""
+        return self._at("experiments/{experiment}/known_lenses/{network}/scores.csv")
+
+    @property
+    def candidates(self) -> str:
+        """Test stamps ranked by their score, with pictures of the first ones; a CSV of the same name lies beside it."""
+        return self._at("experiments/{experiment}/candidates/{test}/{network}.html")
+
+    @property
+    def candidate_table(self) -> str:
+        """Test stamps ranked by their score."""
+        return self._at("experiments/{experiment}/candidates/{test}/{network}.csv")
 
     @property
     def marginal(self) -> str:

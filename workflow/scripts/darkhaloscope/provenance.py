@@ -1,7 +1,7 @@
 """What made a result: rule, parameters, code, inputs, versions; and whether that is still today's.
 
-Each job leaves `provenance/NAME.json` in the folder of its first output. Shards of one dataset come
-from the same parameters and code and share one record.
+Each job leaves `provenance/NAME.json` beside its first output NAME. Shards have one each: a run that was
+killed among them leaves some that are of another code or config than the rest.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,9 @@ from .files import sha256, write_json
 
 #: Inputs beyond this total are recorded by size: hashing them would take longer than many a job.
 HASH_LIMIT_BYTES = 4 * 2**30
+FOLDER = "provenance"
+#: What of a record is read again, and its type.
+RECORDED = {"rule": str, "wildcards": dict, "params": dict}
 PACKAGES = (
     "snakemake",
     "numpy",
@@ -37,26 +41,35 @@ PACKAGES = (
 )
 
 
-def record_path(outputs: Iterable[str], rule: str, wildcards: Mapping[str, str]) -> Path:
-    """Return where the record of a job goes."""
-    first = Path(next(iter(outputs)))
-    name = rule if "shard" in wildcards else first.name
-    return first.parent / "provenance" / f"{name}.json"
+class ProvenanceError(Exception):
+    """A record cannot be read; the message names it, says what was expected, and what to do."""
+
+
+@dataclass(frozen=True)
+class Stale:
+    """A result that today's config or code would make otherwise, or whose record cannot be read (`rule` is then None)."""
+
+    output: str
+    rule: str | None
+    reason: str
+
+
+def record_path(output: str | os.PathLike) -> Path:
+    """Return where the record of a job goes, from the job's first output."""
+    return Path(output).parent / FOLDER / f"{Path(output).name}.json"
 
 
 def record(rule: str, wildcards: Mapping[str, str], params: Mapping[str, Any], inputs: Iterable[str], outputs: Iterable[str]) -> None:
     """Write the record of a finished job."""
-    outputs = list(outputs)
-    # Only what decides the result: a shard's number would make equal records differ.
-    kept = {k: v for k, v in wildcards.items() if k != "shard"}
+    outputs = [str(o) for o in outputs]
     write_json(
-        record_path(outputs, rule, wildcards),
+        record_path(outputs[0]),
         {
             "rule": rule,
-            "wildcards": kept,
+            "wildcards": dict(wildcards),
             "params": plain(params),
             "inputs": _hashes(inputs),
-            "outputs": [str(o) for o in outputs] if "shard" not in wildcards else [f"{Path(outputs[0]).parent}/*{Path(outputs[0]).suffix}"],
+            "outputs": outputs,
             "project_version": __version__,
             "git_commit": git_commit(),
             "python": platform.python_version(),
@@ -108,9 +121,7 @@ def _hashes(inputs: Iterable[str]) -> dict[str, str]:
 # --- results whose Snakemake records are gone ------------------------------------------------
 
 
-def stale(
-    root: str, expected: Callable[[str, dict[str, str]], dict[str, Any] | None]
-) -> Iterator[tuple[str, dict[str, str], list[str], list[str]]]:
+def stale(root: str, expected: Callable[[str, dict[str, str]], dict[str, Any] | None], known: Callable[[str], bool]) -> Iterator[Stale]:
     """Give every recorded result that today's config or code would make otherwise.
 
     Parameters
@@ -119,29 +130,57 @@ def stale(
         Results root; every `provenance` folder below it is read.
     expected : callable
         Takes rule and wildcards, returns today's params, or None where the rule does not exist any more.
+    known : callable
+        Takes the path of an output; whether something else decides about it. Its record is then not opened.
 
     Yields
     ------
-    rule, wildcards, outputs, reasons
-        `reasons` names the params that differ.
+    Stale
+        `reason` names the params that differ, or says what is wrong with the record.
     """
     for folder, folders, names in os.walk(root):
         folders.sort()
-        if Path(folder).name != "provenance":
+        if os.path.basename(folder) != FOLDER:
             continue
         for name in sorted(names):
-            if not name.endswith(".json") or name.startswith("."):
+            # As Snakemake writes the path: the root as it is in the config, then the rest.
+            output = os.path.join(os.path.dirname(folder), name.removesuffix(".json"))
+            if not name.endswith(".json") or name.startswith(".") or not os.path.exists(output) or known(output):
                 continue
             try:
-                old = json.loads(Path(folder, name).read_text(encoding="utf-8"))
-                rule, wildcards, params, outputs = old["rule"], old["wildcards"], old["params"], old["outputs"]
-            except (ValueError, KeyError, TypeError):
-                yield "unknown", {}, [str(Path(folder, name))], ["unreadable provenance record"]
+                rule, wildcards, params = read_record(Path(folder, name), output)
+            except ProvenanceError as error:
+                yield Stale(output, None, str(error))
                 continue
             today = expected(rule, wildcards)
             if today is None:
                 continue
             today = plain(today)
-            reasons = sorted(k for k in {*today, *params} if today.get(k) != params.get(k))
-            if reasons:
-                yield rule, wildcards, outputs, reasons
+            differ = sorted(k for k in {*today, *params} if today.get(k) != params.get(k))
+            if differ:
+                what = ["code" if k == "code" else f"parameter `{k}`" for k in differ]
+                yield Stale(output, rule, f"made by rule {rule} with other {', '.join(what)}")
+
+
+def read_record(path: Path, output: str) -> tuple[str, dict[str, str], dict[str, Any]]:
+    """Return rule, wildcards and params of a record.
+
+    Raises
+    ------
+    ProvenanceError
+        It cannot be read, is not JSON, or lacks one of the three.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        wrong = [k for k, kind in RECORDED.items() if not isinstance(values, dict) or not isinstance(values.get(k), kind)]
+        found = f"JSON without a valid {' or '.join(f'`{k}`' for k in wrong)}" if wrong else None
+    except OSError as error:
+        found = f"a file that cannot be read ({error.strerror})"
+    except ValueError as error:  # bad JSON, bad UTF-8
+        found = f"no JSON ({error})"
+    if found:
+        raise ProvenanceError(
+            f"{path}: expected a provenance record (JSON with {', '.join(f'`{k}`' for k in RECORDED)}), found {found}; "
+            f"delete {output} to have it made again, or this record to keep the result as it is"
+        )
+    return values["rule"], values["wildcards"], values["params"]

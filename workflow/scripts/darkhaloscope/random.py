@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 
 import numpy as np
+from numpy.typing import NDArray
 
 
 def stable_hash(*parts: object) -> int:
@@ -33,3 +34,62 @@ def stream(seed: int, row: int, purpose: str) -> np.random.Generator:
     # The low words count draws; the purpose takes the highest word, far beyond any draw.
     counter[3] = stable_hash(purpose)
     return np.random.Generator(np.random.Philox(key=np.array([seed, row], np.uint64), counter=counter))
+
+
+def uniforms(seed: int, rows: NDArray, purpose: str, count: int) -> NDArray:
+    """Return the first `count` uniform numbers of many rows' streams at once.
+
+    Parameters
+    ----------
+    seed, purpose : as in `stream`
+    rows : (n,) integers
+        Numbers that identify the rows.
+    count : int
+        Numbers per row; a row's first ones do not depend on it.
+
+    Returns
+    -------
+    (n, count) float64 in [0, 1)
+        Row i holds `stream(seed, rows[i], purpose).random(count)`, bit for bit: Philox4x64-10, vectorised over rows.
+    """
+    rows = np.asarray(rows).astype(np.uint64)
+    out = np.empty((len(rows), -(-count // 4) * 4))
+    purpose_word = np.full(len(rows), stable_hash(purpose), np.uint64)
+    for block in range(out.shape[1] // 4):
+        # NumPy's generator counts up before it computes: the first block has counter 1.
+        counter = [np.full(len(rows), block + 1, np.uint64), np.zeros(len(rows), np.uint64), np.zeros(len(rows), np.uint64), purpose_word]
+        for k, word in enumerate(_philox(counter, np.uint64(seed), rows)):
+            out[:, 4 * block + k] = (word >> np.uint64(11)) * 2.0**-53
+    return out[:, :count]
+
+
+def row_keys(*parts: NDArray) -> NDArray[np.uint64]:
+    """Return one 64-bit number per row from several integers that identify it together (finaliser of SplitMix64, Steele et al. 2014)."""
+    key = np.zeros(len(parts[0]), np.uint64)
+    with np.errstate(over="ignore"):
+        for part in parts:
+            key = key + np.asarray(part).astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
+            key = (key ^ (key >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+            key = (key ^ (key >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+            key = key ^ (key >> np.uint64(31))
+    return key
+
+
+def _philox(counter: list[NDArray], key0: np.uint64, key1: NDArray) -> list[NDArray]:
+    """Ten rounds of Philox4x64 (Salmon et al. 2011) on (n,) words."""
+    with np.errstate(over="ignore"):
+        for _ in range(10):
+            high0, low0 = _product(np.uint64(0xD2E7470EE14C6C93), counter[0])
+            high1, low1 = _product(np.uint64(0xCA5A826395121157), counter[2])
+            counter = [high1 ^ counter[1] ^ key0, low1, high0 ^ counter[3] ^ key1, low0]
+            key0, key1 = key0 + np.uint64(0x9E3779B97F4A7C15), key1 + np.uint64(0xBB67AE8584CAA73B)
+    return counter
+
+
+def _product(constant: np.uint64, word: NDArray) -> tuple[NDArray, NDArray]:
+    """High and low word of a product of 64-bit numbers, by halves of 32 bits."""
+    half, mask = np.uint64(32), np.uint64(0xFFFFFFFF)
+    a1, a0, b1, b0 = constant >> half, constant & mask, word >> half, word & mask
+    middle = a1 * b0 + ((a0 * b0) >> half)
+    other = a0 * b1 + (middle & mask)
+    return a1 * b1 + (middle >> half) + (other >> half), constant * word

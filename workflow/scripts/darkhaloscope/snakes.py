@@ -25,7 +25,8 @@ def begin(workflow: Any, flow: Flow) -> None:
     ------
     WorkflowError
         Results below the root have lost Snakemake's own records and are not what today's config and code
-        would make: Snakemake alone would call them up to date. Options that decide about them let the run go on.
+        would make, or have a provenance record that cannot be read: Snakemake alone would call them up to date.
+        Options that decide about them let the run go on.
     """
     from snakemake.exceptions import WorkflowError
 
@@ -38,12 +39,15 @@ def begin(workflow: Any, flow: Flow) -> None:
     names, messages = flow.stale_results(rules, _recorded)
     if not messages:
         return
-    listed = ["Results without Snakemake's own records, which today's config or code would make otherwise:", *(f"  {m}" for m in messages)]
+    listed = [
+        "Results without Snakemake's own records, not known to be what today's config and code would make:",
+        *(f"  {m}" for m in messages),
+    ]
     if DECIDED & set(sys.argv):
         tell(listed)
     else:
         remedy = f"Make them again with the same command and --forcerun {' '.join(names)}, or keep them as they are with --touch."
-        raise WorkflowError("\n".join([*listed, remedy]))
+        raise WorkflowError("\n".join([*listed, *([remedy] if names else [])]))
 
 
 def _recorded(path: str) -> bool:

@@ -16,6 +16,7 @@ from typing import Any
 
 from . import provenance
 from .files import whole, write_json, write_text
+from .stopping import Stopped, stopping
 
 log = logging.getLogger("darkhaloscope")
 
@@ -49,18 +50,29 @@ class Job:
 def stage(snakemake: Any) -> Iterator[Job]:
     """Run a script's work as a job: log to its log file, keep to its threads, record provenance.
 
-    An error ends the job with status 1; the log holds the traceback, the terminal the message alone.
+    An error ends the job with status 1; the log holds the traceback, the terminal the message alone. SIGTERM
+    (a cluster's, or Snakemake's when it is stopped) and SIGINT end it with 128 plus the signal's number, files
+    that are being written removed.
     """
     job = Job(snakemake)
     handlers = _start_log(snakemake)
     _limit_threads(job.threads)
+    _tell_missing_gpu()
     started = time.monotonic()
     try:
-        yield job
-        provenance.record(
-            job.rule, dict(snakemake.wildcards.items()), dict(snakemake.params.items()), list(snakemake.input), list(snakemake.output)
+        with stopping():
+            yield job
+            provenance.record(
+                job.rule, dict(snakemake.wildcards.items()), dict(snakemake.params.items()), list(snakemake.input), list(snakemake.output)
+            )
+            log.info("%s finished in %.1f s", job.rule, time.monotonic() - started)
+    except Stopped as stopped:
+        log.debug("%s", traceback.format_exc())
+        log.error(
+            "%s was stopped by %s after %.1f s and left no half-written file; the same command starts it again",
+            *(job.rule, stopped, time.monotonic() - started),
         )
-        log.info("%s finished in %.1f s", job.rule, time.monotonic() - started)
+        raise SystemExit(128 + stopped.number) from None
     except Exception as error:
         log.debug("%s", traceback.format_exc())
         log.error("%s failed: %s", job.rule, str(error) or type(error).__name__)
@@ -103,7 +115,7 @@ def _start_log(snakemake: Any) -> list[logging.Handler]:
 
 def _limit_threads(threads: int) -> None:
     """Keep numpy's, torch's and numba's threads to those that the job was given."""
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = str(threads)
     if "numpy" in sys.modules:
         with contextlib.suppress(ImportError):
@@ -112,3 +124,22 @@ def _limit_threads(threads: int) -> None:
             threadpool_limits(threads)
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(threads)
+    if "numba" in sys.modules:
+        # It takes no more threads than it started with. Its variable stays as it was: numba reads it again at each
+        # compilation and refuses to go on when it has changed.
+        numba = sys.modules["numba"]
+        numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
+    else:
+        os.environ["NUMBA_NUM_THREADS"] = str(threads)
+
+
+def _tell_missing_gpu() -> None:
+    """Say so when Slurm gave this job a GPU that torch does not see: it would sit idle for hours in silence."""
+    given = os.environ.get("CUDA_VISIBLE_DEVICES", "") if "SLURM_JOB_ID" in os.environ else ""
+    if given and "torch" in sys.modules and not sys.modules["torch"].cuda.is_available():
+        log.warning(
+            "Slurm gave this job GPU %s, but torch %s sees none and works on the CPU: install a CUDA build of torch in the environment of "
+            "this rule (docs/cluster.md), or check the node's driver with nvidia-smi",
+            given,
+            sys.modules["torch"].__version__,
+        )

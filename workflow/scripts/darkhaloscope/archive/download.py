@@ -27,7 +27,7 @@ import requests
 import urllib3
 
 from ..config.manga import Downloads
-from ..files import OutputError
+from ..files import OutputError, disk_errors
 from .addresses import local_path, without_credentials
 from .checks import (
     CHUNK,
@@ -328,19 +328,11 @@ def _final(broken: BrokenTransfer, url: str, partial: Partial, ends: list[int]) 
 
 @contextlib.contextmanager
 def _writing(destination: Path, partial: Partial) -> Iterator[None]:
+    """Keep nothing of what was fetched where the disk is full: it would stay so."""
     try:
-        yield
-    except OutputError:
-        partial.delete()
-        raise
-    except OSError as error:
+        with disk_errors(destination):
+            yield
+    except OutputError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             partial.delete()
-            raise OutputError(
-                error.errno, f"no space left while fetching {destination}; free space or point `root` elsewhere, then run again"
-            ) from error
-        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-            raise OutputError(
-                error.errno, f"{destination} cannot be written ({error.strerror}); check the folder's permissions or point `root` elsewhere"
-            ) from error
         raise

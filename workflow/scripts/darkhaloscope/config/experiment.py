@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from pydantic import Field, model_validator
 
 from .base import Name, Section
@@ -20,9 +22,13 @@ class Stratum(Section):
     def _check(self) -> Stratum:
         if self.edges is not None and self.quantiles is not None:
             raise ValueError("give edges or quantiles, not both")
-        if self.edges is not None and any(b <= a for a, b in zip(self.edges, self.edges[1:], strict=False)):
+        if self.edges is not None and not _increase(self.edges):
             raise ValueError(f"edges must increase: {list(self.edges)}")
         return self
+
+
+def _increase(edges: tuple[float, ...]) -> bool:
+    return all(a < b for a, b in pairwise(edges))
 
 
 SUBHALO_STRATA = {
@@ -35,6 +41,17 @@ SUBHALO_STRATA = {
     "subhalo_arc_distance_arcsec": Stratum(edges=(0.0, 0.1, 0.2, 0.5)),
     "source_kind": Stratum(),
     "plateifu": Stratum(),
+}
+
+#: What positives alone have is judged against all controls; what both classes have, against its own. θ_E over PSF from 0.5 is resolved.
+LENSFINDER_STRATA = {
+    "theta_e_arcsec": Stratum(edges=(0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5), of_positives=True),
+    "theta_over_psf": Stratum(edges=(0, 0.5, 1.0, 1.5, 1e9), of_positives=True),
+    "arc_snr": Stratum(edges=(0, 1, 3, 10, 50, 1e9), of_positives=True),
+    "source_kind": Stratum(of_positives=True),
+    "psfsize_r": Stratum(quantiles=3),
+    "psfdepth_r": Stratum(quantiles=3),
+    "mag_r": Stratum(quantiles=3),
 }
 
 
@@ -51,8 +68,13 @@ class Evaluation(Section):
     bootstrap: int = Field(500, ge=50, description="Bootstrap resamples")
     min_expected_fp: float = Field(10.0, gt=0, description="A rate with fewer expected false positives is unresolved and not printed")
     min_clusters: int = Field(20, ge=2, description="A bootstrap over galaxies needs at least this many of them")
-    d_prime_edges: tuple[float, ...] = Field((0, 1, 2, 3, 5, 10, 20, 50, 1e9), description="Bins of the ideal observer's d′")
-    strata: dict[str, Stratum] = Field(SUBHALO_STRATA, description="Columns that define strata, and how each is cut")
+    d_prime_edges: tuple[float, ...] = Field(
+        (0, 1, 2, 3, 5, 10, 20, 50, 1e9), description="Increasing edges of the bins of the ideal observer's d′", min_length=2
+    )
+    strata: dict[str, Stratum] = Field(
+        SUBHALO_STRATA,
+        description="Columns that define strata, and how each is cut; left out, experiments on the lens finder's stamps take columns of theirs",
+    )
     marginal_stamps: int = Field(
         0, ge=0, description="Test stamps with parametric sources for which the marginal observer is computed; 0 leaves it out"
     )
@@ -63,6 +85,8 @@ class Evaluation(Section):
             bad = [r for r in getattr(self, key) if not 0 < r < 1]
             if bad:
                 raise ValueError(f"{key} must lie between 0 and 1: {bad}")
+        if not _increase(self.d_prime_edges):
+            raise ValueError(f"d_prime_edges must increase: {list(self.d_prime_edges)}")
         return self
 
 

@@ -46,7 +46,7 @@ class Archive(Section):
     daptype: Name = Field("HYB10-MILESHC-MASTARSSP", description="Binning and template set of the MAPS files")
     catalogs: bool = Field(
         True,
-        description="Whether the archive has dapall and drpall; without them galaxies come from `listed`, redshift from SCINPVEL and axis ratio from ECOOELL",
+        description="Whether the archive has the catalogues dapall and drpall, which `n_top` ranks galaxies by; without them galaxies come from `listed` alone. Redshift and axis ratio of a galaxy come from the header of its maps (SCINPVEL, ECOOELL) either way",
     )
     mock: bool = Field(
         False, description="Whether this workflow makes the archive itself, as a mock below the results root; `base` is then unused"
@@ -78,6 +78,14 @@ class Ranking(Section):
     inclination_width_deg: float = Field(20.0, gt=0, description="Width of the inclination term [deg]")
     sigma_weight: float = Field(0.5, description="Weight of the dispersion term")
     sigma_floor_kms: float = Field(5.0, gt=0, description="Dispersions below this count as this [km/s]")
+
+    @model_validator(mode="after")
+    def _check(self) -> Ranking:
+        if self.ba_min >= self.ba_max:
+            raise ValueError(
+                f"no galaxy has an axis ratio above ba_min {self.ba_min:g} and below ba_max {self.ba_max:g}: set ba_min below ba_max"
+            )
+        return self
 
 
 class Quality(Section):
@@ -125,6 +133,14 @@ class Lensability(Section):
     good: float = Field(60, description="Tier good from this score")
     borderline: float = Field(40, description="Tier borderline from this score; below it, reject")
 
+    @model_validator(mode="after")
+    def _check(self) -> Lensability:
+        if not self.elite >= self.good >= self.borderline:
+            raise ValueError(
+                f"tiers are out of order: elite from {self.elite:g}, good from {self.good:g}, borderline from {self.borderline:g}; each must be at or above the next"
+            )
+        return self
+
 
 class Tensor(Section):
     """How maps become the 64 × 64 source tensor."""
@@ -132,6 +148,13 @@ class Tensor(Section):
     size: int = Field(64, ge=16, le=256, description="Pixels on a side of the source tensor")
     flux_percentiles: tuple[float, float] = Field((5.0, 99.5), description="Percentiles of valid flux that become 0 and 1")
     velocity_percentile: float = Field(95.0, gt=0, le=100, description="Percentile of |v − median| that becomes 1")
+
+    @model_validator(mode="after")
+    def _check(self) -> Tensor:
+        low, high = self.flux_percentiles
+        if not 0 <= low < high <= 100:
+            raise ValueError(f"flux_percentiles must be two increasing percentiles between 0 and 100, found {list(self.flux_percentiles)}")
+        return self
 
 
 #: The project's canonical galaxies: the hero and its supporting set. 12071-12702 is among those that the score rejects,

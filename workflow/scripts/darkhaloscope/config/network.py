@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from .base import Fraction, Positive, Section
+from .base import Fraction, Name, Positive, Section
+
+#: Architectures written here; the deep ones take `width`.
+OWN = ("toy", "flux_baseline", "dual_stream", "deep_baseline", "deep_dual_stream")
+
+#: Architectures whose first layers are set for stamps of 64 pixels; `slim` is a small residual network and takes `width`.
+PRESETS = ("slim", "resnet18", "convnext_tiny", "efficientnet_b0")
+
+#: Any other architecture of the timm library is written with this ahead of its name.
+TIMM = "timm:"
+
+#: `pretrained` begins with this where weights come from a hub and not from a file.
+HUB = "hub:"
 
 
 class Scaling(Section):
@@ -20,6 +33,13 @@ class Scaling(Section):
     )
     velocity_scale_kms: Positive = Field(100.0, description="Velocity that becomes 1 when velocity is `fixed` [km/s]")
     centre_velocity: bool = Field(True, description="Subtract the stamp's flux-blind median velocity over the mask")
+    bands: Literal["asinh", "linear", "stamp"] = Field(
+        "asinh",
+        description="Bands: asinh of flux over `softening` × the band's noise; the same without asinh; or (x − median)/(1.4826 MAD) of each stamp",
+    )
+    softening: Positive = Field(
+        3.0, description="Flux at which the asinh of the bands bends, in units of the training stamps' median noise"
+    )
 
 
 class Training(Section):
@@ -35,33 +55,117 @@ class Training(Section):
     focal_gamma: float = Field(2.0, ge=0, description="Focusing parameter γ of the focal loss")
     patience: int = Field(0, ge=0, description="Stop after this many epochs without a better validation AUC; 0 never stops early")
     augment: bool = Field(True, description="Rotate by 90° and flip training stamps, anew each epoch")
+    shift_pixels: float = Field(
+        0.0, ge=0, le=4, description="Shift training stamps of bands by up to this much along x and y, by parts of a pixel, anew each epoch"
+    )
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="Arithmetic; auto is bfloat16 on a device that has it, float32 on a CPU"
     )
     train_fraction: Fraction = Field(1.0, gt=0, description="Share of the training stamps used, for learning curves")
+    seed_share: Fraction = Field(
+        1.0, gt=0, description="Share of the training stamps that each seed draws for itself: below 1, seeds make a committee over subsets"
+    )
+    min_theta_over_psf: float = Field(
+        0.0, ge=0, description="Leave out training positives whose Einstein radius over the r-band PSF FWHM is below this; bands only"
+    )
+    min_arc_snr: float = Field(0.0, ge=0, description="Leave out training positives whose `arc_snr` is below this; bands only")
+    known_lens_weight: float = Field(
+        0.0, ge=0, description="Weight of each known lens of the training sky among the positives; 0 leaves them out; bands only"
+    )
+    window_stamps: int = Field(16384, ge=256, description="Stamps of bands in memory at a time")
+    scratch_gb: float = Field(
+        50.0,
+        ge=0,
+        description="Pixels of a larger set are decoded once into a scratch file (in TMPDIR) up to this size, and anew each epoch above; there stamps are shuffled in windows of `window_stamps`, otherwise as a whole [GB]",
+    )
+
+
+class Mining(Section):
+    """Which controls a next round of training takes for hard ones."""
+
+    share: Fraction = Field(0.1, gt=0, description="Share of the scored controls that is mined, those with the highest scores")
+    most: int = Field(100000, ge=1, description="Largest number of objects mined")
+    weight: float = Field(4.0, ge=1, description="Weight of a mined control in the next round; others have 1")
+    extra: tuple[Name, ...] = Field(
+        (), description="Datasets whose training controls are mined as well; those mined join the training stamps"
+    )
 
 
 class Network(Section):
     """A classifier of stamps."""
 
     description: str = Field("", description="One sentence for the report")
-    architecture: Literal["toy", "flux_baseline", "dual_stream", "deep_baseline", "deep_dual_stream"] = Field(
-        "deep_baseline", description="Architecture by name"
+    architecture: str = Field(
+        "deep_baseline",
+        description=f"Architecture: {', '.join(OWN)}; {', '.join(PRESETS)} (set for 64 pixels); or `{TIMM}name` for any of the timm library; dual_stream has a stream for flux and one for all other inputs, none without inputs",
     )
-    channels: Literal["flux", "velocity", "both", "mask"] = Field(
-        "both", description="Channels the network sees; velocity comes with its mask and σ_v"
+    channels: Literal["flux", "velocity", "both", "mask", "bands"] = Field(
+        "both", description="Channels the network sees; velocity comes with its mask and σ_v; bands are g, r and z of the lens finder"
+    )
+    label_blind: bool = Field(
+        True,
+        description="For channels velocity and mask: read the velocity, mask and σ_v that the dataset's `instrument.mask` sets; false reads those that follow from the stamp's own noisy flux, as networks that see the flux always do (their partner on equal terms, though such a mask tells of the flux)",
     )
     shuffle_velocity: bool = Field(False, description="Control: every stamp gets the velocity channels of another stamp")
-    width: int = Field(32, ge=4, le=512, description="Channels of the first block, for the deep architectures")
+    width: int = Field(32, ge=4, le=512, description="Channels of the first block, for the deep architectures and slim")
+    pretrained: str | None = Field(
+        None,
+        min_length=1,
+        description=f"Weights to start from: a file (safetensors or a PyTorch state dict), or `{HUB}name` of a timm model on its hub",
+    )
+    weights: str | None = Field(
+        None,
+        min_length=1,
+        description="File of weights trained elsewhere, used as they are: nothing is trained, and they say the architecture",
+    )
+    scalars: Literal["none", "early", "late", "branch"] = Field(
+        "none",
+        description="PSF size and depth of g, r, z: not used; constant planes beside the image; joined to the last features; or through a hidden layer of their own",
+    )
+    calibration: Literal["none", "temperature", "isotonic"] = Field(
+        "none", description="How scores become probabilities, fitted on the validation stamps after training"
+    )
+    rounds: int = Field(1, ge=1, le=9, description="Rounds of training; each after the first adds the hard controls of the one before")
+    mining: Mining = Field(Mining(), description="Hard controls, for rounds above 1")
     scaling: Scaling = Field(Scaling(), description="Input scaling")
     training: Training = Field(Training(), description="Fitting")
 
+    @field_validator("architecture")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        known = (*OWN, *PRESETS)
+        if value in known or (value.startswith(TIMM) and len(value) > len(TIMM)):
+            return value
+        close = difflib.get_close_matches(value, known, n=1, cutoff=0.5)
+        nearest = f"nearest: `{close[0]}`" if close else f"known: {', '.join(known)}"
+        raise ValueError(f"unknown architecture `{value}` ({nearest}); architectures of the timm library are written `{TIMM}{value}`")
+
     @model_validator(mode="after")
     def _check(self) -> Network:
-        if self.architecture.endswith("dual_stream") and self.channels != "both":
-            raise ValueError(
-                f"{self.architecture} has one branch for flux and one for velocity: channels must be `both`, not `{self.channels}`"
-            )
         if self.shuffle_velocity and self.channels not in ("velocity", "both"):
             raise ValueError(f"shuffle_velocity needs the velocity channel, but channels is `{self.channels}`")
+        if self.channels == "bands" and self.architecture.endswith("dual_stream"):
+            raise ValueError(f"{self.architecture} has a stream for flux and one for velocity, but channels bands has neither")
+        if self.channels != "bands":
+            t = self.training
+            wants = {
+                "scalars": self.scalars != "none",
+                "rounds": self.rounds > 1,
+                "weights": self.weights is not None,
+                "training.shift_pixels": t.shift_pixels > 0,
+                "training.min_theta_over_psf": t.min_theta_over_psf > 0,
+                "training.min_arc_snr": t.min_arc_snr > 0,
+                "training.known_lens_weight": t.known_lens_weight > 0,
+            }
+            if any(wants.values()):
+                keys = ", ".join(k for k, v in wants.items() if v)
+                raise ValueError(
+                    f"{keys}: for channels `bands` alone, but channels is `{self.channels}`; set channels to bands, or leave out"
+                )
+        if self.pretrained and self.architecture in (*OWN, "slim"):
+            raise ValueError(
+                f"pretrained weights need a preset or a timm architecture, but architecture is `{self.architecture}`; for weights of this network itself use `weights`"
+            )
+        if self.weights and (self.pretrained or self.rounds > 1):
+            raise ValueError("weights trained elsewhere are used as they are: leave out pretrained and rounds")
         return self

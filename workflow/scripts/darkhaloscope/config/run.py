@@ -10,14 +10,37 @@ from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Discriminator, Field, Tag, ValidationError, model_validator
 
 from .base import DISTRIBUTION_KINDS, Name, Section
+from .columns import COLUMNS, NUMBER
 from .cosmology import Cosmology
-from .experiment import Experiment, Sweep
+from .experiment import LENSFINDER_STRATA, Evaluation, Experiment, Sweep
+from .legacysurvey import LegacySurvey
+from .lensfinder import BANDS, LENS_KINDS, ImportedDataset, LensFinderDataset, default_lensfinder_datasets
 from .manga import Downloads, Manga
 from .network import Network, Training
+from .rounds import with_rounds
 from .subhalo import SubhaloDataset
+
+#: Datasets by the value of their `kind`.
+DATASET_KINDS: dict[str, type[Section]] = {"subhalo": SubhaloDataset, "lensfinder": LensFinderDataset, "imported": ImportedDataset}
+
+
+def _dataset_kind(value: Any) -> str:
+    return value.get("kind", "subhalo") if isinstance(value, Mapping) else getattr(value, "kind", "subhalo")
+
+
+Dataset = Annotated[
+    Annotated[SubhaloDataset, Tag("subhalo")]
+    | Annotated[LensFinderDataset, Tag("lensfinder")]
+    | Annotated[ImportedDataset, Tag("imported")],
+    Discriminator(
+        _dataset_kind,
+        custom_error_type="unknown_kind",
+        custom_error_message=f"kind must be one of {', '.join(DATASET_KINDS)}",
+    ),
+]
 
 
 class ConfigError(Exception):
@@ -32,18 +55,37 @@ class Run(Section):
     downloads: Downloads = Field(Downloads(), description="How files are fetched")
     cosmology: Cosmology = Field(Cosmology(), description="Cosmology")
     manga: Manga = Field(Manga(), description="MaNGA: archive, ranking, quality, tensors")
-    datasets: dict[Name, SubhaloDataset] = Field(default_factory=lambda: default_datasets(), description="What stamps are made of, by name")
+    legacysurvey: LegacySurvey = Field(LegacySurvey(), description="Legacy Surveys: parent samples, bricks, known lenses")
+    datasets: dict[Name, Dataset] = Field(
+        default_factory=lambda: {**default_datasets(), **default_lensfinder_datasets()}, description="What stamps are made of, by name"
+    )
     networks: dict[Name, Network] = Field(default_factory=lambda: default_networks(), description="Classifiers, by name")
     experiments: dict[Name, Experiment] = Field(default_factory=lambda: default_experiments(), description="Questions, by name")
     sweeps: dict[Name, Sweep] = Field(default_factory=dict, description="Grids over an experiment, by name")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _strata(cls, values: Any) -> Any:
+        """Give experiments on lens-finder stamps strata of columns that these have, where the config names none."""
+        if not isinstance(values, Mapping) or not isinstance(values.get("experiments"), Mapping):
+            return values
+        datasets, experiments = values.get("datasets", {}), dict(values["experiments"])
+        for name, experiment in experiments.items():
+            if isinstance(experiment, Mapping) and _dataset_kind(datasets.get(experiment.get("dataset"), {})) in LENS_KINDS:
+                evaluation = experiment.get("evaluation", {})
+                if isinstance(evaluation, Mapping) and "strata" not in evaluation:
+                    experiments[name] = {**experiment, "evaluation": {**evaluation, "strata": LENSFINDER_STRATA}}
+        return {**values, "experiments": experiments}
 
     @model_validator(mode="after")
     def _check(self) -> Run:
         problems = []
         for name, dataset in self.datasets.items():
-            sample = dataset.sources.sample
+            sample = None if isinstance(dataset, ImportedDataset) else dataset.sources.sample
             if sample is not None and sample not in self.manga.samples:
                 problems.append(f"datasets.{name}.sources.sample names {_unknown(sample, self.manga.samples)} under manga.samples")
+            if isinstance(dataset, LensFinderDataset):
+                problems += self._problems_of_survey(name, dataset)
         for name, experiment in self.experiments.items():
             for dataset in (experiment.dataset, *experiment.test_datasets):
                 if dataset not in self.datasets:
@@ -52,14 +94,14 @@ class Run(Section):
                 if network not in self.networks:
                     problems.append(f"experiments.{name} names {_unknown(network, self.networks)} under networks")
             if experiment.dataset in self.datasets:
-                size = self.datasets[experiment.dataset].size
-                if size.train == 0 or size.validation == 0:
-                    problems.append(
-                        f"experiments.{name} trains on {experiment.dataset}, which has {size.train} training and {size.validation} validation stamps; both must be above 0"
-                    )
+                empty = [split for split in ("train", "validation") if not self.datasets[experiment.dataset].shards(split)]
+                if empty:
+                    problems.append(f"experiments.{name} trains on {experiment.dataset}, which has no {' and no '.join(empty)} stamps")
+            for dataset in dict.fromkeys((experiment.dataset, *experiment.test_datasets)):
+                problems += [f"experiments.{name} {p}" for p in self._problems_of_channels(dataset, experiment.networks)]
             for dataset in experiment.test_datasets:
-                if dataset in self.datasets and self.datasets[dataset].size.test == 0:
-                    problems.append(f"experiments.{name} tests on {dataset}, which has no test stamps")
+                if dataset in self.datasets:
+                    problems += [f"experiments.{name} {p}" for p in _test_problems(experiment.evaluation, dataset, self.datasets[dataset])]
         for name, sweep in self.sweeps.items():
             if sweep.experiment not in self.experiments:
                 problems.append(f"sweeps.{name} names {_unknown(sweep.experiment, self.experiments)} under experiments")
@@ -72,6 +114,60 @@ class Run(Section):
         if problems:
             raise ValueError("\n".join(problems))
         return self
+
+    def _problems_of_channels(self, dataset: str, networks: tuple[str, ...]) -> list[str]:
+        """What networks cannot see in the stamps of a dataset."""
+        if dataset not in self.datasets:
+            return []
+        kinematic = isinstance(self.datasets[dataset], SubhaloDataset)
+        return [
+            f"shows {network}, whose channels are `{self.networks[network].channels}`, the stamps of {dataset}, "
+            f"which hold {'flux and velocity' if kinematic else 'bands'}"
+            for network in networks
+            if network in self.networks and (self.networks[network].channels == "bands") == kinematic
+        ]
+
+    def _problems_of_survey(self, name: str, dataset: LensFinderDataset) -> list[str]:
+        """What keeps a lens-finder dataset from being made of its survey."""
+        if dataset.survey not in self.legacysurvey.surveys:
+            return [f"datasets.{name}.survey names {_unknown(dataset.survey, self.legacysurvey.surveys)} under legacysurvey.surveys"]
+        survey, problems = self.legacysurvey.surveys[dataset.survey], []
+        missing = [band for band in BANDS if band not in survey.bands]
+        if missing:
+            problems.append(
+                f"datasets.{name} needs bands {', '.join(BANDS)}; legacysurvey.surveys.{dataset.survey}.bands lacks {', '.join(missing)}"
+            )
+        used = any(name in (e.dataset, *e.test_datasets) for e in self.experiments.values())
+        if used and dataset.sources.uses("cosmos") and dataset.sources.cosmos.catalog is None and not survey.mock:
+            problems.append(
+                f"datasets.{name} takes cosmos sources: give the path of GalSim's real_galaxy_catalog file in datasets.{name}.sources.cosmos.catalog "
+                "(only a mock survey brings a sample of its own)"
+            )
+        return problems
+
+
+def _test_problems(evaluation: Evaluation, name: str, dataset: SubhaloDataset | LensFinderDataset | ImportedDataset) -> list[str]:
+    """Return why a dataset cannot be evaluated as asked."""
+    problems = []
+    if not dataset.shards("test"):
+        problems.append(f"tests on {name}, which has no test stamps")
+    if evaluation.marginal_stamps and not isinstance(dataset, SubhaloDataset):
+        problems.append(
+            f"asks for the marginal observer on {name}, which looks for a subhalo, but a dataset of kind {dataset.kind} has none: set marginal_stamps to 0"
+        )
+    elif evaluation.marginal_stamps and dataset.contrast == "lensed":
+        problems.append(
+            f"asks for the marginal observer on {name}, which looks for a subhalo, but its contrast `lensed` has none: set marginal_stamps to 0"
+        )
+    columns = COLUMNS[dataset.kind]
+    for column, stratum in evaluation.strata.items():
+        if column not in columns:
+            problems.append(f"makes strata of {_unknown(column, columns)} in the stamps of {name}")
+        elif columns[column] != NUMBER and (stratum.edges is not None or stratum.quantiles is not None):
+            problems.append(
+                f"cuts `{column}` by edges or quantiles, but it holds {columns[column]}: leave both out to take its values as strata"
+            )
+    return problems
 
 
 def default_datasets() -> dict[str, SubhaloDataset]:
@@ -142,11 +238,13 @@ def default_networks() -> dict[str, Network]:
     return {
         "flux": Network(description="Flux alone", channels="flux"),
         "velocity": Network(description="Velocity alone, with its label-blind mask and σ_v", channels="velocity"),
-        "both": Network(description="Flux and velocity, two branches", architecture="deep_dual_stream", channels="both"),
-        "mask": Network(description="Mask alone: must know nothing", channels="mask"),
-        "shuffled": Network(
-            description="Flux and another stamp's velocity", architecture="deep_dual_stream", channels="both", shuffle_velocity=True
+        "velocity-own": Network(
+            description="Velocity alone, with the mask and σ_v of the stamp's own flux", channels="velocity", label_blind=False
         ),
+        "both": Network(description="Flux and velocity, as channels of one image", channels="both"),
+        "both-two-streams": Network(description="Flux and velocity, two branches", architecture="deep_dual_stream", channels="both"),
+        "mask": Network(description="Mask alone: must know nothing", channels="mask"),
+        "shuffled": Network(description="Flux and another stamp's velocity", channels="both", shuffle_velocity=True),
         "toy": Network(description="Two convolutions", architecture="toy", channels="both", training=small),
         "flux-baseline": Network(description="Three convolutions on flux", architecture="flux_baseline", channels="flux", training=small),
         "dual-stream": Network(description="Two baselines joined", architecture="dual_stream", channels="both", training=small),
@@ -223,6 +321,8 @@ def _layers(overlay: dict[str, Any], folder: Path, seen: tuple[str, ...]) -> lis
     parent = overlay.pop("extends", None)
     if parent is None:
         return [overlay]
+    if not isinstance(parent, str):
+        raise ConfigError(f"`extends` must be the path of one config file, seen from the project's root; found {parent!r}")
     if parent in seen:
         raise ConfigError(f"config files extend each other in a circle: {' → '.join((*seen, parent))}")
     return [*_layers(_read_yaml(folder / parent), folder, (*seen, parent)), overlay]
@@ -261,6 +361,7 @@ def expand(run: Run) -> tuple[Run, dict[str, list[Point]]]:
     """
     datasets, networks, experiments = dict(run.datasets), dict(run.networks), dict(run.experiments)
     points: dict[str, list[Point]] = {}
+    keys = dict.fromkeys(key for sweep in run.sweeps.values() for key in sweep.grid)  # names must differ over all sweeps
     for name, sweep in run.sweeps.items():
         points[name] = []
         base = run.experiments[sweep.experiment]
@@ -270,13 +371,13 @@ def expand(run: Run) -> tuple[Run, dict[str, list[Point]]]:
             changes = {
                 noun: {k.split(".", 1)[1]: v for k, v in values.items() if k.startswith(noun + ".")} for noun in ("dataset", "network")
             }
-            dataset = _derive(datasets, base.dataset, changes["dataset"], SubhaloDataset, where)
-            renamed = {n: _derive(networks, n, changes["network"], Network, where) for n in base.networks}
+            dataset = _derive(datasets, base.dataset, changes["dataset"], type(datasets[base.dataset]), keys, where)
+            renamed = {n: _derive(networks, n, changes["network"], Network, keys, where) for n in base.networks}
             # A test dataset that is the training dataset follows it; other ones stay as they are.
-            tests = tuple(dict.fromkeys(dataset if t == base.dataset else t for t in base.test_datasets))
-            label = "".join(f"+{_short(k, sweep.grid)}={_plain(v)}" for k, v in values.items())
+            tests = tuple(dict.fromkeys(dataset if t == base.dataset else t for t in base.tests))
+            label = "".join(f"+{_short(k, keys)}={_plain(v)}" for k, v in values.items())
             experiment = f"{sweep.experiment}{label}"
-            experiments[experiment] = Experiment.model_validate(
+            repeated = Experiment.model_validate(
                 {
                     **base.plain(),
                     "dataset": dataset,
@@ -285,11 +386,14 @@ def expand(run: Run) -> tuple[Run, dict[str, list[Point]]]:
                     "comparisons": [[renamed[a], renamed[b]] for a, b in base.comparisons],
                 }
             )
+            # A point where nothing changes, or that another sweep has, is the experiment that is there.
+            experiment = next((known for known, settings in experiments.items() if settings == repeated), experiment)
+            experiments[experiment] = repeated
             points[name].append(Point(sweep=name, experiment=experiment, values=values))
-    return run.model_copy(update={"datasets": datasets, "networks": networks, "experiments": experiments}), points
+    return run.model_copy(update={"datasets": datasets, "networks": with_rounds(networks), "experiments": experiments}), points
 
 
-def _derive(pool: dict[str, Any], name: str, changes: dict[str, Any], model: type[Section], where: str) -> str:
+def _derive(pool: dict[str, Any], name: str, changes: dict[str, Any], model: type[Section], keys: Mapping[str, None], where: str) -> str:
     old = pool[name]
     values = old.plain()
     effective = {}
@@ -300,7 +404,7 @@ def _derive(pool: dict[str, Any], name: str, changes: dict[str, Any], model: typ
             effective[key] = value
     if not effective:
         return name
-    derived = name + "".join(f"+{_short(k, effective)}={_plain(v)}" for k, v in effective.items())
+    derived = name + "".join(f"+{_short(k, keys)}={_plain(v)}" for k, v in effective.items())
     try:
         pool[derived] = model.model_validate(values)
     except ValidationError as error:
@@ -356,7 +460,7 @@ def _nearest(name: str, known) -> str:
 def _explain(error: ValidationError, model: type[BaseModel] = Run) -> str:
     lines = ["the config cannot be used:"]
     for item in error.errors():
-        where = ".".join(str(part) for part in item["loc"])
+        where = ".".join(map(str, _keys(item["loc"])))
         if item["type"] == "extra_forbidden":
             known = _known_keys(model, item["loc"][:-1])
             lines.append(f"  unknown key `{where}`{_nearest(str(item['loc'][-1]), known)}")
@@ -370,8 +474,16 @@ def _explain(error: ValidationError, model: type[BaseModel] = Run) -> str:
     return "\n".join(lines)
 
 
+def _keys(location: tuple) -> tuple:
+    """Return the config keys of an error's location: pydantic adds a dataset's kind after its name."""
+    tagged = len(location) > 2 and location[0] == "datasets" and location[2] in DATASET_KINDS
+    return (*location[:2], *location[3:]) if tagged else location
+
+
 def _known_keys(annotation: Any, path: tuple) -> list[str]:
-    """Return the keys that are known at `path` below a model or annotation."""
+    """Return the keys that are known at `path` (an error's location) below a model or annotation."""
+    if annotation == Dataset:
+        return _known_keys(DATASET_KINDS[path[0]], path[1:]) if path else []
     annotation = _bare(annotation)
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         if not path:

@@ -73,6 +73,15 @@ class Disk(Section):
     bar_amplitude_kms: NonNegative = Field(draw(0.0), description="Amplitude of the m = 2 non-circular motion [km/s]")
     radial_flow_kms: Draw = Field(draw(0.0), description="Radial motion in the plane of the disk, positive outwards [km/s]")
 
+    @model_validator(mode="after")
+    def _check(self) -> Disk:
+        most = self.bulge_fraction.bounds[1] + self.knot_fraction.bounds[1]
+        if most > 1 + 1e-9:
+            raise ValueError(
+                f"bulge_fraction and knot_fraction can add up to {most:g} of a disk's light: lower one of them so that they stay at or below 1"
+            )
+        return self
+
 
 class Sources(Section):
     """What is lensed."""
@@ -265,7 +274,7 @@ class SubhaloDataset(Section):
         description="What tells positives from controls: a subhalo; being lensed at all (milestone 1); a subhalo that acts on the velocity alone, with the same flux (kinematics-only control)",
     )
     size: Size = Field(Size(), description="Stamps per split")
-    shard_size: int = Field(1000, ge=2, description="Stamps in one Parquet file and one job")
+    shard_size: int = Field(10_000, ge=2, description="Stamps in one Parquet file and one job; a job should last minutes")
     splits: SplitFractions = Field(SplitFractions(), description="How galaxies are shared out")
     sources: Sources = Field(Sources(), description="What is lensed")
     lens: Lens = Field(Lens(), description="The smooth lens")

@@ -22,8 +22,15 @@ from .rates import EvaluationError
 from .scored import Scored
 from .strata import Group, bins
 
-#: The ideal observer that sees what a network sees. A mask alone is measured against both channels: it should use nothing.
-D_PRIME_COLUMN = {"flux": "d_prime_flux", "velocity": "d_prime_velocity", "both": "d_prime_both", "mask": "d_prime_both"}
+#: The ideal observer that sees what a network sees. A mask alone is measured against both channels: it should use nothing. Tables of
+#: the lens finder (bands) have none: nobody knows the ideal observer of a real galaxy.
+D_PRIME_COLUMN = {
+    "flux": "d_prime_flux",
+    "velocity": "d_prime_velocity",
+    "both": "d_prime_both",
+    "mask": "d_prime_both",
+    "bands": "d_prime_bands",
+}
 #: Above this d′ a sample of stamps cannot tell one AUC from another: a lower limit is quoted, not a share.
 SATURATED = 5.0
 #: Classes up to this size are paired one by one.

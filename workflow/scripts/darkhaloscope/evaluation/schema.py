@@ -6,7 +6,9 @@ import os
 from collections.abc import Iterable
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
+from ..stamps import injection_schema
 from ..stamps.schema import scalar_columns
 from ..tables import Column, Schema, read_table
 
@@ -15,16 +17,33 @@ SCORE = (
     Column("network", "string", "", "Network that gave the score"),
     Column("seed", "int64", "", "Training seed of the network"),
     Column("score", "float64", "", "Probability of being a positive, 0 to 1"),
+    Column("calibrated", "float64", "", "The score after calibration on validation stamps; the score itself where none was fitted"),
 )
 
+#: Scores of stamps of the subhalo chain, and of the lens finder's.
 SCORES = Schema("scores", (*SCORE, *scalar_columns()))
+LENS_SCORES = Schema("lens scores", (*SCORE, *injection_schema.scalar_columns()))
+
+
+def scores_schema(columns: Iterable[str]) -> Schema:
+    """Return which of the two tables has these columns."""
+    return LENS_SCORES if "is_control" in set(columns) else SCORES
+
+
+def read_score_table(path: str | os.PathLike) -> pa.Table:
+    """Read a table of scores of either chain, after checking its schema."""
+    try:
+        names = pq.read_schema(path).names
+    except (pa.ArrowInvalid, OSError):
+        names = []  # read_table says what is wrong
+    return read_table(path, scores_schema(names))
 
 
 def read_scores(paths: Iterable[str | os.PathLike], network: str | None = None) -> dict[tuple[str, str], pa.Table]:
     """Return score tables by (dataset, seed), those of one network where it is named."""
     tables = {}
     for path in paths:
-        table = read_table(path, SCORES)
+        table = read_score_table(path)
         first = table.slice(0, 1).to_pylist()[0]
         if network is None or first["network"] == network:
             tables[first["dataset"], str(first["seed"])] = table

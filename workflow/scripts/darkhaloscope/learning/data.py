@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..config.network import Network, Scaling
+from ..config.network import Network
 from ..random import stable_hash
 from ..stamps.schema import MANIFEST, stamp_schema
 from ..tables import TableError, open_table
@@ -57,6 +57,10 @@ class StampData:
     def size(self) -> int:
         """Pixels on a side."""
         return int(self.inputs.shape[1])
+
+    def evidence(self) -> Iterator[NDArray]:
+        """Give the arrays by which these stamps are known again."""
+        yield from (self.numbers, self.labels.numpy(), self.inputs.numpy())
 
     def require_both_classes(self, use: str) -> None:
         """Raise `LearningError` unless there are positives and controls."""
@@ -115,7 +119,7 @@ def read_stamps(
 
     names = INPUTS[network.channels]
     inputs = _empty((len(chosen), size, size, len(names)), memory_bytes)
-    _fill(inputs, names, paths, network.scaling, place, velocity_place)
+    _fill(inputs, names, paths, network, place, velocity_place)
     if normalisation is None:
         normalisation = measure(inputs, names)
     elif normalisation.inputs != names:
@@ -220,9 +224,10 @@ def _chosen(numbers: NDArray, labels: NDArray, fraction: float) -> NDArray:
 
 
 def _fill(
-    inputs: NDArray, names: tuple[str, ...], paths: Sequence[str | Path], scaling: Scaling, place: NDArray, velocity_place: NDArray
+    inputs: NDArray, names: tuple[str, ...], paths: Sequence[str | Path], network: Network, place: NDArray, velocity_place: NDArray
 ) -> None:
-    source = {c: BESIDE_FLUX.get(c, c) if "flux" in names else c for n in names for c in COLUMNS[n]}
+    own = "flux" in names or not network.label_blind
+    source = {c: BESIDE_FLUX.get(c, c) if own else c for n in names for c in COLUMNS[n]}
     columns = sorted(source.values())
     scalars = ["stamp_id"] + (["flux_noise"] if "flux" in names else [])
     bad: list[tuple[str, int]] = []
@@ -238,7 +243,7 @@ def _fill(
                 bad += _count_bad(found, batch.column("stamp_id").to_numpy(zero_copy_only=False), wanted)
                 for k, name in enumerate(names):
                     target = (place if name == "flux" else velocity_place)[start:stop]
-                    inputs[target[target >= 0], :, :, k] = scaled_input(name, found, scaling)[target >= 0]
+                    inputs[target[target >= 0], :, :, k] = scaled_input(name, found, network.scaling)[target >= 0]
                 start = stop
     if bad:
         raise BadPixels(

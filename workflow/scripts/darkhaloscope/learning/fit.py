@@ -18,6 +18,7 @@ import lightning.pytorch as lightning
 import numpy as np
 import torch
 from lightning.pytorch.plugins.environments import LightningEnvironment
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -25,10 +26,15 @@ from torch.utils.data import DataLoader
 from ..config.network import Network, Training
 from ..files import write_text
 from ..random import stable_hash
+from ..stopping import Stopped
+from .band_splits import BandSplit, band_loaders, read_band_split
+from .bands import Emphasis, Extra
 from .checkpoints import WholeCheckpoints, usable_checkpoint
 from .data import StampData, read_stamps
+from .device import find_device, training_arithmetic
 from .networks import HISTORY, Classifier, Trained, build_network
 from .order import Batches, EpochOrder, InOrder
+from .pretrained import start_from_file
 from .scaling import LearningError
 
 CHECKPOINT = "last.ckpt"
@@ -48,6 +54,9 @@ def train_network(
     folder_for_checkpoints: str | Path,
     threads: int,
     log: logging.Logger | None = None,
+    *,
+    extras: Sequence[Extra] = (),
+    emphasis: Emphasis | None = None,
 ) -> Trained:
     """Train a network on stamp shards.
 
@@ -67,33 +76,63 @@ def train_network(
         settings or seed is not used
     threads : CPU threads
     log : where progress goes
+    extras, emphasis : stamps of bands that join the training ones, and those that weigh more
 
     Raises
     ------
     TableError, LearningError, BadPixels
-        As `read_stamps`; also for a split of one class, stamps in both splits, a loss that is not finite.
+        As `read_stamps` and `read_band_split`; also for a split of one class, stamps in both splits, a loss that is not finite.
+    TrainingStopped
+        SIGTERM or SIGINT came while fitting.
     """
     log = log or logging.getLogger(__name__)
-    training, validation = _read_splits(train_paths, validation_paths, network)
-    log.info("%d training and %d validation stamps of %d×%d pixels", len(training), len(validation), training.size, training.size)
+    if network.channels == "bands":
+        training = read_band_split(train_paths, network, seed=seed, extras=extras, emphasis=emphasis, workers=threads, log=log)
+        validation = read_band_split(validation_paths, network, normalisation=training.normalisation, workers=threads, log=log)
+    else:
+        training = read_stamps(train_paths, network, fraction=network.training.train_fraction)
+        validation = read_stamps(validation_paths, network, normalisation=training.normalisation)
+    _check_splits(training, validation)
+    log.info(
+        "%d training and %d validation stamps of %d×%d pixels, on the %s",
+        *(len(training), len(validation), training.size, training.size, find_device().type.upper().replace("CUDA", "GPU")),
+    )
     folder = Path(folder_for_checkpoints)
     folder.mkdir(parents=True, exist_ok=True)
     settings = network.training
     with _reproducible(seed, threads), _quiet():
-        fitting = _Fitting(build_network(network), settings, steps=EpochOrder(training, settings.batch_size, seed, False).steps)
+        module = build_network(network)
+        if network.pretrained:
+            start_from_file(module, network, log)
+        if network.channels == "bands":
+            module.set_normalisation(training.normalisation)
+        fitting = _Fitting(module, settings, steps=-(-len(training) // settings.batch_size))
         course = _Course(_fingerprint(network, seed, training, validation), settings, folder / CHECKPOINT, log)
         resume = course.restore(usable_checkpoint(course.path))
         if not course.finished():
-            _trainer(settings, course, folder).fit(
-                fitting, *_loaders(training, validation, settings, seed), ckpt_path=str(course.path) if resume else None, weights_only=True
-            )
+            try:
+                _trainer(settings, course, folder).fit(
+                    fitting,
+                    *_loaders(training, validation, network, seed),
+                    ckpt_path=str(course.path) if resume else None,
+                    weights_only=True,
+                )
+            except (Stopped, SIGTERMException) as stop:  # the latter, a kind of SystemExit that says success, outside a stage
+                raise _stopped(course, str(stop) or "SIGTERM") from None
     fitting.module.load_state_dict(course.best)
     module = fitting.module.float().cpu().eval()
     log.info(
         "best epoch %d of %d: validation AUC %.4f", course.best_epoch, len(course.history), course.history[course.best_epoch - 1]["val_auc"]
     )
     classifier = Classifier(module, network, training.normalisation, training.size, seed)
-    return Trained(classifier, course.history, course.best_epoch, {"training": len(training), "validation": len(validation)})
+    counts = {"training": len(training), "validation": len(validation)}
+    if isinstance(training, BandSplit):
+        counts |= {
+            f"{use}, {reason}": n
+            for use, split in (("training", training), ("validation", validation))
+            for reason, n in split.stamps.dropped.items()
+        }
+    return Trained(classifier, course.history, course.best_epoch, counts)
 
 
 def write_history(history: Sequence[dict[str, float]], path: str | Path) -> None:
@@ -103,6 +142,10 @@ def write_history(history: Sequence[dict[str, float]], path: str | Path) -> None
     writer.writeheader()
     writer.writerows(history)
     write_text(path, text.getvalue())
+
+
+class TrainingStopped(LearningError):
+    """Training was told to stop; the message says how far it got and how to go on."""
 
 
 class _Fitting(lightning.LightningModule):
@@ -115,18 +158,19 @@ class _Fitting(lightning.LightningModule):
         self.steps = steps
         self.seen: dict[str, list[Tensor]] = {"train": [], "val": []}
 
-    def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
+    def training_step(self, batch: tuple[Any, ...], _: int) -> Tensor:
         return self._loss("train", batch)
 
-    def validation_step(self, batch: tuple[Tensor, Tensor], _: int) -> None:
+    def validation_step(self, batch: tuple[Any, ...], _: int) -> None:
         self._loss("val", batch)
 
-    def _loss(self, use: str, batch: tuple[Tensor, Tensor]) -> Tensor:
-        inputs, labels = batch
-        losses = stamp_losses(self.module(inputs).float(), labels, self.training_settings)
+    def _loss(self, use: str, batch: tuple[Any, ...]) -> Tensor:
+        inputs, labels, *weights = batch
+        logits = self.module(*inputs) if isinstance(inputs, tuple | list) else self.module(inputs)
+        losses = stamp_losses(logits.float(), labels, self.training_settings)
         margin = losses.logits[:, 1] - losses.logits[:, 0]
         self.seen[use].append(torch.stack([margin, labels.float(), losses.each], 1).detach())
-        return losses.each.mean()
+        return (losses.each * weights[0]).mean() if weights else losses.each.mean()
 
     def metrics(self, use: str) -> dict[str, float]:
         """Return loss, accuracy and AUC of the predictions since the last call."""
@@ -251,15 +295,20 @@ class _Course(lightning.Callback):
         return f"{rate:.1f} steps/s, {int(left) // 60} min {int(left) % 60} s left"
 
 
+def _stopped(course: _Course, signal: str) -> TrainingStopped:
+    done, epochs = len(course.history), course.settings.epochs
+    if done:
+        kept = f"the state after epoch {done} is in {course.path}, and the same command goes on from there"
+    else:
+        kept = "no epoch had ended, and the same command begins anew"
+    return TrainingStopped(f"training was stopped by {signal} in epoch {min(done + 1, epochs)} of {epochs}: {kept}")
+
+
 def _merit(row: dict[str, float]) -> tuple[float, float]:
     return row["val_auc"], -row["val_loss"]
 
 
-def _read_splits(
-    train_paths: Sequence[str | Path], validation_paths: Sequence[str | Path], network: Network
-) -> tuple[StampData, StampData]:
-    training = read_stamps(train_paths, network, fraction=network.training.train_fraction)
-    validation = read_stamps(validation_paths, network, normalisation=training.normalisation)
+def _check_splits(training: StampData | BandSplit, validation: StampData | BandSplit) -> None:
     training.require_both_classes("training")
     validation.require_both_classes("validation")
     if training.size != validation.size:
@@ -271,20 +320,24 @@ def _read_splits(
         raise LearningError(
             f"{len(shared)} stamps are in training and in validation (number {shared[0]} first); the splits must be disjoint"
         )
-    return training, validation
 
 
-def _fingerprint(network: Network, seed: int, training: StampData, validation: StampData) -> str:
-    """Digest of all that decides the outcome, threads and device apart: settings, seed and every pixel."""
+def _fingerprint(network: Network, seed: int, training: StampData | BandSplit, validation: StampData | BandSplit) -> str:
+    """Digest of all that decides the outcome, threads and device apart: settings, seed and stamps."""
     digest = hashlib.sha256(f"{network.model_dump_json(exclude={'description'})} {seed} {torch.__version__}".encode())
     for data in (training, validation):
-        for values in (data.numbers, data.labels.numpy(), data.inputs.numpy()):
-            digest.update(str(values.shape).encode())
+        for values in data.evidence():
+            digest.update(str(np.shape(values)).encode())
             digest.update(values)
     return digest.hexdigest()
 
 
-def _loaders(training: StampData, validation: StampData, settings: Training, seed: int) -> tuple[DataLoader, DataLoader]:
+def _loaders(
+    training: StampData | BandSplit, validation: StampData | BandSplit, network: Network, seed: int
+) -> tuple[DataLoader, DataLoader]:
+    settings = network.training
+    if isinstance(training, BandSplit):
+        return band_loaders(training, validation, network, seed, VALIDATION_BATCH)
     order = EpochOrder(training, settings.batch_size, seed, settings.augment)
     return (
         DataLoader(Batches(training), sampler=order, batch_size=None),
@@ -293,16 +346,11 @@ def _loaders(training: StampData, validation: StampData, settings: Training, see
 
 
 def _trainer(settings: Training, course: _Course, folder: Path) -> lightning.Trainer:
-    gpu = torch.cuda.is_available()
-    precision = settings.precision
-    if precision == "auto":
-        precision = "bfloat16" if gpu and torch.cuda.is_bf16_supported() else "float32"
-    if precision == "float16" and not gpu:
-        raise LearningError("training.precision float16 needs a GPU, and there is none here; set it to auto, float32 or bfloat16")
+    device = find_device()
     return lightning.Trainer(
-        accelerator="gpu" if gpu else "cpu",
+        accelerator="gpu" if device.type == "cuda" else "cpu",
         devices=1,
-        precision={"float32": "32-true", "bfloat16": "bf16-mixed", "float16": "16-mixed"}[precision],
+        precision={"float32": "32-true", "bfloat16": "bf16-mixed", "float16": "16-mixed"}[training_arithmetic(settings.precision, device)],
         max_epochs=settings.epochs,
         callbacks=[course],
         # One process on one device, also inside a Slurm job, whose variables must not be taken for a launcher's.

@@ -8,8 +8,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ..config.network import Network
+from ..config.network import HUB, OWN, Network
+from .backbones import build_backbone
+from .band_network import build_band_network
+from .calibration import Calibration
+from .foreign import Recognised
 from .scaling import INPUTS, Normalisation
+
+#: Names of input channels, in order.
+Inputs = tuple[str, ...]
 
 #: Columns of the history, one row per epoch.
 HISTORY = ("epoch", "train_loss", "train_accuracy", "train_auc", "val_loss", "val_accuracy", "val_auc", "learning_rate")
@@ -26,6 +33,8 @@ class Classifier:
     normalisation : constants of its input scaling
     size : pixels on a side of the stamps it was trained on
     seed : training seed
+    calibration : how margins become probabilities, where that was fitted
+    recognised : what weights trained elsewhere were taken for
     """
 
     module: nn.Module
@@ -33,6 +42,8 @@ class Classifier:
     normalisation: Normalisation
     size: int
     seed: int
+    calibration: Calibration | None = None
+    recognised: Recognised | None = None
 
 
 @dataclass(frozen=True)
@@ -54,72 +65,72 @@ class Trained:
 
 
 def build_network(network: Network) -> nn.Module:
-    """Return a network with random weights from torch's current generator.
+    """Return a network with random weights from torch's current generator, or the hub's where `pretrained` names them.
 
-    Any stamp of 16×16 pixels or more fits, since every architecture ends in a pooling over the whole image.
+    Any stamp of 16×16 pixels or more fits, since every architecture ends in a pooling over the whole image
+    (of the timm library: those that do).
     """
-    channels = len(INPUTS[network.channels])
-    return ARCHITECTURES[network.architecture](channels, network.width).to(memory_format=torch.channels_last)
+    if network.channels == "bands":
+        return build_band_network(network, ARCHITECTURES).to(memory_format=torch.channels_last)
+    inputs = INPUTS[network.channels]
+    if network.architecture in OWN:
+        return ARCHITECTURES[network.architecture](inputs, network.width).to(memory_format=torch.channels_last)
+    hub = network.pretrained if (network.pretrained or "").startswith(HUB) else None
+    backbone, features = build_backbone(network.architecture, len(inputs), network.width, hub)
+    return nn.Sequential(backbone, nn.Linear(features, 2)).to(memory_format=torch.channels_last)
 
 
-def describe_network(network: Network, size: int = 48) -> dict[str, object]:
-    """Return what a report says of a network: its inputs, number of parameters and cost.
+def describe_network(network: Network, size: int = 48) -> dict[str, int]:
+    """Return how large a network is: its convolutions and linear layers, its parameters and its cost.
 
     `multiply_adds` counts those of convolutions and linear layers for one stamp of `size` × `size` pixels.
     """
     with torch.random.fork_rng(devices=[]):
         module = build_network(network).eval()
-    count = 0
+    counts = []
 
     def add(layer: nn.Module, _: object, output: Tensor) -> None:
-        nonlocal count
-        per_value = layer.weight[0].numel()
-        count += per_value * output[0].numel()
+        counts.append(layer.weight[0].numel() * output[0].numel())
 
     hooks = [m.register_forward_hook(add) for m in module.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
     with torch.inference_mode():
         module(torch.zeros(1, len(INPUTS[network.channels]), size, size))
     for hook in hooks:
         hook.remove()
-    return {
-        "architecture": network.architecture,
-        "channels": network.channels,
-        "inputs": list(INPUTS[network.channels]),
-        "parameters": sum(p.numel() for p in module.parameters()),
-        "multiply_adds": count,
-        "image_size": size,
-    }
+    return {"layers": len(counts), "parameters": sum(p.numel() for p in module.parameters()), "multiply_adds": sum(counts)}
 
 
-def toy(channels: int, width: int) -> nn.Module:
+def toy(inputs: Inputs, width: int) -> nn.Module:
     """Build two convolutions and a global average pool: the least that can learn."""
-    return nn.Sequential(*_conv(channels, 16), nn.MaxPool2d(2), *_conv(16, 32), GlobalAverage(), nn.Linear(32, 2))
+    return nn.Sequential(*_conv(len(inputs), 16), nn.MaxPool2d(2), *_conv(16, 32), GlobalAverage(), nn.Linear(32, 2))
 
 
-def flux_baseline(channels: int, width: int) -> nn.Module:
+def flux_baseline(inputs: Inputs, width: int) -> nn.Module:
     """Build three convolutions (16, 32, 64) with max-pools between, global average pool, 64→32→2."""
-    return nn.Sequential(_plain_branch(channels), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 2))
+    return nn.Sequential(_plain_branch(len(inputs)), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 2))
 
 
-def dual_stream(channels: int, width: int) -> nn.Module:
-    """Build a branch of `flux_baseline` for flux and one for velocity, concatenated, 128→64→2."""
-    head = nn.Sequential(nn.Linear(128, 64), nn.ReLU(), nn.Linear(64, 2))
-    return DualStream(_plain_branch(1), _plain_branch(channels - 1), head)
+def dual_stream(inputs: Inputs, width: int) -> nn.Module:
+    """Build a stream of `flux_baseline` for flux and one for the rest, concatenated, 128→64→2 (64→64→2 where one stream is left out)."""
+    flux, rest = (_plain_branch(n) if n else None for n in _streams(inputs))
+    head = nn.Sequential(nn.Linear(64 * _present(flux, rest), 64), nn.ReLU(), nn.Linear(64, 2))
+    return DualStream(flux, rest, head)
 
 
-def deep_baseline(channels: int, width: int) -> nn.Module:
+def deep_baseline(inputs: Inputs, width: int) -> nn.Module:
     """Build four convolution blocks with batch norm, global max pool, linear."""
-    return nn.Sequential(_deep_branch(channels, width), nn.Linear(4 * width, 2))
+    return nn.Sequential(_deep_branch(len(inputs), width), nn.Linear(4 * width, 2))
 
 
-def deep_dual_stream(channels: int, width: int) -> nn.Module:
-    """Build a branch of `deep_baseline` for flux and one for velocity, joined by a hidden layer."""
-    head = nn.Sequential(nn.Linear(8 * width, 4 * width), nn.ReLU(), nn.Linear(4 * width, 2))
-    return DualStream(_deep_branch(1, width), _deep_branch(channels - 1, width), head)
+def deep_dual_stream(inputs: Inputs, width: int) -> nn.Module:
+    """Build a stream of `deep_baseline` for flux and one for the rest, joined by a hidden layer."""
+    flux, rest = (_deep_branch(n, width) if n else None for n in _streams(inputs))
+    head = nn.Sequential(nn.Linear(4 * width * _present(flux, rest), 4 * width), nn.ReLU(), nn.Linear(4 * width, 2))
+    return DualStream(flux, rest, head)
 
 
-#: Architectures by the name that the config gives them: (input channels, width) to a module.
-ARCHITECTURES: dict[str, Callable[[int, int], nn.Module]] = {
+#: Architectures by the name that the config gives them: (names of the input channels, width) to a module.
+ARCHITECTURES: dict[str, Callable[[Inputs, int], nn.Module]] = {
     "toy": toy,
     "flux_baseline": flux_baseline,
     "dual_stream": dual_stream,
@@ -129,9 +140,13 @@ ARCHITECTURES: dict[str, Callable[[int, int], nn.Module]] = {
 
 
 class DualStream(nn.Module):
-    """One branch sees the first channel (flux), the other the rest (velocity, mask, 1/σ_v); a head joins their features."""
+    """One stream sees the flux, the other the remaining channels (velocity, mask, 1/σ_v); a head joins their features.
 
-    def __init__(self, flux: nn.Module, velocity: nn.Module, head: nn.Module) -> None:
+    A stream without channels is left out (None): with `flux` the second stream sees the mask and 1/σ_v that
+    follow from the flux, so that `both` adds the velocity alone; `velocity` and `mask` have no first stream.
+    """
+
+    def __init__(self, flux: nn.Module | None, velocity: nn.Module | None, head: nn.Module) -> None:
         super().__init__()
         self.flux = flux
         self.velocity = velocity
@@ -139,7 +154,10 @@ class DualStream(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return the logits, (n, 2)."""
-        return self.head(torch.cat([self.flux(inputs[:, :1]), self.velocity(inputs[:, 1:])], 1))
+        first = 0 if self.flux is None else 1
+        parts = [] if self.flux is None else [self.flux(inputs[:, :first])]
+        parts += [] if self.velocity is None else [self.velocity(inputs[:, first:])]
+        return self.head(torch.cat(parts, 1))
 
 
 class GlobalAverage(nn.Module):
@@ -156,6 +174,16 @@ class GlobalMax(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Return the pooled features; amax has a deterministic gradient on every device."""
         return features.amax((2, 3))
+
+
+def _streams(inputs: Inputs) -> tuple[int, int]:
+    """Return the number of channels of the flux stream and of the other one; flux comes first among the inputs."""
+    flux = int(inputs[0] == "flux")
+    return flux, len(inputs) - flux
+
+
+def _present(*streams: nn.Module | None) -> int:
+    return sum(stream is not None for stream in streams)
 
 
 def _conv(before: int, after: int) -> list[nn.Module]:

@@ -16,7 +16,13 @@ INPUTS = {
     "velocity": ("velocity", "mask", "inverse_sigma"),
     "both": ("flux", "velocity", "mask", "inverse_sigma"),
     "mask": ("mask",),
+    "bands": ("g", "r", "z"),
 }
+
+#: Bands of the lens finder, in the order of its image column, and the scalars that may go with them:
+#: PSF sizes in arcsec and 5σ point-source depths in magnitudes.
+BANDS = INPUTS["bands"]
+SCALARS = tuple(f"{kind}_{band}" for kind in ("psfsize", "psfdepth") for band in BANDS)
 
 #: Image columns that each input is made of.
 COLUMNS = {
@@ -49,6 +55,8 @@ class Normalisation:
     inputs: tuple[str, ...]
     offset: tuple[float, ...]
     scale: tuple[float, ...]
+    #: Of bands: the flux at which each band's stretch bends, nanomaggies.
+    softening: tuple[float, ...] = ()
 
 
 def scaled_input(name: str, found: dict[str, NDArray], scaling: Scaling) -> NDArray:

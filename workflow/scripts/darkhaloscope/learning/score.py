@@ -17,8 +17,10 @@ from torch import Tensor
 from ..stamps.schema import MANIFEST, scalar_columns
 from ..tables import open_table
 from .data import StampData, read_stamps, stamp_size
+from .device import find_device, repeatable_float32
 from .networks import Classifier
 from .scaling import LearningError
+from .score_bands import score_bands
 from .weights import load_network
 
 #: Stamps per forward pass. Every pass has exactly this many rows, the last one padded.
@@ -38,7 +40,7 @@ def score_stamps(
     """Score the stamps of one split.
 
     A stamp's score depends on the stamp alone (with `shuffle_velocity` also on which stamps the split
-    holds, since velocity comes from another one), not on its shard, batch or neighbours.
+    holds, since velocity comes from another one), not on its shard, batch or neighbours, as long as the device is the same.
 
     Parameters
     ----------
@@ -51,8 +53,9 @@ def score_stamps(
     Returns
     -------
     dict of column name to Arrow array
-        `dataset`, `network`, `seed`, `score` (float64, probability of being a positive), then every
-        scalar column of the stamps, in the order of the stamps' numbers.
+        `dataset`, `network`, `seed`, `score` (float64, probability of being a positive), `calibrated` (the same
+        after calibration, or again where none was fitted), then every scalar column of the stamps, in the order of the
+        stamps' numbers. Stamps of bands that cannot be scored are left out and counted in the log.
 
     Raises
     ------
@@ -61,6 +64,13 @@ def score_stamps(
     """
     log = log or logging.getLogger(__name__)
     classifier = load_network(safetensors_path, json_path)
+    if classifier.recognised:
+        log.info("%s: weights trained elsewhere, taken for %s", safetensors_path, classifier.recognised)
+    if classifier.network.channels == "bands":
+        found = score_bands(shard_paths, classifier, threads, log)
+        given = _given(dataset, network, classifier, len(found.numbers))
+        scalars = {name: found.table[name].combine_chunks() for name in found.table.column_names}
+        return {**given, "score": pa.array(found.score), "calibrated": pa.array(found.calibrated), **scalars}
     size = stamp_size(shard_paths)
     if size != classifier.size:
         raise LearningError(
@@ -88,38 +98,43 @@ def score_stamps(
     if len(np.unique(numbers)) != len(numbers):
         raise LearningError(f"stamps come more than once in the {len(shard_paths)} shards given; give each shard of one split once")
     columns = {name: table[name].combine_chunks().take(order) for name in names}
-    given = {
-        "dataset": pa.repeat(dataset, len(order)),
-        "network": pa.repeat(network, len(order)),
-        "seed": pa.repeat(classifier.seed, len(order)),
-    }
-    return {**given, "score": pa.array(np.concatenate(scores)[order]), **columns}
+    score = np.concatenate(scores)[order]
+    with np.errstate(divide="ignore"):
+        calibrated = classifier.calibration.apply(np.log(score) - np.log1p(-score)) if classifier.calibration else score
+    given = _given(dataset, network, classifier, len(order))
+    return {**given, "score": pa.array(score), "calibrated": pa.array(calibrated), **columns}
 
 
 def classify(classifier: Classifier, data: StampData, threads: int = 1) -> NDArray:
     """Return the probability of being a positive for each stamp, (n,) float64.
 
-    Every forward pass has the same shape, so that the kernels chosen, and with them the last bits, do
-    not depend on how many stamps there are.
+    The GPU is used where torch sees one. Every forward pass has the same shape, so that the kernels
+    chosen, and with them the last bits, do not depend on how many stamps there are; another device gives
+    other last bits.
     """
-    before = torch.get_num_threads()
+    before, device = torch.get_num_threads(), find_device()
     torch.set_num_threads(threads)
-    module = classifier.module.to(memory_format=torch.channels_last).eval()
+    module = classifier.module.to(device, memory_format=torch.channels_last).eval()
     scores = np.empty(len(data))
-    batch = torch.zeros((BATCH, *data.inputs.shape[1:]))
+    batch = torch.zeros((BATCH, *data.inputs.shape[1:]), device=device)
     try:
-        with torch.inference_mode():
+        with torch.inference_mode(), repeatable_float32():
             for start in range(0, len(data), BATCH):
                 some = data.inputs[start : start + BATCH]
                 batch[: len(some)] = some
                 scores[start : start + len(some)] = _probability(module(batch.permute(0, 3, 1, 2)))[: len(some)]
     finally:
         torch.set_num_threads(before)
+        classifier.module.cpu()
     return scores
 
 
+def _given(dataset: str, network: str, classifier: Classifier, n: int) -> dict[str, pa.Array]:
+    return {"dataset": pa.repeat(dataset, n), "network": pa.repeat(network, n), "seed": pa.repeat(classifier.seed, n)}
+
+
 def _probability(logits: Tensor) -> NDArray:
-    margin = (logits[:, 1].double() - logits[:, 0].double()).numpy()
+    margin = (logits[:, 1].double() - logits[:, 0].double()).cpu().numpy()
     return 1 / (1 + np.exp(-np.clip(margin, -700, 700)))
 
 

@@ -13,8 +13,11 @@ from safetensors.torch import load_file, save_file
 
 from ..config.network import Network
 from ..files import sha256, whole, write_json
+from .band_network import ForeignNetwork
+from .calibration import calibration_of
+from .foreign import Recognised
 from .networks import Classifier, Trained, build_network
-from .scaling import INPUTS, LearningError, Normalisation
+from .scaling import INPUTS, SCALARS, LearningError, Normalisation
 
 FORMAT = "darkhaloscope network 1"
 
@@ -23,7 +26,8 @@ def save_network(trained: Trained, safetensors_path: str | Path, json_path: str 
     """Write a network's weights and their description, each whole; the same network gives the same bytes.
 
     The JSON holds the network's section of the config (architecture, channels, input scaling, training),
-    inputs, normalisation constants, image size, seed, best epoch, counts, and the SHA-256 of the weights.
+    inputs, normalisation constants, image size, seed, best epoch, counts, calibration, what foreign weights were
+    taken for, and the SHA-256 of the weights.
     """
     classifier = trained.classifier
     tensors = {name: value.detach().cpu().contiguous() for name, value in classifier.module.state_dict().items()}
@@ -37,13 +41,19 @@ def save_network(trained: Trained, safetensors_path: str | Path, json_path: str 
             "architecture": classifier.network.architecture,
             "channels": classifier.network.channels,
             "inputs": list(normalisation.inputs),
-            "normalisation": {"offset": list(normalisation.offset), "scale": list(normalisation.scale)},
+            "normalisation": {
+                "offset": list(normalisation.offset),
+                "scale": list(normalisation.scale),
+                **({"softening": list(normalisation.softening)} if normalisation.softening else {}),
+            },
             "image_size": classifier.size,
             "seed": classifier.seed,
             "best_epoch": trained.best_epoch,
             "counts": trained.counts,
             "parameters": sum(p.numel() for p in classifier.module.parameters()),
             "network": classifier.network.model_dump(mode="json"),
+            "calibration": classifier.calibration.plain() if classifier.calibration else None,
+            "recognised": classifier.recognised.plain() if classifier.recognised else None,
             "weights_sha256": sha256(safetensors_path),
         },
     )
@@ -70,9 +80,16 @@ def load_network(safetensors_path: str | Path, json_path: str | Path) -> Classif
         )
     try:
         network = Network.model_validate(described["network"])
-        inputs = INPUTS[network.channels]
+        inputs = (*INPUTS[network.channels], *(SCALARS if network.channels == "bands" else ()))
         constants = described["normalisation"]
-        normalisation = Normalisation(inputs, tuple(map(float, constants["offset"])), tuple(map(float, constants["scale"])))
+        normalisation = Normalisation(
+            inputs,
+            tuple(map(float, constants["offset"])),
+            tuple(map(float, constants["scale"])),
+            tuple(map(float, constants.get("softening", ()))),
+        )
+        found = described.get("recognised")
+        recognised = Recognised(**{**found, "alike": tuple(found["alike"])}) if found else None
         size, seed = int(described["image_size"]), int(described["seed"])
     except (ValidationError, KeyError, TypeError, ValueError) as error:
         raise LearningError(
@@ -83,13 +100,16 @@ def load_network(safetensors_path: str | Path, json_path: str | Path) -> Classif
             f"{json_path}: inputs {described.get('inputs')} with {len(normalisation.offset)} offsets, but channels "
             f"`{network.channels}` are {list(inputs)}; train again"
         )
+    calibration = calibration_of(described.get("calibration"), json_path)
     with torch.random.fork_rng():
-        module = build_network(network)
+        # The weights hold everything: nothing is fetched or read to start from.
+        bare = network.model_copy(update={"pretrained": None})
+        module = ForeignNetwork(recognised, network.scaling.bands) if recognised else build_network(bare)
     try:
         module.load_state_dict(load_file(safetensors_path))
     except (SafetensorError, RuntimeError) as error:
         raise LearningError(f"{safetensors_path} does not fit the architecture `{network.architecture}` of {json_path}: {error}") from error
-    return Classifier(module.eval(), network, normalisation, size, seed)
+    return Classifier(module.eval(), network, normalisation, size, seed, calibration, recognised)
 
 
 def _read_description(path: str | Path) -> dict[str, Any]:

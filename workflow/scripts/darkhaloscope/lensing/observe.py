@@ -1,4 +1,4 @@
-"""From the lensed sky to what an instrument records: PSF, flux-weighted moments, blocks, noise."""
+"""From the lensed sky to what an instrument records: the PSF."""
 
 from __future__ import annotations
 
@@ -9,15 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..config.subhalo import Psf
-from ..random import stream
+from ..config.subhalo import FWHM_PER_SIGMA, Psf
 from .batching import in_blocks
 
 #: Share of a PSF's light that may fall outside its kernel.
 TRUNCATION = 1e-4
 #: Largest half width of a kernel [pixels].
 MAX_HALF_WIDTH = 64
-FWHM_PER_SIGMA = 2 * math.sqrt(2 * math.log(2))
 
 
 class PsfError(ValueError):
@@ -114,68 +112,6 @@ def convolve(images: Tensor, kernel: Tensor) -> Tensor:
     if images.device.type == "cpu":
         return in_blocks(blur, flat.shape[0], flat, transfers).reshape(images.shape)
     return blur(flat, transfers).reshape(images.shape)
-
-
-def observed_moments(convolved: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Flux, velocity and dispersion from convolved moment planes.
-
-    V = P∗(F v)/P∗F and σ² = P∗(F (v² + σ²))/P∗F − V²: what a fit to the blended line would find.
-
-    Parameters
-    ----------
-    convolved : (n, 3, …) tensor
-        P∗F, P∗(F v), P∗(F (v² + σ²)).
-
-    Returns
-    -------
-    flux, velocity, dispersion : (n, …) tensors
-        Velocity and dispersion are 0 where there is no flux.
-    """
-    flux, first, second = convolved.unbind(1)
-    lit = flux > 0
-    safe = torch.where(lit, flux, 1.0)
-    velocity = torch.where(lit, first / safe, 0.0)
-    variance = torch.where(lit, second / safe - velocity * velocity, 0.0)
-    positive = variance > 0
-    return flux, velocity, torch.where(positive, torch.where(positive, variance, 1.0).sqrt(), 0.0)
-
-
-def block_average(moments: Tensor, block: int) -> Tensor:
-    """Average moment planes over blocks of pixels and give every pixel its block's mean.
-
-    Parameters
-    ----------
-    moments : (…, h, w) tensor
-    block : int
-        Side of a block; divides h and w.
-    """
-    if block == 1:
-        return moments
-    h, w = moments.shape[-2:]
-    if h % block or w % block:
-        raise PsfError(f"blocks of {block} pixels do not divide an image of {h} × {w}")
-    blocks = moments.reshape(*moments.shape[:-2], h // block, block, w // block, block)
-    return blocks.mean((-3, -1), keepdim=True).expand_as(blocks).reshape(moments.shape)
-
-
-def unit_noise(seed: int, numbers: np.ndarray, purpose: str, shape: tuple[int, ...]) -> np.ndarray:
-    """Standard normal noise of each row, from the row's number alone.
-
-    Parameters
-    ----------
-    seed : int
-        Seed of the dataset.
-    numbers : (n,) integers
-        Numbers of the rows.
-    purpose : str
-        Names the stream: different purposes are independent.
-    shape : shape of one row's noise
-
-    Returns
-    -------
-    (n, *shape) float32
-    """
-    return np.stack([stream(seed, int(number), purpose).standard_normal(shape, dtype=np.float32) for number in numbers])
 
 
 def _moffat_alpha(fwhm: float, beta: float) -> float:

@@ -13,10 +13,9 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import maximum_filter
 from torch import Tensor
 
-from .kernels import LIVELY_BLOCK
+from .sampling import LIVELY_BLOCK, texel
 
 #: Frame of zeros around every level [pixels of the level], for the reach of the weights.
 EDGE = 3
@@ -29,7 +28,9 @@ LEAST_SHARE = 0.2
 
 @dataclass(frozen=True)
 class Pyramid:
-    """All levels of m images with c channels in one flat array, channels last.
+    """All levels of m images with c channels in one flat array.
+
+    Channels come last and are filled up with zeros to `texel` of them.
 
     `offsets`, `heights`, `widths` are (m, levels): where each level of each image starts and its framed size.
     `lively` (m, blocks, blocks) says what share of the rays on a side a place of the image needs: the square
@@ -47,11 +48,11 @@ class Pyramid:
 
 def build_pyramid(planes: Tensor, levels: int = MAX_LEVELS) -> Pyramid:
     """Build the levels of images (m, c, h, w); levels end where an image has fewer than 8 pixels on a side."""
-    image = np.pad(planes.detach().numpy().astype(np.float64), ((0, 0), (0, 0), (EDGE, EDGE), (EDGE, EDGE)))
+    image = np.pad(planes.detach().cpu().numpy().astype(np.float64), ((0, 0), (0, 0), (EDGE, EDGE), (EDGE, EDGE)))
     m, c = image.shape[:2]
     pieces, heights, widths = [], [], []
     while True:
-        pieces.append(np.ascontiguousarray(image.transpose(0, 2, 3, 1), np.float32).reshape(m, -1))
+        pieces.append(_interleaved(image))
         heights.append(image.shape[2])
         widths.append(image.shape[3])
         if len(pieces) == levels or min(image.shape[2:]) - 2 * EDGE < 16:
@@ -66,9 +67,15 @@ def build_pyramid(planes: Tensor, levels: int = MAX_LEVELS) -> Pyramid:
         offsets=(rows + starts).astype(np.int64),
         heights=np.broadcast_to(np.array(heights, np.int32), shape).copy(),
         widths=np.broadcast_to(np.array(widths, np.int32), shape).copy(),
-        lively=_liveliness(planes.detach().numpy()),
+        lively=_liveliness(planes.detach().cpu().numpy()),
         channels=c,
     )
+
+
+def _interleaved(image: NDArray) -> NDArray[np.float32]:
+    m, c = image.shape[:2]
+    image = np.pad(image, ((0, 0), (0, texel(c) - c), (0, 0), (0, 0)))
+    return np.ascontiguousarray(image.transpose(0, 2, 3, 1), np.float32).reshape(m, -1)
 
 
 def _liveliness(planes: NDArray) -> NDArray[np.float32]:
@@ -77,8 +84,6 @@ def _liveliness(planes: NDArray) -> NDArray[np.float32]:
     rows, columns = -(-h // block), -(-w // block)
     padded = np.pad(planes, ((0, 0), (0, 0), (0, rows * block - h), (0, columns * block - w)))
     contrast = padded.reshape(m, c, rows, block, columns, block).std((3, 5))
-    # A pixel sees into the neighbouring blocks.
-    contrast = maximum_filter(contrast, size=(1, 1, 3, 3))
     greatest = contrast.max((2, 3), keepdims=True)
     share = (contrast / np.where(greatest > 0, greatest, 1)).max(1)
     # Where the image is empty, no rays are needed at all.

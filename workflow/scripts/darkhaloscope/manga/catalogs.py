@@ -20,7 +20,7 @@ from .maps import CRITICAL_BIT
 
 log = logging.getLogger(__name__)
 
-#: Columns of dapall, and what they are called here.
+#: Columns of dapall that are used, and what they are called here.
 DAPALL = {
     "PLATEIFU": "plateifu",
     "MANGAID": "mangaid",
@@ -29,14 +29,13 @@ DAPALL = {
     "DRPALLINDX": "drpallindx",
     "NSA_Z": "z",
     "NSA_ELPETRO_BA": "ba",
-    "NSA_ELPETRO_PHI": "pa_deg",
     "NSA_ELPETRO_TH50_R": "re_arcsec",
     "HA_GSIGMA_1RE": "ha_sigma_kms",
     "STELLAR_SIGMA_1RE": "stellar_sigma_kms",
 }
 LINE_FLUX = "EMLINE_GFLUX_1RE"
-#: Columns of drpall, and what they are called here.
-DRPALL = {"plateifu": "plateifu", "mangaid": "drp_mangaid", "drp3qual": "drp3qual", "mngtarg1": "mngtarg1"}
+#: Columns of drpall that are used, and what they are called here.
+DRPALL = {"plateifu": "plateifu", "mangaid": "drp_mangaid", "drp3qual": "drp3qual"}
 #: Columns of the ranking.
 RANKING = (
     "rank",
@@ -71,10 +70,10 @@ def read_catalogs(dapall: str | os.PathLike, drpall: str | os.PathLike, sample: 
     Returns
     -------
     DataFrame
-        One row per observation: plateifu, mangaid, dapdone, dapqual, drp3qual, mngtarg1, z, ba, pa_deg,
-        re_arcsec, ha_sigma_kms, stellar_sigma_kms, and `flux_1re`, the fluxes of all lines within 1 Re
-        as one array per row. `.attrs["lines"]` has the lines' names (cards ELG01… of the primary
-        header), in the order of `flux_1re`; `.attrs["path"]` the path of dapall.
+        One row per observation: plateifu, mangaid, dapdone, dapqual, drp3qual, z, ba, re_arcsec,
+        ha_sigma_kms, stellar_sigma_kms, and `flux_1re`, the fluxes of all lines within 1 Re as one array
+        per row. `.attrs["lines"]` has the lines' names (cards ELG01… of the primary header), in the order
+        of `flux_1re`; `.attrs["path"]` the path of dapall.
 
     Raises
     ------

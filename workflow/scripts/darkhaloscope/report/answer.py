@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -64,7 +65,7 @@ def rates_of(context: ReportContext, network: str, test: str | None = None, name
     """Return one table of a network on a test dataset (the first by default), at the seed that is quoted."""
     frame = context.frames[network][name]
     test = test or context.experiment.test_datasets[0]
-    return quoted(frame[frame["test_dataset"] == test]) if len(frame) else frame
+    return quoted(frame[(frame["test_dataset"] == test) & shown(context, frame)]) if len(frame) else frame
 
 
 def compared(context: ReportContext, baseline: str, network: str, test: str | None = None) -> pd.DataFrame:
@@ -73,7 +74,15 @@ def compared(context: ReportContext, baseline: str, network: str, test: str | No
     if not len(frame):
         return frame
     test = test or context.experiment.test_datasets[0]
-    return quoted(frame[(frame["baseline"] == baseline) & (frame["network"] == network) & (frame["test_dataset"] == test)])
+    of_pair = (frame["baseline"] == baseline) & (frame["network"] == network)
+    return quoted(frame[of_pair & (frame["test_dataset"] == test) & shown(context, frame)])
+
+
+def shown(context: ReportContext, frame: pd.DataFrame) -> pd.Series:
+    """Return which rows of an evaluation table the page shows: all but strata that only repeat others."""
+    if "column" not in frame or not context.one_psf:
+        return pd.Series(True, index=frame.index)
+    return frame["column"] != "theta_over_psf"
 
 
 def verdict(row: pd.Series | None, baseline: str, network: str) -> str:
@@ -104,6 +113,7 @@ def _of_comparison(context: ReportContext) -> Answer:
     (baseline, network), *others = context.experiment.comparisons
     rows = compared(context, baseline, network)
     headline = verdict(pick(overall(rows), "delta_auc"), baseline, network)
+    headline += _independent(pick(overall(rows), "delta_auc"))
     if len(context.experiment.seeds) == 1:
         headline += " One training seed each."
     fpr = _resolved_fpr(rows)
@@ -135,8 +145,16 @@ def _of_rates(context: ReportContext) -> Answer:
     fprs = sorted(context.experiment.evaluation.fprs, reverse=True)
     rows = tuple((name, *(rate_text(pick(overall(rates_of(context, name)), "tpr_at_fpr", f)) for f in fprs)) for name in names)
     return Answer(
-        text[:1].upper() + text[1:] + ".", tuple(_ideal_words(context)), Table(("Network", *(f"TPR at FPR {power(f)}" for f in fprs)), rows)
+        text[:1].upper() + text[1:] + "." + _independent(pick(overall(rates_of(context, names[0])), "auc")),
+        tuple(_ideal_words(context)),
+        Table(("Network", *(f"TPR at FPR {power(f)}" for f in fprs)), rows),
     )
+
+
+def _independent(row: pd.Series | None) -> str:
+    """Say in short that an interval does not know how galaxies differ, where there were too few to resample."""
+    found = re.search(r"(\w+ galax\w+), \d+ needed for a bootstrap over galaxies", "" if row is None else str(row["note"]))
+    return f" The interval takes stamps of {found[1]} as independent." if found else ""
 
 
 def _comparison_table(context: ReportContext, baseline: str, network: str, rows: pd.DataFrame, fpr: float | None) -> Table:
@@ -190,7 +208,8 @@ def marginal_gain(observers: pd.DataFrame) -> str:
     if not len(flux):
         return "–"
     ratio = (observers["marginal_d_prime_both"] / observers["marginal_d_prime_flux"].replace(0, np.nan)).median()
-    gain = f" (×{ratio:.1f}, {len(flux)} stamps)" if is_number(ratio) else f" ({len(flux)} stamps)"
+    counted = f"{len(flux)} stamp{'' if len(flux) == 1 else 's'}"
+    gain = f" (×{ratio:.1f}, {counted})" if is_number(ratio) else f" ({counted})"
     return f"{flux.median():.2g} → {both.median():.2g}{gain}"
 
 
@@ -206,7 +225,8 @@ def _ideal_words(context: ReportContext) -> Iterator[str]:
         used = ""
         if share is not None and share["resolved"] and is_number(share["value"]):
             least = "at least " if str(share["note"]).startswith("lower limit") else ""
-            used = f" (“{name}” reaches {least}{100 * share['value']:.0f}% of its d′)"
+            reached = f"{least}{100 * share['value']:.0f}%" if share["value"] >= 0.005 else "nothing"
+            used = f" (“{name}” reaches {reached} of its d′)"
         parts.append(f"{number(ideal['value'])} on {_CHANNELS[context.networks[name].channels]}{used}")
     if parts:
         yield "The ideal observer, who knows lens and source, has AUC " + ", ".join(dict.fromkeys(parts)) + "."
@@ -266,7 +286,7 @@ def _rate_gates(context: ReportContext) -> Iterator[Gate]:
                 f"The flux (“{name}”), equal in both classes, knows nothing",
                 *_chance(row),
             )
-        if network.channels == "mask" and blind:
+        if network.channels == "mask" and blind and network.label_blind:
             yield Gate(
                 f"The mask alone (“{name}”) knows nothing",
                 *_chance(row),
@@ -314,6 +334,8 @@ def _ideal_gate(context: ReportContext) -> Iterator[Gate]:
     """A network above the ideal observer has found something else than the subhalo."""
     above, n = [], 0
     for name in context.experiment.networks:
+        if context.networks[name].channels in ("velocity", "mask") and not context.networks[name].label_blind:
+            continue  # its mask tells of the flux, which the observer of velocity alone does not see
         row, ideal = pick(_all_information(context, name), "auc"), pick(_all_information(context, name), "ideal_auc")
         if row is None or ideal is None or not row["resolved"] or not is_number(ideal["value"]):
             continue
@@ -324,7 +346,7 @@ def _ideal_gate(context: ReportContext) -> Iterator[Gate]:
         yield Gate(
             "No network passes the ideal observer",
             not above,
-            "; ".join(above) or f"{n} networks at or below it",
+            "; ".join(above) or f"{n} network{'' if n == 1 else 's'} at or below it",
             "AUC interval reaches down to it",
         )
 

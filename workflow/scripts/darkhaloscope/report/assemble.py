@@ -18,16 +18,21 @@ from ..config.cosmology import Cosmology
 from ..config.experiment import Experiment
 from ..config.network import Network
 from ..config.subhalo import SubhaloDataset
-from ..evaluation.schema import SCORES
+from ..evaluation.schema import read_score_table
 from ..manga.bank import read_bank
 from ..provenance import git_commit, versions
 from ..stamps.render import noiseless_pairs
-from ..tables import images, read_table
+from ..tables import images
 from .context import Examples, Pairs, ReportContext, ReportSettings
 from .examples import collect_browser, collect_sources, with_strata
 from .frames import read_frame
 
 Paths = Sequence[str | os.PathLike]
+#: Columns that the captions of example stamps are made of.
+CAPTION_COLUMNS = (
+    *("source_kind", "theta_e_arcsec", "peak_snr", "d_prime_flux", "d_prime_velocity"),
+    *("subhalo_profile", "subhalo_theta_e_arcsec", "log10_mass_msun"),
+)
 TABLES = ("rates", "strata", "roc", "information")
 
 
@@ -69,15 +74,15 @@ def assemble(config: ReportConfig, files: ReportFiles) -> ReportContext:
     first = experiment.test_datasets[0]
     frames = {network: {name: read_frame(files.tables[name][i]) for name in TABLES} for i, network in enumerate(experiment.networks)}
     runs = [(network, seed) for network in experiment.networks for seed in experiment.seeds]
-    scores = {}
+    scores, rows = {}, {}
     for path in files.scores:
-        table = read_table(path, SCORES)
+        table = read_score_table(path)
         head = table.slice(0, 1).to_pylist()[0]
         if head["dataset"] == first:
             scores[head["network"], int(head["seed"])] = table
+        rows.setdefault(head["dataset"], table.select(["stamp_id", "mass_bin", "subhalo_profile"]))
     main = "both" if "both" in experiment.networks else experiment.networks[-1]
     bank = read_bank(files.bank[0]) if files.bank else None
-    rows = next(iter(scores.values()))
     return ReportContext(
         experiment_name=config.name,
         experiment=experiment,
@@ -93,8 +98,7 @@ def assemble(config: ReportConfig, files: ReportFiles) -> ReportContext:
         settings=config.settings,
         test_datasets={name: config.datasets[name] for name in experiment.test_datasets},
         observers={
-            test: with_strata(pd.read_csv(path), rows if test == first else _stamps(path))
-            for test, path in zip(experiment.test_datasets, files.observers, strict=False)
+            test: with_strata(pd.read_csv(path), rows[test]) for test, path in zip(experiment.test_datasets, files.observers, strict=False)
         },
         notes=("The MaNGA galaxies are those of a mock archive: figures on them say what the method does on such galaxies.",)
         if config.mock
@@ -103,7 +107,7 @@ def assemble(config: ReportConfig, files: ReportFiles) -> ReportContext:
 
 
 def _examples(config: ReportConfig, shards: Paths, bank: pa.Table | None) -> Examples:
-    """Pairs of the stamps with the strongest signal of the first shard, one per kind of source first, and sources of the bank."""
+    """Pairs of the stamps with the strongest signal of the first shard, one per kind of source first, and the galaxies behind some stamps."""
     dataset = config.datasets[config.experiment.test_datasets[0]]
     table = pa.concat_tables([_positives(path) for path in list(shards)[:1]]).combine_chunks()
     ranked = table.select(["source_kind", "d_prime_both"]).to_pandas().sort_values("d_prime_both", ascending=False)
@@ -111,22 +115,27 @@ def _examples(config: ReportConfig, shards: Paths, bank: pa.Table | None) -> Exa
     best = ranked.groupby("source_kind", sort=True).head(1).index.tolist()
     middle = ranked.index[len(ranked) // 2 : len(ranked) // 2 + config.settings.stamps].tolist()
     chosen = table.take(list(dict.fromkeys([*best, *middle]))[: config.settings.stamps])
-    captions = tuple(
-        f"{r['source_kind']} source, {r['mass_bin']} subhalo, peak S/N {r['peak_snr']:.0f}, ideal d′ {r['d_prime_flux']:.1f} flux, {r['d_prime_velocity']:.1f} velocity"
-        for r in chosen.select(["source_kind", "mass_bin", "peak_snr", "d_prime_flux", "d_prime_velocity"]).to_pylist()
-    )
+    captions = tuple(_caption(row, dataset.contrast) for row in chosen.select(list(CAPTION_COLUMNS)).to_pylist())
     observed = {name: images(chosen, name) for name in ("flux", "velocity", "mask")}
     pairs = Pairs(captions, **noiseless_pairs(chosen, dataset, bank, config.cosmology), **observed)
-    return Examples(sources=collect_sources(bank, config.settings.sources) if bank is not None else None, pairs=pairs)
+    return Examples(sources=collect_sources(table, dataset, bank, config.cosmology, config.settings.sources), pairs=pairs)
+
+
+def _caption(row: Mapping[str, Any], contrast: str) -> str:
+    sought = f"lens of θ_E {row['theta_e_arcsec']:.2f}″" if contrast == "lensed" else _subhalo(row)
+    said = f"{row['source_kind']} source, {sought}, peak S/N {row['peak_snr']:.0f}"
+    return f"{said}; ideal d′ {row['d_prime_flux']:.1f} in flux, {row['d_prime_velocity']:.1f} in velocity"
+
+
+def _subhalo(row: Mapping[str, Any]) -> str:
+    if row["subhalo_profile"] == "sis":
+        return f"SIS subhalo of θ_E {row['subhalo_theta_e_arcsec']:.3f}″"
+    return f"{row['subhalo_profile'].upper()} subhalo of 10^{row['log10_mass_msun']:.1f} M☉"
 
 
 def _positives(path: str | os.PathLike) -> pa.Table:
     table = pq.read_table(path)
     return table.filter(pc.equal(table["label"], 1))
-
-
-def _stamps(path: str | os.PathLike) -> pd.DataFrame:
-    return pd.read_csv(path)[["stamp_id"]]
 
 
 def _resolved(config: ReportConfig) -> dict[str, Any]:

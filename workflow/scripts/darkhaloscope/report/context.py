@@ -58,7 +58,7 @@ class Gate:
 
 @dataclass(frozen=True)
 class Sources:
-    """Galaxies of the source bank: `flux`, `velocity`, `valid` are (n, h, w); `captions` has n lines."""
+    """Sources before lensing: `flux`, `velocity`, `valid` are (n, h, w); `captions` has n lines."""
 
     captions: tuple[str, ...]
     flux: np.ndarray
@@ -181,6 +181,16 @@ class ReportContext:
     observers: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     gates: tuple[Gate, ...] = ()
+
+    @property
+    def one_psf(self) -> bool:
+        """Whether θ_E/PSF is θ_E over one number in the stamps of the browser, and θ_E is a stratum too."""
+        columns = {"theta_over_psf", "theta_e_arcsec"}
+        if self.browser is None or not columns <= set(self.experiment.evaluation.strata) or not columns <= set(self.browser.rows):
+            return False
+        # Compared as reciprocals: without a PSF the ratio is infinite everywhere.
+        psf = self.browser.rows["theta_e_arcsec"] / self.browser.rows["theta_over_psf"]
+        return bool(np.allclose(psf, psf.iloc[0], rtol=1e-6)) if len(psf) else False
 
     def __post_init__(self) -> None:
         for name in self.experiment.networks:

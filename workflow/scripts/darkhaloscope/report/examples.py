@@ -12,6 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ..config.cosmology import Cosmology
+from ..config.subhalo import SubhaloDataset
+from ..stamps.lights import row_columns, row_source
+from ..stamps.schema import MANIFEST
 from ..tables import images
 from .context import Browser, ReportError, ReportSettings, Sources
 
@@ -36,6 +40,8 @@ BROWSER_COLUMNS = (
     "d_prime_velocity",
     "d_prime_both",
 )
+#: Pixels of the picture of a disk, where there is no galaxy to be drawn beside.
+DISK_PIXELS = 64
 #: Share of the browser's sample that is the most misleading stamps of each class.
 TAIL_SHARE = 0.125
 
@@ -158,13 +164,43 @@ def read_images(shards: Iterable[str | os.PathLike], stamp_ids: list[str]) -> di
     return out
 
 
-def collect_sources(bank: pa.Table, n: int) -> Sources:
-    """Return up to `n` galaxies of the source bank for the examples, best lensability first."""
-    ids, tiers, points = (bank[name].to_pylist() for name in ("plateifu", "tier", "score"))
-    order = sorted(range(len(ids)), key=lambda i: (-points[i], ids[i]))[:n]
-    arrays = {name: images(bank, name)[order] for name in ("flux", "velocity", "valid")}
-    captions = tuple(f"{ids[i]} · {tiers[i]}" for i in order)
-    return Sources(captions=captions, **arrays)
+def collect_sources(stamps: pa.Table, dataset: SubhaloDataset, bank: pa.Table | None, cosmology: Cosmology, n: int) -> Sources:
+    """Return the galaxies behind up to `n` stamps, before lensing: of every kind as many as of the others, no galaxy twice in a kind.
+
+    Parameters
+    ----------
+    stamps : rows of a shard
+    dataset : the dataset that they belong to
+    bank : the bank of its sources; None where it has none
+    """
+    columns = row_columns(stamps.select([c.name for c in MANIFEST.columns]))
+    pixels = DISK_PIXELS if bank is None else images(bank.slice(0, 1), "flux").shape[-1]
+    chosen = _choose_sources(columns["source_kind"], columns["plateifu"], n)
+    sources = [row_source(columns, row, dataset, bank, cosmology, pixels) for row in chosen]
+    captions = tuple(
+        f"{columns['source_kind'][row]} · "
+        + (
+            f"{np.degrees(columns['disk_inclination_rad'][row]):.0f}° inclined"
+            if columns["plateifu"][row] is None
+            else columns["plateifu"][row]
+        )
+        for row in chosen
+    )
+    return Sources(captions, *(np.stack([getattr(s, name) for s in sources]) for name in ("flux", "velocity", "valid")))
+
+
+def _choose_sources(kinds: np.ndarray, galaxies: np.ndarray, n: int) -> list[int]:
+    """Take rows of each kind in turn until there are `n`, or none is left; return them kind by kind."""
+    rows: dict[str, dict[str, int]] = {}
+    for row, (kind, galaxy) in enumerate(zip(kinds, galaxies, strict=True)):
+        rows.setdefault(kind, {}).setdefault(galaxy or f"row {row}", row)
+    waiting = {kind: list(of_kind.values()) for kind, of_kind in sorted(rows.items(), reverse=True)}
+    taken: dict[str, list[int]] = {kind: [] for kind in waiting}
+    while any(waiting.values()) and sum(map(len, taken.values())) < n:
+        for kind, left in waiting.items():
+            if left and sum(map(len, taken.values())) < n:
+                taken[kind].append(left.pop(0))
+    return [row for of_kind in taken.values() for row in of_kind]
 
 
 def with_strata(observers: pd.DataFrame, rows: pd.DataFrame | pa.Table) -> pd.DataFrame:

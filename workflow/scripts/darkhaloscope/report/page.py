@@ -30,6 +30,7 @@ from .sections import (
     flat,
     information_bins,
     information_table,
+    network_table,
     observer_tables,
     rates_tables,
     robustness,
@@ -113,6 +114,7 @@ def _write(context: ReportContext, folder: Path) -> None:
             browser=browser,
             facts=dataset_facts(context),
             counts=dataset_counts(context),
+            networks=network_table(context),
             checks=quality_gates(context.quality),
             distributions=distributions(context),
             rates=rates_tables(context),
@@ -268,7 +270,9 @@ def _write_browser(context: ReportContext, browser: Browser, folder: Path) -> di
     for key in shown:
         data = browser.rows[key]
         kind = "number" if pd.api.types.is_numeric_dtype(data) and not pd.api.types.is_bool_dtype(data) else "text"
-        if not data.notna().any():
+        # Where the label is the lens itself, the phantom subhalos of the manifest mean nothing.
+        phantom = context.dataset.contrast == "lensed" and (key.startswith("subhalo_") or key in ("mass_bin", "log10_mass_msun"))
+        if phantom or not data.notna().any():
             continue
         columns.append({"key": key, "name": f"score, {key[6:]}" if key in scores else column_name(key), "kind": kind})
         values[key] = [_short(v) for v in data] if kind == "number" else [None if pd.isna(v) else str(v) for v in data]

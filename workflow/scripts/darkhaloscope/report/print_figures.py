@@ -173,8 +173,9 @@ def print_pairs(pairs: Pairs, without: str, within: str) -> Figure:
     """Return each stamp `without` and `within` what is looked for, their difference, and as observed, in flux and velocity."""
     n = len(pairs.captions)
     width = TWO_COLUMNS_INCH / 8
-    figure = _figure(TWO_COLUMNS_INCH, n * width * 1.15 + 0.2)
-    axes = figure.subplots(n, 8, squeeze=False)
+    figure = _figure(TWO_COLUMNS_INCH, n * (width + 0.28) + 0.15)
+    rows = figure.subfigures(n, 1, squeeze=False, height_ratios=[width + 0.43, *[width + 0.28] * (n - 1)])[:, 0]
+    axes = np.array([row.subplots(1, 8) for row in rows])
     heads = [f"flux, {without}", f"flux, {within}", "difference", "observed"]
     heads += [f"velocity, {without}", f"velocity, {within}", "difference", "observed"]
     for i in range(n):
@@ -194,7 +195,7 @@ def print_pairs(pairs: Pairs, without: str, within: str) -> Figure:
                 continue
             axes[i, j].imshow(stretch_flux(fluxes[j] / peak), origin="lower", cmap=flux_colours, vmin=0, vmax=1)
             _panel(axes[i, 4 + j], np.ma.masked_where(~valid, speeds[j]), velocity_colours, limit, f"±{limit:.0f} km/s" if j == 0 else "")
-        axes[i, 0].set_xlabel(pairs.captions[i], fontsize=_SIZE - 2, labelpad=2, loc="left")
+        rows[i].suptitle(pairs.captions[i], fontsize=_SIZE - 1.5, x=0.012, ha="left")
         for j in range(8):
             axes[i, j].set(xticks=[], yticks=[])
             axes[i, j].minorticks_off()

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..learning.networks import describe_network
 from .answer import compared, marginal_gain, rates_of
 from .context import ReportContext
 from .figures import plain
-from .frames import OVERALL, column_name, count, is_number, metric_name, number, overall, pick, quoted, rate_text
+from .frames import OVERALL, column_name, count, is_number, metric_name, number, overall, pick, rate_text
 
 #: Metrics of the page's strata table; the CSV files hold all.
 STRATA_METRICS = ("auc", "tpr_at_fpr", "fpr_at_tpr")
@@ -28,7 +29,8 @@ def rates_tables(context: ReportContext) -> list[dict[str, Any]]:
         for name in context.experiment.networks:
             frame = overall(context.frames[name]["rates"])
             frame = frame[frame["test_dataset"] == test]
-            for seed in dict.fromkeys(frame["seed"]):
+            # The committee of one seed is that seed.
+            for seed in list(dict.fromkeys(frame["seed"]))[: None if len(context.experiment.seeds) > 1 else 1]:
                 of_seed = frame[frame["seed"] == seed]
                 cells = [pick(of_seed, metric, at) for metric, at in heads]
                 known = next((c for c in cells if c is not None), None)
@@ -42,9 +44,8 @@ def strata_table(context: ReportContext) -> dict[str, Any]:
     """Return every stratum of every network at the seed that is quoted, as a table to choose from."""
     rows = []
     for name in context.experiment.networks:
-        frame = context.frames[name]["strata"]
         for test in context.experiment.test_datasets:
-            part = quoted(frame[frame["test_dataset"] == test]) if len(frame) else frame
+            part = rates_of(context, name, test, "strata")
             part = part[part["metric"].isin(STRATA_METRICS)] if len(part) else part
             for row in part.to_dict("records"):
                 row = pd.Series(row)
@@ -201,6 +202,32 @@ def distributions(context: ReportContext) -> dict[str, Any] | None:
     return plain({"columns": columns, "rows": rows})
 
 
+def network_table(context: ReportContext) -> dict[str, Any]:
+    """Return what each network sees, how large it is, and how it was trained."""
+    size, rows = context.dataset.instrument.stamp_size, []
+    seeds = len(context.experiment.seeds)
+    for name in context.experiment.networks:
+        network = context.networks[name]
+        told, training = describe_network(network, size), network.training
+        width = f", width {network.width}" if network.architecture.startswith("deep") else ""
+        rows.append(
+            (
+                name,
+                network.channels
+                + (", velocity shuffled" if network.shuffle_velocity else "")
+                + ("" if network.label_blind or network.channels in ("flux", "both") else ", mask of the stamp's own flux"),
+                network.architecture.replace("_", " ") + width,
+                count(told["layers"]),
+                count(told["parameters"]),
+                f"{told['multiply_adds'] / 1e6:.1f} million",
+                f"{training.epochs} epochs, {training.optimizer}, {seeds} seed{'' if seeds == 1 else 's'}",
+                network.description,
+            )
+        )
+    heads = ("Name", "Sees", "Architecture", "Layers", "Parameters", "Multiply-adds per stamp", "Training", "What it is for")
+    return {"heads": heads, "rows": rows}
+
+
 def dataset_facts(context: ReportContext) -> list[tuple[str, str]]:
     """Return what the training dataset is made of, in pairs of name and text."""
     lens, subhalo, instrument = context.dataset.lens, context.dataset.subhalo, context.dataset.instrument
@@ -218,7 +245,7 @@ def dataset_facts(context: ReportContext) -> list[tuple[str, str]]:
     strengths = [f"SIS: {_span(subhalo.theta_e_factor)} θ_E"] if subhalo.profiles.get("sis") else []
     strengths += [f"log₁₀ M/M☉: {bins}"] if subhalo.profiles.get("nfw") or subhalo.profiles.get("tnfw") else []
     profiles = ", ".join(f"{100 * share:g}% {kind.upper()}" for kind, share in subhalo.profiles.items() if share > 0)
-    return [
+    facts = [
         ("sources", mix + sample),
         ("stamp", f"{instrument.stamp_size} × {instrument.stamp_size} pixels of {instrument.pixel_scale_arcsec:g}″"),
         ("PSF", psf),
@@ -227,10 +254,10 @@ def dataset_facts(context: ReportContext) -> list[tuple[str, str]]:
         ("velocity mask from", {"smooth": "the smooth lens, label-blind", "observed": "the observed flux"}[instrument.mask]),
         ("lens", f"{lens.profile.upper()} + shear, θ_E {_span(lens.theta_e_arcsec)}″, z {_span(lens.redshift)}"),
         ("source redshift", _span(context.dataset.sources.redshift)),
-        ("subhalos", profiles),
-        ("subhalo strength", " · ".join(strengths)),
-        ("placement", places[subhalo.placement]),
     ]
+    if context.dataset.contrast != "lensed":
+        facts += [("subhalos", profiles), ("subhalo strength", " · ".join(strengths)), ("placement", places[subhalo.placement])]
+    return facts
 
 
 def flat(value: Any, prefix: str = "") -> list[tuple[str, str]]:

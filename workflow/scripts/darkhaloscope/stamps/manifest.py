@@ -74,7 +74,6 @@ def build_manifest(name: str, dataset: SubhaloDataset, bank: pa.Table | None, co
         The bank is missing, has too few galaxies for the splits, holds values that are not finite, or the
         realised shares of the splits differ from the asked ones by more than the tolerance.
     """
-    _check_shares_of_light(dataset)
     galaxies = _Galaxies.from_bank(bank, dataset)
     tables = [_split_rows(name, dataset, code, galaxies, cosmology) for code, split in enumerate(SPLITS) if getattr(dataset.size, split)]
     table = pa.concat_tables(tables).combine_chunks()
@@ -363,15 +362,6 @@ def _category(shares: dict[str, float], uniform: NDArray) -> NDArray:
 
 def _masked(values: NDArray, missing: NDArray) -> pa.Array:
     return pa.array(values, mask=np.asarray(missing, bool))
-
-
-def _check_shares_of_light(dataset: SubhaloDataset) -> None:
-    disk = dataset.sources.disk
-    most = disk.bulge_fraction.bounds[1] + disk.knot_fraction.bounds[1]
-    if most > 1:
-        raise ManifestError(
-            f"bulge_fraction and knot_fraction can add up to {most:g} of a disk's light: lower one of them so that they stay at or below 1"
-        )
 
 
 def _check_kinds(table: pa.Table, sources: Sources) -> None:

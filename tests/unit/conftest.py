@@ -1,4 +1,4 @@
-"""A small bank of rotating galaxies."""
+"""A small bank of rotating galaxies, for the rooms that lens them."""
 
 import numpy as np
 import pytest

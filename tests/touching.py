@@ -1,0 +1,30 @@
+"""Snakemake whose jobs leave empty outputs: a touch run of the whole DAG that needs no earlier results.
+
+Run as `python touching.py ARGUMENTS OF SNAKEMAKE`. Checkpoints get the few rows that the DAG is built from.
+"""
+
+import sys
+from pathlib import Path
+
+from snakemake.cli import main
+from snakemake.executors import touch
+
+CONTENT = {
+    "ranking.csv": "plateifu\n8001-12701\n8002-12701\n8003-12701\n",
+    "lensability.csv": "plateifu,tier\n8001-12701,good\n8002-12701,reject\n",
+}
+run_job = touch.Executor.run_job
+
+
+def run_and_create(executor, job):
+    """Touch a job's outputs, the missing ones made first."""
+    for path in map(Path, job.output):
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(CONTENT.get(path.name, ""))
+    run_job(executor, job)
+
+
+if __name__ == "__main__":
+    touch.Executor.run_job = run_and_create
+    main([*sys.argv[1:], "--touch"])

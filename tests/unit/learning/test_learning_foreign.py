@@ -1,0 +1,168 @@
+"""Weights trained elsewhere: read in every common wrapping, recognised, refused in words where they must not or cannot be used."""
+
+import importlib
+import logging
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from scipy.special import softmax
+from torch import nn
+
+from darkhaloscope.config.network import Network
+from darkhaloscope.learning import foreign
+from darkhaloscope.learning.finish import import_network
+from darkhaloscope.learning.foreign import Recognised, build_foreign, load_into, read_state, recognise
+from darkhaloscope.learning.scaling import LearningError
+from darkhaloscope.learning.score import score_stamps
+from darkhaloscope.learning.weights import load_network, save_network
+from unit.learning.band_shards import band_columns, write_band_shards
+
+timm = importlib.import_module("timm")  # after darkhaloscope.learning, which makes torchvision importable beside a CPU torch
+
+
+class Opaque:
+    """Something that only unpickling could bring back."""
+
+
+@pytest.fixture(scope="module")
+def small():
+    torch.manual_seed(1)
+    return timm.create_model("resnet10t", in_chans=3, num_classes=2).eval()
+
+
+def wrapped(state, how):
+    return {
+        "bare": state,
+        "model": {"model": state, "epoch": 3},
+        "lightning": {"state_dict": {f"model.{n}": t for n, t in state.items()}, "epoch": 3},
+        "parallel": {"state_dict": {f"module.{n}": t for n, t in state.items()}},
+        "compiled": {"model_state_dict": {f"module._orig_mod.{n}": t for n, t in state.items()}},
+        "nested": {"checkpoint": 1, "model": {"state_dict": state}},
+    }[how]
+
+
+@pytest.mark.parametrize("how", ["bare", "model", "lightning", "parallel", "compiled", "nested"])
+def test_checkpoints_are_read_in_every_wrapping(small, how, tmp_path):
+    torch.save(wrapped(small.state_dict(), how), tmp_path / "w.pt")
+    state = read_state(tmp_path / "w.pt")
+    assert list(state) == list(small.state_dict())
+    assert all(torch.equal(t, small.state_dict()[n]) for n, t in state.items())
+
+
+def test_safetensors_are_read_whatever_their_name(small, tmp_path):
+    save_file(small.state_dict(), tmp_path / "weights.bin")
+    assert set(read_state(tmp_path / "weights.bin")) == set(small.state_dict())
+
+
+def test_what_needs_unpickling_is_refused(small, tmp_path):
+    torch.save({"model": small.state_dict(), "args": Opaque()}, tmp_path / "w.pt")
+    with pytest.raises(LearningError, match=r"w.pt: holds Python objects and not only tensors.*save model.state_dict\(\)"):
+        read_state(tmp_path / "w.pt")
+    torch.save(small, tmp_path / "module.pt")
+    with pytest.raises(LearningError, match="nothing is unpickled here"):
+        read_state(tmp_path / "module.pt")
+
+
+def test_other_files_are_refused_in_words(tmp_path):
+    (tmp_path / "text.pt").write_text("not weights at all")
+    with pytest.raises(LearningError, match="neither safetensors nor a PyTorch file|holds Python objects"):
+        read_state(tmp_path / "text.pt")
+    with pytest.raises(LearningError, match="does not exist"):
+        read_state(tmp_path / "none.pt")
+    torch.save({"epoch": 3, "optimizer": {"lr": 1.0}}, tmp_path / "epoch.pt")
+    with pytest.raises(LearningError, match="no named tensors.*epoch, optimizer"):
+        read_state(tmp_path / "epoch.pt")
+
+
+def cifar_resnet18():
+    """ResNet-18 as small images have it: 3×3 stem, no max-pool, dropout ahead of one logit."""
+    module = timm.create_model("resnet18", in_chans=3, num_classes=1)
+    module.conv1, module.maxpool = nn.Conv2d(3, 64, 3, 1, 1, bias=False), nn.Identity()
+    module.fc = nn.Sequential(nn.Dropout(0.2), nn.Linear(512, 1))
+    return module
+
+
+def patches_of_two():
+    """ConvNeXt-Tiny with 2×2 patches instead of 4×4."""
+    module = timm.create_model("convnext_tiny", num_classes=2)
+    module.stem[0] = nn.Conv2d(3, 96, 2, stride=2)
+    return module
+
+
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        (lambda: timm.create_model("resnet18", in_chans=3, num_classes=2), Recognised("timm", "resnet18", 0, 3, 2)),
+        (cifar_resnet18, Recognised("timm", "resnet18", 3, 3, 1)),
+        (patches_of_two, Recognised("timm", "convnext_tiny", 2, 3, 2)),
+        (lambda: timm.create_model("efficientnet_b0", num_classes=1), Recognised("timm", "efficientnet_b0", 0, 3, 1)),
+        (lambda: timm.create_model("resnet10t", in_chans=5, num_classes=3), Recognised("timm", "resnet10t", 0, 5, 3)),
+        (lambda: _torchvision("efficientnet_b0", 2), Recognised("torchvision", "efficientnet_b0", 0, 3, 2)),
+        (lambda: _torchvision("convnext_tiny", 1), Recognised("torchvision", "convnext_tiny", 0, 3, 1)),
+    ],
+)
+def test_architectures_are_recognised_and_load(make, expected):
+    with torch.device("meta"):
+        state = make().state_dict()
+    found = recognise(state, "w.pt")
+    assert Recognised(**{**found.plain(), "alike": ()}) == expected
+    with torch.device("meta"):
+        rebuilt = build_foreign(found)
+        load_into(rebuilt, state)
+        assert rebuilt(torch.zeros(1, expected.channels, 64, 64)).shape == (1, expected.outputs)
+
+
+def test_names_that_fit_as_well_are_said():
+    with torch.device("meta"):
+        found = recognise(timm.create_model("efficientnet_b0", num_classes=2).state_dict(), "w.pt")
+    assert "tf_efficientnet_b0" in str(found) and "would fit as well" in str(found)
+
+
+def test_unknown_weights_are_refused_in_words(monkeypatch):
+    monkeypatch.setattr(foreign, "_candidates", lambda state: [("timm", "resnet10t"), ("timm", "resnet18")])
+    state = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Flatten(), nn.Linear(8, 2)).state_dict()
+    with pytest.raises(LearningError, match="fit no architecture of timm or torchvision"):
+        recognise(state, "w.pt")
+    with pytest.raises(LearningError, match="no convolution"):
+        recognise(nn.Linear(3, 2).state_dict(), "w.pt")
+
+
+def test_an_imported_network_scores_as_it_did_where_it_was_made(small, tmp_path, caplog):
+    """Stretched by (x − median)/(1.4826 MAD) and softmax outside of this project, scores agree."""
+    columns = band_columns(40, size=32, signal=0.2)
+    train = write_band_shards(tmp_path, columns, [0, 40], "train")
+    validation = write_band_shards(tmp_path, band_columns(30, size=32, first=100, signal=0.2), [0, 30], "validation")
+    torch.save({"state_dict": {f"module.{n}": t for n, t in small.state_dict().items()}}, tmp_path / "w.pt")
+    network = Network.model_validate({"channels": "bands", "weights": str(tmp_path / "w.pt"), "scaling": {"bands": "stamp"}})
+    with caplog.at_level(logging.INFO):
+        taken = import_network(network, 1, train, validation)
+    assert "taken for timm's resnet10t, 3 input channels, 2 logits" in caplog.text
+    save_network(taken, tmp_path / "n.safetensors", tmp_path / "n.json")
+    assert load_network(tmp_path / "n.safetensors", tmp_path / "n.json").recognised.name == "resnet10t"
+    found = score_stamps(train, tmp_path / "n.safetensors", tmp_path / "n.json", dataset="d", network="n")
+    flat = columns["image"].reshape(40, 3, -1)
+    median = np.sort(flat, axis=2)[:, :, [511]]  # the lower of the two in the middle, as torch takes it
+    mad = np.sort(np.abs(flat - median), axis=2)[:, :, [511]]
+    with torch.inference_mode():
+        logits = small(torch.from_numpy(((flat - median) / (1.4826 * mad)).reshape(40, 3, 32, 32)))
+    assert np.allclose(found["score"].to_numpy(), softmax(logits.numpy(), axis=1)[:, 1], atol=1e-5)
+
+
+def test_networks_that_cannot_see_g_r_z_are_refused(tmp_path):
+    train = write_band_shards(tmp_path, band_columns(8), [0, 8], "train")
+    for make, words in (
+        (dict(in_chans=5, num_classes=2), "5 input channels"),
+        (dict(in_chans=3, num_classes=10), "ends in one logit or in two"),
+    ):
+        torch.save(timm.create_model("resnet10t", **make).state_dict(), tmp_path / "w.pt")
+        network = Network.model_validate({"channels": "bands", "weights": str(tmp_path / "w.pt")})
+        with pytest.raises(LearningError, match=words):
+            import_network(network, 1, train, train)
+
+
+def _torchvision(name, outputs):
+    import torchvision
+
+    return getattr(torchvision.models, name)(weights=None, num_classes=outputs)

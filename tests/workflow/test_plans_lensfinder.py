@@ -1,0 +1,57 @@
+"""What the lens finder's config plans: one edit, the rules that it names."""
+
+import pytest
+import yaml
+
+#: Up to the stamps: what is made of a mock survey. Bricks are named by build_injections, so retrieve_brick is planned after it.
+DATA = {
+    "make_mock_survey",
+    "retrieve_sweep",
+    "retrieve_survey_tables",
+    "select_lrgs",
+    "list_cosmos_sources",
+    "build_injections",
+    "inject_stamps",
+    "check_injections",
+}
+LEARNING = {"train_network", "score_stamps", "evaluate_scores"}
+#: The page shows flux and velocity: an experiment on bands ends in its tables.
+REPORT = {"build_report", "build_index"}
+
+
+def overlay(project, **values):
+    path = project.folder / "overlay.yaml"
+    path.write_text(yaml.safe_dump({"extends": "config/lensfinder-demo.yaml", **values}))
+    return "overlay.yaml"
+
+
+def with_network(architecture):
+    return {"networks": {"lens": {"channels": "bands", "architecture": architecture}}}
+
+
+MANGA = {"make_mock_archive", "retrieve_catalogs", "rank_disks", "score_lensability", "build_source_bank"}
+
+
+@pytest.mark.parametrize(
+    ("values", "rules"),
+    [
+        ({}, DATA),
+        ({"datasets": {"lensfinder": {"sources": {"mix": {"sersic": 1.0}}}}}, DATA - {"list_cosmos_sources"}),
+        ({"datasets": {"lensfinder": {"injection": "v3", "controls": "paired", "hosts": {"replicates": 1}}}}, DATA),
+        ({"datasets": {"lensfinder": {"sources": {"mix": {"manga": 1.0}, "sample": "mock"}}}}, (DATA - {"list_cosmos_sources"}) | MANGA),
+        (with_network("resnet18"), DATA),
+        (with_network("convnext_tiny"), DATA),
+    ],
+)
+def test_one_edit_plans_the_rules_it_names(project, values, rules):
+    found = project.plan(config=overlay(project, **values))
+    assert found >= LEARNING and not found & REPORT
+    beside = {"list_known_lens_bricks", "find_known_lenses", "cut_known_lenses", "score_known_lenses", "rank_candidates"}
+    assert found - LEARNING - beside == rules
+
+
+def test_an_imported_table_plans_its_import_and_nothing_of_the_sky(project):
+    (project.folder / "old.parquet").write_bytes(b"")
+    values = {"datasets": {"old": {"kind": "imported", "table": "old.parquet"}}, "experiments": {"lens-finder": {"dataset": "old"}}}
+    found = project.plan(config=overlay(project, **values))
+    assert found >= {"import_stamps", "check_injections", *LEARNING} and not found & (DATA - {"check_injections"})

@@ -1,0 +1,110 @@
+"""What each switch of the config adds to the DAG, removes from it or makes anew, by touch runs of all of it."""
+
+import numpy as np
+import pytest
+
+from workbench import CHAIN, from_rule, new_project
+
+#: Jobs of the tiny run; the ranking of a touch run has three galaxies, of which the score lets one through.
+TINY = {rule: 1 for rule in CHAIN if rule != "collect_sweep"} | {
+    "retrieve_maps": 3,
+    "inspect_maps": 3,
+    "render_stamps": 5,
+    "train_network": 3,
+    "score_stamps": 3,
+    "evaluate_scores": 3,
+}
+MANGA = CHAIN[: CHAIN.index("build_manifest")]
+EXAMPLE = {"size": {"train": 40, "validation": 40, "test": 80}, "shard_size": 40, "sources": {"mix": {"disk": 1.0}, "sample": None}}
+
+
+@pytest.fixture(scope="session")
+def touched(tmp_path_factory):
+    """A tiny run by touches."""
+    project = new_project(tmp_path_factory.mktemp("touched") / "project")
+    assert project.touch_run() == TINY
+    return project
+
+
+def sample(**galaxies):
+    return {"manga": {"samples": {"mock": {"galaxies": galaxies}}}}
+
+
+def experiment(**settings):
+    return {"experiments": {"subhalo": settings}}
+
+
+@pytest.mark.parametrize(
+    ("values", "difference"),
+    [
+        pytest.param(sample(n_top=2), {"retrieve_maps": -1, "inspect_maps": -1}, id="n_top"),
+        pytest.param(
+            {"manga": {"samples": {"mock": {"catalogs": False, "galaxies": {"n_top": 0, "listed": ["8001-12701", "8003-12701"]}}}}},
+            {"retrieve_catalogs": -1, "rank_disks": -1, "retrieve_maps": -1, "inspect_maps": -1},
+            id="listed",
+        ),
+        pytest.param(sample(listed=["8009-12701"]), {"retrieve_maps": 1, "inspect_maps": 1}, id="n_top and listed"),
+        pytest.param(sample(listed=["8002-12701"], use_rejected=["8002-12701"]), {"build_source_tensor": 1}, id="use_rejected"),
+        pytest.param({"manga": {"samples": {"mock": {"mock": False}}}}, {"make_mock_archive": -1}, id="not mock"),
+        pytest.param(
+            {"datasets": {"subhalo": {"sources": {"mix": {"disk": 1.0}}}}}, {rule: -TINY[rule] for rule in MANGA}, id="mix without manga"
+        ),
+        pytest.param(
+            {"datasets": {"other": EXAMPLE}, **experiment(tests=["subhalo", "other"])},
+            {"build_manifest": 1, "render_stamps": 4, "check_stamps": 1, "score_stamps": 3, "observe_marginal": 1},
+            id="test datasets",
+        ),
+        pytest.param(experiment(seeds=[1, 2]), {"train_network": 3, "score_stamps": 3}, id="seeds"),
+        pytest.param(
+            experiment(networks=["flux", "both"]), {"train_network": -1, "score_stamps": -1, "evaluate_scores": -1}, id="networks"
+        ),
+        pytest.param(experiment(comparisons=[]), {"compare_networks": -1}, id="comparisons"),
+        pytest.param(experiment(evaluation={"marginal_stamps": 0}), {"observe_marginal": -1}, id="marginal_stamps"),
+        pytest.param(
+            {
+                "run": ["s"],
+                "sweeps": {"s": {"experiment": "subhalo", "grid": {"dataset.instrument.noise.peak_snr": [10, 30]}}},
+            },
+            {
+                **{"collect_sweep": 1, "build_manifest": 1, "render_stamps": 5, "check_stamps": 1},
+                **{"train_network": 3, "score_stamps": 3, "evaluate_scores": 3},
+                **{"build_report": -1, "build_index": -1, "compare_networks": -1, "observe_marginal": -1},
+            },
+            id="sweep",
+        ),
+    ],
+)
+def test_a_switch_adds_and_removes_jobs(project, values, difference):
+    found = project.touch_run(config=project.overlay(**values))
+    found.subtract(TINY)
+    assert {rule: n for rule, n in found.items() if n} == difference
+
+
+@pytest.mark.parametrize(
+    ("values", "rules"),
+    [
+        pytest.param({"rendering": {"renderer": "lenstronomy"}}, from_rule("render_stamps"), id="renderer"),
+        pytest.param({"instrument": {"mask": "observed"}}, from_rule("build_manifest"), id="mask"),
+        pytest.param({"shard_size": 20}, from_rule("render_stamps"), id="shard_size"),
+        # The report prints the whole config; nothing else knows these.
+        pytest.param({"rendering": {"batch_size": 8}}, {"build_report", "build_index"}, id="batch_size"),
+        pytest.param({"description": "Few"}, {"build_report", "build_index"}, id="description"),
+    ],
+)
+def test_a_switch_of_the_dataset_makes_anew_what_follows_from_it(touched, tmp_path, values, rules):
+    project = touched.copy(tmp_path / "project")
+    found = project.touch_run(config=project.overlay(datasets={"subhalo": values}))
+    assert set(found) == rules - {"collect_sweep"}
+
+
+def test_another_kernel_at_the_same_path_makes_what_reads_it_anew(project):
+    def write_kernel(width):
+        y, x = np.indices((9, 9)) - 4
+        np.save(project.folder / "psf.npy", np.exp(-(x**2 + y**2) / (2 * width**2)))
+
+    config = project.overlay(datasets={"subhalo": {"instrument": {"psf": {"kind": "kernel", "kernel": "psf.npy"}}}})
+    write_kernel(1.0)
+    assert project.touch_run(config=config) == TINY
+    assert project.touch_run(config=config) == {}
+    write_kernel(2.0)
+    assert set(project.touch_run(config=config)) == from_rule("build_manifest") - {"collect_sweep"}

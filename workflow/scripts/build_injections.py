@@ -1,0 +1,12 @@
+"""Rule build_injections: parent sample and source galaxies in; one row per stamp, and each shard's bricks, out."""
+
+from darkhaloscope.config.lensfinder import LensFinderDataset
+from darkhaloscope.stage import stage
+from darkhaloscope.stamps.injection_hosts import read_parent
+from darkhaloscope.stamps.injection_manifest import build_injections
+from darkhaloscope.stamps.injection_priors import read_galaxies
+
+with stage(snakemake) as job:
+    dataset = LensFinderDataset.model_validate(job.params.dataset)
+    galaxies = read_galaxies(dataset, cosmos=job.input.cosmos, bank=job.input.bank)
+    build_injections(job.wildcards.dataset, dataset, read_parent(job.input.parent), galaxies, job.output.manifest, job.output.bricks)

@@ -1,0 +1,59 @@
+"""Turned, reflected and shifted images: the same sky seen otherwise."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import pad
+
+from ..random import stable_hash
+from .data import hashed
+
+#: Pixels by which images are mirrored at their edges before a shift, so that the edges do not wrap around.
+MARGIN = 8
+
+
+def orient_images(images: Tensor, codes: Tensor) -> Tensor:
+    """Rotate images (n, c, size, size) by 90° × (code mod 4), then reflect those with code ≥ 4; values stay as they are."""
+    turned = torch.empty_like(images)
+    for code in range(8):
+        rows = torch.nonzero(codes == code)[:, 0]
+        if len(rows):
+            some = torch.rot90(images[rows], code % 4, (2, 3))
+            turned[rows] = some.flip(2) if code >= 4 else some
+    return turned
+
+
+def shifts(numbers: NDArray, seed: int, epoch: int, most: float) -> NDArray:
+    """Return a shift along x and y for each stamp number, uniform within ±`most` pixels, anew for each seed and epoch, (n, 2)."""
+    axes = [hashed(numbers, stable_hash("shift", axis, seed, epoch)) for axis in "xy"]
+    return ((np.stack(axes, 1) >> np.uint64(11)) * 2.0**-53 * 2 - 1) * most
+
+
+def shift_images(images: Tensor, by: Tensor) -> Tensor:
+    """Shift images by parts of a pixel, as the sky would have fallen on a shifted grid.
+
+    A phase in Fourier space: exact for images that the pixels sample well (ground-based PSFs at 0.262″ do), and white
+    noise keeps its power at all but the Nyquist frequency, which interpolation between neighbours would not. Edges
+    are mirrored.
+
+    Parameters
+    ----------
+    images : (n, c, size, size)
+    by : (n, 2) pixels along x (to the right) and y (up, to higher rows), at most `MARGIN`
+    """
+    size = images.shape[-1]
+    wide = pad(images, (MARGIN,) * 4, mode="reflect")
+    n = wide.shape[-1]
+    by = by.to(images.dtype)
+    x = torch.fft.rfftfreq(n, dtype=images.dtype)
+    y = torch.fft.fftfreq(n, dtype=images.dtype)
+    turns = by[:, 0, None, None] * x[None, None] + by[:, 1, None, None] * y[None, :, None]
+    phase = torch.polar(torch.ones_like(turns), -2 * torch.pi * turns)
+    if n % 2 == 0:  # the Nyquist frequency has no sign: its real part alone is a real image's
+        phase[:, n // 2, :] = phase[:, n // 2, :].real.to(phase.dtype)
+        phase[:, :, -1] = phase[:, :, -1].real.to(phase.dtype)
+    moved = torch.fft.irfft2(torch.fft.rfft2(wide) * phase[:, None], s=(n, n))
+    return moved[..., MARGIN : MARGIN + size, MARGIN : MARGIN + size].contiguous()

@@ -1,0 +1,369 @@
+"""Shards of g, r, z stamps: which stamps a network learns from or scores, their labels, weights and scalars.
+
+Pixels stay on disk until they are needed (`streaming`); everything else of a stamp fits in memory: 40 bytes each.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from ..config.network import Network, Scaling
+from ..random import stable_hash
+from ..tables import TableError
+from .data import MIN_SIZE, hashed
+from .scaling import BANDS, SCALARS, LearningError, Normalisation
+
+IMAGE = "image"
+
+#: Stamps from which the stretch is measured: those whose hashed number comes first.
+MEASURED = 2048
+
+#: What a stamp is, pixels apart.
+PER_STAMP = ("numbers", "labels", "weights", "scalars", "group", "row")
+
+#: Columns that decide whether a stamp is used; a shard may lack them, and then they decide nothing.
+_CHOICE = ("cutout_ok", "theta_over_psf", "arc_snr")
+
+
+@dataclass(frozen=True)
+class Extra:
+    """Stamps from elsewhere that join the training stamps: mined controls of other datasets, or known lenses.
+
+    Attributes
+    ----------
+    paths : shards
+    weight : of each stamp in the loss; the training stamps have 1
+    numbers : those that join; None for all
+    """
+
+    paths: tuple[str | Path, ...]
+    weight: float
+    numbers: NDArray | None = None
+
+
+@dataclass(frozen=True)
+class Emphasis:
+    """Training stamps that count more than once in the loss, by number."""
+
+    numbers: NDArray
+    weight: float
+
+
+@dataclass(frozen=True, eq=False)
+class BandStamps:
+    """Chosen stamps of shards, in the order of their numbers.
+
+    Attributes
+    ----------
+    files : metadata of each shard by path
+    size : pixels on a side
+    numbers, labels, weights : (n,) int64, int64, float32; the weights' mean is 1
+    scalars : (n, 6) float32, as `SCALARS`; NaN where unknown
+    group, row : (n,) which row group of `groups`, and which row in it
+    groups : (path, row group) of each
+    dropped : number of stamps left out, by reason
+    """
+
+    files: Mapping[Path, pq.FileMetaData]
+    size: int
+    numbers: NDArray
+    labels: NDArray
+    weights: NDArray
+    scalars: NDArray
+    group: NDArray
+    row: NDArray
+    groups: tuple[tuple[Path, int], ...]
+    dropped: dict[str, int] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def require_both_classes(self, use: str) -> None:
+        """Raise `LearningError` unless there are positives and controls."""
+        positives = int(self.labels.sum())
+        if positives in (0, len(self)):
+            left_out = ", ".join(f"{n} {reason}" for reason, n in self.dropped.items() if n)
+            raise LearningError(
+                f"the {len(self)} {use} stamps are all {'positives' if positives else 'controls'}"
+                f"{f' (left out: {left_out})' if left_out else ''}; a classifier needs both classes: check the label column of the shards, "
+                "the dataset's class balance, and training.min_theta_over_psf and min_arc_snr"
+            )
+
+    def without(self, bad: NDArray, reason: str) -> BandStamps:
+        """Return the stamps that are not `bad`, (n,) bool; the others are counted as dropped for `reason`."""
+        some = {name: getattr(self, name)[~bad] for name in PER_STAMP}
+        some["weights"] = _mean_one(some["weights"])
+        return dataclasses.replace(self, **some, dropped={**self.dropped, reason: int(bad.sum())})
+
+    def decode(self, group: int) -> NDArray:
+        """Read the images of one row group, (rows, 3, size, size) float32 nanomaggies. Safe in several threads at once."""
+        path, number = self.groups[group]
+        with pq.ParquetFile(path, metadata=self.files[path]) as file:
+            column = file.read_row_group(number, columns=[IMAGE], use_threads=False).column(IMAGE)
+        return column.combine_chunks().to_numpy_ndarray() if column.num_chunks != 1 else column.chunk(0).to_numpy_ndarray()
+
+    def evidence(self) -> Iterator[object]:
+        """Give the bytes by which these stamps are known again: all but pixels, and the shards' footers in their stead."""
+        yield from (self.numbers, self.labels, self.weights, self.scalars)
+        for path in self.files:
+            with open(path, "rb") as file:
+                file.seek(-8, 2)
+                length = int.from_bytes(file.read(4), "little")
+                file.seek(-8 - length, 2)
+                yield hashlib.sha256(file.read(length)).digest()
+
+
+def index_bands(
+    paths: Sequence[str | Path],
+    *,
+    training: Network | None = None,
+    seed: int = 0,
+    extras: Sequence[Extra] = (),
+    emphasis: Emphasis | None = None,
+) -> BandStamps:
+    """Read which stamps there are, and everything of them but pixels.
+
+    Stamps whose `cutout_ok` is false are left out and counted.
+
+    Parameters
+    ----------
+    paths : shards of one split, in any order
+    training : for training stamps, the network: its filters, `train_fraction` and `seed_share` choose among them
+    seed : training seed, for `seed_share`
+    extras : stamps that join them, beyond every filter
+    emphasis : stamps that weigh more
+
+    Raises
+    ------
+    TableError
+        A shard is missing, unreadable, or has no g, r, z image column.
+    LearningError
+        No stamps, a stamp twice, labels other than 0 and 1, sizes that differ or are too small.
+    """
+    main = _read(paths, 0)
+    criteria = {"cutout not ok": main.choice["cutout_ok"] != 0}
+    if training is not None:
+        criteria |= _criteria(main, training, seed)
+    if emphasis is not None:
+        main.weights[np.isin(main.numbers, emphasis.numbers)] = emphasis.weight
+    use, dropped = np.ones(len(main.numbers), bool), {}
+    for reason, keep in criteria.items():  # each stamp counts for the first reason that leaves it out
+        if (use & ~keep).any():
+            dropped[reason] = int((use & ~keep).sum())
+        use &= keep
+    if not use.any():
+        raise LearningError(f"no stamps are left of {len(use)}: {', '.join(f'{n} {r}' for r, n in dropped.items())}; check the dataset")
+    return _joined([main.of(use), *(_read_extra(extra, k + 1) for k, extra in enumerate(extras))], dropped)
+
+
+def chosen_share(numbers: NDArray, labels: NDArray, share: float, key: int) -> NDArray:
+    """Choose the same share of each class, (n,) bool: the stamps whose hashed numbers are smallest."""
+    chosen = np.ones(len(numbers), bool)
+    if share < 1:
+        order = hashed(numbers, key)
+        for label in (0, 1):
+            rows = np.flatnonzero(labels == label)
+            chosen[rows[np.argsort(order[rows], kind="stable")[max(round(share * len(rows)), 1) :]]] = False
+    return chosen
+
+
+def measured_rows(stamps: BandStamps) -> NDArray:
+    """Return the rows of the stamps that the stretch is measured on, increasing."""
+    return np.sort(np.argsort(hashed(stamps.numbers, stable_hash("stretch")), kind="stable")[:MEASURED])
+
+
+def measure_bands(images: NDArray, scalars: NDArray, scaling: Scaling) -> Normalisation:
+    """Measure the constants of the input scaling on training stamps of both classes together.
+
+    The softening of a band is `scaling.softening` × the median over stamps of 1.4826 MAD of their pixels; offset and
+    scale are mean and deviation of the stretched pixels. Scalars: mean and deviation of the finite ones.
+
+    Parameters
+    ----------
+    images : (m, 3, size, size) float32 nanomaggies
+    scalars : (n, 6)
+    """
+    flat = images.reshape(len(images), len(BANDS), -1)
+    noise = np.median(1.4826 * np.median(np.abs(flat - np.median(flat, 2, keepdims=True)), 2), 0).astype(np.float64)
+    softening = scaling.softening * np.where(noise > 0, noise, 1.0)
+    ratio = flat / softening[None, :, None]
+    stretched = np.arcsinh(ratio) if scaling.bands == "asinh" else ratio
+    offset, scale = list(stretched.mean((0, 2))), list(stretched.std((0, 2)))
+    for values in scalars.T:
+        finite = values[np.isfinite(values)].astype(np.float64)
+        offset.append(finite.mean() if len(finite) else 0.0)
+        scale.append(finite.std() if len(finite) else 1.0)
+    scale = [float(s) if s > 0 else 1.0 for s in scale]
+    return Normalisation((*BANDS, *SCALARS), tuple(map(float, offset)), tuple(scale), tuple(map(float, softening)))
+
+
+@dataclass
+class _Columns:
+    files: dict[Path, pq.FileMetaData]
+    size: int
+    groups: list[tuple[Path, int]]
+    numbers: NDArray
+    labels: NDArray
+    weights: NDArray
+    scalars: NDArray
+    group: NDArray
+    row: NDArray
+    choice: dict[str, NDArray]
+
+    def of(self, rows: NDArray) -> _Columns:
+        """Return the stamps at `rows`, (n,) bool."""
+        some = {name: getattr(self, name)[rows] for name in PER_STAMP}
+        return dataclasses.replace(self, **some, choice={k: v[rows] for k, v in self.choice.items()})
+
+
+def _criteria(main: _Columns, network: Network, seed: int) -> dict[str, NDArray]:
+    """Which training stamps each setting lets through, by what is said of the others."""
+    t = network.training
+    control = main.labels == 0
+    return {
+        "θ_E/PSF below the limit": control | ~(main.choice["theta_over_psf"] < t.min_theta_over_psf),
+        "arc S/N below the limit": control | ~(main.choice["arc_snr"] < t.min_arc_snr),
+        "beyond train_fraction": chosen_share(main.numbers, main.labels, t.train_fraction, stable_hash("training share")),
+        "beyond the seed's share": chosen_share(main.numbers, main.labels, t.seed_share, stable_hash("subset of seed", seed)),
+    }
+
+
+def _read(paths: Sequence[str | Path], source: int) -> _Columns:
+    """Read all but pixels; numbers of further sources are moved apart from those of the first."""
+    if not paths:
+        raise LearningError("no stamps: the list of shards is empty; check the dataset's sizes and splits")
+    files, sizes, groups, parts = {}, {}, [], []
+    for path in map(Path, paths):
+        files[path], size, present = _open(path)
+        sizes.setdefault(size, path)
+        names = [n for n in ("number", "label", *_CHOICE, *SCALARS) if n in present]
+        with pq.ParquetFile(path, metadata=files[path]) as file:
+            for k in range(files[path].num_row_groups):
+                found = file.read_row_group(k, columns=names, use_threads=False)
+                parts.append({n: _numeric(found, n) for n in ("number", "label", *_CHOICE, *SCALARS)} | {"rows": found.num_rows})
+                groups.append((path, k))
+    if len(sizes) > 1:
+        raise LearningError(f"stamps differ in size: {', '.join(f'{s}×{s} in {p}' for s, p in sizes.items())}; give shards of one dataset")
+    if not sum(p["rows"] for p in parts):
+        raise LearningError(
+            f"no stamps: the {len(paths)} shards given hold no rows (first {paths[0]}); check the dataset's sizes and splits"
+        )
+    joined = {n: np.concatenate([p[n] for p in parts]) for n in ("number", "label", *_CHOICE, *SCALARS)}
+    labels = joined.pop("label")
+    strange = ~np.isin(labels, (0, 1))
+    numbers = joined.pop("number").astype(np.int64)
+    if strange.any():
+        raise LearningError(
+            f"labels must be 0 or 1; stamp number {numbers[strange][0]} has {labels[strange][0]:g} ({strange.sum()} such stamps)"
+        )
+    counts = [p["rows"] for p in parts]
+    return _Columns(
+        files=files,
+        size=next(iter(sizes)),
+        groups=groups,
+        numbers=numbers + (source << 48),
+        labels=labels.astype(np.int64),
+        weights=np.ones(len(numbers), np.float32),
+        scalars=_scalars(joined),
+        group=np.repeat(np.arange(len(parts)), counts),
+        row=np.concatenate([np.arange(n) for n in counts]),
+        choice={n: joined[n] for n in _CHOICE},
+    )
+
+
+def _open(path: Path) -> tuple[pq.FileMetaData, int, set[str]]:
+    if not path.is_file():
+        raise TableError(f"{path}: this shard of stamps does not exist; ask snakemake for it by this path")
+    try:
+        with pq.ParquetFile(path) as file:
+            schema, metadata = file.schema_arrow, file.metadata
+    except (pa.ArrowInvalid, OSError) as error:
+        raise TableError(f"{path}: not a readable Parquet file ({error}); delete it and run again") from error
+    index = schema.get_field_index(IMAGE)
+    kind = schema.field(index).type if index >= 0 else None
+    square = (
+        isinstance(kind, pa.FixedShapeTensorType)
+        and len(kind.shape) == 3
+        and kind.shape[0] == len(BANDS)
+        and kind.shape[1] == kind.shape[2]
+    )
+    if not square or kind.value_type != pa.float32():
+        raise TableError(
+            f"{path}: expected an image column `{IMAGE}` of float32 tensors (3, size, size), found {kind or 'none'}; channels `bands` are for "
+            "lens-finder stamps, as inject_stamps or import_stamps write them"
+        )
+    for name in ("number", "label"):
+        if schema.get_field_index(name) < 0:
+            raise TableError(f"{path}: column `{name}` is missing from this shard; make the file again with the stage that writes it")
+    size = kind.shape[1]
+    if size < MIN_SIZE:
+        raise LearningError(
+            f"{path}: stamps of {size}×{size} pixels are too small, at least {MIN_SIZE}×{MIN_SIZE} are needed; raise the dataset's stamp_size"
+        )
+    return metadata, size, set(schema.names)
+
+
+def _numeric(table: pa.Table, name: str) -> NDArray:
+    """Return a column as floats (integers for numbers), NaN where it is missing or null."""
+    if name not in table.column_names:
+        return np.full(table.num_rows, np.nan)
+    column = table[name]
+    if name == "number":
+        return column.to_numpy()
+    return column.cast(pa.int8()).cast(pa.float64()).to_numpy() if column.type == pa.bool_() else column.cast(pa.float64()).to_numpy()
+
+
+def _scalars(columns: Mapping[str, NDArray]) -> NDArray:
+    """PSF sizes, and depths from inverse variances: 22.5 − 2.5 log10(5/√psfdepth), the 5σ point source."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        depth = {n: 22.5 - 2.5 * np.log10(5 / np.sqrt(columns[n])) for n in SCALARS if n.startswith("psfdepth")}
+    return np.stack([depth.get(n, columns[n]) for n in SCALARS], 1).astype(np.float32)
+
+
+def _read_extra(extra: Extra, source: int) -> _Columns:
+    found = _read(extra.paths, source)
+    use = found.choice["cutout_ok"] != 0
+    if extra.numbers is not None:
+        use &= np.isin(found.numbers - (source << 48), extra.numbers)
+    found = found.of(use)
+    found.weights[:] = extra.weight
+    return found
+
+
+def _joined(parts: Sequence[_Columns], dropped: dict[str, int]) -> BandStamps:
+    """Join stamps of several sources, sorted by number."""
+    if len({p.size for p in parts}) > 1:
+        raise LearningError(
+            f"stamps that join the training have other sizes: {[p.size for p in parts]} pixels; make them of the dataset's size"
+        )
+    starts = np.cumsum([0, *(len(p.groups) for p in parts)])
+    some = {name: np.concatenate([getattr(p, name) for p in parts]) for name in PER_STAMP}
+    some["group"] = np.concatenate([p.group + start for p, start in zip(parts, starts, strict=False)])
+    order = np.argsort(some["numbers"], kind="stable")
+    some = {name: values[order] for name, values in some.items()}
+    some["weights"] = _mean_one(some["weights"])
+    values, counts = np.unique(some["numbers"], return_counts=True)
+    if (counts > 1).any():
+        raise LearningError(
+            f"{(counts > 1).sum()} stamps come more than once (number {values[counts > 1][0]} {counts.max()} times); give each shard of one split once"
+        )
+    return BandStamps(
+        files={path: metadata for p in parts for path, metadata in p.files.items()},
+        size=parts[0].size,
+        groups=tuple(g for p in parts for g in p.groups),
+        dropped=dropped,
+        **some,
+    )
+
+
+def _mean_one(weights: NDArray) -> NDArray:
+    return (weights / weights.mean()).astype(np.float32) if len(weights) else weights

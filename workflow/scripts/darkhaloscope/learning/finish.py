@@ -1,0 +1,97 @@
+"""What follows training: calibration on validation stamps, and networks that were trained elsewhere."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from sklearn.metrics import log_loss, roc_auc_score
+
+from ..config.network import Network
+from .band_network import ForeignNetwork
+from .band_splits import read_band_split
+from .calibration import fit_calibration, logistic
+from .data import read_stamps
+from .foreign import check_bands, load_into, read_state, recognise
+from .networks import HISTORY, Classifier, Trained
+from .scaling import LearningError
+from .score import classify
+from .score_bands import score_bands
+
+
+def calibrate(trained: Trained, validation_paths: Sequence[str | Path], threads: int = 1, log: logging.Logger | None = None) -> Trained:
+    """Return the network with the calibration that its config asks for, fitted on validation stamps.
+
+    Raises
+    ------
+    LearningError
+        The stamps cannot be scored, or are of one class.
+    """
+    classifier = trained.classifier
+    kind = classifier.network.calibration
+    if kind == "none":
+        return trained
+    margins, labels = _margins(classifier, validation_paths, threads, log)
+    fitted = fit_calibration(margins, labels, kind)
+    if log:
+        before, after = (log_loss(labels, p, labels=[0, 1]) for p in (logistic(margins), fitted.apply(margins)))
+        log.info("%s calibration on %d validation stamps: log loss %.4f, before %.4f", kind, len(labels), after, before)
+    return dataclasses.replace(trained, classifier=dataclasses.replace(classifier, calibration=fitted))
+
+
+def import_network(
+    network: Network,
+    seed: int,
+    train_paths: Sequence[str | Path],
+    validation_paths: Sequence[str | Path],
+    threads: int = 1,
+    log: logging.Logger | None = None,
+) -> Trained:
+    """Take over weights that were trained elsewhere, as `network.weights` names them.
+
+    The stretch ahead of them is `network.scaling`; its constants are measured on the dataset's training stamps. The
+    history has one row, of the validation stamps as they are scored.
+
+    Raises
+    ------
+    LearningError
+        The file cannot be read without unpickling, is of no known architecture, or does not take g, r, z.
+    """
+    log = log or logging.getLogger(__name__)
+    state = read_state(network.weights)
+    taken = recognise(state, network.weights)
+    log.info("%s: taken for %s", network.weights, taken)
+    check_bands(taken, network.weights)
+    training = read_band_split(train_paths, network, seed=seed, workers=threads, log=log)
+    module = ForeignNetwork(taken, network.scaling.bands)
+    load_into(module.foreign, state)
+    module.set_normalisation(training.normalisation)
+    classifier = Classifier(module.eval(), network, training.normalisation, training.size, seed, recognised=taken)
+    margins, labels = _margins(classifier, validation_paths, threads, log)
+    score = logistic(margins)
+    row = dict.fromkeys(HISTORY, float("nan")) | {
+        "epoch": 0,
+        "val_loss": float(log_loss(labels, score, labels=[0, 1])),
+        "val_accuracy": float(((margins > 0) == (labels == 1)).mean()),
+        "val_auc": float(roc_auc_score(labels, margins)),
+    }
+    log.info("validation AUC %.4f on %d stamps", row["val_auc"], len(labels))
+    return Trained(classifier, [row], 0, {"training": 0, "validation": len(labels)})
+
+
+def _margins(
+    classifier: Classifier, paths: Sequence[str | Path], threads: int, log: logging.Logger | None
+) -> tuple[np.ndarray, np.ndarray]:
+    if classifier.network.channels == "bands":
+        found = score_bands(paths, classifier, threads, log)
+        margins, labels = found.margins, found.table["label"].to_numpy()
+    else:
+        data = read_stamps(paths, classifier.network, normalisation=classifier.normalisation)
+        score = np.clip(classify(classifier, data, threads), 1e-300, 1 - 1e-16)
+        margins, labels = np.log(score) - np.log1p(-score), data.labels.numpy()
+    if len(np.unique(labels)) < 2:
+        raise LearningError(f"the {len(labels)} validation stamps are of one class: calibration and AUC need both")
+    return margins, labels

@@ -1,0 +1,177 @@
+"""Hard controls: those of the training sky that a network scores highest, for the next round of training."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from ..config.network import Mining
+from ..tables import Column, Schema, TableError
+from .bands import Emphasis, Extra
+from .networks import Classifier
+from .scaling import LearningError
+from .score_bands import score_bands
+
+#: Positions closer than this are one object.
+OBJECT_ARCSEC = 1.5
+
+#: A control this near to a known lens may show its arcs.
+LENS_ARCSEC = 5.0
+
+MINED = Schema(
+    "mined",
+    (
+        Column("dataset", "string", "", "Dataset whose training controls it comes from"),
+        Column("stamp_id", "string", "", "Identifier of the stamp"),
+        Column("number", "int64", "", "Number of the stamp in its dataset"),
+        Column("ra", "float64", "deg", "Right ascension"),
+        Column("dec", "float64", "deg", "Declination"),
+        Column("contaminant_class", "string", "", "What the object is, where that is known; null elsewhere", nullable=True),
+        Column("score", "float64", "", "Score of the round before"),
+    ),
+)
+
+
+def mine_hard_negatives(
+    classifier: Classifier,
+    training: Mapping[str, Sequence[str | Path]],
+    held_out: Sequence[str | Path],
+    lenses: tuple[NDArray, NDArray],
+    mining: Mining,
+    threads: int = 1,
+    log: logging.Logger | None = None,
+) -> dict[str, list | NDArray | pa.Array]:
+    """Score training controls and return the hardest, one stamp per object, hardest first.
+
+    Left out are controls within `LENS_ARCSEC` of a known lens, and within `OBJECT_ARCSEC` of any validation or test
+    stamp: what the network is judged on must stay unknown to it, also where an extra dataset covers the same sky.
+
+    Parameters
+    ----------
+    classifier : network of the round before
+    training : training shards by dataset, the network's own dataset first
+    held_out : validation and test shards of every dataset that the network is judged on
+    lenses : right ascensions and declinations of known lenses [deg]
+    mining : how many are taken: a share of all scored controls
+    threads : CPU threads
+
+    Returns
+    -------
+    dict
+        Columns of `MINED`.
+
+    Raises
+    ------
+    TableError, LearningError
+        As `score_bands`; also when no control is left.
+    """
+    log = log or logging.getLogger(__name__)
+    columns: dict[str, list] = {c.name: [] for c in MINED.columns}
+    for dataset, paths in training.items():
+        found = score_bands(paths, classifier, threads, log, controls_only=True)
+        n = len(found.numbers)
+        columns["dataset"].append(np.full(n, dataset))
+        columns["number"].append(found.numbers)
+        columns["score"].append(found.score)
+        columns["stamp_id"].append(found.table["stamp_id"].to_numpy(zero_copy_only=False))
+        kinds = found.table["contaminant_class"] if "contaminant_class" in found.table.column_names else pa.nulls(n, pa.string())
+        columns["contaminant_class"].append(np.asarray(kinds.to_pylist(), object))
+        for name in ("ra", "dec"):
+            columns[name].append(_position(found.table, name, dataset))
+    joined = {name: np.concatenate(parts) for name, parts in columns.items()}
+    total = len(joined["number"])
+    sky = _vectors(joined["ra"], joined["dec"])
+    near_lens = _near(sky, _vectors(*lenses), LENS_ARCSEC)
+    judged = _near(sky, _vectors(*_positions(held_out)), OBJECT_ARCSEC)
+    order = np.lexsort((joined["number"], joined["dataset"], -joined["score"]))
+    order = order[~(near_lens | judged)[order]]
+    kept = order[_first_of_objects(sky[order], min(max(round(mining.share * total), 1), mining.most))]
+    log.info(
+        "%d controls scored; left out: %d near known lenses, %d near validation or test stamps",
+        *(total, near_lens.sum(), (judged & ~near_lens).sum()),
+    )
+    if not len(kept):
+        raise LearningError(f"none of the {total} training controls may be mined: all lie near known lenses or validation and test stamps")
+    log.info("%d objects mined, scores %.4f to %.4f", len(kept), joined["score"][kept[-1]], joined["score"][kept[0]])
+    return {name: values[kept] for name, values in joined.items()}
+
+
+def training_additions(
+    mined: Sequence[pa.Table],
+    own: str,
+    extra: Mapping[str, Sequence[str | Path]],
+    mining: Mining,
+    known: Sequence[str | Path] = (),
+    known_weight: float = 0.0,
+) -> tuple[list[Extra], Emphasis | None]:
+    """Return what joins the training stamps of a round, and which of them weigh more.
+
+    Parameters
+    ----------
+    mined : tables of `mine_hard_negatives`, of all rounds before
+    own : the training dataset's name
+    extra : training shards of each extra dataset
+    known : table of known lenses; those of the training sky join, each of weight `known_weight`
+    """
+    numbers: dict[str, NDArray] = {}
+    for table in mined:
+        for dataset in pc.unique(table["dataset"]).to_pylist():
+            some = table.filter(pc.equal(table["dataset"], dataset))["number"].to_numpy()
+            numbers[dataset] = np.union1d(numbers.get(dataset, some), some)
+    emphasis = Emphasis(numbers[own], mining.weight) if own in numbers else None
+    extras = [Extra(tuple(extra[name]), mining.weight, numbers[name]) for name in extra if name in numbers]
+    if known and known_weight > 0:
+        sky = pa.concat_tables([pq.read_table(path, columns=["number", "split"]) for path in known])
+        extras.append(Extra(tuple(known), known_weight, sky.filter(pc.equal(sky["split"], "train"))["number"].to_numpy()))
+    return extras, emphasis
+
+
+def _first_of_objects(sky: NDArray, wanted: int) -> NDArray:
+    """Return the places of the first stamp of each of the first `wanted` objects; `sky` is sorted by preference, (n, 3)."""
+    looked = 0
+    first: list[int] = []
+    while len(first) < wanted and looked < len(sky):
+        looked = min(max(2 * looked, 2 * wanted), len(sky))
+        taken, first = np.zeros(looked, bool), []
+        for k, beside in enumerate(cKDTree(sky[:looked]).query_ball_point(sky[:looked], _chord(OBJECT_ARCSEC))):
+            if not taken[k]:
+                first.append(k)
+                taken[beside] = True
+    return np.array(first[:wanted], int)
+
+
+def _near(sky: NDArray, others: NDArray, arcsec: float) -> NDArray:
+    if not len(others) or not len(sky):
+        return np.zeros(len(sky), bool)
+    distance, _ = cKDTree(others).query(sky, distance_upper_bound=_chord(arcsec))
+    return np.isfinite(distance)
+
+
+def _vectors(ra: NDArray, dec: NDArray) -> NDArray:
+    ra, dec = np.radians(np.asarray(ra, float)), np.radians(np.asarray(dec, float))
+    return np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], -1).reshape(-1, 3)
+
+
+def _chord(arcsec: float) -> float:
+    return 2 * np.sin(np.radians(arcsec / 3600) / 2)
+
+
+def _positions(paths: Sequence[str | Path]) -> tuple[NDArray, NDArray]:
+    tables = [pq.read_table(path, columns=["ra", "dec"]) for path in paths]
+    return tuple(np.concatenate([t[name].to_numpy() for t in tables]) if tables else np.empty(0) for name in ("ra", "dec"))
+
+
+def _position(table: pa.Table, name: str, dataset: str) -> NDArray:
+    if name not in table.column_names or table[name].null_count:
+        raise TableError(
+            f"training stamps of {dataset}: column `{name}` is missing or has gaps; mining tells objects apart by their positions"
+        )
+    return table[name].to_numpy()

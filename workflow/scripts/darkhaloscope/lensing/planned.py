@@ -1,0 +1,147 @@
+"""The rays of a plan in torch: what `sampling.render_rows` computes in compiled loops, on any device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .lens import MacroLens, Subhalos, deflection
+from .light import PixelLight
+from .pyramid import EDGE, Pyramid
+from .render import Grid
+from .sampling import PLACES, SMOOTH, SMOOTHER, TRACED, texel
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Rays along the two sides of every pixel and the source level they look at, (n, size, size) int16 each.
+
+    No rays on empty sky; level `sampling.TRACED` means rays traced one by one, at the finest level.
+    """
+
+    columns: np.ndarray
+    rows: np.ndarray
+    level: np.ndarray
+
+    @property
+    def rays(self) -> np.ndarray:
+        """Rays of each stamp (n,)."""
+        return (self.columns.astype(np.int64) * self.rows).sum((1, 2))
+
+
+def sum_plan(
+    plan: Plan, light: PixelLight, lens: MacroLens | None, subhalos: Subhalos | None, grid: Grid, pyramid: Pyramid
+) -> tuple[Tensor, Tensor]:
+    """Image and doubt of planned rays, as `engine.compiled_images`.
+
+    Stamps are taken one by one: their numbers of rays differ, and each has enough of them to fill a device.
+
+    Returns
+    -------
+    image (n, c, size, size), doubt (n, 1, size, size)
+        Flux per pixel in the light's dtype and on its device; the compiled loops' images to 10⁻⁵ of the peak.
+    """
+    texture = torch.as_tensor(pyramid.texture, device=light.x.device, dtype=light.x.dtype)
+    parts = [_stamp(plan, row, light, lens, subhalos, grid, pyramid, texture) for row in range(light.x.shape[0])]
+    images, doubts = zip(*parts, strict=True)
+    return torch.stack(images) * grid.pixel_scale**2, torch.stack(doubts)[:, None] * grid.pixel_scale**2
+
+
+def _stamp(plan, row, light, lens, subhalos, grid, pyramid, texture) -> tuple[Tensor, Tensor]:
+    like, size, c = light.x, grid.size, pyramid.channels
+    one = torch.tensor([row], device=like.device)
+    shoot = _Shooter(light[one], None if lens is None else lens[one], None if subhalos is None else subhalos[one])
+    place, x, y, sign, columns, rows, level = _rays(plan, row, like)
+    u, v = _source_positions(place, x, y, level, shoot, grid)
+    depth = level.clamp(min=0)
+    at, up, fx, fy = _locate(u, v, depth, int(light.index[row]), pyramid)
+    stride = texel(c)
+    values = []
+    for k in range(c):
+        a, b = at + k, at + up + k
+        low = texture[a] + fx * (texture[a + stride] - texture[a])
+        high = texture[b] + fx * (texture[b + stride] - texture[b])
+        values.append(low + fy * (high - low))
+    lengths = columns * rows
+    sums = torch.segment_reduce(torch.stack((*values, values[0] * sign), 1), "sum", lengths=lengths.reshape(-1), axis=0, unsafe=True)
+    means = (sums / lengths.reshape(-1, 1).clamp(min=1)).T.reshape(c + 1, size, size)
+    return means[:c], means[c]
+
+
+class _Shooter:
+    """Source positions, in pixels of the source image, of positions on the sky of one stamp."""
+
+    def __init__(self, light: PixelLight, lens: MacroLens | None, subhalos: Subhalos | None):
+        self.light, self.lens, self.subhalos = light, lens, subhalos
+
+    def __call__(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        light = self.light
+        if self.lens is not None:
+            ax, ay = deflection(self.lens, self.subhalos, x[None], y[None])
+            x, y = x - ax[0], y - ay[0]
+        h, w = light.planes.shape[2:]
+        c, s = torch.cos(light.phi), torch.sin(light.phi)
+        dx, dy = x - light.x, y - light.y
+        u, v = c * dx + s * dy, c * dy - s * dx
+        u = torch.where(light.flip, -u, u)
+        return u / light.pixel_scale + (w - 1) / 2, v / light.pixel_scale + (h - 1) / 2
+
+
+def _rays(plan: Plan, row: int, like: Tensor) -> tuple[Tensor, ...]:
+    """Flat rays of a stamp: pixel, place in it, sign in the doubt; and the stamp's numbers of rays and each ray's level."""
+    columns, rows, level = (
+        torch.as_tensor(getattr(plan, k)[row].astype(np.int64), device=like.device) for k in ("columns", "rows", "level")
+    )
+    lengths = (columns * rows).reshape(-1)
+    place = torch.repeat_interleave(torch.arange(len(lengths), device=like.device), lengths)
+    number = torch.arange(len(place), device=like.device) - (lengths.cumsum(0) - lengths)[place]
+    across, along = columns.reshape(-1)[place], rows.reshape(-1)[place]
+    b = number // across
+    a = number - b * across
+    places, smooth, smoother = (torch.as_tensor(t, device=like.device, dtype=like.dtype) for t in (PLACES, SMOOTH, SMOOTHER))
+    sign = smooth[across, a] * smooth[along, b] + smoother[across, a] + smoother[along, b]
+    return place, places[across, a], places[along, b], sign, columns, rows, level.reshape(-1)[place]
+
+
+def _source_positions(place: Tensor, x: Tensor, y: Tensor, level: Tensor, shoot: _Shooter, grid: Grid) -> tuple[Tensor, Tensor]:
+    """To second order about the pixel centres, or traced through the lens, as the plan says."""
+    wide = Grid(grid.size + 4, grid.pixel_scale)
+    nodes = shoot(*wide.coordinates(x.dtype, x.device))
+    i, j = place // grid.size, place % grid.size
+    centre = (i + 2) * wide.size + j + 2
+    u, v = (_second_order(k.reshape(-1), centre, wide.size, x, y) for k in nodes)
+    traced = (level == TRACED).nonzero()[:, 0]
+    half = (grid.size - 1) / 2
+    sky_x, sky_y = (x[traced] + j[traced] - half) * grid.pixel_scale, (y[traced] + i[traced] - half) * grid.pixel_scale
+    near_u, near_v = shoot(sky_x, sky_y)
+    return u.index_copy(0, traced, near_u), v.index_copy(0, traced, near_v)
+
+
+def _second_order(f: Tensor, at: Tensor, width: int, x: Tensor, y: Tensor) -> Tensor:
+    """As `sampling._interpolate`, with the derivatives of `sampling._derivatives`."""
+
+    def step(i: int, j: int) -> Tensor:
+        return f[at + i * width + j]
+
+    here = f[at]
+    fx = (step(0, 1) - step(0, -1)) * (2 / 3) - (step(0, 2) - step(0, -2)) / 12
+    fy = (step(1, 0) - step(-1, 0)) * (2 / 3) - (step(2, 0) - step(-2, 0)) / 12
+    fxx, fyy = (step(0, 1) + step(0, -1)) / 2 - here, (step(1, 0) + step(-1, 0)) / 2 - here
+    fxy = (step(1, 1) + step(-1, -1) - step(1, -1) - step(-1, 1)) / 4
+    return here + x * (fx + fxx * x + fxy * y) + y * (fy + fyy * y)
+
+
+def _locate(u: Tensor, v: Tensor, depth: Tensor, image: int, pyramid: Pyramid) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Lower left texel, step to the upper ones, and the shares between them, as `sampling._locate`."""
+    stride = texel(pyramid.channels)
+    offsets, heights, widths = (
+        torch.as_tensor(t[image], device=u.device).long() for t in (pyramid.offsets, pyramid.heights, pyramid.widths)
+    )
+    inverse, width = 0.5 ** depth.to(u.dtype), widths[depth]
+    px = ((u + 0.5) * inverse - 0.5 + EDGE).clamp(min=0).minimum(width - 1.5)
+    py = ((v + 0.5) * inverse - 0.5 + EDGE).clamp(min=0).minimum(heights[depth] - 1.5)
+    j, i = px.floor(), py.floor()
+    return offsets[depth] + (i.long() * width + j.long()) * stride, width * stride, px - j, py - i

@@ -1,0 +1,157 @@
+"""A scored catalogue as a ranked list of candidates, with three-colour pictures of the first ones."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+
+import jinja2
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from PIL import Image
+
+from .pictures import data_uri
+
+#: Candidates with a picture.
+SHOWN = 120
+
+#: Columns of the list, of those that the scores have.
+LISTED = (
+    "stamp_id",
+    "ra",
+    "dec",
+    "brickname",
+    "object_id",
+    "label",
+    "contaminant_class",
+    "theta_e_arcsec",
+    "theta_over_psf",
+    "arc_snr",
+    "mag_g",
+    "mag_r",
+    "mag_z",
+    "psf_fwhm_used_r",
+)
+
+#: The Legacy Surveys' viewer's stretch: weights of g, r, z, offset and Q of its asinh (Lupton et al. 2004, PASP 116, 133).
+WEIGHTS, OFFSET, SOFTENING = (6.0, 3.4, 2.2), 0.03, 20.0
+
+PIXEL_ARCSEC = 0.262
+
+
+def rank_candidates(tables: Mapping[str, pa.Table]) -> pd.DataFrame:
+    """Return the stamps of a test split in the order of the mean score of several seeds, best first.
+
+    Parameters
+    ----------
+    tables : score tables by seed, of the same stamps
+
+    Returns
+    -------
+    DataFrame
+        `rank`, `score`, `calibrated` (means), and those of `LISTED` that there are; equal scores in the order of stamp_id.
+    """
+    frames = []
+    for table in tables.values():
+        names = ["score", "calibrated", *(c for c in LISTED if c in table.column_names)]
+        frame = table.select([*names, *(["split"] if "split" in table.column_names else [])]).to_pandas()
+        frames.append(frame[frame.pop("split") == "test"] if "split" in frame else frame)
+    first = frames[0].set_index("stamp_id")
+    for other in frames[1:]:
+        first[["score", "calibrated"]] += other.set_index("stamp_id").loc[first.index, ["score", "calibrated"]]
+    first[["score", "calibrated"]] /= len(frames)
+    ordered = first.reset_index().sort_values(["score", "stamp_id"], ascending=[False, True], ignore_index=True)
+    ordered.insert(0, "rank", np.arange(1, len(ordered) + 1))
+    return ordered[["rank", "score", "calibrated", *(c for c in ordered if c not in ("rank", "score", "calibrated"))]]
+
+
+def candidate_page(ranked: pd.DataFrame, shards: Sequence[str | Path], *, dataset: str, network: str, seeds: int, table: str) -> str:
+    """Return the page of the first `SHOWN` candidates.
+
+    Parameters
+    ----------
+    ranked : list of `rank_candidates`
+    shards : shards that hold the stamps
+    dataset, network : names
+    seeds : number of networks whose mean the score is
+    table : address of the whole list, relative to the page
+    """
+    first = ranked.head(SHOWN)
+    pictures = _pictures(first["stamp_id"].tolist(), shards)
+    size = next(iter(pictures.values())).shape[-1]
+    cards = [
+        {
+            "rank": row.rank,
+            "score": f"{row.score:.4f}",
+            "calibrated": f"{row.calibrated:.3f}",
+            "place": f"{row.ra:.5f} {row.dec:+.5f}" if hasattr(row, "ra") else row.stamp_id,
+            "kind": _kind(row),
+            "picture": data_uri(_png(three_colours(pictures[row.stamp_id]))),
+        }
+        for row in first.itertuples()
+    ]
+    truth = ""
+    if "label" in first:
+        truth = f"Of the first {len(first)}, {int((first['label'] == 1).sum())} are injected lenses; of all, {int((ranked['label'] == 1).sum())}."
+    assets = files(__package__) / "templates"
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return environment.from_string((assets / "candidates.html").read_text(encoding="utf-8")).render(
+        title=f"{dataset} ranked by {network}",
+        dataset=dataset,
+        members=f"{seeds} networks {network}" if seeds > 1 else f"network {network}",
+        total=len(ranked),
+        truth=truth,
+        table=table,
+        side=f"{size * PIXEL_ARCSEC:.1f}",
+        cards=cards,
+        css=(assets / "report.css").read_text(encoding="utf-8"),
+    )
+
+
+def three_colours(image: NDArray) -> NDArray:
+    """Return a stamp in colours, (size, size, 3) uint8, north up: red from z, green from r, blue from g.
+
+    Parameters
+    ----------
+    image : (3, size, size) nanomaggies in g, r, z
+    """
+    flux = np.nan_to_num(image) * np.array(WEIGHTS)[:, None, None] + OFFSET
+    mean = np.maximum(flux, 0).mean(0)
+    ratio = np.arcsinh(SOFTENING * mean) / np.sqrt(SOFTENING) / np.where(mean > 0, mean, 1.0)
+    return np.rint(np.clip(flux * ratio, 0, 1)[::-1, ::-1].transpose(1, 2, 0) * 255).astype(np.uint8)
+
+
+def _pictures(wanted: Sequence[str], shards: Sequence[str | Path]) -> dict[str, NDArray]:
+    """Read the stamps of some identifiers, row group by row group where any is."""
+    found: dict[str, NDArray] = {}
+    names = set(wanted)
+    for path in shards:
+        with pq.ParquetFile(path) as file:
+            for group in range(file.num_row_groups):
+                ids = file.read_row_group(group, columns=["stamp_id"])["stamp_id"].to_pylist()
+                rows = [k for k, i in enumerate(ids) if i in names]
+                if rows:
+                    images = file.read_row_group(group, columns=["image"])["image"].combine_chunks()
+                    pixels = (images.chunk(0) if isinstance(images, pa.ChunkedArray) else images).to_numpy_ndarray()
+                    found |= {ids[k]: pixels[k] for k in rows}
+    return found
+
+
+def _kind(row: object) -> str:
+    """Say what a stamp is, where that is known."""
+    if getattr(row, "label", 0) == 1:
+        theta, snr = getattr(row, "theta_e_arcsec", np.nan), getattr(row, "arc_snr", np.nan)
+        return f"injected, θ_E {theta:.2f}″, arc S/N {snr:.1f}"
+    what = getattr(row, "contaminant_class", None)
+    return f"control: {what}" if isinstance(what, str) and what else "control"
+
+
+def _png(pixels: NDArray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "png")
+    return buffer.getvalue()

@@ -1,0 +1,12 @@
+"""Rule import_stamps: a table of stamps made elsewhere in, one shard of this project's table out."""
+
+from darkhaloscope.config.lensfinder import ImportedDataset
+from darkhaloscope.stage import stage
+from darkhaloscope.stamps.injection_import import import_shard
+from darkhaloscope.stamps.injection_schema import injection_schema
+from darkhaloscope.tables import write_table
+
+with stage(snakemake) as job:
+    dataset = ImportedDataset.model_validate(job.params.dataset)
+    stamps = import_shard(job.input.table, dataset, job.wildcards.dataset, job.wildcards.split, int(job.wildcards.shard))
+    write_table(job.output.shard, injection_schema(dataset.stamp_size), stamps)

@@ -1,0 +1,21 @@
+"""Rule rank_candidates: scores of every seed and the stamps' shards in, a ranked list and a page of pictures out."""
+
+from pathlib import Path
+
+from darkhaloscope.evaluation.schema import read_scores
+from darkhaloscope.report.candidates import candidate_page, rank_candidates
+from darkhaloscope.stage import stage
+
+with stage(snakemake) as job:
+    tables = {seed: table for (_, seed), table in read_scores(job.input.scores).items()}
+    ranked = rank_candidates(tables)
+    job.write_csv(job.output.table, ranked)
+    page = candidate_page(
+        ranked,
+        list(job.input.shards),
+        dataset=job.wildcards.test,
+        network=job.wildcards.network,
+        seeds=len(tables),
+        table=Path(job.output.table).name,
+    )
+    job.write_text(job.output.page, page)

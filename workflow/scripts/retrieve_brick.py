@@ -1,0 +1,11 @@
+"""Rule retrieve_brick: the coadds of one brick out of the archive, checked."""
+
+from darkhaloscope.archive.retrieve_survey import retrieve_brick
+from darkhaloscope.config.manga import Downloads
+from darkhaloscope.stage import stage
+
+with stage(snakemake) as job:
+    downloads = Downloads.model_validate(snakemake.config["downloads"])
+    retrieve_brick(
+        job.params.base, job.wildcards.brickname, job.params.bands, job.output.folder, downloads, snakemake.config["brick_cache_gb"]
+    )

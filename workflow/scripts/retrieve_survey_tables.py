@@ -1,0 +1,10 @@
+"""Rule retrieve_survey_tables: the bounds and the observing conditions of bricks out of the archive, checked."""
+
+from darkhaloscope.archive.retrieve_survey import retrieve_brick_table
+from darkhaloscope.config.manga import Downloads
+from darkhaloscope.stage import stage
+
+with stage(snakemake) as job:
+    downloads = Downloads.model_validate(snakemake.config["downloads"])
+    retrieve_brick_table(job.params.base, "all", job.output.bounds, downloads)
+    retrieve_brick_table(job.params.base, "south", job.output.conditions, downloads)
