@@ -68,7 +68,7 @@ def test_threads_of_numba_and_torch_follow_the_job(snakemake, tmp_path):
                 assert numba.get_num_threads() == min(threads, numba.config.NUMBA_NUM_THREADS)
                 assert torch.get_num_threads() == threads
                 # Compiling goes on: numba stops when its variable changes once its threads run.
-                assert numba.njit(lambda x: x + threads)(1) == 1 + threads
+                assert numba.njit(lambda x: x + 1)(threads) == threads + 1
     finally:
         numba.set_num_threads(before[0])
         torch.set_num_threads(before[1])
