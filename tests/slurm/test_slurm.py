@@ -50,7 +50,7 @@ LOCAL = {
 }
 
 #: Partition, memory [MB] and time [min] that the profile asks for; GPU rules are those on gh200.
-ASKED = {
+REQUESTS = {
     "build_manifest": ("cpu", 4000, 60),
     "render_stamps": ("cpu", 4000, 60),
     "check_stamps": ("cpu", 8000, 60),
@@ -302,9 +302,9 @@ def test_slurm_recorded_what_the_profile_asks_for(chain):
     ]
     # A node that went down under this run's jobs has started them again.
     assert set(states(jobs)) <= {"COMPLETED", "NODE_FAIL"}
-    assert {job["rule"] for job in jobs} == set(ASKED)
+    assert {job["rule"] for job in jobs} == set(REQUESTS)
     for job in jobs:
-        partition, mb, minutes = ASKED[job["rule"]]
+        partition, mb, minutes = REQUESTS[job["rule"]]
         assert (job["Partition"], memory_mb(job["ReqMem"]), int(job["TimelimitRaw"])) == (partition, mb, minutes), job
         assert job["Account"] == "astro" and job["Comment"] == f"rule_{job['rule']}_wildcards_{job['wildcards']}"
         gpu = partition == "gh200"
@@ -315,7 +315,7 @@ def test_slurm_recorded_what_the_profile_asks_for(chain):
 def test_the_chain_on_slurm_leaves_what_a_local_run_leaves(chain, finished):
     chain.finish()
     ran = {path.name.removesuffix(".log") for path in (chain.project.folder / RESULTS / "logs").iterdir()}
-    assert ran == set(ASKED) | LOCAL
+    assert ran == set(REQUESTS) | LOCAL
     assert hashes(chain.project, "datasets/subhalo/stamps/*/*.parquet") == hashes(finished, "datasets/subhalo/stamps/*/*.parquet")
     for name in ("flux", "velocity", "both"):
         assert_same_weights(chain.project, finished, name)

@@ -2,10 +2,7 @@
 
 import json
 import logging
-import os
 import signal
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -30,6 +27,7 @@ from darkhaloscope.learning.score import score_stamps
 from darkhaloscope.learning.score_bands import score_bands
 from darkhaloscope.learning.weights import load_network, save_network
 from unit.learning.band_shards import band_columns, write_band_shards
+from unit.learning.interrupted import train_until
 
 
 def bands(architecture="slim", training=None, **keys):
@@ -161,37 +159,11 @@ def test_training_repeats_to_the_bit_whatever_the_shards_and_threads(trained, sp
     assert digests[0] == digests[1]
 
 
-KILLED = """
-import json, os, signal, sys
-from darkhaloscope.config.network import Network
-from darkhaloscope.learning import fit, streaming
-given = json.loads(sys.argv[1])
-calls = 0
-take = streaming.BandBatches.__getitem__
-def deadly(self, batch):
-    global calls
-    calls += 1
-    if calls == given["deadly_call"]:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return take(self, batch)
-streaming.BandBatches.__getitem__ = deadly
-fit.train_network(given["train"], given["validation"], Network.model_validate(given["network"]), 1, given["folder"], 1)
-"""
-
-
 def test_sigkill_within_an_epoch_changes_no_bit(trained, splits, tmp_path, caplog):
     _, folder = trained
     network = bands(scalars="late", calibration="isotonic")
     # An epoch reads 10 training batches and 1 of validation: call 28 is in the third epoch.
-    given = {
-        "train": [str(p) for p in splits["train"]],
-        "validation": [str(p) for p in splits["validation"]],
-        "network": network.model_dump(mode="json"),
-        "folder": str(tmp_path / "checkpoints"),
-        "deadly_call": 28,
-    }
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "OMP_NUM_THREADS": "1"}
-    ended = subprocess.run([sys.executable, "-c", KILLED, json.dumps(given)], env=environment, capture_output=True, text=True)
+    ended = train_until(signal.SIGKILL, 28, "darkhaloscope.learning.streaming.BandBatches", splits, network, tmp_path)
     assert ended.returncode == -signal.SIGKILL, ended.stderr
     with caplog.at_level(logging.INFO):
         resumed = train_network(splits["train"], splits["validation"], network, 1, tmp_path / "checkpoints", 1)

@@ -5,10 +5,7 @@ import csv
 import dataclasses
 import json
 import logging
-import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +24,7 @@ from darkhaloscope.learning.networks import ARCHITECTURES, HISTORY, Classifier, 
 from darkhaloscope.learning.scaling import INPUTS, LearningError
 from darkhaloscope.learning.score import classify, score_stamps
 from darkhaloscope.learning.weights import load_network, save_network
+from unit.learning.interrupted import train_until
 from unit.learning.stamp_shards import stamp_columns, write_shards
 
 EPOCHS = 4
@@ -164,37 +162,10 @@ def test_seed_and_stamps_alone_decide_the_weights(trained, splits, tmp_path):
     assert weights_digest(other, tmp_path, "other")[0] != sha256(folder / "weights.safetensors")
 
 
-KILLED = """
-import json, os, signal, sys
-from darkhaloscope.config.network import Network
-from darkhaloscope.learning import fit, order
-given = json.loads(sys.argv[1])
-calls = 0
-take = order.Batches.__getitem__
-def deadly(self, batch):
-    global calls
-    calls += 1
-    if calls == given["deadly_call"]:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return take(self, batch)
-order.Batches.__getitem__ = deadly
-fit.train_network(given["train"], given["validation"], Network.model_validate(given["network"]), 1, given["folder"], 1)
-"""
-
-
 def test_sigkill_within_an_epoch_changes_no_bit(trained, splits, tmp_path, caplog):
     _, folder = trained
     # An epoch reads 8 training batches and 1 of validation: call 23 is in the third epoch.
-    given = {
-        "train": [str(p) for p in splits["train"]],
-        "validation": [str(p) for p in splits["validation"]],
-        "network": network().model_dump(mode="json"),
-        "folder": str(tmp_path / "checkpoints"),
-        "deadly_call": 23,
-    }
-    path = os.pathsep.join(p for p in sys.path if p)
-    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
-    ended = subprocess.run([sys.executable, "-c", KILLED, json.dumps(given)], env=environment, capture_output=True, text=True)
+    ended = train_until(signal.SIGKILL, 23, "darkhaloscope.learning.order.Batches", splits, network(), tmp_path)
     assert ended.returncode == -signal.SIGKILL, ended.stderr
     with caplog.at_level(logging.INFO):
         resumed = train_network(splits["train"], splits["validation"], network(), 1, tmp_path / "checkpoints", 1)
@@ -209,44 +180,10 @@ def test_sigkill_within_an_epoch_changes_no_bit(trained, splits, tmp_path, caplo
     assert weights_digest(finished, tmp_path, "finished") == weights_digest(resumed, tmp_path, "resumed")
 
 
-STOPPED = """
-import json, os, signal, sys
-from pathlib import Path
-from types import SimpleNamespace
-from darkhaloscope.config.network import Network
-from darkhaloscope.learning import fit, order
-from darkhaloscope.stage import stage
-given = json.loads(sys.argv[1])
-calls = 0
-take = order.Batches.__getitem__
-def interrupted(self, batch):
-    global calls
-    calls += 1
-    if calls == given["call"]:
-        os.kill(os.getpid(), signal.SIGTERM)
-    return take(self, batch)
-order.Batches.__getitem__ = interrupted
-folder = Path(given["folder"])
-job = {"rule": "train_network", "threads": 1, "log": [], "input": [], "output": [str(folder / "history.csv")], "params": {}, "wildcards": {}}
-with stage(SimpleNamespace(**job)):
-    network = Network.model_validate(given["network"])
-    trained = fit.train_network(given["train"], given["validation"], network, 1, folder / "checkpoints", 1)
-    fit.write_history(trained.history, folder / "history.csv")
-"""
-
-
 @pytest.mark.parametrize(("call", "kept"), [(3, 0), (23, 2)])
 def test_sigterm_is_an_error_that_says_how_to_go_on(trained, splits, tmp_path, call, kept):
     """In the first and in the third epoch (9 batches each): the job fails, and goes on when it is run again."""
-    given = {
-        "train": [str(p) for p in splits["train"]],
-        "validation": [str(p) for p in splits["validation"]],
-        "network": network().model_dump(mode="json"),
-        "folder": str(tmp_path),
-        "call": call,
-    }
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p), "OMP_NUM_THREADS": "1"}
-    ended = subprocess.run([sys.executable, "-c", STOPPED, json.dumps(given)], env=environment, capture_output=True, text=True)
+    ended = train_until(signal.SIGTERM, call, "darkhaloscope.learning.order.Batches", splits, network(), tmp_path)
     assert ended.returncode == 1, ended.stderr
     checkpoint = tmp_path / "checkpoints" / CHECKPOINT
     done = len(usable_checkpoint(checkpoint)["callbacks"]["course"]["history"]) if checkpoint.exists() else 0

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from .base import Distribution, Fraction, Name, Positive, Section, within
-from .subhalo import SPLITS, AboveZero, NonNegative, Size, draw
+from .subhalo import SPLITS, AboveZero, NonNegative, Size, check_rings_fit, draw
 
 BANDS = ("g", "r", "z")
 #: Pixel size of Legacy Survey coadds [arcsec].
@@ -241,10 +241,7 @@ class LensFinderDataset(Section):
 
     @model_validator(mode="after")
     def _check(self) -> LensFinderDataset:
-        half = self.camera.stamp_size * PIXEL_SCALE_ARCSEC / 2
-        largest = self.injection.theta_e_arcsec.bounds[1]
-        if largest > half:
-            raise ValueError(f"theta_e_arcsec reaches {largest:g}, beyond the stamp's half width of {half:g} arcsec: enlarge stamp_size")
+        check_rings_fit(self.injection.theta_e_arcsec, self.camera.stamp_size * PIXEL_SCALE_ARCSEC)
         if self.controls == "paired" and self.hosts.replicates > 1:
             raise ValueError(
                 f"paired controls repeat the cutout of their positive: with {self.hosts.replicates} replicates one image would come "

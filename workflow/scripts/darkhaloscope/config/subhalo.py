@@ -25,6 +25,15 @@ def draw(value: float | dict) -> Distribution:
     return Distribution.model_validate(value)
 
 
+def check_rings_fit(theta_e: Distribution, width_arcsec: float) -> None:
+    """Raise ValueError when an Einstein radius reaches beyond a stamp of this width."""
+    largest = theta_e.bounds[1]
+    if largest > width_arcsec / 2:
+        raise ValueError(
+            f"theta_e_arcsec reaches {largest:g}, beyond the stamp's half width of {width_arcsec / 2:g} arcsec: enlarge stamp_size"
+        )
+
+
 class SplitFractions(Section):
     """How the source galaxies are shared out among the splits, always by MANGAID."""
 
@@ -284,10 +293,7 @@ class SubhaloDataset(Section):
 
     @model_validator(mode="after")
     def _check(self) -> SubhaloDataset:
-        half = self.instrument.stamp_size * self.instrument.pixel_scale_arcsec / 2
-        largest = self.lens.theta_e_arcsec.bounds[1]
-        if largest > half:
-            raise ValueError(f"theta_e_arcsec reaches {largest:g}, beyond the stamp's half width of {half:g} arcsec: enlarge stamp_size")
+        check_rings_fit(self.lens.theta_e_arcsec, self.instrument.stamp_size * self.instrument.pixel_scale_arcsec)
         if self.lens.redshift.bounds[1] >= self.sources.redshift.bounds[0]:
             raise ValueError(
                 f"a lens at redshift {self.lens.redshift.bounds[1]:g} is not in front of a source at {self.sources.redshift.bounds[0]:g}"
