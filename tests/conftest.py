@@ -1,8 +1,22 @@
 """Fixtures for tests that run the workflow: a copy of the project, and one tiny finished run."""
 
+import os
+
 import pytest
 
+# Workers side by side share the cores: a thread each. Set before torch and numpy are loaded.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["OMP_NUM_THREADS"] = "1"
+
 from workbench import Project, new_project
+
+
+def pytest_collection_modifyitems(items):
+    """Tell workers side by side what belongs together: all that share the finished run, else each file; Slurm by itself."""
+    for item in items:
+        file = item.path.as_posix()
+        shared = "finished" in item.fixturenames and "/tests/slurm/" not in file
+        item.add_marker(pytest.mark.xdist_group("the finished run" if shared else file))
 
 
 @pytest.fixture
