@@ -13,12 +13,15 @@ import numpy as np
 from numba import njit
 
 F = np.float32
-#: Columns of the lens table: `engine.lens_tables` writes it.
+#: Columns of the lens table: `packing.lens_tables` writes it.
 THETA_E, T, E1, E2, X, Y, G1, G2, M3C, M3S, M4C, M4S, TERMS = range(13)
 #: Columns of the subhalo table.
 KIND, SX, SY, S_THETA, S_RS, S_SCALE, S_RT = range(7)
 #: Columns of the source table: col = C0 + CX βx + CY βy, row = R0 + RX βx + RY βy.
 C0, CX, CY, R0, RX, RY = range(6)
+#: Side of the blocks in which the liveliness of a source is kept [source pixels], and the share of the rays on a side that
+#: even the dullest place gets.
+LIVELY_BLOCK, LEAST_SHARE = 8, 0.2
 #: Rows of working memory that `trace` needs.
 WORK = 7
 LN2 = F(math.log(2))
@@ -36,7 +39,7 @@ def trace(n, x, y, u, v, work, p, coefficients, isothermal, bumps, halos, source
 
     Parameters
     ----------
-    p, coefficients, halos, source : rows of the tables of `engine`
+    p, coefficients, halos, source : rows of the tables of `packing`
     isothermal, bumps : bool
         Whether every lens has slope 2; whether any has multipoles.
     work : (WORK, n or more) float32, overwritten
@@ -79,7 +82,7 @@ def _power_law(n, x, y, u, v, work, p, coefficients, isothermal):
     else:
         log_theta, t1 = log2(p[THETA_E] + F(1e-30)), p[T] - F(1)
         for j in range(n):
-            scales[j] = p[THETA_E] * _exp2(t1 * (log_theta - F(0.5) * log2(scales[j])))
+            scales[j] = p[THETA_E] * exp2(t1 * (log_theta - F(0.5) * log2(scales[j])))
     for j in range(n):
         u[j] = x[j] - scales[j] * (ux[j] * fx[j] - uy[j] * fy[j]) - p[G1] * x[j] - p[G2] * y[j]
         v[j] = y[j] - scales[j] * (ux[j] * fy[j] + uy[j] * fx[j]) - p[G2] * x[j] + p[G1] * y[j]
@@ -184,7 +187,7 @@ def log2(x):
 
 
 @njit(inline="always", **fast)
-def _exp2(x):
+def exp2(x):
     """2^x in float32, to 10⁻⁷, for |x| < 120."""
     k = np.floor(x + F(0.5))
     f = x - k
