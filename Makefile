@@ -55,6 +55,7 @@ format: setup
 
 bench: setup
 	PYTHONPATH=workflow/scripts $(BIN)/python benchmarks/bench_rendering.py
+	PYTHONPATH=workflow/scripts $(BIN)/python benchmarks/bench_renderers.py
 	PYTHONPATH=workflow/scripts $(BIN)/python benchmarks/bench_loading.py
 
 generate: setup

@@ -29,6 +29,7 @@ import resource
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -88,7 +89,7 @@ def bench(name: str, light, lens, subhalos, grid: Grid, kernels: list[torch.Tens
     single = PixelLight(
         light.planes.float(), light.index, *(getattr(light, k).float() for k in ("pixel_scale", "x", "y", "phi")), light.flip
     )
-    pyramid = build_pyramid(single.planes)
+    single = replace(single, pyramid=build_pyramid(single.planes))
     start = time.process_time()
     build_pyramid(single.planes)
     print(f"  levels of a source image, made once per image: {(time.process_time() - start) / len(single.planes) * 1e3:.1f} ms")
@@ -99,7 +100,7 @@ def bench(name: str, light, lens, subhalos, grid: Grid, kernels: list[torch.Tens
         others["caustics"] = time_caustics(single, lens, subhalos, grid, kernels, truth)
     out = {}
     for accuracy in ACCURACIES:
-        seconds, images = time_ours(single, lens, subhalos, grid, kernels, accuracy, pyramid)
+        seconds, images = time_ours(single, lens, subhalos, grid, kernels, accuracy)
         error = relative(images, truth)
         print(f"  accuracy {accuracy:g}")
         print(
@@ -112,7 +113,7 @@ def bench(name: str, light, lens, subhalos, grid: Grid, kernels: list[torch.Tens
             print(f"    {tool:11} {n / cost:8.1f} stamps/s/core; coarsest supersampling that reaches it: {counts}{missed}")
             print(f"    ratio       {cost / seconds:8.1f}")
             figures |= {tool: n / cost, f"ours over {tool}": cost / seconds, f"{tool} supersampling": counts}
-        profile(single, lens, subhalos, grid, kernels, pyramid, accuracy, seconds / n * 1e3, peak)
+        profile(single, lens, subhalos, grid, kernels, accuracy, seconds / n * 1e3, peak)
     return out
 
 
@@ -129,7 +130,7 @@ def coarsest(measured: dict[int, tuple[list[float], np.ndarray]], accuracy: floa
     return cost, counts, f" ({missed} did not reach it at all)" if missed else ""
 
 
-def time_ours(light, lens, subhalos, grid, kernels, accuracy, pyramid) -> tuple[float, torch.Tensor]:
+def time_ours(light, lens, subhalos, grid, kernels, accuracy) -> tuple[float, torch.Tensor]:
     """Seconds of the fastest of five runs, with all PSFs applied; images behind the first PSF.
 
     The stamps are taken `REPEATED` times over in one batch, as many as a batch of the workflow has.
@@ -139,7 +140,7 @@ def time_ours(light, lens, subhalos, grid, kernels, accuracy, pyramid) -> tuple[
     batch = (light[rows], lens[rows], None if subhalos is None else subhalos[rows])
     for _ in range(6):  # the first run compiles
         start = time.process_time()
-        images = render_accurate(*batch, grid, accuracy, kernels[0], pyramid)
+        images = render_accurate(*batch, grid, accuracy, kernels[0])
         observed = [convolve(images, kernel) for kernel in kernels]
         best = min(best, (time.process_time() - start) / REPEATED)
     return best, observed[0][:n]
@@ -216,7 +217,7 @@ def render_with_caustics(light, lens, subhalos, grid: Grid, supersampling: int) 
     return cells.mean((3, 5)) * grid.pixel_scale**2
 
 
-def profile(light, lens, subhalos, grid, kernels, pyramid, accuracy: float, measured: float, peak: float) -> None:
+def profile(light, lens, subhalos, grid, kernels, accuracy: float, measured: float, peak: float) -> None:
     """Where the time goes in a first attempt, and a bound: its look-ups and transforms at the speed they have alone."""
     n, planes = light.x.shape[0], light.planes.shape[1]
 
@@ -230,7 +231,7 @@ def profile(light, lens, subhalos, grid, kernels, pyramid, accuracy: float, meas
         return min(times) / n * 1e3
 
     density = engine.first_density(kernels[0], accuracy)
-    arguments = (light, lens, subhalos, grid, density, engine.REACH, pyramid)
+    arguments = (light, lens, subhalos, grid, density, engine.REACH)
     rays = float(plan_images(*arguments).rays.mean())
     plan, one_pass = clock(lambda: plan_images(*arguments)), clock(lambda: compiled_images(*arguments))
     image = torch.zeros(n, 1, grid.size, grid.size)
@@ -305,13 +306,13 @@ def memory_in_a_process(count: int, cosmos: str | None) -> float:
 def memory_of(count: int, cosmos: str | None) -> float:
     """Peak resident memory [MB] after rendering `count` stamps at 10⁻², 256 at a time."""
     light, lens, subhalos, grid, kernels = finder_rows(256, cosmos)
-    pyramid = build_pyramid(light.planes)
     light = PixelLight(
         light.planes.float(), light.index, *(getattr(light, k).float() for k in ("pixel_scale", "x", "y", "phi")), light.flip
     )
+    light = replace(light, pyramid=build_pyramid(light.planes))
     for start in range(0, count, 256):
         rows = torch.arange(min(256, count - start))
-        convolve(render_accurate(light[rows], lens[rows], subhalos, grid, 1e-2, kernels[0], pyramid), kernels[0])
+        convolve(render_accurate(light[rows], lens[rows], subhalos, grid, 1e-2, kernels[0]), kernels[0])
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 

@@ -45,7 +45,7 @@ def test_how_files_are_fetched_plans_nothing(rerun):
             "flux: {architecture: toy, training: {epochs: 3",
             {"train_network", "score_stamps", *EVALUATION},
         ),
-        ("supersampling: 2", "supersampling: 3", from_rule("render_stamps") - {"collect_sweep"}),
+        ("accuracy: 0.01", "accuracy: 0.02", from_rule("render_stamps") - {"collect_sweep"}),
         ("test: 80}", "test: 120}", from_rule("build_manifest") - {"collect_sweep"}),
         ("marginal_stamps: 4", "marginal_stamps: 6", {"observe_marginal", *EVALUATION}),
     ],
@@ -97,7 +97,7 @@ def test_results_without_snakemakes_records_are_compared_by_provenance(rerun):
 
 
 def test_shards_of_another_config_are_named_after_a_kill_and_the_loss_of_snakemakes_records(rerun):
-    rerun.edit("tests/tiny.yaml", "supersampling: 2", "supersampling: 3")
+    rerun.edit("tests/tiny.yaml", "accuracy: 0.01", "accuracy: 0.02")
     stamps = "results/tiny/datasets/subhalo/stamps"
     rerun.snakemake(f"{stamps}/test/00000.parquet")  # as far as the killed run came
     shutil.rmtree(rerun.folder / ".snakemake")

@@ -125,7 +125,12 @@ rule observe_marginal:
         mem_mb=4000,
         runtime="2h",
     params:
-        dataset=flow.dataset_without("description", "size", "shard_size", "splits", "rendering.batch_size", "rendering.renderer", of="test"),
+        dataset=flow.dataset_without(
+            *("description", "size", "shard_size", "splits"),
+            *("rendering.batch_size", "rendering.renderer", "rendering.accuracy"),
+            of="test",
+        ),
+        cosmology=needs("cosmology"),
         stamps=needs("experiments.{experiment}.evaluation.marginal_stamps"),
         code=digest("observe_marginal"),
     message:

@@ -1,5 +1,6 @@
 """Rule observe_marginal: test stamps of analytic disks in; ideal and marginal observers' d′ out."""
 
+from darkhaloscope.config.cosmology import Cosmology
 from darkhaloscope.config.subhalo import SubhaloDataset
 from darkhaloscope.stage import stage
 from darkhaloscope.stamps.marginal import marginal_d_prime
@@ -7,4 +8,5 @@ from darkhaloscope.stamps.shards import read_parametric
 
 with stage(snakemake) as job:
     rows = read_parametric(list(job.input.shards), int(job.params.stamps))
-    job.write_csv(job.output.table, marginal_d_prime(rows, SubhaloDataset.model_validate(job.params.dataset)))
+    dataset, cosmology = SubhaloDataset.model_validate(job.params.dataset), Cosmology.model_validate(job.params.cosmology)
+    job.write_csv(job.output.table, marginal_d_prime(rows, dataset, cosmology))

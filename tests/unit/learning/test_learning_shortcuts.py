@@ -33,7 +33,7 @@ def shard(tmp_path_factory):
             "sources": {"mix": {"disk": 1.0}, "sample": None},
             "subhalo": {"profiles": {"sis": 1.0}, "theta_e_factor": 0.03},
             "instrument": {"stamp_size": 32, "pixel_scale_arcsec": 0.12, "psf": {"fwhm_arcsec": 0.2}},
-            "rendering": {"supersampling": 2, "batch_size": 64},
+            "rendering": {"accuracy": 0.01, "batch_size": 64},
         }
     )
     stamps = render_rows(build_manifest("guard", dataset, None, Cosmology()), dataset, None, Cosmology(), lambda done, total: None)

@@ -16,7 +16,7 @@ def make_dataset():
             "sources": {"mix": {"disk": 1.0}, "sample": None},
             "subhalo": {"profiles": {"sis": 0.4, "nfw": 0.3, "tnfw": 0.3}},
             "instrument": {"stamp_size": 32, "pixel_scale_arcsec": 0.12, "psf": {"fwhm_arcsec": 0.2}, "smooth_peak": 1.0},
-            "rendering": {"supersampling": 2, "batch_size": 6},
+            "rendering": {"accuracy": 0.03, "supersampling": 2, "batch_size": 6},
         }
         for key, value in changes.items():
             values[key] = {**values[key], **value} if isinstance(value, dict) and isinstance(values.get(key), dict) else value

@@ -14,7 +14,7 @@ from darkhaloscope.sources.sersic import sersic_image
 from darkhaloscope.sources.still import StillImage
 from darkhaloscope.stamps.injection import InjectionError, inject_rows, signal_to_noise, source_fluxes
 from darkhaloscope.stamps.injection_hosts import read_parent
-from darkhaloscope.stamps.injection_light import half_light_radius, psf_kernels
+from darkhaloscope.stamps.injection_light import psf_kernels
 from darkhaloscope.stamps.injection_manifest import build_injections, read_rows
 from darkhaloscope.stamps.injection_schema import INJECTION_MANIFEST
 from darkhaloscope.tables import images
@@ -160,13 +160,6 @@ def test_magnification_and_stretch_of_a_singular_sphere(rows, cutouts):
     np.testing.assert_allclose(np.array(made["radial_stretch"].to_pylist(), float)[positive], 1, atol=1e-6)
     # Images at θ = 1.7 and 0.7, with μ = 3.4 and 1.4 and tangential stretches of as much: 4.8/(1 + 1).
     np.testing.assert_allclose(np.array(made["tangential_stretch"].to_pylist(), float)[positive], 2.4, rtol=0.06)
-
-
-def test_half_light_radius_of_a_gaussian_about_the_lens():
-    axis = (np.arange(64) - 31.5) * 0.262
-    image = np.exp(-((axis[None, :] - 0.3) ** 2 + (axis[:, None] + 0.2) ** 2) / (2 * 1.0**2))
-    # 1.1774 σ; pixels of 0.26 arcsec blur the growth curve by a tenth of one.
-    assert half_light_radius(image[None], np.array([[0.3, -0.2]]))[0] == pytest.approx(1.1774, abs=0.03)
 
 
 def test_signal_to_noise_on_good_pixels_alone():

@@ -10,6 +10,8 @@ from darkhaloscope.stamps.manifest import build_manifest
 from darkhaloscope.stamps.marginal import KNOT, MACRO, MULTIPOLES, SOURCE, _Model, marginal_d_prime, residual_norm, tangents
 from darkhaloscope.stamps.render import StampError, render_rows
 
+COSMOLOGY = Cosmology()
+
 DISK = {
     "scale_radius_arcsec": 0.22, "turnover_ratio": 0.08 / 0.22, "v_max_kms": 200, "inclination_deg": 54, "n_knots": 8, "knot_fraction": 0.15,
     "knot_radius_ratio": 0.3, "bulge_fraction": 0.0,
@@ -41,14 +43,14 @@ def stamps(dataset):
 
 
 def observers(dataset, rows=None):
-    return marginal_d_prime(stamps(dataset) if rows is None else rows, dataset, lambda done, total: None)
+    return marginal_d_prime(stamps(dataset) if rows is None else rows, dataset, COSMOLOGY, lambda done, total: None)
 
 
 def test_derivatives_are_finite_differences(notes):
     dataset = notes(size={"train": 2}, instrument={"velocity_block": 2, "stamp_size": 24})
     one = take(row_columns(stamps(dataset)), np.array([1]))
-    by_flux, by_velocity = tangents(one, dataset)
-    model = _Model.of(one, dataset)
+    by_flux, by_velocity = tangents(one, dataset, COSMOLOGY)
+    model = _Model.of(one, dataset, COSMOLOGY)
     values = model.start()
     assert len(by_flux) == len(values) == len(MACRO) + len(SOURCE) + 8 * len(KNOT)
     for k in range(len(values)):

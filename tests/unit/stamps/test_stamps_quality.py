@@ -25,7 +25,7 @@ def dataset(make_dataset, mixed):
         sources=mixed,
         splits={"tolerance": 0.15},
         instrument={"stamp_size": 16, "pixel_scale_arcsec": 0.24, "psf": {"fwhm_arcsec": 0.3}},
-        rendering={"supersampling": 1, "batch_size": 16},
+        rendering={"accuracy": 0.05, "batch_size": 16},
     )
 
 

@@ -17,7 +17,7 @@ def regime(request):
     values = default_datasets()[request.param].plain()
     values["sources"] |= {"sample": None, "mix": {"disk": 1.0}}
     values["size"] = {"train": 0, "validation": 0, "test": 10}
-    values["rendering"] |= {"supersampling": 2, "batch_size": 10}
+    values["rendering"] |= {"accuracy": 0.01, "batch_size": 10}
     dataset = SubhaloDataset.model_validate(values)
     rows = build_manifest(request.param, dataset, None, Cosmology())
     stamps = render_rows(rows, dataset, None, Cosmology())

@@ -20,7 +20,8 @@ _SUBHALO = {
         log10_mass_msun concentration subhalo_theta_e_arcsec subhalo_rs_arcsec subhalo_alpha_rs_arcsec subhalo_rt_arcsec
         placement_1 placement_2 placement_3 peak_snr smooth_peak psf_fwhm_arcsec theta_over_psf
         subhalo_x_arcsec subhalo_y_arcsec subhalo_arc_distance_arcsec subhalo_critical_distance_arcsec critical_radius_arcsec
-        magnification arc_snr arc_snr_sum arc_snr_matched flux_noise mask_fraction source_fwhm_arcsec
+        magnification tangential_stretch radial_stretch lensed_hlr_arcsec image_count clump_count clump_mass_msun
+        arc_snr arc_snr_sum arc_snr_matched flux_noise mask_fraction source_fwhm_arcsec
         d_prime_flux d_prime_velocity d_prime_both
     """,
 }

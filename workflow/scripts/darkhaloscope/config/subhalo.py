@@ -180,6 +180,26 @@ class Subhalo(Section):
         return self
 
 
+class Population(Section):
+    """Background clumps of every lens, positives and controls alike: they are part of what a subhalo must be told from."""
+
+    density: float = Field(
+        0.0, ge=0, description="Clumps per dex of mass at 10⁸ M☉ and arcsec², dN/d log₁₀M ∝ M^(slope + 1); 0 for no clumps"
+    )
+    slope: float = Field(-1.9, ge=-4, le=1, description="Slope of the mass function dN/dM ∝ M^slope")
+    mass_msun: tuple[Positive, Positive] = Field((1e7, 1e9), description="Bounds of M200 [M☉]")
+    radius: Positive = Field(2.0, description="Clumps lie within this many θ_E of the lens, uniform in area")
+    profile: Literal["nfw", "tnfw"] = Field(
+        "tnfw", description="Their profile, with concentration and truncation drawn as those of `subhalo`"
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Population:
+        if not 1e4 <= self.mass_msun[0] < self.mass_msun[1] <= 1e13:
+            raise ValueError(f"mass bounds {list(self.mass_msun)} of the population are not an increasing pair between 1e4 and 1e13 M☉")
+        return self
+
+
 class Psf(Section):
     """The point spread function."""
 
@@ -251,7 +271,15 @@ class Rendering(Section):
     """How stamps are computed; nothing here is physics."""
 
     renderer: Literal["torch", "lenstronomy"] = Field("torch", description="Rendering engine; lenstronomy is the slow reference")
-    supersampling: int = Field(4, ge=1, le=24, description="Rays on a side of each pixel")
+    accuracy: float = Field(
+        1e-3,
+        ge=1e-4,
+        le=0.1,
+        description="Largest error of a pixel over the stamp's peak, behind the PSF and before noise, of renderer torch",
+    )
+    supersampling: int = Field(
+        4, ge=1, le=24, description="Rays on a side of each pixel, of renderer lenstronomy and the marginal observer"
+    )
     batch_size: int = Field(64, ge=1, description="Stamps computed at a time; changes memory, never a stamp")
 
 
@@ -288,6 +316,7 @@ class SubhaloDataset(Section):
     sources: Sources = Field(Sources(), description="What is lensed")
     lens: Lens = Field(Lens(), description="The smooth lens")
     subhalo: Subhalo = Field(Subhalo(), description="The subhalo")
+    population: Population = Field(Population(), description="Background clumps of both classes")
     instrument: Instrument = Field(Instrument(), description="From lensed sky to stamp")
     rendering: Rendering = Field(Rendering(), description="How stamps are computed")
 

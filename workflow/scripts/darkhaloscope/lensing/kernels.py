@@ -13,14 +13,18 @@ import numpy as np
 from numba import njit
 
 F = np.float32
-#: Columns of the lens table: `engine.lens_tables` writes it.
+#: Columns of the lens table: `packing.lens_tables` writes it.
 THETA_E, T, E1, E2, X, Y, G1, G2, M3C, M3S, M4C, M4S, TERMS = range(13)
 #: Columns of the subhalo table.
 KIND, SX, SY, S_THETA, S_RS, S_SCALE, S_RT = range(7)
 #: Columns of the source table: col = C0 + CX βx + CY βy, row = R0 + RX βx + RY βy.
 C0, CX, CY, R0, RX, RY = range(6)
+#: Side of the blocks in which the liveliness of a source is kept [source pixels], and the share of the rays on a side that
+#: even the dullest place gets.
+LIVELY_BLOCK, LEAST_SHARE = 8, 0.2
 #: Rows of working memory that `trace` needs.
 WORK = 7
+LN2 = F(math.log(2))
 #: arccos(x) = √(1 − x) Σ a_k x^k to 2·10⁻⁸ (Abramowitz & Stegun 1964, 4.4.46).
 ARCCOS = tuple(
     F(a) for a in (1.5707963050, -0.2145988016, 0.0889789874, -0.0501743046, 0.0308918810, -0.0170881256, 0.0066700901, -0.0012624911)
@@ -35,7 +39,7 @@ def trace(n, x, y, u, v, work, p, coefficients, isothermal, bumps, halos, source
 
     Parameters
     ----------
-    p, coefficients, halos, source : rows of the tables of `engine`
+    p, coefficients, halos, source : rows of the tables of `packing`
     isothermal, bumps : bool
         Whether every lens has slope 2; whether any has multipoles.
     work : (WORK, n or more) float32, overwritten
@@ -78,7 +82,7 @@ def _power_law(n, x, y, u, v, work, p, coefficients, isothermal):
     else:
         log_theta, t1 = log2(p[THETA_E] + F(1e-30)), p[T] - F(1)
         for j in range(n):
-            scales[j] = p[THETA_E] * _exp2(t1 * (log_theta - F(0.5) * log2(scales[j])))
+            scales[j] = p[THETA_E] * exp2(t1 * (log_theta - F(0.5) * log2(scales[j])))
     for j in range(n):
         u[j] = x[j] - scales[j] * (ux[j] * fx[j] - uy[j] * fy[j]) - p[G1] * x[j] - p[G2] * y[j]
         v[j] = y[j] - scales[j] * (ux[j] * fy[j] + uy[j] * fx[j]) - p[G2] * x[j] + p[G1] * y[j]
@@ -115,31 +119,29 @@ def _subhalo(n, x, y, u, v, q):
             dx, dy = x[j] - q[SX], y[j] - q[SY]
             s = max(np.sqrt(dx * dx + dy * dy) * inverse, F(1e-5))
             # S_SCALE is α_Rs/(1 + ln ½)/r_s.
-            a = q[S_SCALE] * (F(0.6931471806) * log2(s * F(0.5)) + _nfw_f(s)) / (s * s)
+            a = q[S_SCALE] * _nfw_fg(s)[1] / (s * s)
             u[j] -= a * dx
             v[j] -= a * dy
     else:
         inverse = F(1) / q[S_RS]
         tau = q[S_RT] * inverse
-        t2, log_tau = tau * tau, F(0.6931471806) * log2(tau)
+        t2 = tau * tau
+        scale = q[S_SCALE] * t2 / ((t2 + F(1)) * (t2 + F(1)))
         for j in range(n):
             dx, dy = x[j] - q[SX], y[j] - q[SY]
             s = max(np.sqrt(dx * dx + dy * dy) * inverse, F(1e-5))
-            root = np.sqrt(t2 + s * s)
-            log_term = F(0.6931471806) * log2(s / (tau + root))
-            g = (
-                (t2 + F(1) + F(2) * (s * s - F(1))) * _nfw_f(s)
-                - F(math.pi) * s * s / (tau + root)
-                + (t2 - F(1)) * (log_tau + root * log_term / tau)
-            )
-            a = q[S_SCALE] * g * t2 / ((t2 + F(1)) * (t2 + F(1)) * s * s)
+            f, g = _nfw_fg(s)
+            reach = tau + np.sqrt(t2 + s * s)
+            w = s * s / (tau * reach)
+            inner = (t2 - F(1)) * (g - _log1p(F(0.5) * w) + w * LN2 * log2(s / reach))
+            a = scale * (inner + F(2) * s * s * f - F(math.pi) * s * s / reach) / (s * s)
             u[j] -= a * dx
             v[j] -= a * dy
 
 
 @njit(inline="always", **fast)
-def _nfw_f(s):
-    """`profiles._nfw_f`; all three forms are computed and one is kept, so that loops stay free of branches."""
+def _nfw_fg(s):
+    """`profiles._nfw_fg`; all three forms are computed and one is kept, so that loops stay free of branches."""
     d = s * s - F(1)
     inverse = min(F(1) / s, F(1))
     # arctan √(s² − 1) = arccos(1/s), and √(1 − 1/s) cancels against √(s² − 1).
@@ -147,12 +149,27 @@ def _nfw_f(s):
     for a in ARCCOS[::-1]:
         outside = a + inverse * outside
     outside /= np.sqrt(s * (s + F(1)))
+    half_log = LN2 * log2(F(0.5) * s)
     root = np.sqrt(max(-d, F(0.01)))
-    inside = F(0.6931471806) * log2((F(1) + root) / s) / root
+    share = min(s * s, F(1)) / (F(1) + root)
+    within = (_log1p(F(-0.5) * share) - share * half_log) / root
     near = F(0)
     for k in range(5, -1, -1):
         near = F(1) / F(2 * k + 1) - d * near
-    return outside if d > F(0) else (inside if d < F(-0.03) else near)
+    inside = d < F(-0.03)
+    f = outside if d > F(0) else (within - half_log if inside else near)
+    return f, (within if inside else half_log + f)
+
+
+@njit(inline="always", **fast)
+def _log1p(x):
+    """ln(1 + x) in float32 to 10⁻⁷ of itself, x ≥ −½: 2 arctanh(x/(2 + x)) by its series where x is small."""
+    z = min(x, F(0.5)) / (F(2) + min(x, F(0.5)))
+    z2 = z * z
+    p = F(1 / 15)
+    for k in range(6, -1, -1):
+        p = F(1) / F(2 * k + 1) + z2 * p
+    return F(2) * z * p if x < F(0.5) else LN2 * log2(F(1) + x)
 
 
 @njit(inline="always", **fast)
@@ -170,7 +187,7 @@ def log2(x):
 
 
 @njit(inline="always", **fast)
-def _exp2(x):
+def exp2(x):
     """2^x in float32, to 10⁻⁷, for |x| < 120."""
     k = np.floor(x + F(0.5))
     f = x - k

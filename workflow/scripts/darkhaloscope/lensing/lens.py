@@ -76,6 +76,13 @@ class Subhalos:
         return replace(self, **{name: getattr(self, name)[rows] for name in _tensors(self)})
 
 
+def join(first: Subhalos | None, second: Subhalos) -> Subhalos:
+    """Return the subhalos of two lists of the same rows as one list."""
+    if first is None:
+        return second
+    return Subhalos(**{name: torch.cat((getattr(first, name), getattr(second, name)), 1) for name in _tensors(second)})
+
+
 def macro_lens(profile: str, theta_e: Tensor, **parameters: Tensor) -> MacroLens:
     """Return a `MacroLens`; parameters left out are those of a round isothermal lens at the origin."""
     zero = torch.zeros_like(theta_e)
@@ -170,7 +177,7 @@ def macro_hessian(lens: MacroLens, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor
 
 @dataclass(frozen=True)
 class CriticalCurve:
-    """Tangential critical curve of each row as a closed polygon.
+    """A critical curve of each row as a closed polygon.
 
     `x`, `y` are (n, points) vertices in arcsec, counter-clockwise about the lens centre; `radius` (n,) is that of
     the circle of equal area.
@@ -211,6 +218,16 @@ def critical_curve(lens: MacroLens, points: int = 256) -> CriticalCurve:
     -------
     CriticalCurve
     """
+    return _curve(lens, points, -1, 1e2)
+
+
+def radial_curve(lens: MacroLens, tangential: CriticalCurve) -> CriticalCurve:
+    """Radial critical curve of smooth lenses, where 1 − κ + |γ| = 0; where there is none, a circle of 10⁻³ θ_E."""
+    return _curve(lens, tangential.x.shape[1], 1, 0.9)
+
+
+def _curve(lens: MacroLens, points: int, sign: int, most: float) -> CriticalCurve:
+    """Where 1 − κ + sign |γ| changes from negative inside to positive outside, between 10⁻³ and `most` θ_E."""
     n = lens.theta_e.shape[0]
     angle = (torch.arange(points, dtype=lens.theta_e.dtype, device=lens.theta_e.device) * (2 * math.pi / points)).expand(n, -1)
     ux, uy = torch.cos(angle), torch.sin(angle)
@@ -221,13 +238,13 @@ def critical_curve(lens: MacroLens, points: int = 256) -> CriticalCurve:
     main = profiles.epl_hessian(ux, uy, one, slope, e1, e2)
     bumps = [profiles.multipole_hessian(ux, uy, m, p[name], p[name + "_phi"]) for m, name in ((3, "m3"), (4, "m4"))]
     bump = [a + b for a, b in zip(*bumps, strict=True)]
-    low, high = torch.full_like(ux, math.log(1e-3)), torch.full_like(ux, math.log(1e2))
+    low, high = torch.full_like(ux, math.log(1e-3)), torch.full_like(ux, math.log(most))
     for _ in range(42):
         middle = (low + high) / 2
         fall, inverse = torch.exp((1 - slope) * middle), torch.exp(-middle)
         xx, xy, yy = (a * fall + b * inverse for a, b in zip(main, bump, strict=True))
         xx, xy, yy = xx + p["gamma1"], xy + p["gamma2"], yy - p["gamma1"]
-        inside = 1 - (xx + yy) / 2 - (((xx - yy) / 2) ** 2 + xy * xy).sqrt() < 0
+        inside = 1 - (xx + yy) / 2 + sign * (((xx - yy) / 2) ** 2 + xy * xy).sqrt() < 0
         low, high = torch.where(inside, middle, low), torch.where(inside, high, middle)
     radius = p["theta_e"] * torch.exp((low + high) / 2)
     return CriticalCurve(p["x"] + radius * ux, p["y"] + radius * uy, (radius * radius).mean(1).sqrt())

@@ -9,9 +9,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from .pyramid import Pyramid
 
 #: Softening [arcsec] of radii that are differentiated at zero.
 SOFT = 1e-12
@@ -47,6 +51,8 @@ class PixelLight:
         Rotation of the image, counter-clockwise [rad].
     flip : (n,) boolean tensor
         Reflection x → −x of the image before it is rotated.
+    pyramid : Pyramid, optional
+        `pyramid.build_pyramid(planes)`, made once where many renderings share their images.
     interpolation : "bilinear" or "cubic"
         Cubic is Keys' (1981) convolution with a = −½: third-order, through the pixel values, may undershoot.
 
@@ -62,6 +68,7 @@ class PixelLight:
     phi: Tensor
     flip: Tensor
     interpolation: str = "bilinear"
+    pyramid: Pyramid | None = None
 
     def __post_init__(self) -> None:
         if self.interpolation not in ("bilinear", "cubic"):
@@ -226,14 +233,22 @@ class DiskLight(_Rows):
 def sersic_profile(r2: Tensor, half_light_radius: Tensor, sersic_n: Tensor) -> Tensor:
     """Sérsic surface brightness of total flux 1 at squared radius `r2`.
 
+    exp(−b (r/r_e)^(1/n)) over its total: see `sersic_constants`.
+    """
+    b, log_total = sersic_constants(half_light_radius, sersic_n)
+    power = torch.exp(torch.log(r2 / half_light_radius**2 + 1e-24) / (2 * sersic_n))
+    return torch.exp(-b * power - log_total)
+
+
+def sersic_constants(half_light_radius: Tensor, sersic_n: Tensor) -> tuple[Tensor, Tensor]:
+    """b_n of a Sérsic profile and the logarithm of its total flux.
+
     b_n by the expansion of Ciotti & Bertin (1999), A&A 352, 447: relative error below 10⁻⁴ for n > 0.5.
-    The normalisation uses the same b_n, so the total is 1 whatever its error.
+    The total uses the same b_n, so the normalised profile has flux 1 whatever its error.
     """
     n = sersic_n
     b = 2 * n - 1 / 3 + 4 / (405 * n) + 46 / (25515 * n**2) + 131 / (1148175 * n**3) - 2194697 / (30690717750 * n**4)
-    log_total = torch.log(2 * math.pi * n * half_light_radius**2) - 2 * n * torch.log(b) + torch.lgamma(2 * n)
-    power = torch.exp(torch.log(r2 / half_light_radius**2 + 1e-24) / (2 * n))
-    return torch.exp(-b * power - log_total)
+    return b, torch.log(2 * math.pi * n * half_light_radius**2) - 2 * n * torch.log(b) + torch.lgamma(2 * n)
 
 
 def _turn(light: PixelLight | DiskLight, bx: Tensor, by: Tensor, phi: Tensor | None = None) -> tuple[Tensor, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,8 @@ import torch
 from torch import Tensor
 
 from .lens import MacroLens, Subhalos, deflection
-from .light import PixelLight
+from .light import DiskLight, PixelLight
+from .packing import source_table
 from .pyramid import EDGE, Pyramid
 from .render import Grid
 from .sampling import PLACES, SMOOTH, SMOOTHER, TRACED, texel
@@ -31,9 +33,17 @@ class Plan:
         """Rays of each stamp (n,)."""
         return (self.columns.astype(np.int64) * self.rows).sum((1, 2))
 
+    @classmethod
+    def finest(cls, plans: Sequence[Plan]) -> Plan:
+        """The plan that has, in every pixel, at least the rays of each of some plans, at the finest of their levels."""
+        columns, rows = (np.maximum.reduce([getattr(p, k) for p in plans]) for k in ("columns", "rows"))
+        # Where a plan has no rays its level means nothing.
+        levels = np.minimum.reduce([np.where(p.columns > 0, p.level, np.int16(np.iinfo(np.int16).max)) for p in plans])
+        return cls(columns, rows, np.where(columns > 0, levels, np.int16(0)))
+
 
 def sum_plan(
-    plan: Plan, light: PixelLight, lens: MacroLens | None, subhalos: Subhalos | None, grid: Grid, pyramid: Pyramid
+    plan: Plan, light: PixelLight | DiskLight, lens: MacroLens | None, subhalos: Subhalos | None, grid: Grid
 ) -> tuple[Tensor, Tensor]:
     """Image and doubt of planned rays, as `engine.compiled_images`.
 
@@ -44,50 +54,58 @@ def sum_plan(
     image (n, c, size, size), doubt (n, 1, size, size)
         Flux per pixel in the light's dtype and on its device; the compiled loops' images to 10⁻⁵ of the peak.
     """
-    texture = torch.as_tensor(pyramid.texture, device=light.x.device, dtype=light.x.dtype)
-    parts = [_stamp(plan, row, light, lens, subhalos, grid, pyramid, texture) for row in range(light.x.shape[0])]
+    texture = None if isinstance(light, DiskLight) else torch.as_tensor(light.pyramid.texture, device=light.x.device, dtype=light.x.dtype)
+    maps = torch.as_tensor(source_table(light), device=light.x.device, dtype=light.x.dtype)
+    parts = [_stamp(plan, row, light, lens, subhalos, grid, maps[row], texture) for row in range(light.x.shape[0])]
     images, doubts = zip(*parts, strict=True)
     return torch.stack(images) * grid.pixel_scale**2, torch.stack(doubts)[:, None] * grid.pixel_scale**2
 
 
-def _stamp(plan, row, light, lens, subhalos, grid, pyramid, texture) -> tuple[Tensor, Tensor]:
-    like, size, c = light.x, grid.size, pyramid.channels
+def _stamp(plan, row, light, lens, subhalos, grid, map_: Tensor, texture: Tensor | None) -> tuple[Tensor, Tensor]:
+    like, size = light.x, grid.size
     one = torch.tensor([row], device=like.device)
-    shoot = _Shooter(light[one], None if lens is None else lens[one], None if subhalos is None else subhalos[one])
+    shoot = _Shooter(map_, None if lens is None else lens[one], None if subhalos is None else subhalos[one])
     place, x, y, sign, columns, rows, level = _rays(plan, row, like)
     u, v = _source_positions(place, x, y, level, shoot, grid)
-    depth = level.clamp(min=0)
-    at, up, fx, fy = _locate(u, v, depth, int(light.index[row]), pyramid)
-    stride = texel(c)
-    values = []
-    for k in range(c):
+    if texture is None:
+        values = list(light[one].moments(*shoot.back(u, v))[0])
+    else:
+        values = _look_up(texture, *_locate(u, v, level.clamp(min=0), int(light.index[row]), light.pyramid), light.pyramid.channels)
+    lengths = columns * rows
+    sums = torch.segment_reduce(torch.stack((*values, values[0] * sign), 1), "sum", lengths=lengths.reshape(-1), axis=0, unsafe=True)
+    means = (sums / lengths.reshape(-1, 1).clamp(min=1)).T.reshape(-1, size, size)
+    return means[:-1], means[-1]
+
+
+class _Shooter:
+    """Source positions, in pixels of the source image or units of the disk, of positions on the sky of one stamp."""
+
+    def __init__(self, map_: Tensor, lens: MacroLens | None, subhalos: Subhalos | None):
+        self.map, self.lens, self.subhalos = map_, lens, subhalos
+
+    def __call__(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        if self.lens is not None:
+            ax, ay = deflection(self.lens, self.subhalos, x[None], y[None])
+            x, y = x - ax[0], y - ay[0]
+        c0, cx, cy, r0, rx, ry = self.map
+        return c0 + cx * x + cy * y, r0 + rx * x + ry * y
+
+    def back(self, u: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Source positions in arcsec, (1, rays) each."""
+        c0, cx, cy, r0, rx, ry = self.map
+        u, v, area = (u - c0)[None], (v - r0)[None], cx * ry - cy * rx
+        return (ry * u - cy * v) / area, (cx * v - rx * u) / area
+
+
+def _look_up(texture: Tensor, at: Tensor, up: Tensor, fx: Tensor, fy: Tensor, channels: int) -> list[Tensor]:
+    """Every channel, interpolated between the four texels about each ray."""
+    stride, values = texel(channels), []
+    for k in range(channels):
         a, b = at + k, at + up + k
         low = texture[a] + fx * (texture[a + stride] - texture[a])
         high = texture[b] + fx * (texture[b + stride] - texture[b])
         values.append(low + fy * (high - low))
-    lengths = columns * rows
-    sums = torch.segment_reduce(torch.stack((*values, values[0] * sign), 1), "sum", lengths=lengths.reshape(-1), axis=0, unsafe=True)
-    means = (sums / lengths.reshape(-1, 1).clamp(min=1)).T.reshape(c + 1, size, size)
-    return means[:c], means[c]
-
-
-class _Shooter:
-    """Source positions, in pixels of the source image, of positions on the sky of one stamp."""
-
-    def __init__(self, light: PixelLight, lens: MacroLens | None, subhalos: Subhalos | None):
-        self.light, self.lens, self.subhalos = light, lens, subhalos
-
-    def __call__(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        light = self.light
-        if self.lens is not None:
-            ax, ay = deflection(self.lens, self.subhalos, x[None], y[None])
-            x, y = x - ax[0], y - ay[0]
-        h, w = light.planes.shape[2:]
-        c, s = torch.cos(light.phi), torch.sin(light.phi)
-        dx, dy = x - light.x, y - light.y
-        u, v = c * dx + s * dy, c * dy - s * dx
-        u = torch.where(light.flip, -u, u)
-        return u / light.pixel_scale + (w - 1) / 2, v / light.pixel_scale + (h - 1) / 2
+    return values
 
 
 def _rays(plan: Plan, row: int, like: Tensor) -> tuple[Tensor, ...]:

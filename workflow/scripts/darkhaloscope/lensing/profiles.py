@@ -123,7 +123,7 @@ def nfw(x: Tensor, y: Tensor, r_s: Tensor, alpha_rs: Tensor) -> Pair:
     """
     s = (_radius(x, y) / r_s).clamp(min=NFW_CORE)
     # α(s) = 4 ρ₀ r_s² g(s)/s with g(1) = 1 + ln ½
-    scale = alpha_rs / (1 + math.log(0.5)) / r_s * _nfw_g(s) / (s * s)
+    scale = alpha_rs / (1 + math.log(0.5)) / r_s * _nfw_fg(s)[1] / (s * s)
     return scale * x, scale * y
 
 
@@ -202,45 +202,38 @@ def _power_law(x: Tensor, y: Tensor, theta_e: Tensor, t: Tensor, e1: Tensor, e2:
     return scale * (ux * fx - uy * fy), scale * (ux * fy + uy * fx)
 
 
-def _nfw_f(s: Tensor) -> Tensor:
-    """F(s): arctanh(√(1−s²))/√(1−s²) inside, arctan(√(s²−1))/√(s²−1) outside; its series around 1."""
+def _nfw_fg(s: Tensor) -> Pair:
+    """F(s) of an NFW halo and g(s) = ln(s/2) + F(s), its projected mass, without cancellation at small s.
+
+    F is arctanh(p)/p with p = √(1 − s²) inside, arctan(√(s² − 1))/√(s² − 1) outside, and its series around 1. With
+    arctanh p = ln((1 + p)/2) − ln(s/2), inside g = [ln(1 − s²/(2(1 + p))) − s² ln(s/2)/(1 + p)]/p: both terms are as small as g.
+    """
     d = s * s - 1
-    near = d.abs() < 0.03
-    inside = torch.where(near | (d > 0), -0.5, d)
-    outside = torch.where(near | (d < 0), 0.5, d)
-    p, q = (-inside).sqrt(), outside.sqrt()
-    # arctanh(√(1−s²)) = ln((1 + √(1−s²))/s): finite for small s, where s² − 1 rounds to −1
-    within = torch.log((1 + p) / torch.where(near | (d > 0), 1.0, s)) / p
+    near, half_log = d.abs() < 0.03, torch.log(s / 2)
+    p = (-torch.where(near | (d > 0), -0.5, d)).sqrt()
+    s_in = torch.where(near | (d > 0), 0.5, s)
+    share = s_in * s_in / (1 + p)
+    within = (torch.log1p(-share / 2) - share * torch.log(s_in / 2)) / p
+    q = torch.where(near | (d < 0), 0.5, d).sqrt()
     beyond = torch.atan(q) / q
     small = torch.where(near, d, 0.0)
     series = torch.zeros_like(small)
     for k in range(9, -1, -1):
         series = 1 / (2 * k + 1) - small * series
-    return torch.where(near, series, torch.where(d > 0, beyond, within))
-
-
-def _nfw_g(s: Tensor) -> Tensor:
-    """ln(s/2) + F(s); near the centre, where the two cancel, its series to s⁴ (10⁻⁷ of it at the border)."""
-    central = s < 0.02
-    c = torch.where(central, s, 0.02)
-    q = c * c
-    depth = -torch.log(c / 2)
-    series = q * ((depth - 0.5) / 2 + q * (0.375 * depth - 0.21875))
-    return torch.where(central, series, torch.log(s / 2) + _nfw_f(s))
+    outer = torch.where(near, series, beyond)
+    inside = (d < 0) & ~near
+    return torch.where(inside, within - half_log, outer), torch.where(inside, within, half_log + outer)
 
 
 def _tnfw_g(s: Tensor, tau: Tensor) -> Tensor:
-    """What stands in the place of `_nfw_g` under truncation; near the centre, where its terms cancel, their series to s²."""
+    """What stands in the place of g under truncation at τ r_s.
+
+    With q = s²/(τ(τ + √(τ² + s²))) and L = ln(s/(τ + √(τ² + s²))), the formula of Baltz, Marshall & Oguri becomes
+    (τ² − 1)(g − ln(1 + q/2) + q L) + 2 s² F − π s²/(τ + √(τ² + s²)), times τ²/(τ² + 1)²: every term is as small as the sum.
+    """
     t2 = tau * tau
-    central = s < 5e-4
-    c = torch.where(central, s, 5e-4)
-    depth = -torch.log(c / 2)
-    ratio = (t2 - 1) / t2
-    near = c * c * ((t2 - 1) / 2 * (depth - 0.5) + 2 * depth - math.pi / 2 / tau - ratio / 2 * (depth + torch.log(tau) + 0.5))
-    away = torch.where(central, 5e-4, s)
-    root = (t2 + away * away).sqrt()
-    log_term = torch.log(away / (tau + root))
-    # τπ − π√(τ² + s²) as −π s²/(τ + √…), without cancellation at small s
-    far = (t2 + 1 + 2 * (away * away - 1)) * _nfw_f(away) - math.pi * away * away / (tau + root)
-    far = far + (t2 - 1) * (torch.log(tau) + root * log_term / tau)
-    return t2 / (t2 + 1) ** 2 * torch.where(central, near, far)
+    f, g = _nfw_fg(s)
+    reach = tau + (t2 + s * s).sqrt()
+    q = s * s / (tau * reach)
+    inner = (t2 - 1) * (g - torch.log1p(q / 2) + q * torch.log(s / reach))
+    return t2 / (t2 + 1) ** 2 * (inner + 2 * s * s * f - math.pi * s * s / reach)

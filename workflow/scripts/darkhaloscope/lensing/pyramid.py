@@ -15,15 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .sampling import LIVELY_BLOCK, texel
+from .kernels import LEAST_SHARE, LIVELY_BLOCK
+from .sampling import texel
 
 #: Frame of zeros around every level [pixels of the level], for the reach of the weights.
 EDGE = 3
 #: Half the number of weights on a side.
 HALF_TAPS = 4
 MAX_LEVELS = 5
-#: Share of the rays on a side that even the dullest place gets.
-LEAST_SHARE = 0.2
 
 
 @dataclass(frozen=True)

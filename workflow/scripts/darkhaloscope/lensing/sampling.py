@@ -18,7 +18,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from .kernels import CX, CY, KIND, S_THETA, SX, SY, THETA_E, WORK, F, X, Y, fast, trace
+from .disks import BLOCKS, SIGMA2, disk_light, sketch, sum_disk
+from .kernels import CX, CY, KIND, LIVELY_BLOCK, S_THETA, SX, SY, THETA_E, WORK, F, X, Y, fast, trace
 
 #: Most rays on a side of a pixel, and room for the rays of a pixel.
 MOST, ROOM = 32, 32 * 32 + 16
@@ -29,8 +30,6 @@ LANES = 16
 NEAR = 1.3
 #: … and around the centre itself, where the metric means nothing: `CENTRE_RAYS` d rays on a side.
 CENTRE, CENTRE_RAYS = 1.2, 12
-#: Side of the blocks in which the liveliness of a source is kept [source pixels].
-LIVELY_BLOCK = 8
 #: In a plan: rays traced through the lens, at the finest level.
 TRACED = -1
 
@@ -70,30 +69,34 @@ def plan_rows(first, last, columns, rows, level, u, v, lens, source, pyramid, se
     u, v : (size + 4, size + 4) float32 out
         Source positions of the pixel centres of the last row planned, with two pixels more on every side.
     lens : tuple
-        Lens table, series, isothermal, bumps, subhalo table; see `engine.lens_tables`.
+        Lens table, series, isothermal, bumps, subhalo table; see `packing`.
     source : tuple
-        Source table (n, 6) and the number of each row's image (n,).
+        Source table (n, 6), the number of each row's image (n,), and disks and knots, both empty for images.
     pyramid : tuple
-        Heights, widths, liveliness and width of the frame.
+        Heights, widths, liveliness and width of the frame. For disks the first two are those of the sketch.
     settings : tuple
         Pixel scale [arcsec], reach [pixels], density d (n,), floor f (n,).
     """
     work, line = np.empty((WORK, u.shape[0]), F), np.empty((2, u.shape[0]), F)
+    lively = np.empty((BLOCKS, BLOCKS), F)
     for row in range(first, last):
         _nodes(u, v, row, work, line, lens, source, settings[0])
-        _plan(columns[row], rows[row], level[row], row, u, v, lens, source, pyramid, settings)
+        _plan(columns[row], rows[row], level[row], row, u, v, lively, lens, source, pyramid, settings)
 
 
 @njit(**fast)
-def render_rows(first, last, out, doubt, samples, lens, source, pyramid, texture, offsets, settings):
+def render_rows(first, last, out, doubt, samples, plan, lens, source, pyramid, texture, offsets, settings):
     """Render rows `first` to `last` into `out` (n, c, size, size), surface brightness averaged over pixels.
 
     `doubt` (n, size, size) gets the mean of channel 0 over each pixel's rays with the signs of `_grid`; `samples` (n,)
-    the number of rays. The rest as in `plan_rows`.
+    the number of rays. `plan` holds columns, rows and level of a plan to follow, (n, size, size) each, or is empty
+    where each row makes its own. The rest as in `plan_rows`.
     """
     size, c = out.shape[2], out.shape[1]
     u, v = np.empty((size + 4, size + 4), F), np.empty((size + 4, size + 4), F)
-    columns, rows, level = np.empty((size, size), np.int16), np.empty((size, size), np.int16), np.empty((size, size), np.int16)
+    scratch, lively = np.empty((3, size, size), np.int16), np.empty((BLOCKS, BLOCKS), F)
+    columns, rows, level = scratch[0], scratch[1], scratch[2]
+    given, closed = plan[0].shape[0] > 0, source[2].shape[0] > 0
     work, line = np.empty((WORK, ROOM + size), F), np.empty((2, size + 4), F)
     grid_x, grid_y, sign, used = np.empty(ROOM, F), np.empty(ROOM, F), np.empty(ROOM, F), np.empty(ROOM, F)
     x, y = np.empty(ROOM, F), np.empty(ROOM, F)
@@ -105,7 +108,10 @@ def render_rows(first, last, out, doubt, samples, lens, source, pyramid, texture
     across, along = 0, 0
     for row in range(first, last):
         _nodes(u, v, row, work, line, lens, source, scale)
-        _plan(columns, rows, level, row, u, v, lens, source, pyramid, settings)
+        if given:
+            columns, rows, level = plan[0][row], plan[1][row], plan[2][row]
+        else:
+            _plan(columns, rows, level, row, u, v, lively, lens, source, pyramid, settings)
         out[row] = F(0)
         doubt[row] = F(0)
         here, rays = source[1][row], 0
@@ -126,6 +132,13 @@ def render_rows(first, last, out, doubt, samples, lens, source, pyramid, texture
                 else:
                     _derivatives(t, u, v, i + 2, j + 2)
                     _interpolate(m, grid_x, grid_y, x, y, t, u[i + 2, j + 2], v[i + 2, j + 2], depth)
+                if closed:
+                    disk_light(m, x, y, work[0], work[1], source[2][row], source[3][row])
+                    sum_disk(m, work[0], work[1], sign, used, source[2][row, SIGMA2], total)
+                    for k in range(3):
+                        out[row, k, i, j] = total[k] / F(n)
+                    doubt[row, i, j] = total[4] / F(n)
+                    continue
                 _locate(m, x, y, at, heights[here, depth], widths[here, depth], offsets[here, depth], stride, edge)
                 up = widths[here, depth] * stride
                 for group in range(0, c, 4):
@@ -154,14 +167,18 @@ def _nodes(u, v, row, work, line, lens, source, scale):
 
 
 @njit(**fast)
-def _plan(columns, rows, level, row, u, v, lens, source, pyramid, settings):
-    heights, widths, lively, edge = pyramid
+def _plan(columns, rows, level, row, u, v, sketched, lens, source, pyramid, settings):
+    heights, widths, shares, edge = pyramid
     scale, reach, densities, floors = settings
     table, halos, here = lens[0], lens[4], source[1][row]
     size, density, floor = columns.shape[0], densities[row], floors[row]
     height, width, top = F(heights[here, 0] - 2 * edge), F(widths[here, 0] - 2 * edge), heights.shape[1] - 1
     map_ = source[0][row]
     per_arcsec = np.sqrt(map_[CX] * map_[CX] + map_[CY] * map_[CY])
+    closed, lively = source[2].shape[0] > 0, shares[here]
+    if closed:
+        sketch(sketched, source[2][row], source[3][row])
+        lively = sketched
     t, half, centre_rays = np.empty(10, F), F(0.5) * F(size - 1), int(min(F(CENTRE_RAYS) * density, F(MOST)))
     for i in range(size):
         for j in range(size):
@@ -175,9 +192,13 @@ def _plan(columns, rows, level, row, u, v, lens, source, pyramid, settings):
             if centre:
                 columns[i, j], rows[i, j], level[i, j] = centre_rays, centre_rays, TRACED
                 continue
-            if u[a, b] + du < F(0) or v[a, b] + dv < F(0) or u[a, b] - du > width or v[a, b] - dv > height:
+            at_u, at_v = u[a, b], v[a, b]
+            if closed:
+                # The light of a disk has no end: beyond its sketch it is as lively as at its border.
+                at_u, at_v = min(max(at_u, F(0)), width), min(max(at_v, F(0)), height)
+            if at_u + du < F(0) or at_v + dv < F(0) or at_u - du > width or at_v - dv > height:
                 continue
-            life = _liveliness(u[a, b], v[a, b], du, dv, lively[here])
+            life = _liveliness(at_u, at_v, du, dv, lively)
             if life == F(0):
                 continue
             _derivatives(t, u, v, a, b)

@@ -17,11 +17,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from .. import __version__
-from ..config.lensfinder import BANDS, LensFinderDataset
+from ..config.lensfinder import BANDS, PIXEL_SCALE_ARCSEC, LensFinderDataset
 from ..legacysurvey.bricks import Cutout
 from ..lensing.batching import one_thread
+from ..lensing.products import half_light_radius
 from ..random import row_keys, stream
-from .injection_light import Lensed, Stills, half_light_radius, lens_sources, psf_fwhm
+from .injection_light import Lensed, Stills, lens_sources, psf_fwhm
 from .injection_schema import INJECTION_MANIFEST, MEASURES, injection_schema
 
 log = logging.getLogger("darkhaloscope")
@@ -144,7 +145,7 @@ def _batch(columns: Columns, cutouts: list[Cutout], dataset: LensFinderDataset, 
         lensed = lens_sources(
             {k: v[lit] for k, v in columns.items()}, offset[lit], fwhm[lit], dataset.camera, dataset.rendering.accuracy, stills
         )
-        radius = half_light_radius(lensed.observed[:, R], offset[lit])
+        radius = half_light_radius(lensed.observed[:, R], offset[lit], PIXEL_SCALE_ARCSEC)
         fluxes = source_fluxes({k: v[lit] for k, v in columns.items()})
     for i, cutout in enumerate(cutouts):
         row = {**_plain(cutout, size), **_widths(fwhm[i], float(columns["theta_e_arcsec"][i]))}

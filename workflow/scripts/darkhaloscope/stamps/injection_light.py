@@ -13,9 +13,10 @@ from torch import Tensor
 
 from ..config.lensfinder import PIXEL_SCALE_ARCSEC, Camera
 from ..lensing.engine import render_accurate
-from ..lensing.lens import MacroLens, macro_hessian, macro_lens
+from ..lensing.lens import MacroLens, macro_lens
 from ..lensing.light import PixelLight
 from ..lensing.observe import convolve, moffat_from_psfsize
+from ..lensing.products import stretches
 from ..lensing.render import Grid
 from ..sources.sersic import sersic_image
 from ..sources.still import StillImage
@@ -103,25 +104,6 @@ def psf_kernels(fwhm: NDArray, camera: Camera, half: int) -> Tensor:
     return kernel / kernel.sum((-2, -1), keepdim=True)
 
 
-def half_light_radius(image: NDArray, offset: NDArray) -> NDArray:
-    """Return the radius about (x, y) = `offset` that holds half of an image's light, (n,) arcsec.
-
-    Parameters
-    ----------
-    image : (n, size, size)
-    offset : (n, 2) arcsec from the image's middle
-    """
-    size = image.shape[-1]
-    axis = (np.arange(size) - (size - 1) / 2) * PIXEL_SCALE_ARCSEC
-    out = np.zeros(len(image))
-    for i, (light, (x, y)) in enumerate(zip(image, offset, strict=True)):
-        radius = np.hypot(axis[None, :] - x, axis[:, None] - y).ravel()
-        order = np.argsort(radius, kind="stable")
-        inside = np.cumsum(light.ravel()[order])
-        out[i] = np.interp(inside[-1] / 2, inside, radius[order]) if inside[-1] > 0 else np.nan
-    return out
-
-
 # --- one group ---------------------------------------------------------------------------------
 
 
@@ -141,13 +123,9 @@ def _lens_group(rows: Columns, offset: NDArray, fwhm: NDArray, camera: Camera, a
     image = render_accurate(light, lens, None, grid, accuracy, sharp)
     plain = render_accurate(light, None, None, grid, accuracy / FINER).sum((1, 2, 3)).numpy()
     observed = convolve(image.expand(-1, 3, -1, -1), psf_kernels(fwhm, camera, size - 1)).numpy()
-    x, y = grid.coordinates()
-    n = len(sources)
-    xx, xy, yy = macro_hessian(lens, x.expand(n, -1, -1), y.expand(n, -1, -1))
-    convergence, shear = (xx + yy) / 2, (((xx - yy) / 2) ** 2 + xy**2).sqrt()
     total = image[:, 0].sum((1, 2))
-    stretches = [(total / (image[:, 0] * s.abs()).sum((1, 2))).numpy() for s in (1 - convergence - shear, 1 - convergence + shear)]
-    return observed, np.abs(plain - 1), total.numpy() / plain, *stretches
+    tangential, radial = (s.numpy() for s in stretches(lens, image[:, 0], grid))
+    return observed, np.abs(plain - 1), total.numpy() / plain, tangential, radial
 
 
 def _lens(rows: Columns, offset: NDArray) -> MacroLens:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 import pyarrow as pa
 import torch
@@ -12,6 +14,7 @@ from ..config.cosmology import Cosmology
 from ..config.subhalo import SubhaloDataset
 from ..lensing.lens import NFW, SIS, TNFW, MacroLens, Subhalos
 from ..lensing.light import DiskLight, PixelLight
+from ..lensing.pyramid import Pyramid, build_pyramid
 from ..sources.disk import Disk, disk_source, draw_knots
 from ..sources.manga import bank_planes, bank_rows, image_centre, manga_source
 from ..sources.scaling import kpc_per_arcsec
@@ -116,7 +119,13 @@ class Bank:
             y=torch.as_tensor(columns["src_y_arcsec"] + offset[:, 1]).to(dtype),
             phi=torch.as_tensor(np.array(columns["src_phi_rad"])).to(dtype),
             flip=torch.as_tensor(columns["src_flip"].astype(bool)),
+            pyramid=self.pyramid,
         )
+
+    @cached_property
+    def pyramid(self) -> Pyramid:
+        """Levels of the images, made once for all rows."""
+        return build_pyramid(self.planes)
 
     def resolution_arcsec(self, columns: Columns, cosmology: Cosmology) -> NDArray:
         """Return the MaNGA PSF moved to the source redshift and scaled, FWHM per row."""

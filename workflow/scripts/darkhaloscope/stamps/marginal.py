@@ -19,13 +19,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..config.cosmology import Cosmology
 from ..config.subhalo import SubhaloDataset
-from ..lensing.lens import MacroLens, Subhalos, deflection
+from ..lensing.lens import MacroLens, Subhalos, deflection, join
 from ..lensing.light import DiskLight
 from ..lensing.observe import convolve, psf_kernel
 from ..lensing.render import Grid
 from . import observation as obs
 from .lights import Columns, disk_light, macro_lenses, row_columns, subhalos_at, take
+from .population import draw_clumps
 from .render import StampError, report_progress
 
 log = logging.getLogger("darkhaloscope")
@@ -46,7 +48,9 @@ RANK_TOLERANCE = 1e-9
 BATCH = 32
 
 
-def marginal_d_prime(rows: pa.Table, dataset: SubhaloDataset, progress: Callable[[int, int], None] | None = None) -> pd.DataFrame:
+def marginal_d_prime(
+    rows: pa.Table, dataset: SubhaloDataset, cosmology: Cosmology, progress: Callable[[int, int], None] | None = None
+) -> pd.DataFrame:
     """Return the ideal and the marginal observer's d′ of stamps with analytic sources.
 
     Parameters
@@ -55,7 +59,8 @@ def marginal_d_prime(rows: pa.Table, dataset: SubhaloDataset, progress: Callable
         Rows of stamps (images are not needed): the manifest's columns, `subhalo_x_arcsec` and
         `subhalo_y_arcsec`. Rows with MaNGA sources have no parameters to find and are left out.
     dataset : SubhaloDataset
-        The dataset that they belong to.
+        The dataset that they belong to. Its background clumps, if any, count as known.
+    cosmology : Cosmology
     progress : callable, optional
         Told the number of stamps done and of all.
 
@@ -79,13 +84,13 @@ def marginal_d_prime(rows: pa.Table, dataset: SubhaloDataset, progress: Callable
     out = []
     for row in range(len(columns["number"])):
         one = take(columns, np.array([row]))
-        out.append({"stamp_id": str(one["stamp_id"][0]), **_observers(one, dataset)})
+        out.append({"stamp_id": str(one["stamp_id"][0]), **_observers(one, dataset, cosmology)})
         progress(row + 1, len(columns["number"]))
     names = [f"{who}_d_prime_{what}" for who in ("ideal", "marginal") for what in ("flux", "velocity", "both")]
     return pd.DataFrame(out, columns=["stamp_id", *names, "n_parameters"])
 
 
-def tangents(columns: Columns, dataset: SubhaloDataset) -> tuple[NDArray, NDArray]:
+def tangents(columns: Columns, dataset: SubhaloDataset, cosmology: Cosmology) -> tuple[NDArray, NDArray]:
     """Return the derivatives of one row's noiseless image, without subhalo, by lens and source parameters.
 
     Forward mode: each parameter is a row of a batch that is pushed along its own unit direction.
@@ -95,7 +100,7 @@ def tangents(columns: Columns, dataset: SubhaloDataset) -> tuple[NDArray, NDArra
     flux : (p, h, w), units of the image's peak per unit of the parameter
     velocity : (p, h/b, w/b), km/s per unit of the parameter
     """
-    model = _Model.of(columns, dataset)
+    model = _Model.of(columns, dataset, cosmology)
     values = model.start()
     count = values.shape[0]
     parts = []
@@ -123,20 +128,20 @@ def residual_norm(signal: NDArray, directions: NDArray) -> float:
     return float(np.linalg.norm(left - basis.T @ (basis @ left)))
 
 
-def _observers(one: Columns, dataset: SubhaloDataset) -> dict[str, float]:
+def _observers(one: Columns, dataset: SubhaloDataset, cosmology: Cosmology) -> dict[str, float]:
     noise, snr, block = dataset.instrument.noise, float(one["peak_snr"][0]), dataset.instrument.velocity_block
-    model = _Model.of(one, dataset)
+    model = _Model.of(one, dataset, cosmology)
     values = model.start()[None]
     flux, velocity = (a[0].numpy() for a in model.observe(values))
     subhalos = subhalos_at(one, one["subhalo_x_arcsec"], one["subhalo_y_arcsec"], torch.float64)
-    flux_with, velocity_with = (a[0].numpy() for a in replace(model, subhalos=subhalos).observe(values))
+    flux_with, velocity_with = (a[0].numpy() for a in replace(model, subhalos=join(model.subhalos, subhalos)).observe(values))
     if dataset.contrast == "kinematics":
         flux_with = flux
 
     variance = obs.flux_variance(flux, snr, noise.background_share)
     errors = obs.velocity_errors(flux, variance, noise, block)
     good = errors.mask & (errors.sigma_v > 0)
-    d_flux, d_velocity = tangents(one, dataset)
+    d_flux, d_velocity = tangents(one, dataset, cosmology)
     by_flux = d_flux.reshape(len(d_flux), -1) / np.sqrt(variance).ravel()
     by_velocity = d_velocity[:, good] / errors.sigma_v[good]
     delta_flux = ((flux_with - flux) / np.sqrt(variance)).ravel()
@@ -178,15 +183,16 @@ class _Model:
         return SOURCE + (BULGE if float(self.light.bulge_fraction[0]) > 0 else ())
 
     @classmethod
-    def of(cls, one: Columns, dataset: SubhaloDataset) -> _Model:
+    def of(cls, one: Columns, dataset: SubhaloDataset, cosmology: Cosmology) -> _Model:
         """Return the model of a single row, without its subhalo, in units of its own peak."""
         instrument = dataset.instrument
         grid = Grid(instrument.stamp_size, instrument.pixel_scale_arcsec)
+        clumps = draw_clumps(one, dataset, cosmology, torch.float64)
         model = cls(
             # SIS and SIE are power laws of slope 2 (and ellipticity 0), but the observer does not know that.
             lens=replace(macro_lenses(one, torch.float64), profile="epl"),
             light=disk_light(one, dataset, torch.float64),
-            subhalos=None,
+            subhalos=None if clumps is None else clumps.halos,
             grid=grid,
             supersampling=dataset.rendering.supersampling,
             kernel=psf_kernel(instrument.psf, grid.pixel_scale, torch.float64),

@@ -1,7 +1,6 @@
-"""The renderers behind one interface: rays of a smooth lens, shot once and used for every image of a row.
+"""The renderers behind one interface: images of a row's source, with and without its subhalo, and unlensed.
 
-A stamp needs its source through the smooth lens, through the lens with its (phantom) subhalo, and for
-some contrasts unlensed. `RENDERERS` names the ways to compute them.
+`RENDERERS` names the ways to compute them.
 """
 
 from __future__ import annotations
@@ -11,23 +10,35 @@ from typing import Protocol
 
 from torch import Tensor
 
-from ..lensing.lens import MacroLens, Subhalos, macro_deflection, subhalo_deflection
+from ..config.subhalo import Rendering
+from ..lensing.engine import render_accurate, render_together
+from ..lensing.lens import MacroLens, Subhalos, join
 from ..lensing.light import DiskLight, PixelLight
 from ..lensing.reference import render_with_lenstronomy
 from ..lensing.render import Grid
 
 Light = PixelLight | DiskLight
 
+#: Accuracy of an image that only says where light is.
+ROUGH = 1e-2
+
 
 class Rays(Protocol):
-    """Images of n rows before the PSF, moment planes (n, 3, size, size) in flux per pixel."""
+    """Images of n rows before the PSF, moment planes (n, 3, size, size) in flux per pixel.
+
+    The smooth lens includes the background clumps, where there are any.
+    """
+
+    def rough(self) -> Tensor:
+        """Through the smooth lens, to see where light is."""
+        ...
 
     def smooth(self) -> Tensor:
         """Through the smooth lens."""
         ...
 
-    def perturbed(self, subhalos: Subhalos) -> Tensor:
-        """Through lens and subhalos."""
+    def pair(self, subhalos: Subhalos) -> tuple[Tensor, Tensor]:
+        """Through the smooth lens, and through it and subhalos, with the same rays."""
         ...
 
     def unlensed(self) -> Tensor:
@@ -35,57 +46,52 @@ class Rays(Protocol):
         ...
 
 
-class TorchRays:
-    """Batched rays in torch: the smooth deflection is computed once, a subhalo's is added to it."""
+class EngineRays:
+    """This package's engine: to the accuracy that is asked for, with rays where the image needs them."""
 
-    def __init__(self, light: Light, lens: MacroLens, grid: Grid, supersampling: int):
-        self.light, self.lens, self.grid, self.supersampling = light, lens, grid, supersampling
-        n = light.x.shape[0]
-        x, y = grid.coordinates(light.x.dtype, light.x.device)
-        steps = [((k + 0.5) / supersampling - 0.5) * grid.pixel_scale for k in range(supersampling)]
-        # One ray per pixel at a time keeps the working set in the processor's cache.
-        self.rays = [((x + sx).expand(n, -1, -1), (y + sy).expand(n, -1, -1)) for sy in steps for sx in steps]
-        self.bent = [macro_deflection(lens, x, y) for x, y in self.rays]
+    def __init__(self, light: Light, lens: MacroLens, clumps: Subhalos | None, grid: Grid, kernel: Tensor, rendering: Rendering):
+        self.light, self.lens, self.clumps, self.grid, self.accuracy = light, lens, clumps, grid, rendering.accuracy
+        self.kernel = kernel if kernel.numel() > 1 else None
+
+    def rough(self) -> Tensor:
+        """Through the smooth lens, to see where light is."""
+        return render_accurate(self.light, self.lens, self.clumps, self.grid, max(self.accuracy, ROUGH), self.kernel)
 
     def smooth(self) -> Tensor:
         """Through the smooth lens."""
-        return self._sum((x - ax, y - ay) for (x, y), (ax, ay) in zip(self.rays, self.bent, strict=True))
+        return render_accurate(self.light, self.lens, self.clumps, self.grid, self.accuracy, self.kernel)
 
-    def perturbed(self, subhalos: Subhalos) -> Tensor:
-        """Through lens and subhalos."""
-
-        def places():
-            for (x, y), (ax, ay) in zip(self.rays, self.bent, strict=True):
-                dx, dy = subhalo_deflection(subhalos, x, y)
-                yield x - (ax + dx), y - (ay + dy)
-
-        return self._sum(places())
+    def pair(self, subhalos: Subhalos) -> tuple[Tensor, Tensor]:
+        """Through the smooth lens, and through it and subhalos, with the same rays."""
+        lensings = [(self.lens, self.clumps), (self.lens, join(self.clumps, subhalos))]
+        smooth, perturbed = render_together(self.light, lensings, self.grid, self.accuracy, self.kernel)
+        return smooth, perturbed
 
     def unlensed(self) -> Tensor:
         """The source itself."""
-        return self._sum(self.rays)
-
-    def _sum(self, places) -> Tensor:
-        total = None
-        for bx, by in places:
-            planes = self.light.moments(bx, by)
-            total = planes if total is None else total + planes
-        return total * (self.grid.pixel_scale / self.supersampling) ** 2
+        return render_accurate(self.light, None, None, self.grid, self.accuracy, self.kernel)
 
 
 class LenstronomyRays:
-    """The slow reference: lenstronomy's ray shooting, row by row."""
+    """The slow reference: lenstronomy's ray shooting, row by row, with `supersampling` rays on a side of each pixel."""
 
-    def __init__(self, light: Light, lens: MacroLens, grid: Grid, supersampling: int):
-        self.light, self.lens, self.grid, self.supersampling = light, lens, grid, supersampling
+    def __init__(self, light: Light, lens: MacroLens, clumps: Subhalos | None, grid: Grid, kernel: Tensor, rendering: Rendering):
+        self.light, self.lens, self.clumps, self.grid, self.supersampling = light, lens, clumps, grid, rendering.supersampling
+        self._smooth: Tensor | None = None
+
+    def rough(self) -> Tensor:
+        """Through the smooth lens."""
+        return self.smooth()
 
     def smooth(self) -> Tensor:
-        """Through the smooth lens."""
-        return self._render(self.lens, None)
+        """Through the smooth lens, rendered once."""
+        if self._smooth is None:
+            self._smooth = self._render(self.lens, self.clumps)
+        return self._smooth
 
-    def perturbed(self, subhalos: Subhalos) -> Tensor:
-        """Through lens and subhalos."""
-        return self._render(self.lens, subhalos)
+    def pair(self, subhalos: Subhalos) -> tuple[Tensor, Tensor]:
+        """Through the smooth lens, and through it and subhalos."""
+        return self.smooth(), self._render(self.lens, join(self.clumps, subhalos))
 
     def unlensed(self) -> Tensor:
         """The source itself."""
@@ -95,4 +101,7 @@ class LenstronomyRays:
         return render_with_lenstronomy(self.light, lens, subhalos, self.grid, self.supersampling)
 
 
-RENDERERS: dict[str, Callable[[Light, MacroLens, Grid, int], Rays]] = {"torch": TorchRays, "lenstronomy": LenstronomyRays}
+RENDERERS: dict[str, Callable[[Light, MacroLens, Subhalos | None, Grid, Tensor, Rendering], Rays]] = {
+    "torch": EngineRays,
+    "lenstronomy": LenstronomyRays,
+}

@@ -27,11 +27,13 @@ from ..config.subhalo import Noise, SubhaloDataset
 from ..lensing.batching import BLOCK, one_thread
 from ..lensing.lens import CriticalCurve, critical_curve
 from ..lensing.observe import convolve, psf_kernel
+from ..lensing.products import count_images, half_light_radius, stretches
 from ..lensing.render import Grid
 from . import observation as obs
 from . import placement
 from .lights import Bank, Columns, disk_light, macro_lenses, row_columns, subhalos_at, take
-from .rays import RENDERERS, Light, Rays
+from .population import draw_clumps
+from .rays import RENDERERS, Light
 from .schema import MANIFEST, MEASURES, stamp_images, stamp_schema
 
 log = logging.getLogger("darkhaloscope")
@@ -85,7 +87,7 @@ def render_rows(
     done = 0
     with one_thread():
         for index, chunk, light in _chunks(columns, dataset, bank, cosmology):
-            for place, stamp in zip(index, _render_chunk(chunk, light, dataset, len(index)), strict=True):
+            for place, stamp in zip(index, _render_chunk(chunk, light, dataset, cosmology, len(index)), strict=True):
                 for name, value in stamp.items():
                     out[name][place] = value
             done += len(index)
@@ -110,7 +112,7 @@ def noiseless_pairs(rows: pa.Table, dataset: SubhaloDataset, bank: pa.Table | No
     names = ("smooth_flux", "perturbed_flux", "smooth_velocity", "perturbed_velocity")
     out = {name: np.zeros((rows.num_rows, size, size), np.float32) for name in names}
     for index, chunk, light in _chunks(columns, dataset, bank, cosmology):
-        pair = _seen(chunk, light, dataset)[0]
+        pair = _seen(chunk, light, dataset, cosmology).pair
         for row, place in enumerate(index):
             smooth_peak = float(chunk["smooth_peak"][row])
             without, having = _noiseless_pair(pair, row, smooth_peak, block, dataset.contrast)
@@ -174,60 +176,85 @@ def _resolution(columns: Columns, bank: pa.Table | None, cosmology: Cosmology) -
 
 @dataclass(frozen=True)
 class _Pair:
-    """PSF-convolved moments of what the two classes show, (n, 3, h, w) each, and of the smooth lens before the PSF."""
+    """PSF-convolved moments of what the two classes show, (n, 3, h, w) each."""
 
     control: NDArray
     positive: NDArray
-    magnification: NDArray
 
 
-def _render_chunk(columns: Columns, light: Light, dataset: SubhaloDataset, count: int):
+@dataclass(frozen=True)
+class _Seen:
+    """The noiseless pair of each row, the flux behind the PSF that places and distances refer to, and measures (n,)."""
+
+    pair: _Pair
+    flux: NDArray
+    measures: dict[str, NDArray]
+
+
+def _render_chunk(columns: Columns, light: Light, dataset: SubhaloDataset, cosmology: Cosmology, count: int):
     """Yield the images and measures of the first `count` rows of a chunk; the rest is padding."""
-    pair, smooth, curve, (x, y) = _seen(columns, light, dataset)
-    critical_distance = curve.distance(torch.as_tensor(x), torch.as_tensor(y)).numpy()
+    seen = _seen(columns, light, dataset, cosmology)
+    x, y = seen.measures["subhalo_x_arcsec"], seen.measures["subhalo_y_arcsec"]
     for row in range(count):
         yield {
-            **_stamp(columns, row, pair, dataset),
-            "subhalo_x_arcsec": x[row],
-            "subhalo_y_arcsec": y[row],
-            "subhalo_arc_distance_arcsec": placement.distance_to_arc(x[row], y[row], smooth[row], dataset.instrument.pixel_scale_arcsec),
-            "subhalo_critical_distance_arcsec": critical_distance[row],
-            "critical_radius_arcsec": float(curve.radius[row]),
+            **_stamp(columns, row, seen.pair, dataset),
+            **{name: values[row] for name, values in seen.measures.items()},
+            "subhalo_arc_distance_arcsec": placement.distance_to_arc(x[row], y[row], seen.flux[row], dataset.instrument.pixel_scale_arcsec),
         }
 
 
-def _seen(columns: Columns, light: Light, dataset: SubhaloDataset) -> tuple[_Pair, NDArray, CriticalCurve, tuple[NDArray, NDArray]]:
-    """Return the noiseless pair, the flux of the smooth lens' image, its critical curve, and the subhalos' places."""
+def _seen(columns: Columns, light: Light, dataset: SubhaloDataset, cosmology: Cosmology) -> _Seen:
     grid = Grid(dataset.instrument.stamp_size, dataset.instrument.pixel_scale_arcsec)
-    lens = macro_lenses(columns, DTYPE)
     curve = critical_curve(macro_lenses(columns, torch.float64))
-    rays = RENDERERS[dataset.rendering.renderer](light, lens, grid, dataset.rendering.supersampling)
+    clumps = draw_clumps(columns, dataset, cosmology, DTYPE)
     kernel = psf_kernel(dataset.instrument.psf, grid.pixel_scale, DTYPE)
+    lens, background = macro_lenses(columns, DTYPE), None if clumps is None else clumps.halos
+    rays = RENDERERS[dataset.rendering.renderer](light, lens, background, grid, kernel, dataset.rendering)
 
-    before = rays.smooth()
-    smooth = convolve(before, kernel).numpy()
-    _check_light(columns, smooth)
-    x, y = _places(columns, smooth[:, 0], curve, dataset)
-    magnification = (before[:, 0].double().sum((1, 2)) / _total_flux(light).double()).numpy()
-    return _pair(rays, columns, x, y, smooth, magnification, kernel, dataset), smooth[:, 0], curve, (x, y)
-
-
-def _pair(
-    rays: Rays,
-    columns: Columns,
-    x: NDArray,
-    y: NDArray,
-    smooth: NDArray,
-    magnification: NDArray,
-    kernel: torch.Tensor,
-    dataset: SubhaloDataset,
-) -> _Pair:
-    """What tells positives from controls: a subhalo, a subhalo seen in velocity alone, or being lensed."""
+    rough = convolve(rays.rough(), kernel).numpy()
+    _check_light(columns, rough)
+    x, y = _places(columns, rough[:, 0], curve, dataset)
     if dataset.contrast == "lensed":
-        lensed = columns["label"] == 1
-        return _Pair(convolve(rays.unlensed(), kernel).numpy(), smooth, np.where(lensed, magnification, 1.0))
-    perturbed = convolve(rays.perturbed(subhalos_at(columns, x, y, DTYPE)), kernel).numpy()
-    return _Pair(smooth, perturbed, magnification)
+        control, positive = rays.unlensed(), rays.smooth()
+        lensed = positive
+    else:
+        control, positive = rays.pair(subhalos_at(columns, x, y, DTYPE))
+        lensed = control
+    pair = _Pair(convolve(control, kernel).numpy(), convolve(positive, kernel).numpy())
+    measures = _products(columns, light, lensed[:, 0].double(), pair, curve, dataset)
+    measures |= {
+        "subhalo_x_arcsec": x,
+        "subhalo_y_arcsec": y,
+        "subhalo_critical_distance_arcsec": curve.distance(torch.as_tensor(x), torch.as_tensor(y)).numpy(),
+        "critical_radius_arcsec": curve.radius.numpy(),
+        "clump_count": np.zeros(len(x)) if clumps is None else clumps.count,
+        "clump_mass_msun": np.zeros(len(x)) if clumps is None else clumps.mass_msun,
+    }
+    return _Seen(pair, rough[:, 0], measures)
+
+
+def _products(
+    columns: Columns, light: Light, lensed: torch.Tensor, pair: _Pair, curve: CriticalCurve, dataset: SubhaloDataset
+) -> dict[str, NDArray]:
+    """What the smooth lens did to the source; where the label is the lens, what was done to what a row shows."""
+    lens = macro_lenses(columns, torch.float64)
+    grid = Grid(dataset.instrument.stamp_size, dataset.instrument.pixel_scale_arcsec)
+    source = (torch.as_tensor(np.array(columns[f"src_{k}_arcsec"], float)) for k in ("x", "y"))
+    tangential, radial = stretches(lens, lensed, grid)
+    out = {
+        "magnification": lensed.sum((1, 2)) / _total_flux(light).double(),
+        "tangential_stretch": tangential,
+        "radial_stretch": radial,
+        "image_count": count_images(lens, curve, *source),
+    }
+    out = {name: values.numpy() for name, values in out.items()}
+    shown = pair.control[:, 0]
+    if dataset.contrast == "lensed":
+        label = columns["label"] == 1
+        shown = np.where(label[:, None, None], pair.positive[:, 0], shown)
+        out = {name: np.where(label, values, 1.0) for name, values in out.items()}
+    centre = np.stack([columns["lens_x_arcsec"], columns["lens_y_arcsec"]], 1).astype(float)
+    return out | {"lensed_hlr_arcsec": half_light_radius(shown.astype(float), centre, grid.pixel_scale)}
 
 
 def _places(columns: Columns, flux: NDArray, curve: CriticalCurve, dataset: SubhaloDataset) -> tuple[NDArray, NDArray]:
@@ -278,7 +305,6 @@ def _stamp(columns: Columns, row: int, pair: _Pair, dataset: SubhaloDataset) -> 
         "observed_velocity": obs.spread(np.where(observed.mask, velocity["observed"], 0), block),
         "observed_sigma": obs.spread(observed.sigma_v, block),
         "observed_mask": obs.spread(observed.mask, block),
-        "magnification": pair.magnification[row],
         **obs.arc_snrs(reference.flux, variance),
         "flux_noise": np.sqrt(noise.background_share) / snr,
         "mask_fraction": errors.mask.mean(),
