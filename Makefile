@@ -10,7 +10,7 @@ SNAKEMAKE := $(BIN)/snakemake
 .PHONY: help setup demo test lint format bench reference generate clean
 
 help:
-	@echo "make demo       the whole chain on a mock archive; prints where the report is"
+	@echo "make demo       both chains on a mock archive and a mock sky; prints where the reports are"
 	@echo "make test       set up and pass all tests"
 	@echo "make lint       ruff, snakefmt, snakemake --lint"
 	@echo "make bench      measure speed; results in docs/benchmarks.md's tables"
@@ -33,7 +33,7 @@ $(READY):
 
 demo: setup
 	$(SNAKEMAKE) --cores $(CORES) --configfile config/demo.yaml
-	@echo "The report is at results/demo/index.html"
+	@echo "The reports are at results/demo/index.html"
 
 reference: setup
 	$(SNAKEMAKE) --cores $(CORES) --configfile config/subhalo-reference.yaml

@@ -7,7 +7,7 @@ BEFORE = {"mine_hard_negatives", "compare_rounds"}
 
 
 def plan(project, network, *targets):
-    values = {"extends": "config/lensfinder-demo.yaml", "networks": {"lens": network}}
+    values = {"extends": "config/demo.yaml", "run": ["lens-finder"], "networks": {"lens": network}}
     (project.folder / "overlay.yaml").write_text(yaml.safe_dump(values))
     return project.snakemake("--dry-run", *targets, config="overlay.yaml")
 
@@ -36,5 +36,5 @@ def test_known_lenses_join_the_training_only_where_they_weigh_something(project)
 
 def test_weights_from_elsewhere_are_imported_and_not_trained(project):
     (project.folder / "elsewhere.pt").write_bytes(b"weights")
-    output = plan(project, {"weights": "elsewhere.pt"})
+    output = plan(project, {"weights": "elsewhere.pt", "rounds": 1})
     assert "import_network" in output and "train_network" not in output

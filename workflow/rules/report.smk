@@ -17,6 +17,9 @@ rule build_report:
         checks=lambda wildcards: paths.checks.format(dataset=flow.run.experiments[wildcards.experiment].test_datasets[0]),
         bank=lambda wildcards: flow.bank_of(flow.run.experiments[wildcards.experiment].test_datasets[0]),
         kernel=lambda wildcards: flow.kernel_of(flow.run.experiments[wildcards.experiment].test_datasets[0]),
+        rounds=lambda wildcards: list(flow.rounds(wildcards.experiment).values()),
+        known_lenses=lambda wildcards: list(flow.known_recalls(wildcards.experiment).values()),
+        pages=lambda wildcards: list(flow.pages(wildcards.experiment).values()),
     output:
         page=report(
             paths.report,
@@ -29,8 +32,6 @@ rule build_report:
         paths.log("build_report/{experiment}"),
     benchmark:
         paths.benchmark("build_report/{experiment}")
-    wildcard_constraints:
-        experiment=flow.with_report(),
     conda:
         "../envs/report.yaml"
     resources:
@@ -42,6 +43,9 @@ rule build_report:
         networks=lambda wildcards: {name: flow.run.networks[name].plain() for name in flow.run.experiments[wildcards.experiment].networks},
         cosmology=needs("cosmology"),
         mock=lambda wildcards: flow.is_mock(wildcards.experiment),
+        rounds=lambda wildcards: list(flow.rounds(wildcards.experiment)),
+        known_lenses=lambda wildcards: list(flow.known_recalls(wildcards.experiment)),
+        pages=lambda wildcards: list(flow.pages(wildcards.experiment)),
         code=digest("build_report"),
     message:
         "Writing the report of {wildcards.experiment}"

@@ -1,24 +1,30 @@
 """Rule build_report: everything that an experiment made in, its report and one line for the index out."""
 
+import os
 from dataclasses import asdict
 from pathlib import Path
 
 from darkhaloscope.config.cosmology import Cosmology
 from darkhaloscope.config.experiment import Experiment
+from darkhaloscope.config.lensfinder import LENS_KINDS
 from darkhaloscope.config.network import Network
 from darkhaloscope.config.subhalo import SubhaloDataset
 from darkhaloscope.report.assemble import TABLES, ReportConfig, ReportFiles, assemble
 from darkhaloscope.report.page import build_report, summarise
 from darkhaloscope.stage import stage
 
+KINDS = {"subhalo": SubhaloDataset, **LENS_KINDS}
+
 with stage(snakemake) as job:
+    folder = Path(job.output.page).parent
     config = ReportConfig(
         name=job.wildcards.experiment,
         experiment=Experiment.model_validate(job.params.experiment),
-        datasets={name: SubhaloDataset.model_validate(values) for name, values in job.params.datasets.items()},
+        datasets={name: KINDS[values["kind"]].model_validate(values) for name, values in job.params.datasets.items()},
         networks={name: Network.model_validate(values) for name, values in job.params.networks.items()},
         cosmology=Cosmology.model_validate(job.params.cosmology),
         mock=job.params.mock,
+        pages={text: os.path.relpath(path, folder) for text, path in zip(job.params.pages, job.input.pages, strict=True)},
     )
     files = ReportFiles(
         tables={name: list(job.input[name]) for name in TABLES},
@@ -29,7 +35,9 @@ with stage(snakemake) as job:
         comparison=list(job.input.comparison),
         observers=list(job.input.observers),
         bank=list(job.input.bank),
+        rounds=dict(zip(job.params.rounds, job.input.rounds, strict=True)),
+        known_lenses=dict(zip(job.params.known_lenses, job.input.known_lenses, strict=True)),
     )
     context = assemble(config, files)
-    build_report(context, Path(job.output.page).parent)
+    build_report(context, folder)
     job.write_json(job.output.summary, asdict(summarise(context, f"experiments/{config.name}/report/index.html")))

@@ -28,7 +28,7 @@ def test_default_config_reads_back_as_the_defaults():
     assert validate(yaml.safe_load((ROOT / "config/config.yaml").read_text())) == Run()
 
 
-@pytest.mark.parametrize("name", ["demo.yaml", "lensfinder-demo.yaml", "real-sample.yaml", "subhalo-reference.yaml"])
+@pytest.mark.parametrize("name", ["demo.yaml", "real-sample.yaml", "subhalo-reference.yaml"])
 def test_every_overlay_is_valid_and_fits_the_schema(name):
     overlay = yaml.safe_load((ROOT / "config" / name).read_text())
     run = load(overlay, ROOT)

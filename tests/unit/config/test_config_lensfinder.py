@@ -63,7 +63,7 @@ def test_cosmos_sources_of_a_real_survey_need_their_catalogue():
 
 
 def test_experiments_on_lens_finder_stamps_have_strata_of_their_columns():
-    run = load({"extends": "config/lensfinder-demo.yaml"}, ROOT)
+    run = load({"extends": "config/demo.yaml"}, ROOT)
     assert run.experiments["lens-finder"].evaluation.strata == LENSFINDER_STRATA
     assert run.experiments["kinematics"].evaluation.strata != LENSFINDER_STRATA
     assert set(LENSFINDER_STRATA) <= {c.name for c in scalar_columns()}
@@ -87,7 +87,7 @@ def test_imported_datasets_count_their_shards():
 )
 def test_what_lens_finder_stamps_cannot_be_asked_is_refused(evaluation, message):
     with pytest.raises(ConfigError) as error:
-        load({"extends": "config/lensfinder-demo.yaml", "experiments": {"lens-finder": {"evaluation": evaluation}}}, ROOT)
+        load({"extends": "config/demo.yaml", "experiments": {"lens-finder": {"evaluation": evaluation}}}, ROOT)
     assert message in str(error.value)
 
 
@@ -97,7 +97,7 @@ def test_bands_have_no_two_streams():
 
 
 def test_batches_and_the_brick_cache_are_no_parameters():
-    flow = Flow({"extends": "config/lensfinder-demo.yaml", "datasets": {"old": {"kind": "imported", "table": "old.parquet"}}}, ROOT)
+    flow = Flow({"extends": "config/demo.yaml", "datasets": {"old": {"kind": "imported", "table": "old.parquet"}}}, ROOT)
     assert flow.manner["batch_sizes"]["lensfinder"] == 128 and "old" not in flow.manner["batch_sizes"]
     assert flow.manner["brick_cache_gb"] == flow.run.legacysurvey.cache_gb
     assert flow.kernel_of("lensfinder") == flow.kernel_of("old") == []

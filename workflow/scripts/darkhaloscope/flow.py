@@ -111,11 +111,11 @@ class Flow:
         names = dict.fromkeys([wildcards.dataset, *(t for e in judged for t in e.test_datasets)])
         return [path for name in names for split in ("validation", "test") for path in self.shards(name, split)]
 
-    def rounds(self, experiment: str) -> list[str]:
-        """Return the tables that compare rounds of training, of the networks that have several."""
+    def rounds(self, experiment: str) -> dict[str, str]:
+        """Return the tables that compare rounds of training, by network, of those that have several."""
         settings = self.run.experiments[experiment]
         names = [n for n in settings.networks if self.run.networks[n].rounds > 1]
-        return [self.paths.rounds.format(experiment=experiment, network=n) for n in names]
+        return {n: self.paths.rounds.format(experiment=experiment, network=n) for n in names}
 
     def round_names(self, network: str) -> list[str]:
         """Return the names of a network's rounds, the first one first."""
@@ -149,14 +149,13 @@ class Flow:
         settings = self.run.experiments[wildcards.experiment]
         return [pattern.format(dataset=settings.dataset, network=wildcards.network, seed=seed) for seed in settings.seeds]
 
-    def known_recalls(self, experiment: str) -> list[str]:
-        """Return the recall tables of an experiment's networks, where its survey's config or mock sky has known lenses."""
+    def known_recalls(self, experiment: str) -> dict[str, str]:
+        """Return the recall tables of an experiment's networks by name, where its survey's config or mock sky has known lenses."""
         settings = self.run.experiments[experiment]
         survey = getattr(self.run.datasets[settings.dataset], "survey", None)
         if survey is None or not (self.run.legacysurvey.surveys[survey].known_lenses or self.run.legacysurvey.surveys[survey].mock):
-            return []
-        networks = [n for n in settings.networks if self.run.networks[n].channels == "bands"]
-        return [self.paths.known_recall.format(experiment=experiment, network=n) for n in networks]
+            return {}
+        return {n: self.paths.known_recall.format(experiment=experiment, network=n) for n in settings.networks}
 
     def imported(self, elsewhere: bool) -> str:
         """Return a pattern of the names of networks whose weights come from elsewhere, or of all others."""
@@ -347,43 +346,27 @@ class Flow:
         return [self.paths.marginal.format(experiment=experiment, test=test) for test in settings.test_datasets]
 
     def targets(self) -> list[str]:
-        """Return what a plain `snakemake` makes: reports, and the tables of experiments that have none."""
-        named = [name for name in self.run.run if name in self.run.experiments]
+        """Return what a plain `snakemake` makes: the reports, their index, and the tables of sweeps."""
         reports = [self.paths.report.format(experiment=name) for name in self.reported]
-        tables = [path for name in named if name not in self.reported for path in self.judgements(name)]
         sweeps = [self.paths.sweep.format(sweep=name) for name in self.run.run if name in self.run.sweeps]
-        ranked = [path for name in named for path in self.candidate_lists(name)]
-        return [*reports, *tables, *sweeps, *ranked, *([self.paths.index] if reports else [])]
+        return [*reports, *sweeps, *([self.paths.index] if reports else [])]
 
     @property
     def reported(self) -> list[str]:
-        """Names of the run's experiments that get a report: the page shows flux and velocity, not bands."""
-        return [name for name in self.run.run if name in self.run.experiments and self.has_report(name)]
+        """Names of the run's experiments."""
+        return [name for name in self.run.run if name in self.run.experiments]
 
-    def has_report(self, experiment: str) -> bool:
-        """Return whether every dataset of an experiment is of the kind that the report can show."""
-        return all(self.run.datasets[name].kind == "subhalo" for name in self.scored_datasets(experiment))
-
-    def with_report(self) -> str:
-        """Return a pattern of the names of the experiments that have a report."""
-        return "|".join(re.escape(name) for name in self.run.experiments if self.has_report(name)) or "(?!)"
-
-    def judgements(self, experiment: str) -> list[str]:
-        """Return the tables that say how well an experiment's networks do."""
+    def pages(self, experiment: str) -> dict[str, str]:
+        """Return the pages that the report of an experiment on the lens finder's stamps links to, by what they are called."""
         settings = self.run.experiments[experiment]
-        rates = [
-            self.paths.evaluation(table).format(experiment=experiment, network=network)
-            for network in settings.networks
-            for table in ("rates", "strata")
-        ]
-        compared = [self.paths.comparison.format(experiment=experiment)] if settings.comparisons else []
-        return [*rates, *compared, *self.rounds(experiment), *self.known_recalls(experiment)]
-
-    def candidate_lists(self, experiment: str) -> list[str]:
-        """Return the ranked candidates of an experiment's first test dataset, of each network that sees bands."""
-        settings = self.run.experiments[experiment]
-        networks = [n for n in settings.networks if self.run.networks[n].channels == "bands"]
-        return [self.paths.candidates.format(experiment=experiment, test=settings.test_datasets[0], network=n) for n in networks]
+        first = settings.test_datasets[0]
+        if self.run.datasets[first].kind == "subhalo":
+            return {}
+        lists = {
+            f"Candidates ranked by {n}": self.paths.candidates.format(experiment=experiment, test=first, network=n)
+            for n in settings.networks
+        }
+        return {f"Quality report of {first}": self.paths.quality_page.format(dataset=first), **lists}
 
     # --- one run at a time, and results without Snakemake's records ---
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,12 +48,7 @@ def answer(context: ReportContext) -> Answer:
 
 def gates(context: ReportContext) -> list[Gate]:
     """Return every gate, failed ones first, then undecided ones: those of the context, of the stamps (one line where all pass), and of the rates."""
-    stamps = quality_gates(context.quality)
-    if stamps and all(g.passed for g in stamps):
-        names = ", ".join(g.name for g in stamps)
-        stamps = [Gate(f"The stamps pass all {len(stamps)} checks" if len(stamps) > 1 else "The stamps pass their check", True, names, "")]
-    found = [*context.gates, *stamps, *_rate_gates(context)]
-    return sorted(found, key=lambda gate: (False, None, True).index(gate.passed))
+    return failed_first([*context.gates, *stamp_gates(context.quality), *_rate_gates(context)])
 
 
 def unsaid(context: ReportContext) -> list[str]:
@@ -104,6 +99,38 @@ def verdict(row: pd.Series | None, baseline: str, network: str) -> str:
 def quality_gates(quality: Mapping[str, Any]) -> list[Gate]:
     """Return the gates of a dataset's quality report, as the stamp checks write them."""
     return [Gate(item["name"], bool(item["passed"]), item["found"], item["asked"]) for item in quality.get("gates", ())]
+
+
+def stamp_gates(quality: Mapping[str, Any]) -> list[Gate]:
+    """Return the gates of a dataset's quality report, as one where all pass."""
+    stamps = quality_gates(quality)
+    if stamps and all(g.passed for g in stamps):
+        names = ", ".join(g.name for g in stamps)
+        return [Gate(f"The stamps pass all {len(stamps)} checks" if len(stamps) > 1 else "The stamps pass their check", True, names, "")]
+    return stamps
+
+
+def failed_first(gates: Sequence[Gate]) -> list[Gate]:
+    """Return gates in the order failed, undecided, passed."""
+    return sorted(gates, key=lambda gate: (False, None, True).index(gate.passed))
+
+
+def unresolved_words(rates: pd.DataFrame) -> Iterator[str]:
+    """Say which FPRs the rates of all stamps do not resolve, and how many negatives each takes."""
+    lost = rates[(rates["metric"] == "tpr_at_fpr") & ~rates["resolved"]].sort_values("at", ascending=False) if len(rates) else rates
+    if len(lost):
+        each = ", ".join(f"{power(f)} needs {count(n)}" for f, n in zip(lost["at"], lost["negatives_needed"], strict=True))
+        which = power(lost["at"].iloc[0]) + (" and below" if len(lost) > 1 else "")
+        yield f"Rates at FPR {which}: {count(lost['n_negatives'].iloc[0])} negatives do not resolve them ({each})."
+
+
+def seed_words(context: ReportContext) -> Iterator[str]:
+    """Say what the number of training seeds leaves open."""
+    seeds = context.experiment.seeds
+    if len(seeds) == 1:
+        yield "How much a retrained network would differ: one training seed was used."
+    elif main_seed(context.frames[context.experiment.networks[0]]["rates"]) == COMMITTEE:
+        yield f"How one network does by itself: rates quoted are of the mean score of {len(seeds)} seeds; each seed's are in the tables."
 
 
 # --- the answer ------------------------------------------------------------------------------
@@ -357,21 +384,13 @@ def _ideal_gate(context: ReportContext) -> Iterator[Gate]:
 def _limits(context: ReportContext) -> Iterator[str]:
     first = context.experiment.networks[0]
     rates = overall(rates_of(context, first))
-    lost = rates[(rates["metric"] == "tpr_at_fpr") & ~rates["resolved"]].sort_values("at", ascending=False) if len(rates) else rates
-    if len(lost):
-        each = ", ".join(f"{power(f)} needs {count(n)}" for f, n in zip(lost["at"], lost["negatives_needed"], strict=True))
-        which = power(lost["at"].iloc[0]) + (" and below" if len(lost) > 1 else "")
-        yield f"Rates at FPR {which}: {count(lost['n_negatives'].iloc[0])} negatives do not resolve them ({each})."
+    yield from unresolved_words(rates)
     sought = "lenses" if context.dataset.contrast == "lensed" else "subhalos"
     yield f"How often real {sought} would be found: every stamp is simulated."
     few = [note for note in rates["note"] if "needed for a bootstrap over galaxies" in note] if len(rates) else []
     if few:
         yield f"How the rates vary from galaxy to galaxy: {few[0]}."
-    seeds = context.experiment.seeds
-    if len(seeds) == 1:
-        yield "How much a retrained network would differ: one training seed was used."
-    elif main_seed(context.frames[first]["rates"]) == COMMITTEE:
-        yield f"How one network does by itself: rates quoted are of the mean score of {len(seeds)} seeds; each seed's are in the tables."
+    yield from seed_words(context)
     ideal = [pick(_all_information(context, n), "ideal_d_prime") for n in context.experiment.networks]
     if any(r is not None and is_number(r["value"]) and r["value"] > SATURATED for r in ideal):
         yield f"What share of the information is used above an ideal d′ of {SATURATED:g}: the AUC saturates, and shares are lower limits."

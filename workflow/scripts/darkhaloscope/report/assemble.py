@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,16 @@ from ..config.cosmology import Cosmology
 from ..config.experiment import Experiment
 from ..config.network import Network
 from ..config.subhalo import SubhaloDataset
+from ..evaluation.lens_rates import judge_resolved, rate_contaminants
 from ..evaluation.schema import read_score_table
 from ..manga.bank import read_bank
 from ..provenance import git_commit, versions
 from ..stamps.render import noiseless_pairs
 from ..tables import images
-from .context import Examples, Pairs, ReportContext, ReportSettings
-from .examples import collect_browser, collect_sources, with_strata
+from .context import Dataset, Examples, LensContext, Pairs, ReportContext, ReportSettings
+from .examples import collect_browser, collect_colour_browser, collect_sources, with_strata
 from .frames import read_frame
+from .lens_sections import read_table
 
 Paths = Sequence[str | os.PathLike]
 #: Columns that the captions of example stamps are made of.
@@ -42,7 +44,7 @@ class ReportFiles:
 
     `tables` maps rates, strata, roc and information to one path per network, in the experiment's order;
     `histories` has one path per network and seed; `observers` one per test dataset, or none; `scores` and
-    `shards` are those of the first test dataset.
+    `shards` are those of the first test dataset. `rounds` and `known_lenses` map networks to a path, where there is one.
     """
 
     tables: Mapping[str, Paths]
@@ -53,50 +55,78 @@ class ReportFiles:
     comparison: Paths = ()
     observers: Paths = ()
     bank: Paths = ()
+    rounds: Mapping[str, str] = field(default_factory=dict)
+    known_lenses: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class ReportConfig:
-    """The parts of the config that a report is about."""
+    """The parts of the config that a report is about, and addresses of pages that the lens finder's links to."""
 
     name: str
     experiment: Experiment
-    datasets: Mapping[str, SubhaloDataset]
+    datasets: Mapping[str, Dataset]
     networks: Mapping[str, Network]
     cosmology: Cosmology
     mock: bool = False
     settings: ReportSettings = field(default_factory=ReportSettings)
+    pages: Mapping[str, str] = field(default_factory=dict)
 
 
 def assemble(config: ReportConfig, files: ReportFiles) -> ReportContext:
-    """Read the files of an experiment and return its report's context."""
+    """Read the files of an experiment and return its report's context, of the chain that its training dataset belongs to."""
+    tables = _read_scores(files.scores)
+    chain = _subhalo_context if isinstance(config.datasets[config.experiment.dataset], SubhaloDataset) else _lens_context
+    return chain(config, files, tables, _shared(config, files))
+
+
+def _shared(config: ReportConfig, files: ReportFiles) -> dict[str, Any]:
+    """Return what the contexts of both chains hold."""
     experiment = config.experiment
-    first = experiment.test_datasets[0]
-    frames = {network: {name: read_frame(files.tables[name][i]) for name in TABLES} for i, network in enumerate(experiment.networks)}
     runs = [(network, seed) for network in experiment.networks for seed in experiment.seeds]
-    scores, rows = {}, {}
-    for path in files.scores:
+    return {
+        "experiment_name": config.name,
+        "experiment": experiment,
+        "dataset": config.datasets[experiment.dataset],
+        "networks": config.networks,
+        "frames": {network: {name: read_frame(files.tables[name][i]) for name in TABLES} for i, network in enumerate(experiment.networks)},
+        "comparison": read_frame(files.comparison[0]) if files.comparison else pd.DataFrame(),
+        "histories": {run: pd.read_csv(path) for run, path in zip(runs, files.histories, strict=True)},
+        "quality": json.loads(Path(files.checks).read_text(encoding="utf-8")),
+        "provenance": {"git_commit": git_commit() or "not in a git checkout", "packages": versions(), "config": _resolved(config)},
+        "settings": config.settings,
+        "test_datasets": {name: config.datasets[name] for name in experiment.test_datasets},
+    }
+
+
+def _read_scores(paths: Paths) -> dict[tuple[str, str, int], pa.Table]:
+    """Return score tables by dataset, network and seed."""
+    out = {}
+    for path in paths:
         table = read_score_table(path)
         head = table.slice(0, 1).to_pylist()[0]
-        if head["dataset"] == first:
-            scores[head["network"], int(head["seed"])] = table
-        rows.setdefault(head["dataset"], table.select(["stamp_id", "mass_bin", "subhalo_profile"]))
+        out[head["dataset"], head["network"], int(head["seed"])] = table
+    return out
+
+
+def _of_dataset(tables: Mapping[tuple[str, str, int], pa.Table], dataset: str) -> dict[tuple[str, int], pa.Table]:
+    return {(network, seed): table for (name, network, seed), table in tables.items() if name == dataset}
+
+
+# --- the subhalo chain -----------------------------------------------------------------------
+
+
+def _subhalo_context(
+    config: ReportConfig, files: ReportFiles, tables: Mapping[tuple[str, str, int], pa.Table], shared: Mapping[str, Any]
+) -> ReportContext:
+    experiment = config.experiment
     main = "both" if "both" in experiment.networks else experiment.networks[-1]
+    rows = {dataset: table.select(["stamp_id", "mass_bin", "subhalo_profile"]) for (dataset, _, _), table in reversed(tables.items())}
     bank = read_bank(files.bank[0]) if files.bank else None
     return ReportContext(
-        experiment_name=config.name,
-        experiment=experiment,
-        dataset=config.datasets[experiment.dataset],
-        networks=config.networks,
-        frames=frames,
-        comparison=read_frame(files.comparison[0]) if files.comparison else pd.DataFrame(),
-        histories={run: pd.read_csv(path) for run, path in zip(runs, files.histories, strict=True)},
-        quality=json.loads(Path(files.checks).read_text(encoding="utf-8")),
+        **shared,
         examples=_examples(config, files.shards, bank),
-        browser=collect_browser(scores, files.shards, main, config.settings),
-        provenance={"git_commit": git_commit() or "not in a git checkout", "packages": versions(), "config": _resolved(config)},
-        settings=config.settings,
-        test_datasets={name: config.datasets[name] for name in experiment.test_datasets},
+        browser=collect_browser(_of_dataset(tables, experiment.test_datasets[0]), files.shards, main, config.settings),
         observers={
             test: with_strata(pd.read_csv(path), rows[test]) for test, path in zip(experiment.test_datasets, files.observers, strict=False)
         },
@@ -136,6 +166,38 @@ def _subhalo(row: Mapping[str, Any]) -> str:
 def _positives(path: str | os.PathLike) -> pa.Table:
     table = pq.read_table(path)
     return table.filter(pc.equal(table["label"], 1))
+
+
+# --- the lens finder -------------------------------------------------------------------------
+
+
+def _lens_context(
+    config: ReportConfig, files: ReportFiles, tables: Mapping[tuple[str, str, int], pa.Table], shared: Mapping[str, Any]
+) -> LensContext:
+    experiment = config.experiment
+    context = LensContext(
+        **shared,
+        examples=Examples(),
+        browser=None,
+        rounds={name: read_table(path) for name, path in files.rounds.items()},
+        known_lenses={name: read_table(path) for name, path in files.known_lenses.items()},
+        pages=config.pages,
+        notes=("The sky is a mock survey, its known lenses planted: figures say what the method does on such a sky.",)
+        if config.mock
+        else (),
+    )
+    splits = {"training": experiment.dataset, "test": experiment.test_datasets[0]}
+    of_network = {
+        name: {(dataset, seed): table for (dataset, network, seed), table in tables.items() if network == name}
+        for name in experiment.networks
+    }
+    shown = _of_dataset(tables, experiment.test_datasets[0])
+    return replace(
+        context,
+        browser=collect_colour_browser(shown, files.shards, context.main_network, config.settings),
+        resolved={name: judge_resolved(scored, experiment.evaluation, **splits) for name, scored in of_network.items()},
+        contaminants={name: rate_contaminants(scored, experiment.evaluation, **splits) for name, scored in of_network.items()},
+    )
 
 
 def _resolved(config: ReportConfig) -> dict[str, Any]:

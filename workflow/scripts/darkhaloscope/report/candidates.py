@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from PIL import Image
 
+from .composites import three_colours
 from .pictures import data_uri
 
 #: Candidates with a picture.
@@ -37,9 +38,6 @@ LISTED = (
     "mag_z",
     "psf_fwhm_used_r",
 )
-
-#: The Legacy Surveys' viewer's stretch: weights of g, r, z, offset and Q of its asinh (Lupton et al. 2004, PASP 116, 133).
-WEIGHTS, OFFSET, SOFTENING = (6.0, 3.4, 2.2), 0.03, 20.0
 
 PIXEL_ARCSEC = 0.262
 
@@ -111,19 +109,6 @@ def candidate_page(ranked: pd.DataFrame, shards: Sequence[str | Path], *, datase
         cards=cards,
         css=(assets / "report.css").read_text(encoding="utf-8"),
     )
-
-
-def three_colours(image: NDArray) -> NDArray:
-    """Return a stamp in colours, (size, size, 3) uint8, north up: red from z, green from r, blue from g.
-
-    Parameters
-    ----------
-    image : (3, size, size) nanomaggies in g, r, z
-    """
-    flux = np.nan_to_num(image) * np.array(WEIGHTS)[:, None, None] + OFFSET
-    mean = np.maximum(flux, 0).mean(0)
-    ratio = np.arcsinh(SOFTENING * mean) / np.sqrt(SOFTENING) / np.where(mean > 0, mean, 1.0)
-    return np.rint(np.clip(flux * ratio, 0, 1)[::-1, ::-1].transpose(1, 2, 0) * 255).astype(np.uint8)
 
 
 def _pictures(wanted: Sequence[str], shards: Sequence[str | Path]) -> dict[str, NDArray]:

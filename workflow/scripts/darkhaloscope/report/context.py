@@ -10,8 +10,11 @@ import numpy as np
 import pandas as pd
 
 from ..config.experiment import Experiment
+from ..config.lensfinder import ImportedDataset, LensFinderDataset
 from ..config.network import Network
 from ..config.subhalo import SubhaloDataset
+
+Dataset = SubhaloDataset | LensFinderDataset | ImportedDataset
 
 #: Arrays of a panel that compares the smooth with the perturbed lens, each (n, size, size).
 PAIR_ARRAYS = ("smooth_flux", "perturbed_flux", "smooth_velocity", "perturbed_velocity", "flux", "velocity", "mask")
@@ -33,15 +36,18 @@ class ReportSettings:
         Stamps in one sprite sheet.
     sources, stamps : int
         Source galaxies and smooth/perturbed pairs among the examples.
+    composites : int
+        Colour pictures of stamps in each group of examples.
     """
 
     browser_stamps: int = 2000
     sheet_stamps: int = 64
     sources: int = 8
     stamps: int = 4
+    composites: int = 8
 
     def __post_init__(self) -> None:
-        for name in ("browser_stamps", "sheet_stamps", "sources", "stamps"):
+        for name in ("browser_stamps", "sheet_stamps", "sources", "stamps", "composites"):
             if getattr(self, name) < 1:
                 raise ReportError(f"report setting {name} is {getattr(self, name)}; it must be 1 or more")
 
@@ -121,14 +127,28 @@ class Browser:
     total: int
 
     def __post_init__(self) -> None:
-        for name in ("flux", "velocity", "mask"):
-            if len(getattr(self, name)) != len(self.rows):
-                raise ReportError(
-                    f"the stamp browser has {len(self.rows)} rows but {len(getattr(self, name))} {name} images; give one image per row"
-                )
-        missing = {"stamp_id", "label"} - set(self.rows.columns)
-        if missing:
-            raise ReportError(f"the stamp browser's rows lack {sorted(missing)}; they have {list(self.rows.columns)}")
+        _check_rows(self.rows, {name: len(getattr(self, name)) for name in ("flux", "velocity", "mask")})
+
+
+@dataclass(frozen=True)
+class ColourBrowser:
+    """Stamps of bands in the stamp browser: `rows` and `total` as in `Browser`; `image` is (n, 3, size, size) in g, r, z [nanomaggies]."""
+
+    rows: pd.DataFrame
+    image: np.ndarray
+    total: int
+
+    def __post_init__(self) -> None:
+        _check_rows(self.rows, {"colour": len(self.image)})
+
+
+def _check_rows(rows: pd.DataFrame, images: Mapping[str, int]) -> None:
+    for name, n in images.items():
+        if n != len(rows):
+            raise ReportError(f"the stamp browser has {len(rows)} rows but {n} {name} images; give one image per row")
+    missing = {"stamp_id", "label"} - set(rows.columns)
+    if missing:
+        raise ReportError(f"the stamp browser's rows lack {sorted(missing)}; they have {list(rows.columns)}")
 
 
 @dataclass(frozen=True)
@@ -139,7 +159,7 @@ class ReportContext:
     ----------
     experiment_name : str
     experiment : Experiment
-    dataset : SubhaloDataset
+    dataset : Dataset
         The training dataset.
     networks : mapping of name to Network
     frames : mapping of network to mapping of `rates`, `strata`, `roc`, `information` to DataFrame
@@ -151,11 +171,11 @@ class ReportContext:
     quality : mapping
         Quality report of the first test dataset, as the stamp checks write it.
     examples : Examples
-    browser : Browser or None
+    browser : Browser, ColourBrowser or None
     provenance : mapping
         `git_commit`, `packages`, `machine`, … and the resolved config under `config`.
     settings : ReportSettings
-    test_datasets : mapping of name to SubhaloDataset
+    test_datasets : mapping of name to Dataset
         Datasets that were scored, for their descriptions and instruments.
     observers : mapping of test dataset to DataFrame
         Ideal and marginal observer, one row per stamp; may carry `mass_bin`.
@@ -167,20 +187,33 @@ class ReportContext:
 
     experiment_name: str
     experiment: Experiment
-    dataset: SubhaloDataset
+    dataset: Dataset
     networks: Mapping[str, Network]
     frames: Mapping[str, Mapping[str, pd.DataFrame]]
     comparison: pd.DataFrame
     histories: Mapping[tuple[str, int], pd.DataFrame]
     quality: Mapping[str, Any]
     examples: Examples
-    browser: Browser | None
+    browser: Browser | ColourBrowser | None
     provenance: Mapping[str, Any]
     settings: ReportSettings = ReportSettings()
-    test_datasets: Mapping[str, SubhaloDataset] = field(default_factory=dict)
+    test_datasets: Mapping[str, Dataset] = field(default_factory=dict)
     observers: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     gates: tuple[Gate, ...] = ()
+
+    @property
+    def main_network(self) -> str:
+        """The network whose scores order the stamps: what the first comparison puts to the test, or the first one."""
+        return self.experiment.comparisons[0][1] if self.experiment.comparisons else self.experiment.networks[0]
+
+    @property
+    def stamp_size(self) -> int:
+        """Pixels on a side of the training dataset's stamps."""
+        dataset = self.dataset
+        if isinstance(dataset, SubhaloDataset):
+            return dataset.instrument.stamp_size
+        return dataset.camera.stamp_size if isinstance(dataset, LensFinderDataset) else dataset.stamp_size
 
     @property
     def one_psf(self) -> bool:
@@ -201,3 +234,28 @@ class ReportContext:
             missing = {"rates", "strata", "roc", "information"} - set(self.frames[name])
             if missing:
                 raise ReportError(f"the evaluation of network {name} lacks {sorted(missing)}; make it again with rule evaluate_scores")
+
+
+@dataclass(frozen=True)
+class LensContext(ReportContext):
+    """An experiment on the lens finder's stamps; `examples` and `observers` stay empty.
+
+    Attributes
+    ----------
+    resolved : mapping of network to DataFrame
+        Rates of resolved lenses and the criterion, as `evaluation.lens_rates.judge_resolved` gives them.
+    contaminants : mapping of network to DataFrame
+        False positives by class, as `evaluation.lens_rates.rate_contaminants` gives them.
+    rounds : mapping of network to DataFrame
+        Rounds of training compared, as `evaluation.rounds.compare_rounds` gives them; networks of one round have none.
+    known_lenses : mapping of network to DataFrame
+        Recall of known lenses, as `evaluation.known_lenses.recall_known_lenses` gives it, where there are any.
+    pages : mapping of text to address
+        Pages beside this one, relative to it: the dataset's quality, ranked candidates.
+    """
+
+    resolved: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    contaminants: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    rounds: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    known_lenses: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    pages: Mapping[str, str] = field(default_factory=dict)

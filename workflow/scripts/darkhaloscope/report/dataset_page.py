@@ -6,14 +6,10 @@ import io
 from importlib.resources import files
 
 import jinja2
-from PIL import Image
 
 from ..stamps.injection_quality import SNR_LEVELS, InjectionQuality
-from .candidates import three_colours
+from .composites import enlarged
 from .pictures import data_uri
-
-#: Screen pixels for each pixel of a stamp.
-ENLARGED = 2
 
 
 def dataset_page(name: str, quality: InjectionQuality) -> str:
@@ -38,9 +34,8 @@ def dataset_page(name: str, quality: InjectionQuality) -> str:
 
 
 def _picture(image) -> str:
-    picture = Image.fromarray(three_colours(image))
     buffer = io.BytesIO()
-    picture.resize([ENLARGED * s for s in picture.size], Image.Resampling.NEAREST).save(buffer, "PNG", optimize=True)
+    enlarged(image).save(buffer, "PNG", optimize=True)
     return data_uri(buffer.getvalue())
 
 

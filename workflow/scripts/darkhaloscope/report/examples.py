@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,7 @@ from ..config.subhalo import SubhaloDataset
 from ..stamps.lights import row_columns, row_source
 from ..stamps.schema import MANIFEST
 from ..tables import images
-from .context import Browser, ReportError, ReportSettings, Sources
+from .context import Browser, ColourBrowser, ReportError, ReportSettings, Sources
 
 #: Columns of a stamp that the browser shows, where the table has them.
 BROWSER_COLUMNS = (
@@ -39,6 +39,11 @@ BROWSER_COLUMNS = (
     "d_prime_flux",
     "d_prime_velocity",
     "d_prime_both",
+)
+#: The same of the lens finder's stamps.
+LENS_COLUMNS = (
+    *("contaminant_class", "source_kind", "theta_e_arcsec", "theta_over_psf", "arc_snr", "arc_snr_matched", "lensed_hlr_arcsec"),
+    *("magnification", "src_dmag", "src_reff_arcsec", "mag_r", "psf_fwhm_used_r", "psfdepth_r", "bad_pixel_frac", "ra", "dec", "brickname"),
 )
 #: Pixels of the picture of a disk, where there is no galaxy to be drawn beside.
 DISK_PIXELS = 64
@@ -76,13 +81,14 @@ def collect_examples(stamp_table: pa.Table | pd.DataFrame, scores: pd.Series | n
     return {name: group["stamp_id"].head(n).tolist() for name, group in groups.items()}
 
 
-def merge_scores(tables: Mapping[tuple[str, int], pa.Table | pd.DataFrame]) -> pd.DataFrame:
+def merge_scores(tables: Mapping[tuple[str, int], pa.Table | pd.DataFrame], columns: Sequence[str] = BROWSER_COLUMNS) -> pd.DataFrame:
     """Return one row per stamp with `score_NETWORK`, the mean over seeds, and the columns that the browser shows.
 
     Parameters
     ----------
     tables : mapping of (network, seed) to a table of scores
         All on the same stamps of one dataset; rows of other splits than test are left out.
+    columns : names of columns to show, where the tables have them
     """
     if not tables:
         raise ReportError("no score tables were given; the stamp browser needs those of at least one network")
@@ -90,7 +96,7 @@ def merge_scores(tables: Mapping[tuple[str, int], pa.Table | pd.DataFrame]) -> p
     sums: dict[str, np.ndarray] = {}
     counts: dict[str, int] = {}
     for (network, seed), table in tables.items():
-        frame = _frame(table, ("stamp_id", "label", "score", "split", *BROWSER_COLUMNS), needed=("stamp_id", "label", "score"))
+        frame = _frame(table, ("stamp_id", "label", "score", "split", *columns), needed=("stamp_id", "label", "score"))
         if "split" in frame:
             frame = frame[frame["split"] == "test"].drop(columns="split")
         frame = frame.sort_values("stamp_id", ignore_index=True)
@@ -133,8 +139,20 @@ def collect_browser(
     return Browser(rows=rows, total=total, **read_images(shards, rows["stamp_id"].tolist()))
 
 
-def read_images(shards: Iterable[str | os.PathLike], stamp_ids: list[str]) -> dict[str, np.ndarray]:
-    """Return `flux`, `velocity` and `mask` of stamps, (n, size, size), in the order of their ids.
+def collect_colour_browser(
+    tables: Mapping[tuple[str, int], pa.Table | pd.DataFrame], shards: Iterable[str | os.PathLike], network: str, settings: ReportSettings
+) -> ColourBrowser:
+    """Return the stamp browser's rows and images of the lens finder's stamps."""
+    rows = merge_scores(tables, LENS_COLUMNS)
+    total = len(rows)
+    rows = choose_browser_rows(rows, network, settings)
+    return ColourBrowser(rows=rows, total=total, **read_images(shards, rows["stamp_id"].tolist(), ("image",)))
+
+
+def read_images(
+    shards: Iterable[str | os.PathLike], stamp_ids: list[str], names: Sequence[str] = ("flux", "velocity", "mask")
+) -> dict[str, np.ndarray]:
+    """Return image columns of stamps, (n, …, size, size), in the order of their ids.
 
     Raises
     ------
@@ -151,9 +169,9 @@ def read_images(shards: Iterable[str | os.PathLike], stamp_ids: list[str]) -> di
                 here = pc.is_in(file.read_row_group(group, columns=["stamp_id"])["stamp_id"], value_set=wanted)
                 if not pc.any(here).as_py():
                     continue
-                part = file.read_row_group(group, columns=["stamp_id", "flux", "velocity", "mask"]).filter(here)
+                part = file.read_row_group(group, columns=["stamp_id", *names]).filter(here)
                 at = [place[i] for i in part["stamp_id"].to_pylist()]
-                for name in ("flux", "velocity", "mask"):
+                for name in names:
                     data = images(part, name)
                     out.setdefault(name, np.zeros((len(place), *data.shape[1:]), data.dtype))[at] = data
                 found += len(at)

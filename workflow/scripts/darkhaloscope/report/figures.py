@@ -64,7 +64,7 @@ def roc_figure(curves: Mapping[str, pd.DataFrame], limit: float) -> Figure:
             "hoverinfo": "skip",
         }
     )
-    layout = _layout("False-positive rate", "True-positive rate")
+    layout = plain_layout("False-positive rate", "True-positive rate")
     layout["xaxis"] |= {"type": "log", "range": [lowest, 0], "exponentformat": "power", "dtick": 1}
     layout["yaxis"] |= {"range": [0, 1.02]}
     layout["shapes"] = [
@@ -109,7 +109,7 @@ def history_figure(histories: Mapping[tuple[str, int], pd.DataFrame], quantity: 
                 }
             )
             met.add(group)
-    layout = _layout("Epoch", {"loss": "Loss", "auc": "ROC AUC", "accuracy": "Accuracy"}[quantity])
+    layout = plain_layout("Epoch", {"loss": "Loss", "auc": "ROC AUC", "accuracy": "Accuracy"}[quantity])
     return {"data": traces, "layout": layout}
 
 
@@ -126,7 +126,7 @@ def strata_figure(strata: Mapping[str, pd.DataFrame], column: str, metric: str, 
         rows = rows[rows["resolved"] & rows["value"].notna()]
         traces.append(_interval_trace(rows, rows["stratum"].tolist(), name, looks[name], rows["stratum"].tolist()))
         traces[-1]["offsetgroup"] = str(i)
-    layout = _layout(column_name(column), metric_name(metric, at if at is not None else np.nan))
+    layout = plain_layout(column_name(column), metric_name(metric, at if at is not None else np.nan))
     layout["xaxis"] |= {"type": "category", "categoryorder": "array", "categoryarray": order}
     layout["scattermode"], layout["scattergap"] = "group", 0.4
     drawn = [v for t in traces for v in t["y"]]
@@ -152,7 +152,7 @@ def comparison_figure(rows: pd.DataFrame, baseline: str, network: str) -> Figure
         "mode": "markers",
         "x": rows["value"].tolist(),
         "y": labels,
-        "error_x": _errors(rows),
+        "error_x": errors(rows),
         "marker": {"color": COLOURS[0], "size": 7, "symbol": ["diamond" if label == "all stamps" else "circle" for label in labels]},
         "customdata": [
             [number(v, sign=True), number(a, sign=True) if is_number(a) else "–", number(b, sign=True) if is_number(b) else "–"]
@@ -161,7 +161,7 @@ def comparison_figure(rows: pd.DataFrame, baseline: str, network: str) -> Figure
         "hovertemplate": "%{y}<br>%{customdata[0]} [%{customdata[1]}, %{customdata[2]}]<extra></extra>",
     }
     name = metric_name(rows["metric"].iloc[0], rows["at"].iloc[0]) if len(rows) else "difference"
-    layout = _layout(f"{name}: {network} minus {baseline}", "")
+    layout = plain_layout(f"{name}: {network} minus {baseline}", "")
     layout["yaxis"] |= {"type": "category", "autorange": "reversed", "automargin": True}
     layout["xaxis"] |= {"zeroline": True, "zerolinewidth": 2, "zerolinecolor": "#1b1f24"}
     layout["showlegend"] = False
@@ -211,7 +211,7 @@ def information_figure(bins: pd.DataFrame) -> Figure:
                 "hovertemplate": f"ideal observer on the channels of {name}<br>%{{x}}<br>AUC %{{y:.4f}}<extra></extra>",
             }
         )
-    layout = _layout("Ideal observer's d′ in the network's channels", "AUC")
+    layout = plain_layout("Ideal observer's d′ in the network's channels", "AUC")
     layout["xaxis"] |= {"type": "category", "categoryorder": "array", "categoryarray": order}
     layout["yaxis"] |= {"range": [0.4, 1.03]}
     layout["scattermode"], layout["scattergap"] = "group", 0.4
@@ -250,14 +250,15 @@ def _interval_trace(rows: pd.DataFrame, x: list[str], name: str, look: Mapping[s
         "name": name,
         "x": x,
         "y": rows["value"].tolist(),
-        "error_y": _errors(rows),
+        "error_y": errors(rows),
         "marker": {"color": look["colour"], "symbol": look["symbol"], "size": 8},
         "text": shown,
         "hovertemplate": f"{name}<br>%{{text}}<extra></extra>",
     }
 
 
-def _errors(rows: pd.DataFrame) -> Figure:
+def errors(rows: pd.DataFrame) -> Figure:
+    """Return the error bars of rows with `value`, `low` and `high`."""
     above, below = (rows["high"] - rows["value"]).clip(lower=0), (rows["value"] - rows["low"]).clip(lower=0)
     return {"type": "data", "symmetric": False, "array": above.tolist(), "arrayminus": below.tolist(), "thickness": 1.4, "width": 3}
 
@@ -279,7 +280,8 @@ def _note(text: str, **place: Any) -> Figure:
     return {"text": text, "showarrow": False, "font": {"size": 11, "color": "#57606a"}, "xref": "x", "yref": "paper", **place}
 
 
-def _layout(x: str, y: str) -> Figure:
+def plain_layout(x: str, y: str) -> Figure:
+    """Return the layout that all figures share, with the titles of both axes."""
     axis = {"gridcolor": "#e6e9ed", "linecolor": "#57606a", "ticks": "outside", "zeroline": False, "automargin": True}
     return {
         "font": {"family": "system-ui, sans-serif", "size": 13, "color": "#1b1f24"},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -17,28 +17,14 @@ from plotly.offline import get_plotlyjs
 
 from ..files import whole
 from . import print_figures as printing
-from .answer import answer, compared, gates, quality_gates, rates_of, unsaid
-from .context import Browser, ReportContext, ReportError
-from .figures import comparison_figure, fpr_limit, history_figure, information_figure, plain, roc_figure, strata_columns, strata_figure
+from .answer import compared, quality_gates, rates_of
+from .context import LensContext, ReportContext, ReportError
+from .figures import comparison_figure, fpr_limit, history_figure, plain, roc_figure, strata_columns, strata_figure
 from .frames import column_name, count, metric_name, overall, pick, power
-from .pictures import colour_bar, data_uri, velocity_limit, write_sheets
-from .sections import (
-    comparison_tables,
-    dataset_counts,
-    dataset_facts,
-    distributions,
-    flat,
-    information_bins,
-    information_table,
-    network_table,
-    observer_tables,
-    rates_tables,
-    robustness,
-    strata_table,
-)
-
-#: What the two lenses of an example are called, by the dataset's contrast.
-CONTRASTS = {"subhalo": ("smooth", "perturbed"), "kinematics": ("smooth", "perturbed"), "lensed": ("unlensed", "lensed")}
+from .lens_story import STORY as LENS_FINDER
+from .sections import comparison_tables, distributions, flat, network_table, rates_tables, robustness, strata_table
+from .story import Story
+from .subhalo_story import STORY as SUBHALO
 
 
 @dataclass(frozen=True)
@@ -83,37 +69,41 @@ def build_index(experiments: Sequence[Summary], title: str = "Dark Halo Scope") 
 
 def summarise(context: ReportContext, href: str) -> Summary:
     """Return the line of an experiment in the index."""
-    checked = gates(context)
+    story = story_of(context)
+    checked = story.gates(context)
     failed, passed = (sum(g.passed is outcome for g in checked) for outcome in (False, True))
     finished = str(context.provenance.get("finished", ""))
-    return Summary(context.experiment_name, context.experiment.question, answer(context).headline, failed, passed, href, finished)
+    return Summary(context.experiment_name, context.experiment.question, story.answer(context).headline, failed, passed, href, finished)
+
+
+def story_of(context: ReportContext) -> Story:
+    """Return what is told of an experiment's chain."""
+    return LENS_FINDER if isinstance(context, LensContext) else SUBHALO
 
 
 # --- the folder ------------------------------------------------------------------------------
 
 
 def _write(context: ReportContext, folder: Path) -> None:
+    story = story_of(context)
     links = _write_tables(context, folder / "tables")
-    figures = _interactive(context)
-    pictures = _print(context, folder / "figures")
-    browser = (
-        _write_browser(context, context.browser, folder / "stamps") if context.browser is not None and len(context.browser.rows) else None
-    )
+    figures = _interactive(context) | plain(story.figures(context))
+    _print(context, folder / "figures")
+    pictures = story.pictures(context, folder / "figures")
+    browser = _write_browser(context, folder / "stamps") if context.browser is not None and len(context.browser.rows) else None
     page = (
         _environment()
-        .get_template("report.html")
+        .get_template(story.template)
         .render(
             context=context,
             title=f"{context.experiment_name}: {context.experiment.question}",
-            answer=answer(context),
-            gates=gates(context),
-            unsaid=unsaid(context),
+            answer=story.answer(context),
+            gates=story.gates(context),
+            unsaid=story.unsaid(context),
             figures=figures,
             pictures=pictures,
             links=links,
             browser=browser,
-            facts=dataset_facts(context),
-            counts=dataset_counts(context),
             networks=network_table(context),
             checks=quality_gates(context.quality),
             distributions=distributions(context),
@@ -121,14 +111,12 @@ def _write(context: ReportContext, folder: Path) -> None:
             strata=strata_table(context),
             comparisons=comparison_tables(context),
             robustness=robustness(context),
-            information=information_table(context),
-            observers=observer_tables(context),
             settings=flat(context.dataset.plain()),
             provenance=[(k, v) for k, v in flat({k: v for k, v in context.provenance.items() if k != "config"})],
             config=plain(context.provenance.get("config", {})),
-            bars={name: data_uri(colour_bar(name)) for name in ("flux", "velocity")},
             css=_asset("report.css"),
             scripts=[get_plotlyjs(), _asset("browser.js"), _asset("report.js")],
+            **story.values(context),
         )
     )
     with whole(folder / "index.html") as temporary:
@@ -155,7 +143,7 @@ def _write_tables(context: ReportContext, folder: Path) -> dict[str, str]:
     folder.mkdir(parents=True)
     links = {}
     frames = {f"{network}-{name}": frame for network in context.experiment.networks for name, frame in context.frames[network].items()}
-    frames |= {"comparison": context.comparison} | {f"observers-{test}": frame for test, frame in context.observers.items()}
+    frames |= {"comparison": context.comparison} | story_of(context).tables(context)
     if context.browser is not None:
         frames["stamps"] = context.browser.rows
     for name, frame in frames.items():
@@ -194,15 +182,11 @@ def _interactive(context: ReportContext) -> dict[str, Any]:
                 variants[metric_name(metric, np.nan if at is None else at)] = comparison_figure(part, baseline, network)
         if variants:
             figures[f"comparison-{i}"] = {"variants": variants}
-    bins = information_bins(context)
-    if len(bins):
-        figures["information"] = {"variants": {"auc": information_figure(bins)}}
     return plain(figures)
 
 
-def _print(context: ReportContext, folder: Path) -> dict[str, str]:
-    """Write the figures at journal width; return those that the page shows as pictures."""
-    pictures = {}
+def _print(context: ReportContext, folder: Path) -> None:
+    """Write the figures at journal width."""
     printing.save(printing.print_roc(*_curves(context, context.experiment.test_datasets[0])), folder, "roc")
     if context.histories:
         printing.save(printing.print_histories(context.histories), folder, "training")
@@ -214,19 +198,6 @@ def _print(context: ReportContext, folder: Path) -> dict[str, str]:
         rows = rows[rows["metric"] == "delta_auc"] if len(rows) else rows
         if len(rows) and rows["resolved"].any():
             printing.save(printing.print_comparison(rows, baseline, network), folder, f"comparison-{baseline}-{network}")
-    bins = information_bins(context)
-    if len(bins):
-        printing.save(printing.print_information(bins), folder, "information")
-    examples = context.examples
-    if examples.sources is not None and examples.sources.captions:
-        figure = printing.print_sources(examples.sources)
-        printing.save(figure, folder, "sources")
-        pictures["sources"] = data_uri(printing.png(figure))
-    if examples.pairs is not None and examples.pairs.captions:
-        figure = printing.print_pairs(examples.pairs, *CONTRASTS[context.dataset.contrast])
-        printing.save(figure, folder, "stamps")
-        pictures["pairs"] = data_uri(printing.png(figure, dpi=200))
-    return pictures
 
 
 def _curves(context: ReportContext, test: str) -> tuple[dict[str, pd.DataFrame], float]:
@@ -258,48 +229,36 @@ def _metrics(rows: pd.DataFrame, wanted: Sequence[str]) -> list[tuple[str, float
 # --- the stamp browser -----------------------------------------------------------------------
 
 
-def _write_browser(context: ReportContext, browser: Browser, folder: Path) -> dict[str, Any]:
+def _write_browser(context: ReportContext, folder: Path) -> dict[str, Any]:
     """Write the sprite sheets and return what the browser's script reads."""
-    limit = velocity_limit(browser.velocity, browser.mask)
-    sheets = write_sheets(folder, browser.flux, browser.velocity, browser.mask, limit, context.settings.sheet_stamps)
-    scores = [c for c in browser.rows.columns if c.startswith("score_")]
+    rows, story = context.browser.rows, story_of(context)
+    scores = [c for c in rows.columns if c.startswith("score_")]
     if not scores:
-        raise ReportError(f"the stamp browser's rows hold no `score_NETWORK` column; they have {list(browser.rows.columns)}")
-    shown = ["stamp_id", "label", *scores, *(c for c in browser.rows.columns if c not in {"stamp_id", "label", *scores})]
+        raise ReportError(f"the stamp browser's rows hold no `score_NETWORK` column; they have {list(rows.columns)}")
+    shown = ["stamp_id", "label", *scores, *(c for c in rows.columns if c not in {"stamp_id", "label", *scores})]
     columns, values = [], {}
     for key in shown:
-        data = browser.rows[key]
+        data = rows[key]
         kind = "number" if pd.api.types.is_numeric_dtype(data) and not pd.api.types.is_bool_dtype(data) else "text"
-        # Where the label is the lens itself, the phantom subhalos of the manifest mean nothing.
-        phantom = context.dataset.contrast == "lensed" and (key.startswith("subhalo_") or key in ("mass_bin", "log10_mass_msun"))
-        if phantom or not data.notna().any():
+        if story.hides(context, key) or not data.notna().any():
             continue
         columns.append({"key": key, "name": f"score, {key[6:]}" if key in scores else column_name(key), "kind": kind})
         values[key] = [_short(v) for v in data] if kind == "number" else [None if pd.isna(v) else str(v) for v in data]
+    main = f"score_{context.main_network}"
+    view = story.sheets(context, folder)
     return plain(
         {
-            "n": len(browser.rows),
-            "total": browser.total,
+            "n": len(rows),
+            "total": context.browser.total,
             "name": context.experiment_name,
             "storage": f"dark-halo-scope-ticks-{context.experiment_name}",
-            "score": f"score_{main_network(context)}" if f"score_{main_network(context)}" in values else scores[0],
+            "score": main if main in values else scores[0],
             "columns": columns,
             "values": values,
-            "pixel_scale": _first_test(context).instrument.pixel_scale_arcsec,
-            "velocity_limit": limit,
-            "sheets": {"folder": "stamps", "files": sheets.files, "per_sheet": sheets.per_sheet, "columns": sheets.columns,
-                       "tile_width": sheets.tile_width, "tile_height": sheets.tile_height},
+            **view,
+            "sheets": {"folder": "stamps", **asdict(view["sheets"])},
         }
-    )  # fmt: skip
-
-
-def main_network(context: ReportContext) -> str:
-    """Return the network whose scores order the stamp browser: what the first comparison puts to the test."""
-    return context.experiment.comparisons[0][1] if context.experiment.comparisons else context.experiment.networks[0]
-
-
-def _first_test(context: ReportContext) -> Any:
-    return context.test_datasets.get(context.experiment.test_datasets[0], context.dataset)
+    )
 
 
 def _short(value: Any) -> float | int | None:

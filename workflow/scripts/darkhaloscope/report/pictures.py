@@ -109,19 +109,24 @@ def write_sheets(
     files = []
     for number, start in enumerate(range(0, n, per_sheet)):
         part = slice(start, start + per_sheet)
-        tiles = tile(flux[part], velocity[part], mask[part], limit)
-        rows = -(-len(tiles) // columns)
-        sheet = np.full((rows * height, columns * 3 * width), _LIGHT_INDEX, np.uint8)
-        for i, one in enumerate(tiles):
-            y, x = divmod(i, columns)
-            # Row 0 of an array is the bottom of the sky; pictures begin at the top.
-            sheet[y * height : (y + 1) * height, x * 3 * width : (x + 1) * 3 * width] = one[::-1]
-        image = Image.fromarray(sheet)
+        # Row 0 of an array is the bottom of the sky; pictures begin at the top.
+        tiles = tile(flux[part], velocity[part], mask[part], limit)[:, ::-1]
+        image = Image.fromarray(arrange(tiles, columns, _LIGHT_INDEX))
         image.putpalette(palette().tobytes())
         name = f"stamps-{number:03d}.png"
         image.save(folder / name, optimize=True)
         files.append(name)
     return Sheets(tuple(files), per_sheet, columns, 3 * width, height)
+
+
+def arrange(tiles: np.ndarray, columns: int, empty: int) -> np.ndarray:
+    """Return pictures, (n, h, w) or (n, h, w, 3) uint8, as one sheet of `columns` to a row; places left over are `empty`."""
+    n, height, width = tiles.shape[:3]
+    sheet = np.full((-(-n // columns) * height, columns * width, *tiles.shape[3:]), empty, np.uint8)
+    for i, one in enumerate(tiles):
+        y, x = divmod(i, columns)
+        sheet[y * height : (y + 1) * height, x * width : (x + 1) * width] = one
+    return sheet
 
 
 def data_uri(png: bytes) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -201,6 +201,22 @@ def print_pairs(pairs: Pairs, without: str, within: str) -> Figure:
             axes[i, j].minorticks_off()
             if i == 0:
                 axes[i, j].set_title(heads[j], fontsize=_SIZE - 1.5, pad=3)
+    return figure
+
+
+def print_composites(groups: Sequence[tuple[str, Sequence[np.ndarray], Sequence[str]]]) -> Figure:
+    """Return colour pictures of stamps, (size, size, 3) uint8 with north up, one row for each group's title, pictures and captions."""
+    most = max(len(pictures) for _, pictures, _ in groups)
+    side = TWO_COLUMNS_INCH / most
+    figure = _figure(TWO_COLUMNS_INCH, len(groups) * (side + 0.38))
+    for row, (title, pictures, captions) in zip(figure.subfigures(len(groups), 1, squeeze=False)[:, 0], groups, strict=True):
+        axes = row.subplots(1, most, squeeze=False)[0]
+        for place, panel in enumerate(axes):
+            panel.set_axis_off()
+            if place < len(pictures):
+                panel.imshow(pictures[place])
+                panel.set_title(captions[place].replace(", ", "\n"), fontsize=_SIZE - 2.5, pad=2)
+        row.suptitle(title, fontsize=_SIZE - 0.5, x=0.012, ha="left")
     return figure
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..config.network import Network
 from ..learning.networks import describe_network
 from .answer import compared, marginal_gain, rates_of
 from .context import ReportContext
@@ -204,28 +205,33 @@ def distributions(context: ReportContext) -> dict[str, Any] | None:
 
 def network_table(context: ReportContext) -> dict[str, Any]:
     """Return what each network sees, how large it is, and how it was trained."""
-    size, rows = context.dataset.instrument.stamp_size, []
-    seeds = len(context.experiment.seeds)
+    rows, seeds = [], len(context.experiment.seeds)
     for name in context.experiment.networks:
         network = context.networks[name]
-        told, training = describe_network(network, size), network.training
-        width = f", width {network.width}" if network.architecture.startswith("deep") else ""
+        training = network.training
+        width = f", width {network.width}" if network.architecture.startswith("deep") or network.architecture == "slim" else ""
+        how = f"{training.epochs} epochs, {training.optimizer}, {seeds} seed{'' if seeds == 1 else 's'}"
+        how += f", {network.rounds} rounds" if network.rounds > 1 else ""
         rows.append(
             (
                 name,
                 network.channels
                 + (", velocity shuffled" if network.shuffle_velocity else "")
                 + ("" if network.label_blind or network.channels in ("flux", "both") else ", mask of the stamp's own flux"),
-                network.architecture.replace("_", " ") + width,
-                count(told["layers"]),
-                count(told["parameters"]),
-                f"{told['multiply_adds'] / 1e6:.1f} million",
-                f"{training.epochs} epochs, {training.optimizer}, {seeds} seed{'' if seeds == 1 else 's'}",
+                *(_size(network, context.stamp_size, width) if network.weights is None else (f"as in {network.weights}", "–", "–", "–")),
+                how if network.weights is None else "elsewhere",
                 network.description,
             )
         )
     heads = ("Name", "Sees", "Architecture", "Layers", "Parameters", "Multiply-adds per stamp", "Training", "What it is for")
     return {"heads": heads, "rows": rows}
+
+
+def _size(network: Network, size: int, width: str) -> tuple[str, str, str, str]:
+    """Return a network's architecture, layers, parameters and cost; weights to start from do not matter, nor are they fetched."""
+    told = describe_network(network.model_copy(update={"pretrained": None}), size)
+    cost = f"{told['multiply_adds'] / 1e6:.1f} million"
+    return network.architecture.replace("_", " ") + width, count(told["layers"]), count(told["parameters"]), cost
 
 
 def dataset_facts(context: ReportContext) -> list[tuple[str, str]]:

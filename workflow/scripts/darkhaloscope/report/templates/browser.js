@@ -45,7 +45,7 @@ function startBrowser(root, data) {
   function sprite(i, width) {
     const s = data.sheets, sheet = Math.floor(i / s.per_sheet), inside = i % s.per_sheet, zoom = width / s.tile_width;
     const rows = Math.ceil(Math.min(s.per_sheet, n - sheet * s.per_sheet) / s.columns);
-    const node = make("div", { class: "sprite", role: "img", "aria-label": `flux, velocity and mask of ${ids[i]}` });
+    const node = make("div", { class: "sprite", role: "img", "aria-label": `${data.panels.join(", ")}: ${ids[i]}` });
     node.style.cssText = `width:${width}px;height:${s.tile_height * zoom}px;background-image:url("${s.folder}/${s.files[sheet]}");` +
       `background-size:${s.columns * s.tile_width * zoom}px ${rows * s.tile_height * zoom}px;` +
       `background-position:${-(inside % s.columns) * width}px ${-Math.floor(inside / s.columns) * s.tile_height * zoom}px`;
@@ -60,7 +60,7 @@ function startBrowser(root, data) {
   };
 
   function card(i, place) {
-    const width = Math.max(120, Math.min(208, grid.clientWidth < 500 ? Math.floor(grid.clientWidth / 2) - 24 : 208));
+    const widest = data.widths.card, width = Math.max(120, Math.min(widest, grid.clientWidth < 500 ? Math.floor(grid.clientWidth / 2) - 24 : widest));
     const tick = make("input", { type: "checkbox", "aria-label": `tick ${ids[i]}`, tabindex: "-1" });
     tick.checked = ticked.has(ids[i]);
     tick.addEventListener("click", (event) => { event.stopPropagation(); toggle(i); });
@@ -99,20 +99,29 @@ function startBrowser(root, data) {
     if (dialog.open) open();
   }
 
+  // A spot at a place in arcsec from the middle, or a circle of a radius about it, on panels `side` wide.
+  function marks(i, side) {
+    const at = (column) => (column === null ? 0 : values[column] ? values[column][i] : null);
+    const zoom = side / (data.sheets.tile_width / data.panels.length) / data.pixel_scale;
+    const x = at(data.mark.x), y = at(data.mark.y), radius = at(data.mark.radius);
+    if (x === null || y === null || radius === null || (data.mark.radius && radius <= 0)) return [];
+    return data.mark.panels.map((panel) => {
+      const spot = make("div", { class: data.mark.radius ? "spot ring" : "spot" });
+      spot.style.left = `${panel * side + side / 2 + x * zoom}px`;
+      spot.style.top = `${side / 2 - y * zoom}px`;
+      if (data.mark.radius) {
+        spot.style.width = spot.style.height = `${2 * radius * zoom}px`;
+        spot.style.margin = `${-radius * zoom}px 0 0 ${-radius * zoom}px`;
+      }
+      return spot;
+    });
+  }
+
   function open() {
     const i = shown()[state.at];
     if (i === undefined) return;
-    const width = Math.min(3 * 264, Math.max(280, document.documentElement.clientWidth - 60)), picture = sprite(i, width);
-    const x = values.subhalo_x_arcsec && values.subhalo_x_arcsec[i], y = values.subhalo_y_arcsec && values.subhalo_y_arcsec[i];
-    if ($("mark").checked && x !== null && x !== undefined && y !== null) {
-      const side = width / 3, zoom = side / (data.sheets.tile_width / 3) / data.pixel_scale;
-      for (const panel of [0, 1]) {
-        const spot = make("div", { class: "spot" });
-        spot.style.left = `${panel * side + side / 2 + x * zoom}px`;
-        spot.style.top = `${side / 2 - y * zoom}px`;
-        picture.append(spot);
-      }
-    }
+    const width = Math.min(data.panels.length * data.widths.panel, Math.max(280, document.documentElement.clientWidth - 60)), picture = sprite(i, width);
+    if (data.mark && $("mark").checked) picture.append(...marks(i, width / data.panels.length));
     $("title").textContent = ids[i];
     $("picture").replaceChildren(picture);
     $("picture").style.width = `${width}px`;

@@ -1,0 +1,239 @@
+"""The lens finder's report, from a made-up experiment: what its first screen says, what it holds, and its stamps in colours."""
+
+import dataclasses
+import html
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import pytest
+from PIL import Image
+
+from darkhaloscope.config.lensfinder import ImportedDataset
+from darkhaloscope.report.composites import three_colours, write_colour_sheets
+from darkhaloscope.report.context import ReportError
+from darkhaloscope.report.frames import rate_text
+from darkhaloscope.report.lens_finder import answer, criterion, gates, unsaid
+from darkhaloscope.report.lens_sections import read_table
+from darkhaloscope.report.page import build_report, summarise
+from unit.report import chromium, synthetic_lens
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("lens-report") / "report"
+    context = synthetic_lens.context()
+    build_report(context, folder)
+    return context, folder, (folder / "index.html").read_text(encoding="utf-8")
+
+
+def text_of(page):
+    page = re.sub(r"<(script|style)\b.*?</\1>", " ", page, flags=re.S)
+    return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", " ", page)))
+
+
+def data_of(page, name):
+    return json.loads(re.search(rf'<script type="application/json" id="{name}">(.*?)</script>', page, re.S).group(1))
+
+
+def section(page, name):
+    return text_of(page[page.index(f'<section id="{name}"') :].split("</section>")[0])
+
+
+# --- the first screen ------------------------------------------------------------------------
+
+
+def test_the_first_screen_gives_completeness_at_each_resolved_fpr_and_names_the_unresolved_ones(built):
+    context, _, page = built
+    first = section(page, "answer")
+    rates = context.frames["lens"]["rates"]
+    at = rates[(rates["seed"] == "committee") & (rates["metric"] == "tpr_at_fpr")].set_index("at")
+    assert synthetic_lens.QUESTION in first
+    # 1,200 controls: 12 false positives at 10⁻², 1.2 at 10⁻³.
+    assert f"At FPR 10⁻², “lens” finds {rate_text(at.loc[0.01])} of the 1,200 lenses" in first
+    for fpr in (0.1, 0.05, 0.01):
+        assert rate_text(at.loc[fpr]) in first
+    assert "unresolved (needs 10,000 negatives)" in first and "10⁻⁴ needs 100,000" in first
+    for row in answer(context).table.rows[:3]:
+        assert all("[" in cell for cell in row[1:])
+
+
+def test_resolved_lenses_are_counted_against_all_controls(built):
+    context, _, _ = built
+    _, tables, *_ = synthetic_lens.evaluated((("lens", 1.0),), (1,), 2400, 2200)
+    frame = tables["lens"]["sky", 1].to_pandas()
+    test, validation = frame[frame["split"] == "test"], frame[frame["split"] == "validation"]
+    wide = test[(test["label"] == 1) & (test["theta_over_psf"] >= 0.5)]
+    controls = np.sort(test.loc[test["label"] == 0, "score"])[::-1]
+    rows = context.resolved["lens"].set_index(["metric", "at"])
+    # At most 12 of 1,200 controls pass: the threshold is the 13th score.
+    assert rows.loc[("tpr_at_fpr", 0.01), "value"] == pytest.approx((wide["score"] > controls[12]).mean())
+    cut = np.sort(validation.loc[validation["label"] == 0, "score"])[::-1][11]
+    assert rows.loc[("tpr_at_validation_fpr", 0.01), "value"] == pytest.approx((wide["score"] > cut).mean())
+    needed = np.sort(wide["score"])[::-1][int(np.ceil(0.8 * len(wide))) - 1]
+    assert rows.loc[("criterion", 0.8), "value"] == pytest.approx((controls >= needed).mean())
+
+
+def test_the_criterion_is_not_met_met_or_undecided_as_its_interval_says():
+    context = synthetic_lens.context()
+    [row] = context.resolved["lens"][context.resolved["lens"]["metric"] == "criterion"].to_dict("records")
+
+    def said(**values):
+        frame = pd.DataFrame([row | values])
+        return criterion(dataclasses.replace(context, resolved={"lens": frame}), "lens")
+
+    assert said(value=0.05, low=0.04, high=0.06).startswith("not met") and "50 times the limit" in said(value=0.05, low=0.04, high=0.06)
+    assert said(value=0.0005, low=0.0003, high=0.0009, n_negatives=100_000).startswith("met")
+    few = said(value=3 / 1200, low=0.0005, high=0.0073, interval="Clopper–Pearson", n_negatives=1200)
+    assert few.startswith("undecided") and "3 of 1,200 controls pass" in few and "[" not in few
+    # (1 − 10⁻³)^n falls below 0.025 at n = 3,687.
+    assert "at least 3,688 controls" in few or "at least 3,687 controls" in few
+
+
+def test_a_failed_check_of_the_stamps_is_on_the_first_screen(tmp_path):
+    context = synthetic_lens.context()
+    core = {"name": "central pixels", "asked": "AUC at most 0.76", "found": "AUC 0.981", "passed": False}
+    failed = dataclasses.replace(context, quality={**context.quality, "gates": [context.quality["gates"][0], core]}, browser=None)
+    assert [g.name for g in gates(failed) if not g.passed] == ["central pixels"]
+    build_report(failed, tmp_path / "report")
+    first = section((tmp_path / "report" / "index.html").read_text(encoding="utf-8"), "answer")
+    assert "1 of 2 gates failed" in first and "AUC 0.981" in first
+    assert [g.name for g in gates(context)] == ["The stamps pass all 2 checks", "The central pixels alone say little"]
+
+
+def test_limits_come_with_the_notes_first():
+    context = synthetic_lens.context()
+    said = unsaid(context)
+    assert said[0] == "The sky is a mock survey."
+    row = context.frames["lens"]["rates"].query("metric == 'tpr_at_fpr' and at == 0.01 and seed == 'committee'").iloc[0]
+    share = row["value"] / (row["value"] + 0.01 * 999)
+    assert any(f"Were one galaxy in 1,000 a lens, {100 * share:.2g}% of what passes" in line for line in said)
+    assert any("one training seed" in line for line in said)
+
+
+# --- the sections ----------------------------------------------------------------------------
+
+
+def test_contaminants_are_counted_at_validations_threshold(built):
+    context, _, page = built
+    frame = context.contaminants["lens"]
+    row = frame[(frame["at"] == 0.01) & (frame["contaminant_class"] == "ring")].iloc[0]
+    _, tables, *_ = synthetic_lens.evaluated((("lens", 1.0),), (1,), 2400, 2200)
+    scores = tables["lens"]["sky", 1].to_pandas()
+    test = scores[(scores["split"] == "test") & (scores["label"] == 0)]
+    validation = np.sort(scores.loc[(scores["split"] == "validation") & (scores["label"] == 0), "score"])[::-1]
+    rings = test[test["contaminant_class"] == "ring"]
+    # At most 11 of 1,100 validation controls pass at FPR 10⁻².
+    assert (row["n_negatives"], row["passed"]) == (len(rings), (rings["score"] > validation[11]).sum())
+    of_fpr = frame[frame["at"] == 0.01]
+    assert of_fpr["n_negatives"].sum() == 1200 and set(of_fpr["contaminant_class"]) == {"ring", "spiral", "none known"}
+    assert f"ring {len(rings)} {row['passed']}" in section(page, "contaminants")
+
+
+def test_rounds_and_known_lenses_are_shown_with_intervals(built):
+    context, _, page = built
+    rounds = context.rounds["lens"].query("seed == 'committee' and completeness == 0.8 and round == 2").iloc[0]
+    assert rounds["change_high"] < 0  # the second round was made better
+    assert "fewer false positives at 80% completeness" in section(page, "answer")
+    assert f"{rounds['fpr']:.3f}" in section(page, "rounds")
+    known = context.known_lenses["lens"].query("seed == 'committee' and stratum == 'all' and fpr == 0.01").iloc[0]
+    assert f"“lens” finds {known['found']:.0f} of {known['n']:.0f} known lenses" in section(page, "answer")
+    assert "grade A" in section(page, "known") and "needs 10000 validation controls" in section(page, "known")
+
+
+def test_every_figure_is_valid_plotly(built):
+    _, _, page = built
+    found = data_of(page, "figure-data")
+    assert {"completeness-theta_e_arcsec", "completeness-theta_over_psf", "completeness-arc_snr", "contaminants", "rounds"} <= set(found)
+    assert list(found["completeness-arc_snr"]["variants"]) == ["FPR 10⁻²", "FPR 5%", "FPR 10%"]
+    for figure in found.values():
+        for spec in figure["variants"].values():
+            assert len(go.Figure(spec).data) == len(spec["data"]) > 0
+
+
+def test_the_folder_holds_the_tables_and_figures_that_the_page_links_to(built):
+    _, folder, page = built
+    targets = [t for t in re.findall(r'(?:src|href)="([^"]*)"', page.split("<script")[0] + page.split("</script>")[-1])]
+    for target in targets:
+        if not target.startswith(("data:", "#")):
+            assert (folder / target).is_file(), target
+    assert {"lens-resolved.csv", "lens-contaminants.csv", "lens-rounds.csv", "lens-known-lenses.csv"} <= {
+        p.name for p in (folder / "tables").iterdir()
+    }
+    assert {p.stem for p in (folder / "figures").glob("*.pdf")} >= {"stamps", "roc", "completeness-by-theta_e_arcsec"}
+
+
+def test_nothing_of_subhalos_is_on_the_page(built):
+    _, _, page = built
+    assert not re.search(r"subhalo|velocity|ideal observer", text_of(page))
+
+
+def test_tables_of_rounds_and_recall_survive_the_file(tmp_path):
+    context = synthetic_lens.context()
+    for frame in (context.rounds["lens"], context.known_lenses["lens"]):
+        frame.to_csv(tmp_path / "table.csv", index=False)
+        pd.testing.assert_frame_equal(read_table(tmp_path / "table.csv")[["seed"]], frame[["seed"]])
+    assert read_table(tmp_path / "table.csv")["resolved"].dtype == bool
+
+
+def test_imported_stamps_without_einstein_radii_have_a_page(tmp_path):
+    context = synthetic_lens.context()
+    dataset = ImportedDataset(table="old.parquet")
+    rows = context.browser.rows.drop(columns=["theta_e_arcsec", "theta_over_psf", "arc_snr", "contaminant_class"])
+    bare = dataclasses.replace(
+        context, dataset=dataset, test_datasets={"sky": dataset}, resolved={"lens": pd.DataFrame()}, contaminants={"lens": pd.DataFrame(columns=["at"])},
+        rounds={}, known_lenses={}, browser=dataclasses.replace(context.browser, rows=rows), histories={},
+    )  # fmt: skip
+    build_report(bare, tmp_path / "report")
+    page = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
+    assert "cannot be held to it" in section(page, "answer") and "old.parquet" in section(page, "data")
+    assert "luminous red" not in text_of(page)
+    assert summarise(bare, "x.html").headline == answer(bare).headline
+
+
+# --- pictures --------------------------------------------------------------------------------
+
+
+def test_a_sheet_holds_each_stamp_in_its_place(tmp_path):
+    images = synthetic_lens.images(synthetic_lens.parameters(7, "test", 1))
+    sheets = write_colour_sheets(tmp_path, images, per_sheet=5, columns=3)
+    assert sheets.files == ("stamps-000.jpg", "stamps-001.jpg")
+    for i in range(7):
+        sheet = np.asarray(Image.open(tmp_path / sheets.files[i // 5]), float)
+        y, x = divmod(i % 5, sheets.columns)
+        tile = sheet[y * 32 : (y + 1) * 32, x * 32 : (x + 1) * 32]
+        # Noise in three colours loses a few of 255 levels to JPEG; another stamp differs by tens of them.
+        differences = [np.abs(tile - three_colours(image)).mean() for image in images]
+        assert int(np.argmin(differences)) == i and differences[i] < 8
+
+
+def test_as_many_images_as_rows_are_asked_for():
+    context = synthetic_lens.context()
+    with pytest.raises(ReportError, match="colour images"):
+        dataclasses.replace(context.browser, image=context.browser.image[:-1])
+
+
+@pytest.mark.skipif(chromium.find() is None, reason="Chromium is not installed; `apt-get install chromium` brings it")
+def test_a_browser_opens_it_without_an_error_and_marks_the_einstein_radius(built):
+    context, folder, _ = built
+    with chromium.Page(1280, 800) as page:
+        page.open(folder / "index.html")
+        inside = "(id => { const b = document.getElementById(id).getBoundingClientRect(); return b.top >= 0 && b.bottom <= innerHeight; })"
+        assert page.run(f"{inside}('criterion')") is True and page.run(f"{inside}('answer-table')") is True
+        assert page.run("(t => t.scrollWidth <= t.parentElement.clientWidth)(document.getElementById('answer-table'))") is True
+        page.run("document.querySelector('[data-preset=positives]').click()")
+        page.run("document.querySelector('[data-part=grid]').focus({ preventScroll: true })")
+        page.press("Enter")
+        page.run("(m => { m.checked = true; m.dispatchEvent(new Event('change')); })(document.querySelector('[data-part=mark]'))")
+        stamp = page.run("document.querySelector('[data-part=title]').textContent")
+        theta = context.browser.rows.set_index("stamp_id").loc[stamp, "theta_e_arcsec"]
+        width = page.run("document.querySelector('.spot').getBoundingClientRect().width")
+        # 512 screen pixels for 32 pixels of 0.262″, and a border of 1 pixel on either side at most.
+        assert width == pytest.approx(2 * theta / 0.262 * 512 / 32, abs=2.1)
+        assert page.run("document.querySelectorAll('.panelnames span').length") == 1
+        assert page.errors == [] and {a.split(":")[0] for a in page.requests} <= {"file", "data"}
+    with chromium.Page(390, 844) as phone:
+        phone.open(folder / "index.html")
+        assert phone.run("document.documentElement.scrollWidth") == 390 and phone.errors == []

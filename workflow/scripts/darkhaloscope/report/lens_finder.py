@@ -1,0 +1,158 @@
+"""The first screen of the lens finder in words: completeness at each FPR, the criterion, the gates, and what cannot be said."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+
+from ..config.lensfinder import LensFinderDataset
+from ..evaluation.lens_rates import CRITERION_FPR, CRITERION_TPR, RESOLVED
+from .answer import Answer, Table, failed_first, quality_gates, rates_of, seed_words, stamp_gates, unresolved_words
+from .context import Gate, LensContext
+from .frames import count, is_number, number, overall, pick, power, quoted, rate_text
+
+#: The lens finder's aim, in words.
+CRITERION = f"FPR ≤ {power(CRITERION_FPR)} at ≥ {100 * CRITERION_TPR:g}% completeness on resolved lenses (θ_E/PSF ≥ {RESOLVED:g})"
+#: One galaxy in this many is taken for a lens where the purity of a list of candidates is said.
+GALAXIES_PER_LENS = 1000
+#: The gate whose outcome is said even where it passes: what the centre of a stamp alone gives away.
+CORE_GATE = "central pixels"
+
+
+def answer(context: LensContext) -> Answer:
+    """Return completeness at the smallest FPR that the sample resolves, the criterion, and a table over all FPRs that are resolved."""
+    first, *others = [_headline(context, name) for name in context.experiment.networks]
+    more = [f"Criterion, {CRITERION}: {criterion(context, name)}" for name in context.experiment.networks]
+    for name in context.experiment.networks:
+        more += [*_known(context, name), *_rounds(context, name)]
+    return Answer(" ".join([first, *others]), tuple(more), _table(context))
+
+
+def gates(context: LensContext) -> list[Gate]:
+    """Return every gate, failed ones first: those of the context, of the stamps (one line where all pass), and that of the central pixels."""
+    stamps = stamp_gates(context.quality)
+    core = [g for g in quality_gates(context.quality) if g.name == CORE_GATE]
+    if len(stamps) == 1 and core and stamps[0].passed:
+        stamps += [Gate("The central pixels alone say little", *(getattr(core[0], k) for k in ("passed", "found", "limit")))]
+    return failed_first([*context.gates, *stamps])
+
+
+def unsaid(context: LensContext) -> list[str]:
+    """Return what the experiment's numbers do not allow to be said, most serious first."""
+    return [*context.notes, *_limits(context)]
+
+
+def smallest_fpr(context: LensContext, network: str) -> float | None:
+    """Return the smallest FPR at which a network's completeness over all lenses is resolved."""
+    fprs = resolved_fprs(context, network)
+    return fprs[-1] if fprs else None
+
+
+def resolved_fprs(context: LensContext, network: str) -> list[float]:
+    """Return the FPRs at which a network's completeness over all lenses is resolved, largest first."""
+    rates = overall(rates_of(context, network))
+    rows = rates[(rates["metric"] == "tpr_at_fpr") & rates["resolved"]] if len(rates) else rates
+    return sorted((float(f) for f in rows["at"]), reverse=True) if len(rows) else []
+
+
+def resolved_row(context: LensContext, network: str, metric: str, at: float) -> pd.Series | None:
+    """Return a rate of the resolved lenses."""
+    frame = context.resolved.get(network, pd.DataFrame())
+    return pick(quoted(frame), metric, at) if len(frame) else None
+
+
+def criterion(context: LensContext, network: str) -> str:
+    """Say where a network stands by the project's criterion."""
+    row = resolved_row(context, network, "criterion", CRITERION_TPR)
+    if row is None:
+        return f"“{network}” cannot be held to it, no stamp says θ_E/PSF."
+    few = row["interval"] == "Clopper–Pearson"
+    passed = f"{count(round(row['value'] * row['n_negatives']))} of {count(row['n_negatives'])} controls pass"
+    fpr = f"FPR between {number(row['low'])} and {number(row['high'])} ({passed})" if few else f"FPR {rate_text(row)}"
+    stands = f"“{network}” has {fpr} at {100 * CRITERION_TPR:g}% of {count(row['n_positives'])} resolved lenses"
+    if row["low"] > CRITERION_FPR:
+        return f"not met, {stands}." if few else f"not met, {stands}, {row['value'] / CRITERION_FPR:.2g} times the limit."
+    if row["high"] <= CRITERION_FPR:
+        return f"met, {stands}."
+    # No control among n passes: an upper 97.5% limit of 1 − 0.025^(1/n) must fall below the criterion.
+    needed = math.ceil(math.log((1 - context.experiment.evaluation.confidence) / 2) / math.log1p(-CRITERION_FPR))
+    return f"undecided, {stands}; to show it met takes at least {count(needed)} controls, of which none passes."
+
+
+def _headline(context: LensContext, network: str) -> str:
+    at = smallest_fpr(context, network)
+    if at is None:
+        row = pick(overall(rates_of(context, network)), "auc")
+        return f"“{network}”: no FPR is resolved by this sample; AUC = {rate_text(row)}."
+    row, resolved = pick(overall(rates_of(context, network)), "tpr_at_fpr", at), resolved_row(context, network, "tpr_at_fpr", at)
+    ring = f", and {rate_text(resolved)} of the resolved ones (θ_E/PSF ≥ {RESOLVED:g})" if resolved is not None else ""
+    return f"At FPR {power(at)}, “{network}” finds {rate_text(row)} of the {count(row['n_positives'])} lenses{ring}."
+
+
+def _table(context: LensContext) -> Table:
+    """Return completeness by FPR: all FPRs that some network resolves, and the criterion's."""
+    names = context.experiment.networks
+    fprs = {f for name in names for f in resolved_fprs(context, name)}
+    fprs |= {f for f in context.experiment.evaluation.fprs if math.isclose(f, CRITERION_FPR)}
+    heads = ["Network"] if len(names) > 1 else []
+    heads += ["FPR", "Completeness, all lenses", "Resolved lenses", "Validation's threshold: all", "Resolved", "FPR realised"]
+    rows = []
+    for name in names:
+        rates = overall(rates_of(context, name))
+        for f in sorted(fprs, reverse=True):
+            asked = ("tpr_at_validation_fpr", "realised_fpr")
+            whole = [pick(rates, metric, f) for metric in ("tpr_at_fpr", *asked)]
+            part = [resolved_row(context, name, metric, f) for metric in ("tpr_at_fpr", asked[0])]
+            cells = [rate_text(whole[0]), *map(_short, (part[0], whole[1], part[1], whole[2]))]
+            rows.append((*([name] if len(names) > 1 else []), power(f), *cells))
+    return Table(tuple(heads), tuple(rows))
+
+
+def _short(row: pd.Series | None) -> str:
+    """Return a rate of which another cell of its line says what it would need."""
+    return rate_text(row) if row is not None and row["resolved"] else "–"
+
+
+def _known(context: LensContext, network: str) -> Iterator[str]:
+    frame = quoted(context.known_lenses.get(network, pd.DataFrame()))
+    rows = frame[(frame["stratum"] == "all") & frame["resolved"]] if len(frame) else frame
+    if len(rows):
+        row = rows.sort_values("fpr").iloc[0]
+        share = f"{number(row['recall'])} [{number(row['low'])}, {number(row['high'])}]" if is_number(row["recall"]) else "none to be found"
+        yield f"“{network}” finds {count(row['found'])} of {count(row['n'])} known lenses at the threshold for FPR {power(row['fpr'])}: {share}."
+
+
+def _rounds(context: LensContext, network: str) -> Iterator[str]:
+    frame = quoted(context.rounds.get(network, pd.DataFrame()))
+    if not len(frame):
+        return
+    frame = frame[frame["test_dataset"] == context.experiment.test_datasets[0]]
+    last = frame["round"].max()
+    rows = frame[(frame["round"] == last) & np.isclose(frame["completeness"], CRITERION_TPR)]
+    if len(rows):
+        row = rows.iloc[0]
+        change = f"{number(row['change'], sign=True)} [{number(row['change_low'], sign=True)}, {number(row['change_high'], sign=True)}]"
+        said = "fewer" if row["change_high"] < 0 else "more" if row["change_low"] > 0 else "no detected change in"
+        yield f"Hard negatives (round {last} against round 1): {said} false positives at {100 * CRITERION_TPR:g}% completeness, ΔFPR {change}."
+
+
+def _limits(context: LensContext) -> Iterator[str]:
+    first = context.experiment.networks[0]
+    rates = overall(rates_of(context, first))
+    yield from unresolved_words(rates)
+    yield "How often real lenses would be found: the lenses are simulated, and simulated lenses have flattered networks many times over."
+    at = smallest_fpr(context, first)
+    row = pick(rates, "tpr_at_fpr", at) if at is not None else None
+    if row is not None:
+        pure = row["value"] / (row["value"] + at * (GALAXIES_PER_LENS - 1))
+        yield (
+            f"How pure a list of candidates would be: half of these stamps are lenses. Were one galaxy in {count(GALAXIES_PER_LENS)} "
+            f"a lens, {100 * pure:.2g}% of what passes FPR {power(at)} would be lenses."
+        )
+    if isinstance(context.dataset, LensFinderDataset):
+        yield "How other galaxies would fare: hosts and controls are luminous red galaxies of the parent sample, within its bounds of seeing."
+        yield "What colours that change along an arc would do: a source has one morphology in all bands, and colours from a prior."
+    yield from seed_words(context)
