@@ -15,9 +15,7 @@ All tables are tidy and have the same first columns:
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import groupby
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 
@@ -117,7 +115,6 @@ def _judge_seeds(
 ) -> dict[str, list[pd.DataFrame]]:
     """Return the tables of every seed of one dataset, and of their committee."""
     frames: dict[str, list[pd.DataFrame]] = {"rates": [], "strata": [], "roc": [], "information": []}
-    groups: list[Group] = []
     alone = len(by_seed) == 2
     for seed, scored in by_seed.items():
         if alone and seed == COMMITTEE:
@@ -125,11 +122,10 @@ def _judge_seeds(
                 parts.append(parts[0].assign(seed=COMMITTEE))
             break
         need_both_classes(scored)
-        groups = groups or list(cut_strata(scored, evaluation.strata))
         cuts = Cuts.fixed_on(fixing[seed], evaluation.fprs) if seed in fixing else None
         place, key = {"test_dataset": dataset, "seed": seed}, f"{dataset}\x1f{seed}"
         frames["rates"].append(frame(_overall(scored, evaluation, cuts, key, dataset), **place))
-        frames["strata"].append(frame(_by_stratum(scored, groups, evaluation, cuts, key, dataset), **place))
+        frames["strata"].append(frame(_by_stratum(scored, evaluation, cuts, key, dataset), **place))
         frames["roc"].append(_curve(scored).assign(**place))
         frames["information"].append(frame(judge_information(scored, channels, evaluation, dataset), **place))
     return frames
@@ -155,13 +151,10 @@ def _overall(scored: Scored, evaluation: Evaluation, cuts: Cuts | None, key: str
     return _placed(group, parts)
 
 
-def _by_stratum(
-    scored: Scored, groups: Sequence[Group], evaluation: Evaluation, cuts: Cuts | None, key: str, resamples: str
-) -> Iterator[Row]:
-    controls = np.flatnonzero(~scored.label)
-    for _, of_column in groupby(groups, lambda g: g.column):
-        column = list(of_column)
-        against_all = [_against(g, controls, scored) for g in column if cuts is None and not g.of_positives]
+def _by_stratum(scored: Scored, evaluation: Evaluation, cuts: Cuts | None, key: str, resamples: str) -> Iterator[Row]:
+    for name, how in evaluation.strata.items():  # one column in memory at a time
+        column = list(cut_strata(scored, {name: how}))
+        against_all = [g.against_all(scored) for g in column if cuts is None and not g.of_positives]
         draws = draw_galaxies(scored, [*column, *against_all], evaluation, cuts, resamples)
         everywhere = iter(zip(against_all, draws[len(column) :], strict=True))
         for group, drawn in zip(column, draws, strict=False):
@@ -176,11 +169,6 @@ def _by_stratum(
                 wider, wider_drawn = next(everywhere)
                 parts.append(Judge(scored, wider, evaluation, wider_drawn, None, key).tpr_at_fpr("tpr_at_global_fpr"))
             yield from _placed(group, parts)
-
-
-def _against(group: Group, controls: np.ndarray, scored: Scored) -> Group:
-    """Return the positives of a stratum with all controls."""
-    return Group(group.column, group.stratum, np.concatenate([group.rows[scored.label[group.rows]], controls]), True)
 
 
 def _placed(group: Group, parts: Sequence[Sequence[Row]]) -> Iterator[Row]:

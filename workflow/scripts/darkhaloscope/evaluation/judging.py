@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ..config.experiment import Evaluation
 from ..random import stable_hash, stream
 from .intervals import delong_interval, edge_widened, fpr_at_tpr_interval, percentiles, tpr_at_fpr_interval, wilson
-from .rates import ROUNDING, Ranked, accuracy, auc, cuts_at_fpr, fpr_at_tpr, rank, share_above, tpr_at_fpr
+from .rates import ROUNDING, Ranked, accuracy, auc, cuts_at_fpr, fpr_at_tpr, share_above, tpr_at_fpr
 from .resampling import Draws, Resampled, galaxy_weights
 from .scored import Scored
 from .strata import Group
@@ -87,7 +87,7 @@ def row(
 
 def everything(scored: Scored) -> Group:
     """Return all stamps as one group."""
-    return Group(ALL, ALL, np.arange(len(scored.score)), False)
+    return Group.of(ALL, ALL, scored.by_score, scored)
 
 
 def resolves(n_negatives: int, fpr: float, evaluation: Evaluation) -> bool:
@@ -106,11 +106,13 @@ def expected_note(n_negatives: int, fpr: float, of: str, evaluation: Evaluation)
     return f"{n_negatives} {of} give {n_negatives * fpr:.2g} expected false positives at FPR {fpr:g}; {needed} {of} needed"
 
 
-def count_galaxies(scored: Scored, rows: NDArray) -> int:
+def count_galaxies(scored: Scored, group: Group) -> int:
     """Return the number of galaxies behind the class that has fewer of them; 0 where no source is a galaxy."""
+    if not scored.has_galaxies:
+        return 0
     counts = []
-    for positive in (True, False):
-        named = scored.galaxy[rows[scored.label[rows] == positive]]
+    for rows in (group.positives, group.negatives):
+        named = scored.galaxy[rows]
         counts.append(len(np.unique(named[named >= 0])))
     return min((c for c in counts if c), default=0)
 
@@ -131,7 +133,7 @@ def draw_galaxies(scored: Scored, groups: Sequence[Group], evaluation: Evaluatio
     fixed = () if cuts is None else cuts.values
     wanted = [
         Resampled(scored.score, scored.label, g.rows, evaluation.fprs, evaluation.tprs, fixed)
-        if count_galaxies(scored, g.rows) >= evaluation.min_clusters
+        if count_galaxies(scored, g) >= evaluation.min_clusters
         else None
         for g in groups
     ]
@@ -163,11 +165,12 @@ class Judge:
     """
 
     def __init__(self, scored: Scored, group: Group, evaluation: Evaluation, draws: Draws | None, cuts: Cuts | None, key: str) -> None:
-        self.label = scored.label[group.rows]
-        self.ranked: Ranked = rank(scored.score[group.rows], self.label)
+        # Rows of a stratum are in order of score: a stable sort takes them in one pass. All controls were sorted before.
+        controls = scored.control_scores if group.of_positives else np.sort(scored.score[group.negatives], kind="stable")
+        self.ranked = Ranked(np.sort(scored.score[group.positives], kind="stable"), controls)
         self.n_positives, self.n_negatives = len(self.ranked.positives), len(self.ranked.negatives)
         self.evaluation, self.draws, self.cuts = evaluation, draws, cuts
-        self.note = "" if draws is not None else clusters_note(count_galaxies(scored, group.rows), evaluation)
+        self.note = "" if draws is not None else clusters_note(count_galaxies(scored, group), evaluation)
         self._key = f"{key}\x1f{group.column}\x1f{group.stratum}"
 
     def auc(self) -> list[Row]:
