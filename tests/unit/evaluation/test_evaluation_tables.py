@@ -68,7 +68,7 @@ def test_mapping_names_columns(tmp_path):
         (lambda c: c.pop("task_id"), None, r"no column for stamp_id \(recognised — stamp_id: stamp_id, task_id"),
         (lambda c: c.pop("p_lens"), None, "no column for score"),
         (lambda c: c.pop("is_control"), None, "no column for label .*is_control"),
-        (lambda c: None, {"score": "nope"}, r"mapping names columns that are not there: nope \(for score\)"),
+        (lambda c: None, {"score": "nope"}, r"names columns that are not there: nope \(for score\)"),
         (lambda c: c.update(label=c["is_control"].astype(int)), None, "`label` and `is_control` contradict each other"),
         (lambda c: c.update(is_control=np.full(200, 3)), None, "labels must be 0 or 1, but 200 values of `is_control`"),
         (lambda c: c.update(p_lens=["high"] * 200), None, "column `p_lens` holds string, expected numbers"),

@@ -180,6 +180,16 @@ class Flow:
         """Return the digest of a script and the library modules that it imports."""
         return code_digest(SCRIPTS / f"{script}.py")
 
+    # --- scores made elsewhere ---
+
+    def scores_table(self, wildcards: Any) -> list[str]:
+        """Return the table of scores made elsewhere, if the config names one."""
+        return [self.run.scores.table] if self.run.scores.table else []
+
+    def scores_name(self) -> str:
+        """Return a pattern of the name of the table of scores made elsewhere."""
+        return re.escape(self.run.scores.name) if self.run.scores.table else "(?!)"
+
     # --- MaNGA ---
 
     def sample(self, wildcards: Any) -> dict[str, Any]:
@@ -347,10 +357,13 @@ class Flow:
         return [self.paths.marginal.format(experiment=experiment, test=test) for test in settings.test_datasets]
 
     def targets(self) -> list[str]:
-        """Return what a plain `snakemake` makes: reports, and the tables of experiments that have none."""
+        """Return what a plain `snakemake` makes: reports, and the tables of experiments that have none; of scores made elsewhere theirs alone."""
+        if self.run.scores.table:
+            return [self.paths.table_evaluation(table).format(scores=self.run.scores.name) for table in ("rates", "strata")]
         named = [name for name in self.run.run if name in self.run.experiments]
         reports = [self.paths.report.format(experiment=name) for name in self.reported]
         tables = [path for name in named if name not in self.reported for path in self.judgements(name)]
+        tables += [path for name in self.reported for path in self.surfaces(name)]
         sweeps = [self.paths.sweep.format(sweep=name) for name in self.run.run if name in self.run.sweeps]
         ranked = [path for name in named for path in self.candidate_lists(name)]
         return [*reports, *tables, *sweeps, *ranked, *([self.paths.index] if reports else [])]
@@ -368,6 +381,11 @@ class Flow:
         """Return a pattern of the names of the experiments that have a report."""
         return "|".join(re.escape(name) for name in self.run.experiments if self.has_report(name)) or "(?!)"
 
+    def surfaces(self, experiment: str) -> list[str]:
+        """Return the completeness tables of an experiment's networks, where it asks for surfaces."""
+        settings = self.run.experiments[experiment]
+        return [self.paths.completeness.format(experiment=experiment, network=n) for n in settings.networks if settings.evaluation.surfaces]
+
     def judgements(self, experiment: str) -> list[str]:
         """Return the tables that say how well an experiment's networks do."""
         settings = self.run.experiments[experiment]
@@ -376,6 +394,7 @@ class Flow:
             for network in settings.networks
             for table in ("rates", "strata")
         ]
+        rates += self.surfaces(experiment)
         compared = [self.paths.comparison.format(experiment=experiment)] if settings.comparisons else []
         return [*rates, *compared, *self.rounds(experiment), *self.known_recalls(experiment)]
 

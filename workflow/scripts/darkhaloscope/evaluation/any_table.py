@@ -8,11 +8,14 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from ..config.experiment import LENSFINDER_STRATA, SUBHALO_STRATA, ScoresTable, Stratum
+from .evaluate import evaluate_network
 from .lazy_table import LazyTable, Pieces, parquet_pieces, table_pieces
 from .rates import EvaluationError
 from .scored import has_split
@@ -27,6 +30,41 @@ ALIASES = {
 #: True for a control: the reverse of a label.
 CONTROL = ("is_control",)
 SPLIT_NAMES = {"val": "validation", "valid": "validation", "dev": "validation", "testing": "test", "training": "train"}
+
+
+def evaluate_table(settings: ScoresTable) -> dict[str, pd.DataFrame]:
+    """Evaluate a table of scores made elsewhere.
+
+    Parameters
+    ----------
+    settings : ScoresTable
+        Its file, the names of its columns, and what is wanted.
+
+    Returns
+    -------
+    dict of str to DataFrame
+        As `evaluate_network`; the table's name is the test dataset.
+
+    Raises
+    ------
+    EvaluationError
+        As `open_scores` and `evaluate_network`; or a stratum's column is not in the table.
+    """
+    table = open_scores(settings.table, settings.columns)
+    strata = settings.evaluation.strata or default_strata(table.column_names)
+    lost = [name for name in strata if name not in table.column_names]
+    if lost:
+        raise EvaluationError(
+            f"{settings.table}: no column for the strata {', '.join(lost)}; the table has: {', '.join(table.column_names)}. "
+            "Name the column under `scores.columns`, or take it out of `scores.evaluation.strata`"
+        )
+    return evaluate_network({(settings.name, 0): table}, settings.evaluation.model_copy(update={"strata": strata}))
+
+
+def default_strata(names: Sequence[str]) -> dict[str, Stratum]:
+    """Return the strata that the columns of a table allow, of the chain that has more of them."""
+    lists = [{k: v for k, v in known.items() if k in names} for known in (LENSFINDER_STRATA, SUBHALO_STRATA)]
+    return max(lists, key=len)
 
 
 def open_scores(path: str | os.PathLike, mapping: Mapping[str, str] | None = None) -> LazyTable:
@@ -75,7 +113,7 @@ def open_scores(path: str | os.PathLike, mapping: Mapping[str, str] | None = Non
     if not any(has_split(table, split) for split in ("test", "validation")):
         splits = "no rows" if "split" not in pieces else ", ".join(map(str, pc.unique(table.column("split")).to_pylist())) or "no rows"
         raise EvaluationError(
-            f"{path}: no row is of split test or validation (found: {splits}); name the split column in the mapping, or leave it out"
+            f"{path}: no row is of split test or validation (found: {splits}); name the split column under `scores.columns`, or leave it out"
         )
     return table
 
@@ -103,7 +141,9 @@ def _choose(names: Sequence[str], mapping: dict[str, str], path: str | os.PathLi
     """Return the file's column for each of ours."""
     lost = [f"{theirs} (for {ours})" for ours, theirs in mapping.items() if theirs not in names]
     if lost:
-        raise EvaluationError(f"{path}: the mapping names columns that are not there: {', '.join(lost)}; the table has: {', '.join(names)}")
+        raise EvaluationError(
+            f"{path}: `scores.columns` names columns that are not there: {', '.join(lost)}; the table has: {', '.join(names)}"
+        )
     chosen = dict(mapping)
     for ours, known in (*ALIASES.items(), (CONTROL[0], CONTROL)):
         name = next((n for n in known if n in names), None)
@@ -113,7 +153,7 @@ def _choose(names: Sequence[str], mapping: dict[str, str], path: str | os.PathLi
     if missing:
         known = "; ".join(f"{k}: {', '.join(ALIASES[k] + (CONTROL if k == 'label' else ()))}" for k in missing)
         raise EvaluationError(
-            f"{path}: no column for {', '.join(missing)} (recognised — {known}); the table has: {', '.join(names)}. Name the column in the mapping"
+            f"{path}: no column for {', '.join(missing)} (recognised — {known}); the table has: {', '.join(names)}. Name it under `scores.columns`"
         )
     return chosen
 
@@ -128,7 +168,7 @@ def _labels(chosen: Mapping[str, str], fields: pa.Schema, pieces_of: Callable[..
         label = values[0]
         if not np.array_equal(label, values[-1], equal_nan=True):
             raise EvaluationError(
-                f"{path}: columns `{named[0]}` and `{named[1]}` contradict each other; name the right one as `label` in the mapping"
+                f"{path}: columns `{named[0]}` and `{named[1]}` contradict each other; name the right one as `label` under `scores.columns`"
             )
         strange = ~np.isin(label, (0, 1))
         if strange.any():

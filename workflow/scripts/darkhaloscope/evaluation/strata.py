@@ -73,18 +73,19 @@ def cut_strata(scored: Scored, strata: Mapping[str, Stratum]) -> Iterator[Group]
         A column is missing, is text but has edges or quantiles, or is a continuous number without them.
     """
     for column, how in strata.items():
-        codes, names = assign(scored, column, how)
-        # One stable sort of rows in order of score gives the rows of every stratum, in order of score again.
-        codes = codes.astype(np.int16 if len(names) < 2**15 else np.int32)[scored.by_score]
-        order = np.argsort(codes, kind="stable")
-        bounds = np.cumsum([np.sum(codes == -1), *np.bincount(codes[codes >= 0], minlength=len(names))])
-        order = scored.by_score[order]
-        for name, start, stop in zip(names, bounds[:-1], bounds[1:], strict=True):
-            group = Group.of(column, name, order[start:stop], scored)
-            if how.of_positives:
-                group = group.against_all(scored)
-            if len(group.positives) or (len(group.negatives) and not how.of_positives):
-                yield group
+        yield from _groups(scored, column, *assign(scored, column, how), how.of_positives)
+
+
+def cut_pairs(scored: Scored, pairs: Sequence[tuple[str, str]], strata: Mapping[str, Stratum]) -> Iterator[Group]:
+    """Yield the cells of every pair of columns, each cut as `strata` says; a cell of what positives alone have takes all controls.
+
+    The column is called `a × b`, the stratum `x, y`.
+    """
+    for a, b in pairs:
+        (first, names_a), (second, names_b) = (assign(scored, name, strata[name]) for name in (a, b))
+        codes = np.where((first < 0) | (second < 0), -1, first * len(names_b) + second)
+        names = [f"{x}, {y}" for x in names_a for y in names_b]
+        yield from _groups(scored, f"{a} × {b}", codes, names, strata[a].of_positives or strata[b].of_positives)
 
 
 def assign(scored: Scored, column: str, how: Stratum) -> tuple[NDArray[np.int64], list[str]]:
@@ -106,6 +107,21 @@ def assign(scored: Scored, column: str, how: Stratum) -> tuple[NDArray[np.int64]
     if how.edges is not None:
         return bins(numbers, how.edges)
     return _quantile_bins(numbers, scored.label if how.of_positives else np.ones_like(scored.label), how.quantiles)
+
+
+def _groups(scored: Scored, column: str, codes: NDArray, names: Sequence[str], of_positives: bool) -> Iterator[Group]:
+    """Yield the stamps of each stratum, each class in order of score."""
+    # One stable sort of rows in order of score gives the rows of every stratum, in order of score again.
+    codes = codes.astype(np.int16 if len(names) < 2**15 else np.int32)[scored.by_score]
+    order = np.argsort(codes, kind="stable")
+    bounds = np.cumsum([np.sum(codes == -1), *np.bincount(codes[codes >= 0], minlength=len(names))])
+    order = scored.by_score[order]
+    for name, start, stop in zip(names, bounds[:-1], bounds[1:], strict=True):
+        group = Group.of(column, name, order[start:stop], scored)
+        if of_positives:
+            group = group.against_all(scored)
+        if len(group.positives) or (len(group.negatives) and not of_positives):
+            yield group
 
 
 def bins(numbers: NDArray, edges: Sequence[float]) -> tuple[NDArray[np.int64], list[str]]:
