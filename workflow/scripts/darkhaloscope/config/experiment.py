@@ -130,10 +130,6 @@ class ScoresTable(Section):
     columns: dict[str, str] = Field(
         {}, description="The table's columns for stamp_id, label, score, split or a column of strata, where no known name is found"
     )
-    strata: dict[str, Stratum] | None = Field(
-        None,
-        description="Columns that define strata, in place of the evaluation's; left out, those of the default lists that the table has",
-    )
     evaluation: Evaluation = Field(
         Evaluation(strata={}, surfaces=()),
         description="Rates, strata and intervals; without `strata`, those of the default lists that the table has",
