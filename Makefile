@@ -57,6 +57,7 @@ bench: setup
 	PYTHONPATH=workflow/scripts $(BIN)/python benchmarks/bench_rendering.py
 	PYTHONPATH=workflow/scripts $(BIN)/python benchmarks/bench_renderers.py
 	PYTHONPATH=workflow/scripts $(BIN)/python benchmarks/bench_loading.py
+	PYTHONPATH=workflow/scripts $(BIN)/python benchmarks/bench_evaluation.py
 
 generate: setup
 	cd workflow/scripts && ../../$(BIN)/python -m darkhaloscope.generate

@@ -54,6 +54,9 @@ def experiment(**settings):
             {"build_manifest": 1, "render_stamps": 4, "check_stamps": 1, "score_stamps": 3, "observe_marginal": 1},
             id="test datasets",
         ),
+        pytest.param(
+            experiment(evaluation={"surfaces": [["log10_mass_msun", "peak_snr"]]}), {"map_completeness": 3}, id="completeness surfaces"
+        ),
         pytest.param(experiment(seeds=[1, 2]), {"train_network": 3, "score_stamps": 3}, id="seeds"),
         pytest.param(
             experiment(networks=["flux", "both"]), {"train_network": -1, "score_stamps": -1, "evaluate_scores": -1}, id="networks"

@@ -17,6 +17,8 @@ rule evaluate_scores:
         ),
         roc=paths.evaluation("roc"),
         information=paths.evaluation("information"),
+        calibration=paths.evaluation("calibration"),
+        purity=paths.evaluation("purity"),
     log:
         paths.log("evaluate_scores/{experiment}/{network}"),
     benchmark:
@@ -36,6 +38,39 @@ rule evaluate_scores:
         "Evaluating {wildcards.network} in {wildcards.experiment}"
     script:
         "../scripts/evaluate_scores.py"
+
+
+rule map_completeness:
+    """Completeness over two or three columns, cell by cell, and the smooth fits that can be applied to a catalogue."""
+    input:
+        scores=lambda wildcards: flow.scores(wildcards.experiment, wildcards.network),
+    output:
+        cells=paths.completeness,
+        selection=paths.selection,
+        picture=report(
+            paths.completeness_picture,
+            caption="../report/completeness.rst",
+            category="Completeness",
+            labels={"experiment": "{experiment}", "network": "{network}"},
+        ),
+    log:
+        paths.log("map_completeness/{experiment}/{network}"),
+    benchmark:
+        paths.benchmark("map_completeness/{experiment}/{network}")
+    conda:
+        "../envs/report.yaml"
+    resources:
+        mem_mb=4000,
+        runtime="1h",
+    params:
+        evaluation=needs("experiments.{experiment}.evaluation"),
+        dataset=needs("experiments.{experiment}.dataset"),
+        tests=needs("experiments.{experiment}.test_datasets"),
+        code=digest("map_completeness"),
+    message:
+        "Mapping the completeness of {wildcards.network} in {wildcards.experiment}"
+    script:
+        "../scripts/map_completeness.py"
 
 
 rule compare_networks:
@@ -175,3 +210,44 @@ rule collect_sweep:
         "Gathering sweep {wildcards.sweep}"
     script:
         "../scripts/collect_sweep.py"
+
+
+rule evaluate_table:
+    """Rates, strata, ROC, calibration and purity of a table of scores made elsewhere."""
+    input:
+        table=flow.scores_table,
+    output:
+        rates=report(
+            paths.table_evaluation("rates"),
+            caption="../report/table.rst",
+            category="Rates",
+            labels={"scores": "{scores}"},
+        ),
+        strata=report(
+            paths.table_evaluation("strata"),
+            caption="../report/table.rst",
+            category="Strata",
+            labels={"scores": "{scores}"},
+        ),
+        roc=paths.table_evaluation("roc"),
+        information=paths.table_evaluation("information"),
+        calibration=paths.table_evaluation("calibration"),
+        purity=paths.table_evaluation("purity"),
+    log:
+        paths.log("evaluate_table/{scores}"),
+    benchmark:
+        paths.benchmark("evaluate_table/{scores}")
+    wildcard_constraints:
+        scores=flow.scores_name(),
+    conda:
+        "../envs/evaluation.yaml"
+    resources:
+        mem_mb=3000,
+        runtime="1h",
+    params:
+        scores=needs("scores"),
+        code=digest("evaluate_table"),
+    message:
+        "Evaluating the scores of {input.table}"
+    script:
+        "../scripts/evaluate_table.py"

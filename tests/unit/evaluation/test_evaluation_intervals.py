@@ -152,3 +152,18 @@ def test_delong_of_equal_scores_is_no_difference():
     score, label = np.arange(20.0), np.arange(20) % 2
     test = delong_difference(score, 3 * score, label)
     assert (test.value, test.low, test.high, test.p_value) == (0, 0, 0, 1)
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_delong_interval_has_the_variance_of_the_components(tied):
+    """The interval sums over positives alone; the components are of every stamp."""
+    rng = np.random.default_rng(8)
+    label = rng.random(400) < 0.4
+    score = rng.normal(size=400) + label
+    score = np.round(score, 1) if tied else score
+    of_positives, of_negatives = delong_components(score, label)
+    value = of_positives.mean()
+    error = np.sqrt(of_positives.var(ddof=1) / label.sum() + of_negatives.var(ddof=1) / (~label).sum())
+    half = stats.norm.ppf(0.975) * error / (value * (1 - value))
+    expected = 1 / (1 + np.exp(-(np.log(value / (1 - value)) + np.array([-half, half]))))
+    np.testing.assert_allclose(delong_interval(rank(score, label)), expected, rtol=1e-12)

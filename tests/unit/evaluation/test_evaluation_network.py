@@ -62,8 +62,8 @@ def test_unresolved_rates_are_not_numbers(make_table):
     rates = evaluate_network({("a", 1): make_table()}, EVALUATION)["rates"]
     found = rates[(rates.metric == "tpr_at_fpr") & (rates.seed == "1")].set_index("at")
     # 1,000 controls: 10 expected false positives at 10⁻², 1 at 10⁻³.
-    assert found.resolved.to_dict() == {0.05: True, 0.1: True, 0.01: True, 0.001: False, 1e-4: False, 1e-5: False}
-    assert found.negatives_needed.dropna().to_dict() == {0.001: 10_000, 1e-4: 100_000, 1e-5: 1_000_000}
+    assert found.resolved.to_dict() == {0.05: True, 0.1: True, 0.01: True, 0.001: False, 1e-4: False, 1e-5: False, 1e-6: False}
+    assert found.negatives_needed.dropna().to_dict() == {0.001: 10_000, 1e-4: 100_000, 1e-5: 1_000_000, 1e-6: 10_000_000}
     assert "1000 controls give 1 expected false positives" in found.note[0.001]
 
 

@@ -8,9 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from darkhaloscope.config.experiment import Evaluation, Stratum
-from darkhaloscope.evaluation.any_table import read_scores_table
+from darkhaloscope.evaluation.any_table import open_scores
 from darkhaloscope.evaluation.evaluate import evaluate_network
 from darkhaloscope.evaluation.rates import EvaluationError
+from darkhaloscope.evaluation.scored import load_seeds
 from darkhaloscope.evaluation.sweep import sweep_table
 
 
@@ -34,8 +35,8 @@ def write(path, columns):
 
 
 def test_older_names_are_recognised_and_evaluated(tmp_path):
-    table = read_scores_table(write(tmp_path / "old.parquet", older()))
-    assert table.column_names[:4] == ["stamp_id", "label", "score", "split"]
+    table = open_scores(write(tmp_path / "old.parquet", older()))
+    assert set(table.column_names[:4]) == {"stamp_id", "label", "score", "split"}
     assert "stamp_npz" not in table.column_names and "theta_e_arcsec" in table.column_names
     assert set(table.column("split").to_pylist()) == {"test", "validation"}
     assert table.column("label").to_pylist()[:2] == [0, 1]
@@ -48,16 +49,14 @@ def test_older_names_are_recognised_and_evaluated(tmp_path):
 def test_csv_without_split_is_all_test(tmp_path):
     path = tmp_path / "scores.csv"
     path.write_text("id,label,prob\n7,1,0.9\n8,0,0.2\n")
-    table = read_scores_table(path)
-    assert table.select(["stamp_id", "label", "score", "split"]).to_pylist() == [
-        {"stamp_id": "7", "label": 1, "score": 0.9, "split": "test"},
-        {"stamp_id": "8", "label": 0, "score": 0.2, "split": "test"},
-    ]
+    table = open_scores(path)
+    stamps = load_seeds({("mine", 0): table}, "mine", "test")["0"]
+    assert stamps.ids.to_pylist() == ["7", "8"] and stamps.label.tolist() == [True, False] and stamps.score.tolist() == [0.9, 0.2]
 
 
 def test_mapping_names_columns(tmp_path):
     columns = older(20) | {"other": np.linspace(0, 1, 20), "seeing": np.ones(20)}
-    table = read_scores_table(write(tmp_path / "x.parquet", columns), {"score": "other", "psf_fwhm_arcsec": "seeing"})
+    table = open_scores(write(tmp_path / "x.parquet", columns), {"score": "other", "psf_fwhm_arcsec": "seeing"})
     assert np.asarray(table.column("score")).tolist() == columns["other"].tolist()
     assert "psf_fwhm_arcsec" in table.column_names and "seeing" not in table.column_names
     assert "p_lens" in table.column_names
@@ -69,7 +68,7 @@ def test_mapping_names_columns(tmp_path):
         (lambda c: c.pop("task_id"), None, r"no column for stamp_id \(recognised — stamp_id: stamp_id, task_id"),
         (lambda c: c.pop("p_lens"), None, "no column for score"),
         (lambda c: c.pop("is_control"), None, "no column for label .*is_control"),
-        (lambda c: None, {"score": "nope"}, r"mapping names columns that are not there: nope \(for score\)"),
+        (lambda c: None, {"score": "nope"}, r"names columns that are not there: nope \(for score\)"),
         (lambda c: c.update(label=c["is_control"].astype(int)), None, "`label` and `is_control` contradict each other"),
         (lambda c: c.update(is_control=np.full(200, 3)), None, "labels must be 0 or 1, but 200 values of `is_control`"),
         (lambda c: c.update(p_lens=["high"] * 200), None, "column `p_lens` holds string, expected numbers"),
@@ -82,18 +81,18 @@ def test_what_is_wrong_with_a_table_is_said(tmp_path, change, mapping, words):
     columns = older()
     change(columns)
     with pytest.raises(EvaluationError, match=words):
-        read_scores_table(write(tmp_path / "bad.parquet", columns), mapping)
+        evaluate_network({("mine", 0): open_scores(write(tmp_path / "bad.parquet", columns), mapping)}, Evaluation(strata={}))
 
 
 def test_files_that_are_no_tables(tmp_path):
     with pytest.raises(EvaluationError, match="does not exist"):
-        read_scores_table(tmp_path / "none.parquet")
+        open_scores(tmp_path / "none.parquet")
     (tmp_path / "page.parquet").write_text("<html>")
     with pytest.raises(EvaluationError, match="not a readable table"):
-        read_scores_table(tmp_path / "page.parquet")
+        open_scores(tmp_path / "page.parquet")
     (tmp_path / "scores.pkl").write_bytes(b"\x80\x04.")
     with pytest.raises(EvaluationError, match="must end in"):
-        read_scores_table(tmp_path / "scores.pkl")
+        open_scores(tmp_path / "scores.pkl")
 
 
 def rates(value):

@@ -179,6 +179,16 @@ class Flow:
         """Return the digest of a script and the library modules that it imports."""
         return code_digest(SCRIPTS / f"{script}.py")
 
+    # --- scores made elsewhere ---
+
+    def scores_table(self, wildcards: Any) -> list[str]:
+        """Return the table of scores made elsewhere, if the config names one."""
+        return [self.run.scores.table] if self.run.scores.table else []
+
+    def scores_name(self) -> str:
+        """Return a pattern of the name of the table of scores made elsewhere."""
+        return re.escape(self.run.scores.name) if self.run.scores.table else "(?!)"
+
     # --- MaNGA ---
 
     def sample(self, wildcards: Any) -> dict[str, Any]:
@@ -346,8 +356,11 @@ class Flow:
         return [self.paths.marginal.format(experiment=experiment, test=test) for test in settings.test_datasets]
 
     def targets(self) -> list[str]:
-        """Return what a plain `snakemake` makes: the reports, their index, and the tables of sweeps."""
+        """Return what a plain `snakemake` makes: the reports, their index, tables of completeness and of sweeps; of scores made elsewhere theirs alone."""
+        if self.run.scores.table:
+            return [self.paths.table_evaluation(table).format(scores=self.run.scores.name) for table in ("rates", "strata")]
         reports = [self.paths.report.format(experiment=name) for name in self.reported]
+        reports += [path for name in self.reported for path in self.surfaces(name)]
         sweeps = [self.paths.sweep.format(sweep=name) for name in self.run.run if name in self.run.sweeps]
         return [*reports, *sweeps, *([self.paths.index] if reports else [])]
 
@@ -367,6 +380,11 @@ class Flow:
             for n in settings.networks
         }
         return {f"Quality report of {first}": self.paths.quality_page.format(dataset=first), **lists}
+
+    def surfaces(self, experiment: str) -> list[str]:
+        """Return the completeness tables of an experiment's networks, where it asks for surfaces."""
+        settings = self.run.experiments[experiment]
+        return [self.paths.completeness.format(experiment=experiment, network=n) for n in settings.networks if settings.evaluation.surfaces]
 
     # --- one run at a time, and results without Snakemake's records ---
 

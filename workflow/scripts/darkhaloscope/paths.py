@@ -194,8 +194,27 @@ class Paths:
     # --- experiments ---
 
     def evaluation(self, name: str) -> str:
-        """One table of the evaluation of a network: rates, strata, roc or information."""
+        """One table of the evaluation of a network: rates, strata, roc, information, calibration or purity."""
         return self._at("experiments/{experiment}/evaluation/{network}/" + name + ".csv")
+
+    def table_evaluation(self, name: str) -> str:
+        """One table of the evaluation of scores made elsewhere."""
+        return self._at("scores/{scores}/" + name + ".csv")
+
+    @property
+    def completeness(self) -> str:
+        """Completeness of a network over two or three columns, cell by cell."""
+        return self._at("experiments/{experiment}/evaluation/{network}/completeness.csv")
+
+    @property
+    def completeness_picture(self) -> str:
+        """Completeness surfaces and their smooth fits."""
+        return self._at("experiments/{experiment}/evaluation/{network}/completeness.png")
+
+    @property
+    def selection(self) -> str:
+        """Selection functions of a network: smooth fits of its completeness."""
+        return self._at("experiments/{experiment}/evaluation/{network}/selection.json")
 
     @property
     def comparison(self) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
@@ -55,14 +58,28 @@ LENSFINDER_STRATA = {
 }
 
 
+SUBHALO_SURFACES = (("log10_mass_msun", "peak_snr"),)
+LENSFINDER_SURFACES = (
+    ("theta_e_arcsec", "psfsize_r", "psfdepth_r"),
+    ("theta_e_arcsec", "arc_snr"),
+    ("theta_over_psf", "mag_r"),
+)
+
+
 class Evaluation(Section):
     """Rates, strata and intervals."""
 
     fprs: tuple[float, ...] = Field(
-        (0.05, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5), description="False-positive rates at which the true-positive rate is given"
+        (0.05, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6), description="False-positive rates at which the true-positive rate is given"
     )
     tprs: tuple[float, ...] = Field(
         (0.5, 0.8, 0.9, 0.95, 0.99), description="True-positive rates at which the false-positive rate is given"
+    )
+    false_positives: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        (0, 10), description="Numbers of false positives at which the true-positive rate is given"
+    )
+    prevalences: tuple[float, ...] = Field(
+        (1e-2, 1e-3, 1e-4), description="Shares of positives among all objects for which the purity (precision) is given"
     )
     confidence: float = Field(0.95, gt=0.5, lt=1, description="Confidence level of every interval")
     bootstrap: int = Field(500, ge=50, description="Bootstrap resamples")
@@ -75,19 +92,60 @@ class Evaluation(Section):
         SUBHALO_STRATA,
         description="Columns that define strata, and how each is cut; left out, experiments on the lens finder's stamps take columns of theirs",
     )
+    pairs: tuple[tuple[str, str], ...] = Field((), description="Pairs of columns of `strata` whose cells are strata, too")
+    surfaces: tuple[tuple[str, ...], ...] = Field(
+        SUBHALO_SURFACES,
+        description="Two or three columns each, over which completeness is mapped; left out, experiments on the lens finder's stamps take columns of theirs",
+    )
+    surface_bins: int = Field(4, ge=2, le=20, description="Cells along a column of a surface that has no edges in `strata`")
     marginal_stamps: int = Field(
         0, ge=0, description="Test stamps with parametric sources for which the marginal observer is computed; 0 leaves it out"
     )
 
     @model_validator(mode="after")
     def _check(self) -> Evaluation:
-        for key in ("fprs", "tprs"):
+        for key in ("fprs", "tprs", "prevalences"):
             bad = [r for r in getattr(self, key) if not 0 < r < 1]
             if bad:
                 raise ValueError(f"{key} must lie between 0 and 1: {bad}")
+        lost = sorted({name for pair in self.pairs for name in pair if name not in self.strata})
+        if lost:
+            raise ValueError(f"pairs name {', '.join(lost)}, which strata does not cut; add it there")
+        odd = [list(s) for s in self.surfaces if len(s) not in (2, 3) or len(set(s)) != len(s)]
+        if odd:
+            raise ValueError(f"a surface takes two or three different columns, found {odd}")
         if not _increase(self.d_prime_edges):
             raise ValueError(f"d_prime_edges must increase: {list(self.d_prime_edges)}")
         return self
+
+
+class ScoresTable(Section):
+    """Scores made elsewhere. A bare path is the table."""
+
+    table: str | None = Field(
+        None,
+        min_length=1,
+        description="Parquet or CSV table of scores made elsewhere; where it is given, it is evaluated in place of `run`",
+    )
+    columns: dict[str, str] = Field(
+        {}, description="The table's columns for stamp_id, label, score, split or a column of strata, where no known name is found"
+    )
+    evaluation: Evaluation = Field(
+        Evaluation(strata={}, surfaces=()),
+        description="Rates, strata and intervals; without `strata`, those of the default lists that the table has",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_path(cls, value: Any) -> Any:
+        return {"table": value} if isinstance(value, str) else value
+
+    @property
+    def name(self) -> str:
+        """Name of the folder of its results: the file's, without its ending."""
+        return (
+            re.sub(r"[^\w.=+-]", "_", re.sub(r"\.(parquet|pq|csv|csv\.gz)$", "", Path(self.table or "").name)).lstrip("._=+-") or "scores"
+        )
 
 
 class Experiment(Section):

@@ -15,7 +15,7 @@ from pydantic import BaseModel, Discriminator, Field, Tag, ValidationError, mode
 from .base import DISTRIBUTION_KINDS, Name, Section
 from .columns import COLUMNS, NUMBER
 from .cosmology import Cosmology
-from .experiment import LENSFINDER_STRATA, Evaluation, Experiment, Sweep
+from .experiment import LENSFINDER_STRATA, LENSFINDER_SURFACES, Evaluation, Experiment, ScoresTable, Sweep
 from .legacysurvey import LegacySurvey
 from .lensfinder import BANDS, LENS_KINDS, ImportedDataset, LensFinderDataset, default_lensfinder_datasets
 from .manga import Downloads, Manga
@@ -63,6 +63,8 @@ class Run(Section):
     experiments: dict[Name, Experiment] = Field(default_factory=lambda: default_experiments(), description="Questions, by name")
     sweeps: dict[Name, Sweep] = Field(default_factory=dict, description="Grids over an experiment, by name")
 
+    scores: ScoresTable = Field(ScoresTable(), description="Scores made elsewhere: `snakemake --config scores=mine.parquet` evaluates them")
+
     @model_validator(mode="before")
     @classmethod
     def _strata(cls, values: Any) -> Any:
@@ -73,8 +75,9 @@ class Run(Section):
         for name, experiment in experiments.items():
             if isinstance(experiment, Mapping) and _dataset_kind(datasets.get(experiment.get("dataset"), {})) in LENS_KINDS:
                 evaluation = experiment.get("evaluation", {})
-                if isinstance(evaluation, Mapping) and "strata" not in evaluation:
-                    experiments[name] = {**experiment, "evaluation": {**evaluation, "strata": LENSFINDER_STRATA}}
+                if isinstance(evaluation, Mapping):
+                    own = {"strata": LENSFINDER_STRATA, "surfaces": LENSFINDER_SURFACES}
+                    experiments[name] = {**experiment, "evaluation": {**own, **evaluation}}
         return {**values, "experiments": experiments}
 
     @model_validator(mode="after")
@@ -167,6 +170,11 @@ def _test_problems(evaluation: Evaluation, name: str, dataset: SubhaloDataset | 
             problems.append(
                 f"cuts `{column}` by edges or quantiles, but it holds {columns[column]}: leave both out to take its values as strata"
             )
+    for column in dict.fromkeys(name for surface in evaluation.surfaces for name in surface):
+        if column not in columns:
+            problems.append(f"maps completeness over {_unknown(column, columns)} in the stamps of {name}")
+        elif columns[column] != NUMBER:
+            problems.append(f"maps completeness over `{column}`, which holds {columns[column]}; a surface takes numbers")
     return problems
 
 

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from ..config.experiment import LENSFINDER_STRATA, SUBHALO_STRATA, ScoresTable, Stratum
+from .evaluate import evaluate_network
+from .lazy_table import LazyTable, Pieces, parquet_pieces, table_pieces
 from .rates import EvaluationError
-from .scored import read_split
+from .scored import has_split
 
 #: Names under which a column is recognised, the first one found counts.
 ALIASES = {
@@ -27,8 +32,45 @@ CONTROL = ("is_control",)
 SPLIT_NAMES = {"val": "validation", "valid": "validation", "dev": "validation", "testing": "test", "training": "train"}
 
 
-def read_scores_table(path: str | os.PathLike, mapping: Mapping[str, str] | None = None) -> pa.Table:
-    """Read a table of scores made elsewhere, ready for `evaluate_network`.
+def evaluate_table(settings: ScoresTable) -> dict[str, pd.DataFrame]:
+    """Evaluate a table of scores made elsewhere.
+
+    Parameters
+    ----------
+    settings : ScoresTable
+        Its file, the names of its columns, and what is wanted.
+
+    Returns
+    -------
+    dict of str to DataFrame
+        As `evaluate_network`; the table's name is the test dataset.
+
+    Raises
+    ------
+    EvaluationError
+        As `open_scores` and `evaluate_network`; or a stratum's column is not in the table.
+    """
+    table = open_scores(settings.table, settings.columns)
+    strata = settings.evaluation.strata or default_strata(table.column_names)
+    lost = [name for name in strata if name not in table.column_names]
+    if lost:
+        raise EvaluationError(
+            f"{settings.table}: no column for the strata {', '.join(lost)}; the table has: {', '.join(table.column_names)}. "
+            "Name the column under `scores.columns`, or take it out of `scores.evaluation.strata`"
+        )
+    return evaluate_network({(settings.name, 0): table}, settings.evaluation.model_copy(update={"strata": strata}))
+
+
+def default_strata(names: Sequence[str]) -> dict[str, Stratum]:
+    """Return the strata that the columns of a table allow, of the chain that has more of them."""
+    lists = [{k: v for k, v in known.items() if k in names} for known in (LENSFINDER_STRATA, SUBHALO_STRATA)]
+    return max(lists, key=len)
+
+
+def open_scores(path: str | os.PathLike, mapping: Mapping[str, str] | None = None) -> LazyTable:
+    """Open a table of scores made elsewhere, ready for `evaluate_network`.
+
+    Parquet is read column by column as the evaluation goes, so that the file may be larger than the memory.
 
     Parameters
     ----------
@@ -39,49 +81,55 @@ def read_scores_table(path: str | os.PathLike, mapping: Mapping[str, str] | None
 
     Returns
     -------
-    pyarrow.Table
-        Columns stamp_id (string), label (int8), score (float64), split (string), then all others under their names. Without a
-        split column every row is `test`. Nothing in the file is unpickled; binary columns are dropped.
+    LazyTable
+        Columns stamp_id (text or number), label (int8), score (float64), split (string), then all others under their names. Without a
+        split column every row is `test`. Nothing in the file is unpickled; binary columns are left out.
 
     Raises
     ------
     EvaluationError
-        The file is missing or unreadable; a column is missing; label and is_control contradict each other; ids repeat; labels
-        are not 0 and 1; scores are not finite; no row is of a split that is evaluated.
+        The file is missing or unreadable; a column is missing; label and is_control contradict each other; labels
+        are not 0 and 1; no row is of a split that is evaluated. (Ids that repeat and scores that are not finite are found
+        by `evaluate_network`.)
     """
-    table = _read(Path(path))
-    chosen = _choose(table, dict(mapping or {}), path)
-    columns = {
-        "stamp_id": pc.cast(table.column(chosen["stamp_id"]), pa.string()),
-        "label": _label(table, chosen, path),
-        "score": _number(table, chosen["score"], path),
-        "split": _split(table, chosen.get("split")),
+    fields, n, pieces_of = _open(Path(path))
+    chosen = _choose(fields.names, dict(mapping or {}), path)
+    pieces = {
+        "stamp_id": pieces_of(chosen["stamp_id"], categories=False),
+        "label": partial(_labels, chosen, fields, pieces_of, path),
+        "score": partial(_numbers, fields.field(chosen["score"]), pieces_of, path),
     }
-    used = set(chosen.values())
-    renamed = {theirs: ours for ours, theirs in chosen.items() if ours not in columns and ours != CONTROL[0]}
-    for name in table.column_names:
-        wanted = renamed.get(name, name)
-        if (name not in used or name in renamed) and wanted not in columns and not _is_binary(table.column(name).type):
-            columns[wanted] = table.column(name)
-    out = pa.table(columns)
-    found = [read_split(out, split, str(path)) for split in ("test", "validation")]
-    if not any(found):
-        splits = ", ".join(map(str, pc.unique(out.column("split")).to_pylist())) or "no rows"
+    if "split" in chosen:
+        pieces["split"] = partial(_splits, pieces_of(chosen["split"]))
+    used = {chosen[k] for k in (*ALIASES, CONTROL[0]) if k in chosen}
+    renamed = {theirs: ours for ours, theirs in chosen.items() if ours not in ALIASES and ours != CONTROL[0]}
+    for field in fields:
+        wanted = renamed.get(field.name, field.name)
+        if (field.name not in used or field.name in renamed) and wanted not in pieces and not _is_binary(field.type):
+            pieces[wanted] = pieces_of(field.name)
+    table = LazyTable(pieces, n)
+    table.column("label")  # contradictions and strange labels are named before anything is computed
+    table.column("score")
+    if not any(has_split(table, split) for split in ("test", "validation")):
+        splits = "no rows" if "split" not in pieces else ", ".join(map(str, pc.unique(table.column("split")).to_pylist())) or "no rows"
         raise EvaluationError(
-            f"{path}: no row is of split test or validation (found: {splits}); name the split column in the mapping, or leave it out"
+            f"{path}: no row is of split test or validation (found: {splits}); name the split column under `scores.columns`, or leave it out"
         )
-    return out
+    return table
 
 
-def _read(path: Path) -> pa.Table:
+def _open(path: Path) -> tuple[pa.Schema, int, Callable[..., Pieces]]:
+    """Return the columns of a file, its number of rows, and what reads a column."""
     if not path.is_file():
         raise EvaluationError(f"{path}: this table of scores does not exist; give the path of a Parquet or CSV file")
     name = path.name.lower()
     try:
         if name.endswith((".parquet", ".pq")):
-            return pq.read_table(path)
+            with pq.ParquetFile(path) as file:
+                return file.schema_arrow, file.metadata.num_rows, partial(parquet_pieces, path)
         if name.endswith((".csv", ".csv.gz")):
-            return pyarrow.csv.read_csv(path)
+            table = pyarrow.csv.read_csv(path)
+            return table.schema, table.num_rows, partial(table_pieces, table)
     except (pa.ArrowInvalid, OSError) as error:
         raise EvaluationError(
             f"{path}: not a readable table ({str(error).splitlines()[0]}); write it again as Parquet or CSV with a header line"
@@ -89,60 +137,60 @@ def _read(path: Path) -> pa.Table:
     raise EvaluationError(f"{path}: the name must end in .parquet, .pq, .csv or .csv.gz, so that the format is known")
 
 
-def _choose(table: pa.Table, mapping: dict[str, str], path: str | os.PathLike) -> dict[str, str]:
+def _choose(names: Sequence[str], mapping: dict[str, str], path: str | os.PathLike) -> dict[str, str]:
     """Return the file's column for each of ours."""
-    lost = [f"{theirs} (for {ours})" for ours, theirs in mapping.items() if theirs not in table.column_names]
+    lost = [f"{theirs} (for {ours})" for ours, theirs in mapping.items() if theirs not in names]
     if lost:
         raise EvaluationError(
-            f"{path}: the mapping names columns that are not there: {', '.join(lost)}; the table has: {', '.join(table.column_names)}"
+            f"{path}: `scores.columns` names columns that are not there: {', '.join(lost)}; the table has: {', '.join(names)}"
         )
     chosen = dict(mapping)
-    for ours, names in (*ALIASES.items(), (CONTROL[0], CONTROL)):
-        name = next((n for n in names if n in table.column_names), None)
+    for ours, known in (*ALIASES.items(), (CONTROL[0], CONTROL)):
+        name = next((n for n in known if n in names), None)
         if ours not in chosen and name is not None and not (ours == CONTROL[0] and "label" in mapping):
             chosen[ours] = name
     missing = [k for k in ("stamp_id", "label", "score") if k not in chosen and not (k == "label" and CONTROL[0] in chosen)]
     if missing:
         known = "; ".join(f"{k}: {', '.join(ALIASES[k] + (CONTROL if k == 'label' else ()))}" for k in missing)
         raise EvaluationError(
-            f"{path}: no column for {', '.join(missing)} (recognised — {known}); the table has: {', '.join(table.column_names)}. Name the column in the mapping"
+            f"{path}: no column for {', '.join(missing)} (recognised — {known}); the table has: {', '.join(names)}. Name it under `scores.columns`"
         )
     return chosen
 
 
-def _label(table: pa.Table, chosen: Mapping[str, str], path: str | os.PathLike) -> pa.Array:
-    from_label = np.asarray(pc.fill_null(_number(table, chosen["label"], path), np.nan)) if "label" in chosen else None
-    if CONTROL[0] in chosen:
-        reverse = 1 - np.asarray(pc.fill_null(_number(table, chosen[CONTROL[0]], path), np.nan))
-        if from_label is not None and not np.array_equal(from_label, reverse):
+def _labels(chosen: Mapping[str, str], fields: pa.Schema, pieces_of: Callable[..., Pieces], path: str | os.PathLike) -> Iterator[pa.Array]:
+    """Yield labels as int8, from a label or from its reverse; where both are there they must agree."""
+    named = [chosen[k] for k in ("label", CONTROL[0]) if k in chosen]
+    for pieces in zip(*(_numbers(fields.field(name), pieces_of, path) for name in named), strict=True):
+        values = [np.asarray(pc.fill_null(piece, np.nan)) for piece in pieces]
+        if CONTROL[0] in chosen:
+            values[-1] = 1 - values[-1]
+        label = values[0]
+        if not np.array_equal(label, values[-1], equal_nan=True):
             raise EvaluationError(
-                f"{path}: columns `{chosen['label']}` and `{chosen[CONTROL[0]]}` contradict each other; name the right one as `label` in the mapping"
+                f"{path}: columns `{named[0]}` and `{named[1]}` contradict each other; name the right one as `label` under `scores.columns`"
             )
-        from_label = reverse
-    strange = ~np.isin(from_label, (0, 1))
-    if strange.any():
-        name = chosen.get("label", CONTROL[0])
-        raise EvaluationError(
-            f"{path}: labels must be 0 or 1, but {int(strange.sum())} values of `{name}` are others, first {from_label[strange][0]:g}"
-        )
-    return pa.array(from_label.astype(np.int8))
+        strange = ~np.isin(label, (0, 1))
+        if strange.any():
+            raise EvaluationError(
+                f"{path}: labels must be 0 or 1, but {int(strange.sum())} values of `{named[0]}` are others, first {label[strange][0]:g}"
+            )
+        yield pa.array(label.astype(np.int8))
 
 
-def _number(table: pa.Table, name: str, path: str | os.PathLike) -> pa.ChunkedArray:
-    column = table.column(name)
-    try:
-        return pc.cast(pc.cast(column, pa.int8()) if pa.types.is_boolean(column.type) else column, pa.float64())
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise EvaluationError(f"{path}: column `{name}` holds {column.type}, expected numbers ({error})") from error
+def _numbers(field: pa.Field, pieces_of: Callable[..., Pieces], path: str | os.PathLike) -> Iterator[pa.Array]:
+    for piece in pieces_of(field.name)():
+        try:
+            yield pc.cast(pc.cast(piece, pa.int8()) if pa.types.is_boolean(piece.type) else piece, pa.float64())
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            raise EvaluationError(f"{path}: column `{field.name}` holds {field.type}, expected numbers ({error})") from error
 
 
-def _split(table: pa.Table, name: str | None) -> pa.Array:
-    if name is None:
-        return pa.array(["test"] * table.num_rows, pa.string())
-    column = pc.utf8_lower(pc.cast(table.column(name), pa.string()))
-    for theirs, ours in SPLIT_NAMES.items():
-        column = pc.if_else(pc.equal(column, theirs), ours, column)
-    return column
+def _splits(pieces: Pieces) -> Iterator[pa.Array]:
+    for piece in pieces():
+        names = piece.dictionary_encode() if not pa.types.is_dictionary(piece.type) else piece
+        words = [SPLIT_NAMES.get(str(v).lower(), str(v).lower()) for v in names.dictionary.to_pylist()]
+        yield pa.array(words, pa.string()).take(names.indices)
 
 
 def _is_binary(kind: pa.DataType) -> bool:

@@ -112,7 +112,7 @@ class _Pair:
 
 def _compare(pair: _Pair, groups: Sequence[Group], evaluation: Evaluation, key: str) -> Iterator[Row]:
     scored = pair.scored
-    galaxies = [count_galaxies(scored, g.rows) for g in groups]
+    galaxies = [count_galaxies(scored, g) for g in groups]
     whole = [n >= evaluation.min_clusters for n in galaxies]
     rng = stream(0, stable_hash(key), "paired bootstrap")
     draws = _draw(pair, groups, [not w for w in whole], evaluation, row_weights(scored.label, rng, evaluation.bootstrap))

@@ -7,6 +7,7 @@ All tables are tidy and have the same first columns:
 - `metric`, `at`: `auc`; `accuracy` at even odds; `tpr_at_fpr` and `fpr_at_tpr` (threshold from the group's own
   stamps, both classes resampled); `threshold`, `tpr_at_validation_fpr` and `realised_fpr` (threshold fixed on
   validation, applied to test); `tpr_at_global_fpr` (threshold from all test controls, where there is no validation);
+- `tpr_at_false_positives` (threshold that so many of the controls pass); `brier` and `ece`, of scores between 0 and 1;
 - `value`, `low`, `high`, `resolved`; an unresolved rate has none of the three, and says in `negatives_needed` how many
   controls it takes (of the stratum, or of validation where the threshold itself cannot be fixed);
 - `n_positives`, `n_negatives`, `interval` (the method), `note`.
@@ -15,24 +16,27 @@ All tables are tidy and have the same first columns:
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import groupby
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ..config.experiment import Evaluation
+from .calibration import CURVE, calibration_curve, purity_table
 from .information import judge_information
 from .judging import Cuts, Judge, Row, draw_galaxies, everything
 from .rates import EvaluationError, rank, roc, thin
 from .scored import COMMITTEE, Scored, has_split, load_seeds, need_both_classes
-from .strata import Group, cut_strata
+from .strata import Group, cut_pairs, cut_strata
 
 #: Columns of the tidy tables, in order.
 TIDY = (
     "test_dataset", "seed", "column", "stratum", "metric", "at", "value", "low", "high", "resolved",
     "n_positives", "n_negatives", "negatives_needed", "interval", "note",
 )  # fmt: skip
+TABLES = ("rates", "strata", "roc", "information", "calibration")
 ROC = ("test_dataset", "seed", "fpr", "tpr", "threshold")
 
 
@@ -62,7 +66,8 @@ def evaluate_network(
     Returns
     -------
     dict of str to DataFrame
-        `rates`, `strata`, `information` (columns `TIDY`) and `roc` (columns `ROC`).
+        `rates`, `strata`, `information` (columns `TIDY`), `roc` (columns `ROC`), `calibration` and `purity` (columns `CURVE` and
+        `PURITY` of module calibration).
 
     Raises
     ------
@@ -70,7 +75,7 @@ def evaluate_network(
         No test rows; ids that repeat or differ between seeds; labels other than 0 and 1; scores that are not finite; a
         single class; a stratum's column that is missing.
     """
-    frames: dict[str, list[pd.DataFrame]] = {"rates": [], "strata": [], "roc": [], "information": []}
+    frames: dict[str, list[pd.DataFrame]] = {name: [] for name in TABLES}
     datasets = tested(tables, tests)
     if not datasets:
         raise EvaluationError("no table of scores holds a row of the test split; score the test stamps first")
@@ -87,7 +92,8 @@ def evaluate_network(
         for name, parts in judged.items():
             frames[name] += parts
     joined = {name: pd.concat(parts, ignore_index=True) for name, parts in frames.items()}
-    joined["roc"] = joined["roc"][list(ROC)]
+    joined["roc"], joined["calibration"] = joined["roc"][list(ROC)], joined["calibration"][list(CURVE)]
+    joined["purity"] = purity_table(joined["rates"], evaluation.prevalences)
     return joined
 
 
@@ -116,8 +122,7 @@ def _judge_seeds(
     by_seed: Mapping[str, Scored], fixing: Mapping[str, Scored], evaluation: Evaluation, channels: str, dataset: str
 ) -> dict[str, list[pd.DataFrame]]:
     """Return the tables of every seed of one dataset, and of their committee."""
-    frames: dict[str, list[pd.DataFrame]] = {"rates": [], "strata": [], "roc": [], "information": []}
-    groups: list[Group] = []
+    frames: dict[str, list[pd.DataFrame]] = {name: [] for name in TABLES}
     alone = len(by_seed) == 2
     for seed, scored in by_seed.items():
         if alone and seed == COMMITTEE:
@@ -125,12 +130,12 @@ def _judge_seeds(
                 parts.append(parts[0].assign(seed=COMMITTEE))
             break
         need_both_classes(scored)
-        groups = groups or list(cut_strata(scored, evaluation.strata))
         cuts = Cuts.fixed_on(fixing[seed], evaluation.fprs) if seed in fixing else None
         place, key = {"test_dataset": dataset, "seed": seed}, f"{dataset}\x1f{seed}"
         frames["rates"].append(frame(_overall(scored, evaluation, cuts, key, dataset), **place))
-        frames["strata"].append(frame(_by_stratum(scored, groups, evaluation, cuts, key, dataset), **place))
+        frames["strata"].append(frame(_by_stratum(scored, evaluation, cuts, key, dataset), **place))
         frames["roc"].append(_curve(scored).assign(**place))
+        frames["calibration"].append(_calibration(scored, seed, evaluation).assign(**place))
         frames["information"].append(frame(judge_information(scored, channels, evaluation, dataset), **place))
     return frames
 
@@ -149,19 +154,18 @@ def _overall(scored: Scored, evaluation: Evaluation, cuts: Cuts | None, key: str
     group = everything(scored)
     [draws] = draw_galaxies(scored, [group], evaluation, cuts, resamples)
     judge = Judge(scored, group, evaluation, draws, cuts, key)
-    parts = [judge.auc(), judge.accuracy(), judge.tpr_at_fpr(), judge.fpr_at_tpr()]
+    parts = [judge.auc(), judge.accuracy(), judge.tpr_at_fpr(), judge.fpr_at_tpr(), judge.tpr_at_false_positives(), judge.calibration()]
     if cuts is not None:
         parts += [judge.thresholds(), judge.tpr_at_validation_fpr(), judge.realised_fpr()]
     return _placed(group, parts)
 
 
-def _by_stratum(
-    scored: Scored, groups: Sequence[Group], evaluation: Evaluation, cuts: Cuts | None, key: str, resamples: str
-) -> Iterator[Row]:
-    controls = np.flatnonzero(~scored.label)
-    for _, of_column in groupby(groups, lambda g: g.column):
-        column = list(of_column)
-        against_all = [_against(g, controls, scored) for g in column if cuts is None and not g.of_positives]
+def _by_stratum(scored: Scored, evaluation: Evaluation, cuts: Cuts | None, key: str, resamples: str) -> Iterator[Row]:
+    cuttings = [partial(cut_strata, scored, {name: how}) for name, how in evaluation.strata.items()]
+    cuttings += [partial(cut_pairs, scored, [pair], evaluation.strata) for pair in evaluation.pairs]
+    for cut in cuttings:  # one column in memory at a time
+        column = list(cut())
+        against_all = [g.against_all(scored) for g in column if cuts is None and not g.of_positives]
         draws = draw_galaxies(scored, [*column, *against_all], evaluation, cuts, resamples)
         everywhere = iter(zip(against_all, draws[len(column) :], strict=True))
         for group, drawn in zip(column, draws, strict=False):
@@ -178,15 +182,23 @@ def _by_stratum(
             yield from _placed(group, parts)
 
 
-def _against(group: Group, controls: np.ndarray, scored: Scored) -> Group:
-    """Return the positives of a stratum with all controls."""
-    return Group(group.column, group.stratum, np.concatenate([group.rows[scored.label[group.rows]], controls]), True)
-
-
 def _placed(group: Group, parts: Sequence[Sequence[Row]]) -> Iterator[Row]:
     for part in parts:
         for row in part:
             yield {"column": group.column, "stratum": group.stratum, **row}
+
+
+def _calibration(scored: Scored, seed: str, evaluation: Evaluation) -> pd.DataFrame:
+    """Return the calibration curve of the score, and of the score after calibration where a seed's table has it."""
+    kinds = {"score": scored.score}
+    if seed != COMMITTEE and "calibrated" in scored.table.column_names:
+        kinds["calibrated"] = np.asarray(pc.cast(scored.values("calibrated"), pa.float64()))
+    parts = [
+        calibration_curve(values, scored.label, confidence=evaluation.confidence).assign(kind=kind)
+        for kind, values in kinds.items()
+        if values.min() >= 0 and values.max() <= 1
+    ]
+    return pd.concat(parts) if parts else pd.DataFrame(columns=list(CURVE))
 
 
 def _curve(scored: Scored) -> pd.DataFrame:

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import log_ndtr, logsumexp, ndtri, ndtri_exp
 
 from ..config.experiment import Evaluation
-from .judging import ALL, Judge, Row, draw_galaxies, everything, row
+from .judging import ALL, Judge, Row, draw_galaxies, row
 from .rates import EvaluationError
 from .scored import Scored
 from .strata import Group, bins
@@ -115,23 +115,23 @@ def judge_information(scored: Scored, channels: str, evaluation: Evaluation, key
     if np.isnan(ideal).any():
         raise EvaluationError(f"{scored.name}: column `{column}` lacks {int(np.isnan(ideal).sum())} values; render the stamps again")
     codes, names = bins(ideal, evaluation.d_prime_edges)
-    groups = [Group(column, ALL, everything(scored).rows, False)]
-    groups += [Group(column, name, np.flatnonzero(codes == i), False) for i, name in enumerate(names) if np.any(codes == i)]
+    groups = [Group.of(column, ALL, scored.by_score, scored)]
+    groups += [Group.of(column, name, np.flatnonzero(codes == i), scored) for i, name in enumerate(names) if np.any(codes == i)]
     draws = draw_galaxies(scored, groups, evaluation, None, key)
     return [
         {"column": column, "stratum": group.stratum, **line}
         for group, drawn in zip(groups, draws, strict=True)
-        for line in _judge_bin(Judge(scored, group, evaluation, drawn, None, key), ideal[group.rows])
+        for line in _judge_bin(Judge(scored, group, evaluation, drawn, None, key), ideal[group.positives], ideal[group.negatives])
     ]
 
 
-def _judge_bin(judge: Judge, ideal: NDArray) -> Iterator[Row]:
+def _judge_bin(judge: Judge, of_positives: NDArray, of_negatives: NDArray) -> Iterator[Row]:
     counts = judge.n_positives, judge.n_negatives
     [measured] = judge.auc()
     yield measured
     if not all(counts):
         return
-    best_auc, best = ideal_auc(ideal[judge.label], ideal[~judge.label])
+    best_auc, best = ideal_auc(of_positives, of_negatives)
     yield row("ideal_auc", None, *counts, value=best_auc)
     yield row("ideal_d_prime", None, *counts, value=best)
     if not measured["resolved"]:

@@ -132,11 +132,14 @@ def delong_interval(ranked: Ranked, confidence: float = 0.95) -> tuple[float, fl
     ranked : Ranked
         At least two stamps of each class.
     """
-    of_positives, of_negatives = _mid_share(ranked.negatives, ranked.positives), 1 - _mid_share(ranked.positives, ranked.negatives)
+    m, n = len(ranked.positives), len(ranked.negatives)
+    of_positives = (ranked.below + ranked.up_to) / (2.0 * n)
     value = float(of_positives.mean())
-    variance = float(of_positives.var(ddof=1) / len(of_positives) + of_negatives.var(ddof=1) / len(of_negatives))
+    share, counts = _shares_above(ranked)
+    of_negatives = float(np.sum(counts * (share - value) ** 2)) / (n - 1)
+    variance = float(of_positives.var(ddof=1)) / m + of_negatives / n
     if not 0 < value < 1 or variance <= 0:
-        return newcombe_auc_interval(value, len(of_positives), len(of_negatives), confidence)
+        return newcombe_auc_interval(value, m, n, confidence)
     half = ndtri((1 + confidence) / 2) * np.sqrt(variance) / (value * (1 - value))
     return float(expit(logit(value) - half)), float(expit(logit(value) + half))
 
@@ -207,6 +210,20 @@ def edge_widened(interval: Interval, successes: ArrayLike, n: int, confidence: f
     low, high = wilson(successes, n, confidence)
     edge = (successes == 0) | (successes == n)
     return np.where(edge, np.minimum(interval[0], low), interval[0]), np.where(edge, np.maximum(interval[1], high), interval[1])
+
+
+def _shares_above(ranked: Ranked) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return the shares of positives that lie above a control, ties counted half, and how many controls have each.
+
+    The share changes at positives alone: the controls themselves need not be looked at.
+    """
+    m = len(ranked.positives)
+    first = np.flatnonzero(np.concatenate([[True], ranked.positives[1:] != ranked.positives[:-1]]))
+    last = np.append(first[1:], m)
+    below, up_to = ranked.below[first], ranked.up_to[first]
+    between = np.append(below, len(ranked.negatives)) - np.append(0, up_to)
+    above = m - np.append(0, last)
+    return np.concatenate([above, m - (first + last) / 2]) / m, np.concatenate([between, up_to - below])
 
 
 def _mid_share(ordered: NDArray, values: NDArray) -> NDArray[np.float64]:

@@ -13,11 +13,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtri
 
 from ..config.experiment import Evaluation
 from ..random import stable_hash, stream
-from .intervals import delong_interval, edge_widened, fpr_at_tpr_interval, percentiles, tpr_at_fpr_interval, wilson
-from .rates import ROUNDING, Ranked, accuracy, auc, cuts_at_fpr, fpr_at_tpr, rank, share_above, tpr_at_fpr
+from .calibration import brier, calibration_curve, expected_calibration_error
+from .intervals import clopper_pearson, delong_interval, edge_widened, fpr_at_tpr_interval, percentiles, tpr_at_fpr_interval, wilson
+from .rates import ROUNDING, Ranked, accuracy, auc, cuts_at_fpr, fpr_at_tpr, share_above, tpr_at_fpr
 from .resampling import Draws, Resampled, galaxy_weights
 from .scored import Scored
 from .strata import Group
@@ -87,7 +89,7 @@ def row(
 
 def everything(scored: Scored) -> Group:
     """Return all stamps as one group."""
-    return Group(ALL, ALL, np.arange(len(scored.score)), False)
+    return Group.of(ALL, ALL, scored.by_score, scored)
 
 
 def resolves(n_negatives: int, fpr: float, evaluation: Evaluation) -> bool:
@@ -106,11 +108,13 @@ def expected_note(n_negatives: int, fpr: float, of: str, evaluation: Evaluation)
     return f"{n_negatives} {of} give {n_negatives * fpr:.2g} expected false positives at FPR {fpr:g}; {needed} {of} needed"
 
 
-def count_galaxies(scored: Scored, rows: NDArray) -> int:
+def count_galaxies(scored: Scored, group: Group) -> int:
     """Return the number of galaxies behind the class that has fewer of them; 0 where no source is a galaxy."""
+    if not scored.has_galaxies:
+        return 0
     counts = []
-    for positive in (True, False):
-        named = scored.galaxy[rows[scored.label[rows] == positive]]
+    for rows in (group.positives, group.negatives):
+        named = scored.galaxy[rows]
         counts.append(len(np.unique(named[named >= 0])))
     return min((c for c in counts if c), default=0)
 
@@ -131,7 +135,7 @@ def draw_galaxies(scored: Scored, groups: Sequence[Group], evaluation: Evaluatio
     fixed = () if cuts is None else cuts.values
     wanted = [
         Resampled(scored.score, scored.label, g.rows, evaluation.fprs, evaluation.tprs, fixed)
-        if count_galaxies(scored, g.rows) >= evaluation.min_clusters
+        if count_galaxies(scored, g) >= evaluation.min_clusters
         else None
         for g in groups
     ]
@@ -163,11 +167,12 @@ class Judge:
     """
 
     def __init__(self, scored: Scored, group: Group, evaluation: Evaluation, draws: Draws | None, cuts: Cuts | None, key: str) -> None:
-        self.label = scored.label[group.rows]
-        self.ranked: Ranked = rank(scored.score[group.rows], self.label)
+        # Rows of a stratum are in order of score: a stable sort takes them in one pass. All controls were sorted before.
+        controls = scored.control_scores if group.of_positives else np.sort(scored.score[group.negatives], kind="stable")
+        self.ranked = Ranked(np.sort(scored.score[group.positives], kind="stable"), controls)
         self.n_positives, self.n_negatives = len(self.ranked.positives), len(self.ranked.negatives)
         self.evaluation, self.draws, self.cuts = evaluation, draws, cuts
-        self.note = "" if draws is not None else clusters_note(count_galaxies(scored, group.rows), evaluation)
+        self.note = "" if draws is not None else clusters_note(count_galaxies(scored, group), evaluation)
         self._key = f"{key}\x1f{group.column}\x1f{group.stratum}"
 
     def auc(self) -> list[Row]:
@@ -210,6 +215,40 @@ class Judge:
                     )
                 )
         return out
+
+    def tpr_at_false_positives(self) -> list[Row]:
+        """TPR at the threshold that so many of these very controls pass, with Wilson's interval.
+
+        The threshold follows from the controls alone, so that the positives above it are binomial; what the controls leave
+        open is the threshold's FPR, and the note gives its upper limit (Clopper–Pearson).
+        """
+        out, n = [], self.n_negatives
+        for k in self.evaluation.false_positives:
+            if not self.n_positives or n <= k:
+                note = self._missing_class() if not (self.n_positives and n) else f"{n} controls cannot give {k} false positives"
+                out.append(self._row("tpr_at_false_positives", k, needed=k + 1, note=note))
+                continue
+            value = float(share_above(self.ranked.positives, self.ranked.negatives[n - 1 - k]))
+            low, high = wilson(round(value * self.n_positives), self.n_positives, self.evaluation.confidence)
+            most = clopper_pearson(k, n, self.evaluation.confidence)[1]
+            note = _join(f"at this threshold the FPR is below {most:.2g}", self._independent())
+            out.append(self._row("tpr_at_false_positives", k, value=value, low=low, high=high, interval="Wilson", note=note))
+        return out
+
+    def calibration(self) -> list[Row]:
+        """Brier score with a normal interval, and expected calibration error; empty where scores are no probabilities."""
+        score = np.concatenate([self.ranked.positives, self.ranked.negatives])
+        label = np.arange(len(score)) < self.n_positives
+        if score.min() < 0 or score.max() > 1:
+            return []
+        value, error = brier(score, label)
+        half = float(ndtri((1 + self.evaluation.confidence) / 2)) * error
+        ece = expected_calibration_error(calibration_curve(score, label))
+        note = "noise in the bins raises it: no interval"
+        return [
+            self._row("brier", None, value=value, low=max(value - half, 0), high=value + half, interval="normal", note=self._independent()),
+            self._row("ece", None, value=ece, note=note),
+        ]
 
     def fpr_at_tpr(self) -> list[Row]:
         """FPR at each TPR, threshold from the group's own positives, both classes resampled.
@@ -308,10 +347,14 @@ class Judge:
         return plain if self.draws is None else GALAXIES
 
     def _independent(self) -> str:
-        return self.note or ("" if self.draws is None else "Wilson's interval takes stamps of one galaxy as independent")
+        return self.note or ("" if self.draws is None else "the interval takes stamps of one galaxy as independent")
 
     def _rng(self, metric: str) -> np.random.Generator:
         return stream(0, stable_hash(self._key, metric), "bootstrap of both classes")
+
+
+def _join(*notes: str) -> str:
+    return "; ".join(n for n in notes if n)
 
 
 def _hull(a: tuple, b: tuple) -> tuple[float, float]:

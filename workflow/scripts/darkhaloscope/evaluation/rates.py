@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -28,6 +29,20 @@ class Ranked:
 
     positives: NDArray[np.float64]
     negatives: NDArray[np.float64]
+
+    @cached_property
+    def below(self) -> NDArray[np.int64]:
+        """Number of controls below each positive."""
+        return np.searchsorted(self.negatives, self.positives, "left")
+
+    @cached_property
+    def up_to(self) -> NDArray[np.int64]:
+        """Number of controls below or equal to each positive."""
+        last = len(self.negatives) - 1
+        tied = np.flatnonzero(self.negatives[np.minimum(self.below, last)] == self.positives)
+        out = self.below.copy()
+        out[tied] = np.searchsorted(self.negatives, self.positives[tied], "right")
+        return out
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,9 +124,7 @@ def auc(ranked: Ranked) -> float:
         A class is empty.
     """
     _need_both(ranked)
-    below = np.searchsorted(ranked.negatives, ranked.positives, "left")
-    up_to = np.searchsorted(ranked.negatives, ranked.positives, "right")
-    return float((below.sum() + up_to.sum()) / (2.0 * len(ranked.negatives) * len(ranked.positives)))
+    return float((ranked.below.sum() + ranked.up_to.sum()) / (2.0 * len(ranked.negatives) * len(ranked.positives)))
 
 
 def accuracy(ranked: Ranked, threshold: float = 0.5) -> float:

@@ -30,6 +30,11 @@ def scores_schema(columns: Iterable[str]) -> Schema:
     return LENS_SCORES if "is_control" in set(columns) else SCORES
 
 
+def column_units() -> dict[str, str]:
+    """Return the unit of every column of both tables."""
+    return {c.name: c.unit for schema in (SCORES, LENS_SCORES) for c in schema.columns}
+
+
 def read_score_table(path: str | os.PathLike) -> pa.Table:
     """Read a table of scores of either chain, after checking its schema."""
     try:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from .lazy_table import LazyTable
 from .rates import EvaluationError
 
 #: Columns that identify the galaxy of a source, the better first: a galaxy observed twice has one MANGAID.
@@ -25,21 +28,44 @@ class Scored:
     ----------
     name : str
         Where they come from, for messages.
-    ids : pyarrow.Array of string, (n,)
     score : (n,) float64, finite
     label : (n,) bool
     galaxy : (n,) int32
         Number of the source's galaxy; −1 where the source is no galaxy (an analytic disk).
-    table : pyarrow.Table
+    table : pyarrow.Table or LazyTable
         The rows with all their columns, for strata.
     """
 
     name: str
-    ids: pa.Array
     score: NDArray[np.float64]
     label: NDArray[np.bool_]
     galaxy: NDArray[np.int32]
-    table: pa.Table
+    table: pa.Table | LazyTable
+
+    @cached_property
+    def ids(self) -> pa.Array:
+        """Ids of the stamps as strings, (n,)."""
+        return pc.cast(self.table.column("stamp_id"), pa.string()).combine_chunks()
+
+    @cached_property
+    def by_score(self) -> NDArray[np.int32]:
+        """Row numbers from the lowest score to the highest: sorted once, so that no group's scores need to be sorted again."""
+        return np.argsort(self.score, kind="stable").astype(np.int32)
+
+    @cached_property
+    def controls(self) -> NDArray[np.int32]:
+        """Row numbers of all controls, from the lowest score to the highest."""
+        return self.by_score[~self.label[self.by_score]]
+
+    @cached_property
+    def control_scores(self) -> NDArray[np.float64]:
+        """Scores of all controls, in increasing order."""
+        return self.score[self.controls]
+
+    @cached_property
+    def has_galaxies(self) -> bool:
+        """Whether any source is a galaxy."""
+        return bool(np.any(self.galaxy >= 0))
 
     def values(self, column: str) -> pa.ChunkedArray:
         """Return a column of the table.
@@ -85,8 +111,9 @@ def read_split(table: pa.Table, split: str, name: str) -> Scored | None:
     if not table.num_rows:
         return None
     name = f"{name}, {split} split"
-    ids = _ids(table.column("stamp_id"), name)
-    return Scored(name, ids, _scores(table.column("score"), ids, name), _labels(table.column("label"), name), _galaxies(table), table)
+    _check_ids(table.column("stamp_id"), name)
+    label = _labels(table.column("label"), name)
+    return Scored(name, _scores(table, name), label, _galaxies(table), table)
 
 
 def has_split(table: pa.Table, split: str) -> bool:
@@ -108,7 +135,7 @@ def committee(members: Sequence[Scored], name: str) -> Scored:
     total = first.score.copy()
     for other in members[1:]:
         total += other.score[match(first, other)]
-    return Scored(name, first.ids, total / len(members), first.label, first.galaxy, first.table)
+    return Scored(name, total / len(members), first.label, first.galaxy, first.table)
 
 
 def match(reference: Scored, other: Scored) -> NDArray[np.int64] | slice:
@@ -159,31 +186,39 @@ def load_seeds(tables: Mapping[tuple[str, object], pa.Table], dataset: str, spli
     return members
 
 
-def _ids(column: pa.ChunkedArray, name: str) -> pa.Array:
-    ids = pc.cast(column, pa.string()).combine_chunks()
-    if ids.null_count:
-        raise EvaluationError(f"{name}: {ids.null_count} rows have no stamp_id; every stamp needs one")
-    if pc.count_distinct(ids).as_py() != len(ids):
-        counts = pc.value_counts(ids)
-        twice = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
+def _check_ids(column: pa.ChunkedArray, name: str) -> None:
+    """Raise `EvaluationError` unless every stamp has an id of its own; hashes of 64 bits find the ones to look at."""
+    if column.null_count:
+        raise EvaluationError(f"{name}: {column.null_count} rows have no stamp_id; every stamp needs one")
+    hashes = np.concatenate([pd.util.hash_array(chunk.to_numpy(zero_copy_only=False), categorize=False) for chunk in column.chunks])
+    ordered = np.sort(hashes)
+    suspected = ordered[1:][ordered[1:] == ordered[:-1]]
+    if not len(suspected):
+        return
+    counts = pc.value_counts(column.filter(pa.array(np.isin(hashes, suspected))))
+    twice = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
+    if len(twice):
         raise EvaluationError(
             f"{name}: {len(twice)} stamp_ids appear more than once{_example(twice)}; a stamp counted twice narrows every interval: score each once"
         )
-    return ids
 
 
-def _scores(column: pa.ChunkedArray, ids: pa.Array, name: str) -> NDArray[np.float64]:
-    score = np.asarray(pc.fill_null(pc.cast(column, pa.float64()), np.nan), np.float64)
+def _scores(table: pa.Table | LazyTable, name: str) -> NDArray[np.float64]:
+    score = np.asarray(pc.fill_null(pc.cast(table.column("score"), pa.float64()), np.nan), np.float64)
     bad = np.flatnonzero(~np.isfinite(score))
     if len(bad):
+        first = table.column("stamp_id")[int(bad[0])]
         raise EvaluationError(
-            f"{name}: {len(bad)} scores are missing, NaN or infinite, first that of {ids[int(bad[0])]}; look for NaN pixels in its stamp, then score again"
+            f"{name}: {len(bad)} scores are missing, NaN or infinite, first that of {first}; look for NaN pixels in its stamp, then score again"
         )
     return score
 
 
 def _labels(column: pa.ChunkedArray, name: str) -> NDArray[np.bool_]:
-    label = np.asarray(pc.fill_null(pc.cast(column, pa.float64()), np.nan))
+    if pa.types.is_integer(column.type) and not column.null_count:
+        label = np.asarray(column)
+    else:
+        label = np.asarray(pc.fill_null(pc.cast(column, pa.float64()), np.nan))
     strange = np.unique(label[(label != 0) & (label != 1)])
     if len(strange):
         raise EvaluationError(f"{name}: labels must be 0 or 1, found also {', '.join(f'{v:g}' for v in strange[:5])}")
@@ -193,10 +228,16 @@ def _labels(column: pa.ChunkedArray, name: str) -> NDArray[np.bool_]:
 def _galaxies(table: pa.Table) -> NDArray[np.int32]:
     for name in GALAXY_COLUMNS:
         if name in table.column_names and table.column(name).null_count < table.num_rows:
-            codes = pc.dictionary_encode(table.column(name).combine_chunks())
-            codes = codes.combine_chunks() if isinstance(codes, pa.ChunkedArray) else codes
-            return np.asarray(pc.fill_null(codes.indices, -1), np.int32)
-    return np.full(table.num_rows, -1, np.int32)
+            return encode(table.column(name))[0]
+    return np.broadcast_to(np.int32(-1), table.num_rows)
+
+
+def encode(column: pa.ChunkedArray) -> tuple[NDArray[np.int32], pa.Array]:
+    """Return a column as numbers of its values, −1 for none, and the values."""
+    whole = column.combine_chunks()
+    encoded = whole if pa.types.is_dictionary(whole.type) else pc.dictionary_encode(whole)
+    encoded = encoded.combine_chunks() if isinstance(encoded, pa.ChunkedArray) else encoded
+    return np.asarray(pc.fill_null(encoded.indices, -1), np.int32), encoded.dictionary
 
 
 def _example(ids: pa.Array) -> str:

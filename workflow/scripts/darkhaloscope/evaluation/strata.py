@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ..config.experiment import Stratum
 from .rates import EvaluationError
-from .scored import Scored
+from .scored import Scored, encode
 
 #: A float column with more distinct values than this is no category.
 MAX_FLOAT_CATEGORIES = 50
@@ -34,16 +34,32 @@ class Group:
     ----------
     column, stratum : str
         What the stratum is made of, and its name.
-    rows : (k,) int64
-        Row numbers of its stamps, of both classes.
+    positives, negatives : (p,), (m,) int
+        Row numbers of its stamps. Where it comes from `cut_strata`, each class goes from the lowest score to the highest.
     of_positives : bool
         Whether the controls are all controls, since the property belongs to positives alone.
     """
 
     column: str
     stratum: str
-    rows: NDArray[np.int64]
+    positives: NDArray[np.integer]
+    negatives: NDArray[np.integer]
     of_positives: bool
+
+    @classmethod
+    def of(cls, column: str, stratum: str, rows: NDArray[np.integer], scored: Scored) -> Group:
+        """Return stamps of both classes that are judged against their own controls."""
+        label = scored.label[rows]
+        return cls(column, stratum, rows[label], rows[~label], False)
+
+    def against_all(self, scored: Scored) -> Group:
+        """Return the positives of the stratum with all controls."""
+        return Group(self.column, self.stratum, self.positives, scored.controls, True)
+
+    @property
+    def rows(self) -> NDArray[np.integer]:
+        """Row numbers of both classes, positives first."""
+        return np.concatenate([self.positives, self.negatives])
 
 
 def cut_strata(scored: Scored, strata: Mapping[str, Stratum]) -> Iterator[Group]:
@@ -57,17 +73,19 @@ def cut_strata(scored: Scored, strata: Mapping[str, Stratum]) -> Iterator[Group]
         A column is missing, is text but has edges or quantiles, or is a continuous number without them.
     """
     for column, how in strata.items():
-        codes, names = assign(scored, column, how)
-        # One stable sort gives the rows of every stratum.
-        order = np.argsort(codes, kind="stable")
-        bounds = np.searchsorted(codes[order], np.arange(len(names) + 1))
-        controls = np.flatnonzero(~scored.label) if how.of_positives else None
-        for name, start, stop in zip(names, bounds[:-1], bounds[1:], strict=True):
-            rows = order[start:stop]
-            if controls is not None:
-                rows = rows[scored.label[rows]]
-            if len(rows):
-                yield Group(column, name, rows if controls is None else np.concatenate([rows, controls]), how.of_positives)
+        yield from _groups(scored, column, *assign(scored, column, how), how.of_positives)
+
+
+def cut_pairs(scored: Scored, pairs: Sequence[tuple[str, str]], strata: Mapping[str, Stratum]) -> Iterator[Group]:
+    """Yield the cells of every pair of columns, each cut as `strata` says; a cell of what positives alone have takes all controls.
+
+    The column is called `a × b`, the stratum `x, y`.
+    """
+    for a, b in pairs:
+        (first, names_a), (second, names_b) = (assign(scored, name, strata[name]) for name in (a, b))
+        codes = np.where((first < 0) | (second < 0), -1, first * len(names_b) + second)
+        names = [f"{x}, {y}" for x in names_a for y in names_b]
+        yield from _groups(scored, f"{a} × {b}", codes, names, strata[a].of_positives or strata[b].of_positives)
 
 
 def assign(scored: Scored, column: str, how: Stratum) -> tuple[NDArray[np.int64], list[str]]:
@@ -91,10 +109,25 @@ def assign(scored: Scored, column: str, how: Stratum) -> tuple[NDArray[np.int64]
     return _quantile_bins(numbers, scored.label if how.of_positives else np.ones_like(scored.label), how.quantiles)
 
 
+def _groups(scored: Scored, column: str, codes: NDArray, names: Sequence[str], of_positives: bool) -> Iterator[Group]:
+    """Yield the stamps of each stratum, each class in order of score."""
+    # One stable sort of rows in order of score gives the rows of every stratum, in order of score again.
+    codes = codes.astype(np.int16 if len(names) < 2**15 else np.int32)[scored.by_score]
+    order = np.argsort(codes, kind="stable")
+    bounds = np.cumsum([np.sum(codes == -1), *np.bincount(codes[codes >= 0], minlength=len(names))])
+    order = scored.by_score[order]
+    for name, start, stop in zip(names, bounds[:-1], bounds[1:], strict=True):
+        group = Group.of(column, name, order[start:stop], scored)
+        if of_positives:
+            group = group.against_all(scored)
+        if len(group.positives) or (len(group.negatives) and not of_positives):
+            yield group
+
+
 def bins(numbers: NDArray, edges: Sequence[float]) -> tuple[NDArray[np.int64], list[str]]:
     """Return the bin of every number, −1 outside the edges and for NaN, and the names of the bins."""
     edges = np.asarray(edges, float)
-    codes = np.searchsorted(edges, numbers, "right") - 1
+    codes = (np.searchsorted(edges, numbers, "right") - 1).astype(np.int32)
     codes[numbers == edges[-1]] = len(edges) - 2
     codes[(codes >= len(edges) - 1) | np.isnan(numbers)] = -1
     return codes, [_name(a, b) for a, b in pairwise(edges)]
@@ -112,9 +145,7 @@ def _quantile_bins(numbers: NDArray, counted: NDArray[np.bool_], n: int) -> tupl
 
 
 def _categories(values: pa.ChunkedArray, column: str, name: str) -> tuple[NDArray[np.int64], list[str]]:
-    encoded = pc.dictionary_encode(values.combine_chunks())
-    encoded = encoded.combine_chunks() if isinstance(encoded, pa.ChunkedArray) else encoded
-    found = encoded.dictionary
+    numbers, found = encode(values)
     if pa.types.is_floating(values.type) and len(found) > MAX_FLOAT_CATEGORIES:
         raise EvaluationError(
             f"{name}: column `{column}` has {len(found)} different numbers, too many for categories; give `edges` or `quantiles` in `evaluation.strata.{column}`"
@@ -123,7 +154,7 @@ def _categories(values: pa.ChunkedArray, column: str, name: str) -> tuple[NDArra
     place = np.empty(len(found) + 1, np.int64)
     place[order], place[-1] = np.arange(len(found)), -1
     names = [v if isinstance(v, str) else f"{v:g}" if isinstance(v, float) else str(v) for v in found.take(pa.array(order)).to_pylist()]
-    return place[np.asarray(pc.fill_null(encoded.indices, -1))], names
+    return place[numbers], names
 
 
 def _name(low: float, high: float) -> str:

@@ -138,6 +138,9 @@ METRICS = {
     "accuracy": "Accuracy",
     "tpr_at_fpr": "TPR at FPR {}",
     "fpr_at_tpr": "FPR at TPR {}",
+    "tpr_at_false_positives": "TPR at {} false positives",
+    "brier": "Brier score",
+    "ece": "Expected calibration error",
     "threshold": "Threshold for FPR {}",
     "tpr_at_validation_fpr": "TPR, threshold for FPR {} from validation",
     "realised_fpr": "Realised FPR, threshold for FPR {} from validation",
@@ -154,6 +157,8 @@ METRICS = {
 def metric_name(metric: str, at: float) -> str:
     """Return a metric as it is called in tables and figures."""
     name = METRICS.get(metric, metric.replace("_", " "))
+    if metric == "tpr_at_false_positives":
+        return name.format(f"{at:g}")
     return name.format(power(at)) if "{}" in name and is_number(at) else name.replace(" {}", "")
 
 

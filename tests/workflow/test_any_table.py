@@ -1,0 +1,43 @@
+"""Scores made elsewhere, from the command line to the tables."""
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+
+def older(n=2000):
+    rng = np.random.default_rng(0)
+    lens = np.arange(n) % 2 == 0
+    return {
+        "task_id": [f"t{i}" for i in range(n)],
+        "is_control": ~lens,
+        "p_lens": 1 / (1 + np.exp(-rng.normal(np.where(lens, 1.5, 0), 1))),
+        "theta_e_arcsec": np.where(lens, rng.uniform(0.5, 2.5, n), 0.0),
+        "psfsize_r": rng.uniform(0.9, 1.6, n),
+    }
+
+
+def test_a_table_with_older_names_is_evaluated_by_its_path_alone(project):
+    pq.write_table(pa.table(older()), project.folder / "my scores.parquet")
+    project.snakemake("--config", "scores=my scores.parquet", config=None, cores=1)
+    folder = project.folder / "results/scores/my_scores"
+    rates, strata = pd.read_csv(folder / "rates.csv"), pd.read_csv(folder / "strata.csv")
+    # Normal scores 1.5 apart: AUC Φ(1.5/√2) = 0.856; 2,000 stamps have a standard error of 0.008.
+    assert abs(rates.query("metric == 'auc'").value.iloc[0] - 0.856) < 0.03
+    assert set(strata["column"]) == {"theta_e_arcsec", "psfsize_r"}
+    assert {"purity.csv", "calibration.csv", "roc.csv"} <= {p.name for p in folder.iterdir()}
+
+
+def test_a_missing_column_is_named_with_the_remedy(project):
+    columns = older()
+    columns["mine"] = columns.pop("p_lens")
+    pq.write_table(pa.table(columns), project.folder / "odd.parquet")
+    said = project.snakemake("--config", "scores=odd.parquet", config=None, cores=1, check=False)
+    assert "no column for score (recognised" in said and "Name it under `scores.columns`" in said
+    assert not (project.folder / "results/scores/odd/rates.csv").exists()
+    (project.folder / "mine.yaml").write_text(
+        "scores: {table: odd.parquet, columns: {score: mine}, evaluation: {strata: {nothing: {quantiles: 3}}}}"
+    )
+    said = project.snakemake(config="mine.yaml", cores=1, check=False)
+    assert "no column for the strata nothing; the table has: " in said
