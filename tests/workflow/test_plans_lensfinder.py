@@ -14,7 +14,7 @@ DATA = {
     "inject_stamps",
     "check_injections",
 }
-LEARNING = {"train_network", "score_stamps", "evaluate_scores", "map_completeness"}
+LEARNING = {"train_network", "score_stamps", "evaluate_scores", "map_completeness", "check_shortcuts"}
 #: The page shows flux and velocity: an experiment on bands ends in its tables.
 REPORT = {"build_report", "build_index"}
 

@@ -386,6 +386,16 @@ class Flow:
         settings = self.run.experiments[experiment]
         return [self.paths.completeness.format(experiment=experiment, network=n) for n in settings.networks if settings.evaluation.surfaces]
 
+    def shortcuts(self, experiment: str) -> list[str]:
+        """Return the gates that find shortcuts, of each network that sees bands, on each test dataset."""
+        settings = self.run.experiments[experiment]
+        networks = [n for n in settings.networks if self.run.networks[n].channels == "bands"]
+        if not settings.evaluation.shortcuts.stamps:
+            return []
+        return [
+            self.paths.shortcuts.format(experiment=experiment, test=test, network=n) for n in networks for test in settings.test_datasets
+        ]
+
     def judgements(self, experiment: str) -> list[str]:
         """Return the tables that say how well an experiment's networks do."""
         settings = self.run.experiments[experiment]
@@ -394,7 +404,7 @@ class Flow:
             for network in settings.networks
             for table in ("rates", "strata")
         ]
-        rates += self.surfaces(experiment)
+        rates += [*self.surfaces(experiment), *self.shortcuts(experiment)]
         compared = [self.paths.comparison.format(experiment=experiment)] if settings.comparisons else []
         return [*rates, *compared, *self.rounds(experiment), *self.known_recalls(experiment)]
 
