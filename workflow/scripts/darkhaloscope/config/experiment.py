@@ -65,7 +65,8 @@ class ShortcutGates(Section):
     core_radius_arcsec: Positive = Field(0.8, description="Radius within which only the galaxy's core is shown [arcsec]")
     max_core_auc: Fraction = Field(0.76, description="Largest AUC of the network when only the core is shown")
     match_tolerance: Positive = Field(
-        0.1, description="Largest difference in brightness of a positive and its matched control, in standard deviations of the asinh of the stamps' flux, bands added"
+        0.1,
+        description="Largest difference of a positive and its matched control in the asinh of the flux of all bands, in standard deviations",
     )
     max_matched_loss: Fraction = Field(0.02, description="Largest loss of AUC against controls of equal brightness")
     ring_radius_arcsec: Positive = Field(1.5, description="Radius of the ring that is pasted on controls [arcsec]")
