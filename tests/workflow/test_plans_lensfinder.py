@@ -15,7 +15,15 @@ DATA = {
     "check_injections",
 }
 #: Two rounds of training, as the demo has them.
-LEARNING = {"train_network", "score_stamps", "mine_hard_negatives", "evaluate_scores", "compare_rounds", "map_completeness"}
+LEARNING = {
+    "train_network",
+    "score_stamps",
+    "mine_hard_negatives",
+    "evaluate_scores",
+    "compare_rounds",
+    "map_completeness",
+    "check_shortcuts",
+}
 REPORT = {"build_report", "build_index"}
 
 

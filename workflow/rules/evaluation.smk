@@ -73,6 +73,39 @@ rule map_completeness:
         "../scripts/map_completeness.py"
 
 
+rule check_shortcuts:
+    """Gates that find a network which tells lenses from controls by something other than arcs."""
+    input:
+        shards=lambda wildcards: flow.shards(wildcards.test, "test"),
+        weights=lambda wildcards: flow.members(wildcards, paths.weights),
+        networks=lambda wildcards: flow.members(wildcards, paths.network),
+    output:
+        table=report(
+            paths.shortcuts,
+            caption="../report/shortcuts.rst",
+            category="Gates",
+            labels={"experiment": "{experiment}", "network": "{network}", "test": "{test}"},
+        ),
+        gates=paths.shortcut_gates,
+    log:
+        paths.log("check_shortcuts/{experiment}/{test}/{network}"),
+    benchmark:
+        paths.benchmark("check_shortcuts/{experiment}/{test}/{network}")
+    conda:
+        "../envs/learning.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime="1h",
+    params:
+        evaluation=needs("experiments.{experiment}.evaluation"),
+        code=digest("check_shortcuts"),
+    message:
+        "Looking for shortcuts of {wildcards.network} on {wildcards.test}"
+    script:
+        "../scripts/check_shortcuts.py"
+
+
 rule compare_networks:
     """Paired comparisons of networks on the same stamps."""
     input:

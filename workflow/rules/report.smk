@@ -19,6 +19,7 @@ rule build_report:
         kernel=lambda wildcards: flow.kernel_of(flow.run.experiments[wildcards.experiment].test_datasets[0]),
         rounds=lambda wildcards: list(flow.rounds(wildcards.experiment).values()),
         known_lenses=lambda wildcards: list(flow.known_recalls(wildcards.experiment).values()),
+        shortcuts=lambda wildcards: flow.shortcuts(wildcards.experiment),
         pages=lambda wildcards: list(flow.pages(wildcards.experiment).values()),
     output:
         page=report(

@@ -35,6 +35,7 @@ with stage(snakemake) as job:
         comparison=list(job.input.comparison),
         observers=list(job.input.observers),
         bank=list(job.input.bank),
+        shortcuts=list(job.input.shortcuts),
         rounds=dict(zip(job.params.rounds, job.input.rounds, strict=True)),
         known_lenses=dict(zip(job.params.known_lenses, job.input.known_lenses, strict=True)),
     )

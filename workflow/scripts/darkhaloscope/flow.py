@@ -386,6 +386,18 @@ class Flow:
         settings = self.run.experiments[experiment]
         return [self.paths.completeness.format(experiment=experiment, network=n) for n in settings.networks if settings.evaluation.surfaces]
 
+    def shortcuts(self, experiment: str) -> list[str]:
+        """Return the gates that find shortcuts, of each network that sees bands, on each test dataset, as JSON."""
+        settings = self.run.experiments[experiment]
+        networks = [n for n in settings.networks if self.run.networks[n].channels == "bands"]
+        if not settings.evaluation.shortcuts.stamps:
+            return []
+        return [
+            self.paths.shortcut_gates.format(experiment=experiment, test=test, network=n)
+            for n in networks
+            for test in settings.test_datasets
+        ]
+
     # --- one run at a time, and results without Snakemake's records ---
 
     def lock(self) -> None:

@@ -217,6 +217,16 @@ class Paths:
         return self._at("experiments/{experiment}/evaluation/{network}/selection.json")
 
     @property
+    def shortcuts(self) -> str:
+        """Gates that find shortcuts of a network, as a table; a JSON of the same name lies beside it."""
+        return self._at("experiments/{experiment}/shortcuts/{test}/{network}.csv")
+
+    @property
+    def shortcut_gates(self) -> str:
+        """Gates that find shortcuts of a network, in the form of a dataset's checks."""
+        return self._at("experiments/{experiment}/shortcuts/{test}/{network}.json")
+
+    @property
     def comparison(self) -> str:
         """Paired comparisons of networks."""
         return self._at("experiments/{experiment}/evaluation/comparison.csv")

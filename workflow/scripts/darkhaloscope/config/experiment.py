@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
-from .base import Name, Section
+from .base import Fraction, Name, Positive, Section
 
 
 class Stratum(Section):
@@ -58,6 +58,23 @@ LENSFINDER_STRATA = {
 }
 
 
+class ShortcutGates(Section):
+    """Limits of the gates that find networks which tell lenses from controls by something other than arcs."""
+
+    stamps: int = Field(2000, ge=0, description="Test stamps of the lens finder that the gates look at; 0 leaves the gates out")
+    core_radius_arcsec: Positive = Field(0.8, description="Radius within which only the galaxy's core is shown [arcsec]")
+    max_core_auc: Fraction = Field(0.76, description="Largest AUC of the network when only the core is shown")
+    match_tolerance: Positive = Field(
+        0.1,
+        description="Largest difference of a positive and its matched control in the asinh of the flux of all bands, in standard deviations",
+    )
+    max_matched_loss: Fraction = Field(0.02, description="Largest loss of AUC against controls of equal brightness")
+    ring_radius_arcsec: Positive = Field(1.5, description="Radius of the ring that is pasted on controls [arcsec]")
+    ring_width_arcsec: Positive = Field(0.5, description="Gaussian σ of the ring's profile [arcsec]")
+    ring_flux: Positive = Field(0.1, description="Flux of the ring over that of the stamp, the same in every band")
+    max_ring_share: Fraction = Field(0.5, description="Largest share of controls that pass at FPR 0.05 once they have the ring")
+
+
 SUBHALO_SURFACES = (("log10_mass_msun", "peak_snr"),)
 LENSFINDER_SURFACES = (
     ("theta_e_arcsec", "psfsize_r", "psfdepth_r"),
@@ -98,6 +115,7 @@ class Evaluation(Section):
         description="Two or three columns each, over which completeness is mapped; left out, experiments on the lens finder's stamps take columns of theirs",
     )
     surface_bins: int = Field(4, ge=2, le=20, description="Cells along a column of a surface that has no edges in `strata`")
+    shortcuts: ShortcutGates = Field(ShortcutGates(), description="Gates that find shortcuts of the lens finder's networks")
     marginal_stamps: int = Field(
         0, ge=0, description="Test stamps with parametric sources for which the marginal observer is computed; 0 leaves it out"
     )

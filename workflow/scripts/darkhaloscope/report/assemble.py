@@ -24,6 +24,7 @@ from ..manga.bank import read_bank
 from ..provenance import git_commit, versions
 from ..stamps.render import noiseless_pairs
 from ..tables import images
+from .answer import quality_gates
 from .context import Dataset, Examples, LensContext, Pairs, ReportContext, ReportSettings
 from .examples import collect_browser, collect_colour_browser, collect_sources, with_strata
 from .frames import read_frame
@@ -44,7 +45,8 @@ class ReportFiles:
 
     `tables` maps rates, strata, roc and information to one path per network, in the experiment's order;
     `histories` has one path per network and seed; `observers` one per test dataset, or none; `scores` and
-    `shards` are those of the first test dataset. `rounds` and `known_lenses` map networks to a path, where there is one.
+    `shards` are those of the first test dataset. `rounds` and `known_lenses` map networks to a path, where there is one; `shortcuts`
+    are the gates that find shortcuts, as JSON.
     """
 
     tables: Mapping[str, Paths]
@@ -55,6 +57,7 @@ class ReportFiles:
     comparison: Paths = ()
     observers: Paths = ()
     bank: Paths = ()
+    shortcuts: Paths = ()
     rounds: Mapping[str, str] = field(default_factory=dict)
     known_lenses: Mapping[str, str] = field(default_factory=dict)
 
@@ -92,11 +95,16 @@ def _shared(config: ReportConfig, files: ReportFiles) -> dict[str, Any]:
         "frames": {network: {name: read_frame(files.tables[name][i]) for name in TABLES} for i, network in enumerate(experiment.networks)},
         "comparison": read_frame(files.comparison[0]) if files.comparison else pd.DataFrame(),
         "histories": {run: pd.read_csv(path) for run, path in zip(runs, files.histories, strict=True)},
-        "quality": json.loads(Path(files.checks).read_text(encoding="utf-8")),
+        "quality": _read_json(files.checks),
+        "gates": tuple(gate for path in files.shortcuts for gate in quality_gates(_read_json(path))),
         "provenance": {"git_commit": git_commit() or "not in a git checkout", "packages": versions(), "config": _resolved(config)},
         "settings": config.settings,
         "test_datasets": {name: config.datasets[name] for name in experiment.test_datasets},
     }
+
+
+def _read_json(path: str | os.PathLike) -> dict[str, Any]:
+    return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
 def _read_scores(paths: Paths) -> dict[tuple[str, str, int], pa.Table]:
