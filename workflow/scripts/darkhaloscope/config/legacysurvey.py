@@ -125,8 +125,8 @@ class Survey(Section):
 
     base: str = Field(
         "https://portal.nersc.gov/cfs/cosmo/data/legacysurvey/dr10/",
-        pattern=r"^(https?|file)://",
-        description="Base address of the release: https://, http:// or file:// (a relative path after file:// starts at the working folder)",
+        pattern=r"^(https?|file|s3)://",
+        description="Base address of the release: https://, http://, s3:// (bucket and folder) or file:// (a relative path after file:// starts at the working folder)",
     )
     mock: bool = Field(
         False,

@@ -38,8 +38,8 @@ class Archive(Section):
 
     base: str = Field(
         "https://data.sdss.org/sas/dr17/manga/spectro/",
-        pattern=r"^(https?|file)://",
-        description="Base address of the archive: https://, http:// or file:// (a relative path after file:// starts at the working folder)",
+        pattern=r"^(https?|file|s3)://",
+        description="Base address of the archive: https://, http://, s3:// (bucket and folder) or file:// (a relative path after file:// starts at the working folder)",
     )
     drp_version: Name = Field("v3_1_1", description="Data reduction version in the archive's paths")
     dap_version: Name = Field("3.1.0", description="Data analysis version in the archive's paths")
