@@ -56,6 +56,7 @@ format: setup
 bench: setup
 	PYTHONPATH=workflow/scripts $(BIN)/python benchmarks/bench_rendering.py
 	PYTHONPATH=workflow/scripts $(BIN)/python benchmarks/bench_loading.py
+	PYTHONPATH=workflow/scripts $(BIN)/python benchmarks/bench_planning.py
 
 generate: setup
 	cd workflow/scripts && ../../$(BIN)/python -m darkhaloscope.generate

@@ -111,7 +111,7 @@ rule observe_marginal:
     """What an observer who must also find out lens and source could see, on test stamps of analytic disks."""
     input:
         shards=lambda wildcards: flow.shards(wildcards.test, "test"),
-        kernel=lambda wildcards: flow.kernel_of(wildcards.test),
+        kernel=here(lambda wildcards: flow.kernel_of(wildcards.test)),
     output:
         table=paths.marginal,
     log:

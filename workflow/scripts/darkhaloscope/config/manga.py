@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from .base import Fraction, Name, PlateIfu, Positive, Section
+from .base import Address, Fraction, Name, PlateIfu, Positive, Section
 
 
 class Galaxies(Section):
@@ -36,7 +36,7 @@ class Galaxies(Section):
 class Archive(Section):
     """Where the files of one data release are."""
 
-    base: str = Field(
+    base: Address = Field(
         "https://data.sdss.org/sas/dr17/manga/spectro/",
         pattern=r"^(https?|file|s3)://",
         description="Base address of the archive: https://, http://, s3:// (bucket and folder) or file:// (a relative path after file:// starts at the working folder)",
