@@ -10,6 +10,7 @@ sys.path.insert(0, str(Path(workflow.basedir) / "workflow" / "scripts"))
 
 from darkhaloscope.config.run import ConfigError
 from darkhaloscope.flow import Flow
+from darkhaloscope.object_storage import fetched
 from darkhaloscope.snakes import begin
 
 try:
@@ -55,7 +56,7 @@ rule all:
     """Make the reports of the experiments and sweeps that the config's `run` names."""
     default_target: True
     input:
-        flow.targets(),
+        [local(path) if path in flow.opened_here else path for path in flow.targets()],
     localrule: True
 
 

@@ -179,7 +179,7 @@ rule observe_marginal:
     """What an observer who must also find out lens and source could see, on test stamps of analytic disks."""
     input:
         shards=lambda wildcards: flow.shards(wildcards.test, "test"),
-        kernel=lambda wildcards: flow.kernel_of(wildcards.test),
+        kernel=here(lambda wildcards: flow.kernel_of(wildcards.test)),
     output:
         table=paths.marginal,
     log:
@@ -248,7 +248,7 @@ rule collect_sweep:
 rule evaluate_table:
     """Rates, strata, ROC, calibration and purity of a table of scores made elsewhere."""
     input:
-        table=flow.scores_table,
+        table=here(flow.scores_table),
     output:
         rates=report(
             paths.table_evaluation("rates"),

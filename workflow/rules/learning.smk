@@ -7,7 +7,7 @@ rule train_network:
         mined=flow.mined,
         extra=flow.mined_shards,
         known=flow.known_training,
-        start=flow.start_weights,
+        start=here(flow.start_weights),
     output:
         weights=paths.weights,
         network=paths.network,
@@ -39,7 +39,7 @@ rule train_network:
 rule import_network:
     """Take over weights trained elsewhere: recognise their architecture, fit stretch and calibration."""
     input:
-        start=flow.start_weights,
+        start=here(flow.start_weights),
         train=lambda wildcards: flow.shards(wildcards.dataset, "train"),
         validation=lambda wildcards: flow.shards(wildcards.dataset, "validation"),
         checks=paths.checks,

@@ -1,7 +1,7 @@
 rule make_mock_survey:
     """Write a small, deterministic Legacy Survey archive in the layout of DR10, for surveys marked `mock`."""
     output:
-        marker=paths.mock_survey_marker,
+        marker=local(paths.mock_survey_marker),
     log:
         paths.log("make_mock_survey/{survey}"),
     benchmark:
@@ -25,7 +25,7 @@ rule make_mock_survey:
 rule retrieve_sweep:
     """Fetch one sweep file, checked."""
     input:
-        flow.survey_inputs,
+        here(flow.survey_inputs),
     output:
         sweep=paths.sweep_file,
     log:
@@ -52,7 +52,7 @@ rule retrieve_sweep:
 rule retrieve_survey_tables:
     """Fetch the bounds of all bricks and the observing conditions of the survey's, checked."""
     input:
-        flow.survey_inputs,
+        here(flow.survey_inputs),
     output:
         bounds=paths.brick_bounds,
         conditions=paths.brick_conditions,
@@ -82,7 +82,7 @@ rule select_lrgs:
         sweeps=flow.sweeps,
         bounds=paths.brick_bounds,
         conditions=paths.brick_conditions,
-        tables=flow.lens_and_label_files,
+        tables=here(flow.lens_and_label_files),
     output:
         parent=paths.parent,
         cut_flow=paths.cut_flow,
@@ -112,7 +112,7 @@ rule find_known_lenses:
         parent=paths.parent,
         bounds=paths.brick_bounds,
         conditions=paths.brick_conditions,
-        tables=flow.lens_and_label_files,
+        tables=here(flow.lens_and_label_files),
     output:
         lenses=paths.known_lenses,
     log:
@@ -137,7 +137,7 @@ rule find_known_lenses:
 rule retrieve_brick:
     """Fetch the coadds of one brick, checked, into a folder of its own."""
     input:
-        flow.survey_inputs,
+        here(flow.survey_inputs),
     output:
         # A brick that is not kept goes once the last job that needs it has run: Snakemake knows which that is.
         folder=directory(paths.brick) if flow.run.legacysurvey.keep_bricks else temp(directory(paths.brick)),

@@ -1,7 +1,7 @@
 rule list_cosmos_sources:
     """List the galaxies of a COSMOS sample that pass a dataset's cuts."""
     input:
-        catalog=flow.cosmos_inputs,
+        catalog=here(flow.cosmos_inputs),
     output:
         sources=paths.cosmos_sources,
     log:
@@ -90,7 +90,7 @@ rule inject_stamps:
 rule import_stamps:
     """Bring one shard of stamps made elsewhere into this project's table."""
     input:
-        table=lambda wildcards: flow.run.datasets[wildcards.dataset].table,
+        table=lambda wildcards: local(flow.run.datasets[wildcards.dataset].table),
     output:
         shard=paths.shard,
     log:

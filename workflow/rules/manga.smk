@@ -1,7 +1,7 @@
 rule retrieve_catalogs:
     """Fetch dapall and drpall of a sample's archive, checked."""
     input:
-        flow.archive_inputs,
+        here(flow.archive_inputs),
     output:
         dapall=paths.dapall,
         drpall=paths.drpall,
@@ -57,7 +57,7 @@ checkpoint rank_disks:
 rule retrieve_maps:
     """Fetch the MAPS file of one galaxy, checked."""
     input:
-        flow.archive_inputs,
+        here(flow.archive_inputs),
     output:
         maps=paths.maps,
     log:

@@ -1,7 +1,7 @@
 rule make_mock_archive:
     """Write a small, deterministic MaNGA archive in the real layout, for samples marked `mock`."""
     output:
-        marker=paths.mock_marker,
+        marker=local(paths.mock_marker),
     log:
         paths.log("make_mock_archive/{sample}"),
     benchmark:

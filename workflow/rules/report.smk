@@ -16,14 +16,15 @@ rule build_report:
         shards=lambda wildcards: flow.shards(flow.run.experiments[wildcards.experiment].test_datasets[0], "test"),
         checks=lambda wildcards: paths.checks.format(dataset=flow.run.experiments[wildcards.experiment].test_datasets[0]),
         bank=lambda wildcards: flow.bank_of(flow.run.experiments[wildcards.experiment].test_datasets[0]),
-        kernel=lambda wildcards: flow.kernel_of(flow.run.experiments[wildcards.experiment].test_datasets[0]),
+        kernel=here(lambda wildcards: flow.kernel_of(flow.run.experiments[wildcards.experiment].test_datasets[0])),
         rounds=lambda wildcards: list(flow.rounds(wildcards.experiment).values()),
         known_lenses=lambda wildcards: list(flow.known_recalls(wildcards.experiment).values()),
         shortcuts=lambda wildcards: flow.shortcuts(wildcards.experiment),
         pages=lambda wildcards: list(flow.pages(wildcards.experiment).values()),
     output:
         page=report(
-            paths.report,
+            # The page is a folder that is opened from disk.
+            local(paths.report),
             caption="../report/experiment.rst",
             category="Reports",
             labels={"experiment": "{experiment}"},
@@ -59,7 +60,7 @@ rule build_index:
     input:
         summaries=[paths.summary.format(experiment=name) for name in flow.reported],
     output:
-        page=paths.index,
+        page=local(paths.index),
     log:
         paths.log("build_index"),
     benchmark:

@@ -3,7 +3,7 @@ rule build_manifest:
     input:
         bank=flow.bank,
         # Its path is in the params; as an input, another file at that path makes the stamps again.
-        kernel=flow.kernel,
+        kernel=here(flow.kernel),
     output:
         manifest=paths.manifest,
     log:
@@ -32,7 +32,7 @@ rule render_stamps:
     input:
         manifest=paths.manifest,
         bank=flow.bank,
-        kernel=flow.kernel,
+        kernel=here(flow.kernel),
     output:
         shard=paths.shard,
     log:

@@ -14,7 +14,7 @@ with stage(snakemake) as job:
     lenses = tuple(np.concatenate([np.empty(0), *(t[name].to_numpy() for t in tables)]) for name in ("ra", "dec"))
     mined = mine_hard_negatives(
         load_network(job.input.weights, job.input.network),
-        {job.wildcards.dataset: list(job.input.train), **job.params.extra},
+        {job.wildcards.dataset: list(job.input.train), **job.grouped(job.params.extra, job.input.extra)},
         list(job.input.held_out),
         lenses,
         Mining.model_validate(job.params.mining),

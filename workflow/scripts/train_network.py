@@ -18,7 +18,7 @@ with stage(snakemake) as job:
     extras, emphasis = training_additions(
         [read_table(path, MINED) for path in job.input.mined],
         job.wildcards.dataset,
-        job.params.extra,
+        job.grouped(job.params.extra, job.input.extra),
         Mining.model_validate(job.params.mining),
         list(job.input.known),
         network.training.known_lens_weight,

@@ -17,7 +17,7 @@ def quick() -> Downloads:
 
 
 @pytest.fixture
-def server():
+def misbehaving():
     with Server() as running:
         thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         thread.start()
@@ -25,6 +25,11 @@ def server():
         running.released.set()
         running.shutdown()
         thread.join()
+
+
+@pytest.fixture
+def server(misbehaving):
+    return misbehaving
 
 
 @pytest.fixture

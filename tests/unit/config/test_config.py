@@ -189,3 +189,10 @@ def test_sweeps_refuse_unknown_keys_and_bad_values():
         expand(sweep({"dataset.lens.shear": [0.9]}))
     with pytest.raises(ConfigError, match="must begin with"):
         sweep({"lens.shear": [0.1]})
+
+
+def test_an_address_that_holds_a_login_is_refused_and_not_shown():
+    for base in ("https://me:hidden@host/archive/", "s3://me:hidden@bucket/dr17"):
+        with pytest.raises(ConfigError, match="base: holds a login") as caught:
+            validate({"manga": {"samples": {"mine": {"base": base, "galaxies": {"n_top": 3, "listed": []}}}}})
+        assert "hidden" not in str(caught.value)

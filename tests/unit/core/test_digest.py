@@ -121,3 +121,21 @@ def test_format_does_not_count(package):
     before = compute()
     low.write_text('X = dict(\n    a=1,\n    b="two",\n)\n')
     assert compute() == before
+
+
+def test_what_an_earlier_parse_found_saves_parsing_and_changes_no_digest(package, monkeypatch):
+    home, compute = package
+    before, file = compute(), home / "digests.json"
+    digest.keep(file)
+    digest._found.clear()
+    digest.remember(file)
+    with monkeypatch.context() as patch:
+        patch.setattr(digest.ast, "parse", lambda *_, **__: pytest.fail("a source was parsed again"))
+        assert compute() == before
+    (home / "darkhaloscope/room/low.py").write_text("X = 2\n")
+    changed = compute()
+    digest._found.clear()
+    assert compute() == changed != before
+    file.write_text("{half")
+    digest.remember(file)
+    assert compute() == changed

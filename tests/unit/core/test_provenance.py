@@ -5,7 +5,7 @@ import json
 import pytest
 
 from darkhaloscope.files import sha256
-from darkhaloscope.provenance import Stale, record, record_path, stale
+from darkhaloscope.provenance import Stale, record, record_path, recorded, stale
 
 
 def make(tmp_path, params, wildcards=None, output="out.csv"):
@@ -19,7 +19,7 @@ def make(tmp_path, params, wildcards=None, output="out.csv"):
 
 
 def compare(tmp_path, params, known=lambda output: False):
-    return list(stale(str(tmp_path / "results"), lambda rule, wildcards: params, known))
+    return list(stale(recorded(str(tmp_path / "results")), lambda rule, wildcards: params, known))
 
 
 def test_a_record_says_what_made_a_result(tmp_path):

@@ -9,10 +9,14 @@ parameters), leave empty ones out (3.13) and cut f-strings in other places.
 from __future__ import annotations
 
 import ast
+import contextlib
 import functools
 import hashlib
 import itertools
+import json
 from pathlib import Path
+
+from .files import write_json
 
 PACKAGE = Path(__file__).parent
 
@@ -40,16 +44,53 @@ def closure(script: Path) -> tuple[Path, ...]:
     return tuple(sorted(seen))
 
 
+def remember(file: Path) -> None:
+    """Take what an earlier parse found out about each source; the file is keyed by content, so that it cannot be out of date."""
+    with contextlib.suppress(OSError, ValueError):
+        _found.update(json.loads(file.read_text(encoding="utf-8")))
+
+
+def keep(file: Path) -> None:
+    """Leave what this parse found out for the next one: every job parses the Snakefile, and parsing all sources takes seconds."""
+    if not _used <= _stored(file):
+        with contextlib.suppress(OSError):
+            write_json(file, {key: _found[key] for key in sorted(_used)})
+
+
+#: By hash of a source, its place and this module: the hash of its canonical form, and the dotted names that it imports.
+_found: dict[str, tuple[str, list[list[str]]]] = {}
+_used: set[str] = set()
+
+
+def _stored(file: Path) -> set[str]:
+    try:
+        return set(json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return set()
+
+
 @functools.cache
 def _module(path: Path) -> tuple[str, tuple[Path, ...]]:
     """Return a module's own digest and the project modules that it imports."""
-    tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
-    imports = _imports(tree, path)
-    content = hashlib.sha256(_canonical(_without_docstrings(tree)).encode())
+    source = path.read_bytes()
+    place = f"{path.relative_to(PACKAGE.parent)} {_itself()}\n".encode()
+    key = hashlib.sha256(place + source).hexdigest()
+    if key not in _found:
+        tree = ast.parse(source, filename=str(path))
+        names = _imports(tree, path)
+        _found[key] = hashlib.sha256(_canonical(_without_docstrings(tree)).encode()).hexdigest(), names
+    _used.add(key)
+    canonical, names = _found[key]
+    content = hashlib.sha256(canonical.encode())
     for data in sorted((path.parent / "templates").rglob("*")) if path.parent != PACKAGE.parent else ():
         if data.is_file():
             content.update(data.read_bytes())
-    return content.hexdigest(), imports
+    return content.hexdigest(), tuple(dict.fromkeys(file for name in names for file in _files(name)))
+
+
+@functools.cache
+def _itself() -> str:
+    return hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
 
 
 def _canonical(node: object) -> str:
@@ -69,19 +110,18 @@ def _canonical(node: object) -> str:
     return ascii(node)
 
 
-def _imports(tree: ast.Module, path: Path) -> tuple[Path, ...]:
-    found: list[Path] = []
+def _imports(tree: ast.Module, path: Path) -> list[list[str]]:
+    """Return the dotted names of the project that a module imports; some name things in modules, not modules."""
+    found: list[list[str]] = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
-                found += _files(alias.name.split("."))
+                found.append(alias.name.split("."))
         elif isinstance(node, ast.ImportFrom):
             base = list(path.relative_to(PACKAGE.parent).parts[: -node.level]) if node.level else []
             base += node.module.split(".") if node.module else []
-            found += _files(base)
-            for alias in node.names:
-                found += _files([*base, alias.name])
-    return tuple(dict.fromkeys(found))
+            found += [base, *([*base, alias.name] for alias in node.names)]
+    return [name for name in found if name and name[0] == PACKAGE.name]
 
 
 def _files(parts: list[str]) -> list[Path]:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import csv
 import fcntl
+import itertools
 import os
 import re
 import socket
 import sys
 import time
-from collections.abc import Callable, Mapping
-from functools import reduce
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache, reduce
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,13 @@ from .config.legacysurvey import MOCK_LABELS, MOCK_LENSES, MOCK_SOURCES, MOCK_SW
 from .config.network import HUB
 from .config.rounds import all_rounds
 from .config.run import ConfigError, Point, Run, expand, load
-from .digest import code_digest
+from .digest import code_digest, remember
 from .paths import Paths
-from .provenance import stale
+from .provenance import Record, recorded, stale
 
 SCRIPTS = Path(__file__).parents[1]
+#: What the main process found out about the sources, for the next parse.
+DIGESTS = Path(".snakemake/darkhaloscope-digests.json")
 
 
 class Flow:
@@ -38,6 +41,7 @@ class Flow:
         self.run, self.points = expand(load(overlay, folder))
         self.paths = Paths(self.run.root)
         self._bricks: dict[tuple[str, int], dict[tuple[str, int], list[str]]] = {}
+        remember(DIGESTS)
 
     # --- parameters ---
 
@@ -54,14 +58,16 @@ class Flow:
     def dataset_without(self, *keys: str, of: str = "dataset") -> Callable[[Any], dict[str, Any]]:
         """Return the section of the dataset that wildcard `of` names, less the dotted keys that a rule does not use."""
 
-        def part(wildcards: Any) -> dict[str, Any]:
-            values = self.run.datasets[getattr(wildcards, of)].plain()
+        @cache
+        def part(name: str) -> dict[str, Any]:
+            values = self.run.datasets[name].plain()
             for key in keys:
                 *path, last = key.split(".")
                 reduce(lambda node, name: node[name], path, values).pop(last, None)
             return values
 
-        return part
+        # Thousands of shards ask for the same section.
+        return lambda wildcards: part(getattr(wildcards, of))
 
     @property
     def manner(self) -> dict[str, Any]:
@@ -322,8 +328,8 @@ class Flow:
 
     def shards(self, dataset: str, split: str) -> list[str]:
         """Return the shards of one split of a dataset."""
-        n = self.run.datasets[dataset].shards(split)
-        return [self.paths.shard.format(dataset=dataset, split=split, shard=f"{i:05d}") for i in range(n)]
+        n, pattern = self.run.datasets[dataset].shards(split), self.paths.shard
+        return [pattern.format(dataset=dataset, split=split, shard=f"{i:05d}") for i in range(n)]
 
     def scored_datasets(self, experiment: str) -> list[str]:
         """Return the datasets that are scored: the tests, and the training one, whose validation split sets thresholds."""
@@ -363,6 +369,11 @@ class Flow:
         reports += [path for name in self.reported for path in self.surfaces(name)]
         sweeps = [self.paths.sweep.format(sweep=name) for name in self.run.run if name in self.run.sweeps]
         return [*reports, *sweeps, *([self.paths.index] if reports else [])]
+
+    @property
+    def opened_here(self) -> set[str]:
+        """The targets that are opened from disk and so stay on this machine, wherever results go."""
+        return {self.paths.index, *(self.paths.report.format(experiment=name) for name in self.reported)}
 
     @property
     def reported(self) -> list[str]:
@@ -419,7 +430,9 @@ class Flow:
         os.ftruncate(handle, 0)
         os.write(handle, f"process {os.getpid()} on {socket.gethostname()} since {time.strftime('%Y-%m-%d %H:%M:%S')}\n".encode())
 
-    def stale_results(self, rules: Mapping[str, Mapping[str, Any]], known: Callable[[str], bool]) -> tuple[list[str], list[str]]:
+    def stale_results(
+        self, rules: Mapping[str, Mapping[str, Any]], known: Callable[[str], bool], elsewhere: Iterable[tuple[str, Record]] = ()
+    ) -> tuple[list[str], list[str]]:
         """Compare recorded provenance with today's parameters where Snakemake's own records are gone.
 
         Parameters
@@ -428,6 +441,8 @@ class Flow:
             Params of every rule by name, functions of wildcards included.
         known : callable
             Whether Snakemake still has its own record of an output file; it then decides by itself.
+        elsewhere : iterable
+            Addresses and records of results in object storage, beside those below the root.
 
         Returns
         -------
@@ -449,7 +464,7 @@ class Flow:
 
         # One line for all shards of a folder: there may be thousands.
         groups: dict[tuple[str | None, str, str], list[str]] = {}
-        for found in stale(self.run.root, expected, known):
+        for found in stale(itertools.chain(recorded(self.run.root), elsewhere), expected, known):
             groups.setdefault((found.rule, found.reason, os.path.dirname(found.output)), []).append(found.output)
         messages = [
             f"{outputs[0]}{f' and {len(outputs) - 1} more' if len(outputs) > 1 else ''}: {reason}" if rule else reason

@@ -15,10 +15,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from . import __version__
 from .files import sha256, write_json
+from .whereabouts import address
 
 #: Inputs beyond this total are recorded by size: hashing them would take longer than many a job.
 HASH_LIMIT_BYTES = 4 * 2**30
@@ -54,13 +55,19 @@ class Stale:
     reason: str
 
 
+class Record(Protocol):
+    """What a record is read from: a path, or an object in storage."""
+
+    def read_text(self, encoding: str) -> str: ...
+
+
 def record_path(output: str | os.PathLike) -> Path:
     """Return where the record of a job goes, from the job's first output."""
     return Path(output).parent / FOLDER / f"{Path(output).name}.json"
 
 
 def record(rule: str, wildcards: Mapping[str, str], params: Mapping[str, Any], inputs: Iterable[str], outputs: Iterable[str]) -> None:
-    """Write the record of a finished job."""
+    """Write the record of a finished job; files in object storage are named by their address, not by their local copy."""
     outputs = [str(o) for o in outputs]
     write_json(
         record_path(outputs[0]),
@@ -69,7 +76,7 @@ def record(rule: str, wildcards: Mapping[str, str], params: Mapping[str, Any], i
             "wildcards": dict(wildcards),
             "params": plain(params),
             "inputs": _hashes(inputs),
-            "outputs": outputs,
+            "outputs": [address(o) for o in outputs],
             "project_version": __version__,
             "git_commit": git_commit(),
             "python": platform.python_version(),
@@ -114,20 +121,37 @@ def git_commit() -> str | None:
 def _hashes(inputs: Iterable[str]) -> dict[str, str]:
     files = [Path(i) for i in dict.fromkeys(map(str, inputs)) if Path(i).is_file()]
     if sum(f.stat().st_size for f in files) > HASH_LIMIT_BYTES:
-        return {str(f): f"size:{f.stat().st_size}" for f in files}
-    return {str(f): f"sha256:{sha256(f)}" for f in files}
+        return {address(f): f"size:{f.stat().st_size}" for f in files}
+    return {address(f): f"sha256:{sha256(f)}" for f in files}
 
 
 # --- results whose Snakemake records are gone ------------------------------------------------
 
 
-def stale(root: str, expected: Callable[[str, dict[str, str]], dict[str, Any] | None], known: Callable[[str], bool]) -> Iterator[Stale]:
+def recorded(root: str) -> Iterator[tuple[str, Path]]:
+    """Give every output below a folder that has a record, and that record; every `provenance` folder is looked into."""
+    for folder, folders, names in os.walk(root):
+        folders.sort()
+        if os.path.basename(folder) != FOLDER:
+            continue
+        for name in sorted(names):
+            # As Snakemake writes the path: the root as it is in the config, then the rest.
+            output = os.path.join(os.path.dirname(folder), name.removesuffix(".json"))
+            if name.endswith(".json") and not name.startswith(".") and os.path.exists(output):
+                yield output, Path(folder, name)
+
+
+def stale(
+    records: Iterable[tuple[str, Record]],
+    expected: Callable[[str, dict[str, str]], dict[str, Any] | None],
+    known: Callable[[str], bool],
+) -> Iterator[Stale]:
     """Give every recorded result that today's config or code would make otherwise.
 
     Parameters
     ----------
-    root : str
-        Results root; every `provenance` folder below it is read.
+    records : iterable
+        Outputs and their records, as `recorded` gives them.
     expected : callable
         Takes rule and wildcards, returns today's params, or None where the rule does not exist any more.
     known : callable
@@ -138,31 +162,25 @@ def stale(root: str, expected: Callable[[str, dict[str, str]], dict[str, Any] | 
     Stale
         `reason` names the params that differ, or says what is wrong with the record.
     """
-    for folder, folders, names in os.walk(root):
-        folders.sort()
-        if os.path.basename(folder) != FOLDER:
+    for output, place in records:
+        if known(output):
             continue
-        for name in sorted(names):
-            # As Snakemake writes the path: the root as it is in the config, then the rest.
-            output = os.path.join(os.path.dirname(folder), name.removesuffix(".json"))
-            if not name.endswith(".json") or name.startswith(".") or not os.path.exists(output) or known(output):
-                continue
-            try:
-                rule, wildcards, params = read_record(Path(folder, name), output)
-            except ProvenanceError as error:
-                yield Stale(output, None, str(error))
-                continue
-            today = expected(rule, wildcards)
-            if today is None:
-                continue
-            today = plain(today)
-            differ = sorted(k for k in {*today, *params} if today.get(k) != params.get(k))
-            if differ:
-                what = ["code" if k == "code" else f"parameter `{k}`" for k in differ]
-                yield Stale(output, rule, f"made by rule {rule} with other {', '.join(what)}")
+        try:
+            rule, wildcards, params = read_record(place, output)
+        except ProvenanceError as error:
+            yield Stale(output, None, str(error))
+            continue
+        today = expected(rule, wildcards)
+        if today is None:
+            continue
+        today = plain(today)
+        differ = sorted(k for k in {*today, *params} if today.get(k) != params.get(k))
+        if differ:
+            what = ["code" if k == "code" else f"parameter `{k}`" for k in differ]
+            yield Stale(output, rule, f"made by rule {rule} with other {', '.join(what)}")
 
 
-def read_record(path: Path, output: str) -> tuple[str, dict[str, str], dict[str, Any]]:
+def read_record(path: Record, output: str) -> tuple[str, dict[str, str], dict[str, Any]]:
     """Return rule, wildcards and params of a record.
 
     Raises

@@ -9,7 +9,7 @@ import shlex
 import sys
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 from . import provenance
 from .files import whole, write_json, write_text
 from .stopping import Stopped, stopping
+from .whereabouts import plain_name, storage_options
 
 log = logging.getLogger("darkhaloscope")
 
@@ -38,6 +39,12 @@ class Job:
     write_json = staticmethod(write_json)
     write_text = staticmethod(write_text)
     whole = staticmethod(whole)
+
+    @staticmethod
+    def grouped(groups: Mapping[str, Sequence[str]], files: Iterable[str]) -> dict[str, list[str]]:
+        """Return a rule's input files by the groups whose names they were asked for by: results may lie elsewhere than their names say."""
+        left = iter(files)
+        return {name: [next(left) for _ in names] for name, names in groups.items()}
 
     @staticmethod
     def write_csv(path: str, frame: Any) -> None:
@@ -88,7 +95,8 @@ def rerun_command(snakemake: Any) -> str:
     configs = [os.path.relpath(c) for c in os.environ.get(CONFIGFILES, "").split(os.pathsep) if c]
     # The target comes first: --configfile takes every word after it.
     options = f" --configfile {shlex.join(configs)}" if configs else ""
-    return f"snakemake --cores {snakemake.threads} --force {shlex.quote(str(snakemake.output[0]))}{options}"
+    target = shlex.quote(plain_name(snakemake.output[0]))
+    return f"snakemake --cores {snakemake.threads} --force {target}{storage_options()}{options}"
 
 
 def _start_log(snakemake: Any) -> list[logging.Handler]:

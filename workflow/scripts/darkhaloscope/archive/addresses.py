@@ -1,7 +1,8 @@
 """Where the SDSS and Legacy Survey archives keep their files.
 
-A base address begins with `https://`, `http://` or `file://`; it may end with or without a slash. After
-`file://` a path that begins with a slash is absolute, any other starts at the working folder.
+A base address begins with `https://`, `http://`, `file://` or `s3://` (bucket, then the folder in it); it may end
+with or without a slash. After `file://` a path that begins with a slash is absolute, any other starts at the working
+folder.
 
 **Checksum files.** The SDSS Science Archive Server keeps a file of SHA-1 sums inside the folder that it
 speaks of, in `sha1sum` format, named after the folder's path below the release with `_` in place of `/`:
@@ -22,7 +23,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 from ..config.manga import Archive
 
-SCHEMES = ("https", "http", "file")
+SCHEMES = ("https", "http", "file", "s3")
 SWEEP_VERSION = "10.1"
 BANDS = ("g", "r", "i", "z")
 #: Coadd products that exist once per band, and those that exist once per brick.

@@ -28,6 +28,7 @@ import urllib3
 
 from ..config.manga import Downloads
 from ..files import OutputError, disk_errors
+from . import s3
 from .addresses import local_path, without_credentials
 from .checks import (
     CHUNK,
@@ -199,12 +200,13 @@ def _download(session: requests.Session, url: str, partial: Partial, timeout_s: 
     """Make one attempt over HTTP; return whether earlier bytes were kept."""
     # Without `identity` a server may compress, or a client decompress, what the archive keeps compressed.
     headers = {"Accept-Encoding": "identity", "User-Agent": _USER_AGENT}
+    address, signature = _over_http(url)
     start = partial.load()
     if start:
         headers |= {"Range": f"bytes={start}-", "If-Range": str(partial.validator)}
         log.info("%s: asking for the rest, from byte %d on", meter.name, start)
     try:
-        with session.get(url, headers=headers, stream=True, timeout=timeout_s) as response:
+        with session.get(address, headers=headers, auth=signature, stream=True, timeout=timeout_s) as response:
             start = _place(response, url, partial, start)
             if start != partial.total or start == 0:
                 _store(_arriving(response.raw), partial, start, meter)
@@ -213,6 +215,15 @@ def _download(session: requests.Session, url: str, partial: Partial, timeout_s: 
         raise BrokenTransfer(_reason(error), early_end=early) from error
     partial.check_length()
     return start > 0
+
+
+def _over_http(url: str) -> tuple[str, s3.Signature | None]:
+    if not url.startswith("s3://"):
+        return url, None
+    try:
+        return s3.http_address(url)
+    except s3.BadSettings as error:
+        raise Refused(f"{url} cannot be asked for: {error}; check the address, AWS_PROFILE and the files in ~/.aws") from error
 
 
 def _copy(source: Path, url: str, partial: Partial, meter: Meter) -> None:
@@ -261,6 +272,8 @@ def _store(chunks: Iterator[bytes], partial: Partial, start: int, meter: Meter) 
 def _place(response: requests.Response, url: str, partial: Partial, start: int) -> int:
     """Judge a response's status; return the byte at which its body begins, or the total where nothing is missing."""
     status, shown = response.status_code, without_credentials(url)
+    if url.startswith("s3://") and status in (400, 401, 403, 404):
+        raise (NotFound if status == 404 else Refused)(s3.refusal(response, url))
     if status in (404, 410):
         raise NotFound(f"{shown} does not exist (HTTP {status}); check the archive's base address, versions and the name in the config")
     if status in (401, 403):
@@ -320,8 +333,9 @@ def _final(broken: BrokenTransfer, url: str, partial: Partial, ends: list[int]) 
     kept = f"; {partial.size} bytes are kept and the next run goes on from there" if partial.can_resume else ""
     if not kept:
         partial.delete()
+    server = " and AWS_ENDPOINT_URL_S3" if url.startswith("s3://") else ""
     return DownloadFailed(
-        f"{shown} could not be fetched in {len(ends)} attempts; the last ended with: {broken}{kept}. Check the network and the address, "
+        f"{shown} could not be fetched in {len(ends)} attempts; the last ended with: {broken}{kept}. Check the network and the address{server}, "
         "or set more `retries` and a longer `timeout_s` under `downloads`"
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 #: Names become folders: letters, digits and a few safe marks only.
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.=+-]*$"
@@ -12,6 +12,19 @@ Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=120)]
 PlateIfu = Annotated[str, StringConstraints(pattern=r"^\d{4,5}-\d{3,5}$")]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
+
+
+def _without_login(address: str) -> str:
+    scheme, _, place = address.partition("://")
+    if scheme != "file" and "@" in place.partition("/")[0]:
+        raise ValueError(
+            "holds a login, which would be written into every record; leave it out: ~/.netrc, or AWS_PROFILE for s3://, gives it"
+        )
+    return address
+
+
+#: Where an archive is; logins come from elsewhere.
+Address = Annotated[str, AfterValidator(_without_login)]
 
 DISTRIBUTION_KINDS = ("fixed", "uniform", "log_uniform", "normal", "choice")
 

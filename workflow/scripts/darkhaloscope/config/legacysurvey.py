@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from .base import Fraction, Name, Positive, Section
+from .base import Address, Fraction, Name, Positive, Section
 
 Band = Literal["g", "r", "i", "z"]
 #: Bits of MASKBITS (DR10): 1 BRIGHT, 2–4 SATUR_G/R/Z, 5–7 ALLMASK_G/R/Z, 10 BAILOUT, 11 MEDIUM, 12 GALAXY, 13 CLUSTER.
@@ -123,10 +123,10 @@ class MockSky(Section):
 class Survey(Section):
     """A Legacy Survey archive and what is taken from it."""
 
-    base: str = Field(
+    base: Address = Field(
         "https://portal.nersc.gov/cfs/cosmo/data/legacysurvey/dr10/",
-        pattern=r"^(https?|file)://",
-        description="Base address of the release: https://, http:// or file:// (a relative path after file:// starts at the working folder)",
+        pattern=r"^(https?|file|s3)://",
+        description="Base address of the release: https://, http://, s3:// (bucket and folder) or file:// (a relative path after file:// starts at the working folder)",
     )
     mock: bool = Field(
         False,

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from .base import Fraction, Name, PlateIfu, Positive, Section
+from .base import Address, Fraction, Name, PlateIfu, Positive, Section
 
 
 class Galaxies(Section):
@@ -36,10 +36,10 @@ class Galaxies(Section):
 class Archive(Section):
     """Where the files of one data release are."""
 
-    base: str = Field(
+    base: Address = Field(
         "https://data.sdss.org/sas/dr17/manga/spectro/",
-        pattern=r"^(https?|file)://",
-        description="Base address of the archive: https://, http:// or file:// (a relative path after file:// starts at the working folder)",
+        pattern=r"^(https?|file|s3)://",
+        description="Base address of the archive: https://, http://, s3:// (bucket and folder) or file:// (a relative path after file:// starts at the working folder)",
     )
     drp_version: Name = Field("v3_1_1", description="Data reduction version in the archive's paths")
     dap_version: Name = Field("3.1.0", description="Data analysis version in the archive's paths")
