@@ -112,6 +112,19 @@ def manifest(sources: pa.Table, cutouts: list, sigma_v: np.ndarray, src_dmag: fl
     return INJECTION_MANIFEST.table({c.name: given.get(c.name, np.zeros(COUNT)) for c in INJECTION_MANIFEST.columns})
 
 
+def _rows(name: str, columns: dict) -> pa.Table:
+    """Return rows of a manifest with the given columns, and whatever in the others."""
+    from darkhaloscope.stamps.injection_schema import INJECTION_MANIFEST
+
+    n = len(columns["label"])
+    count = np.arange(n)
+    names = [f"{name}-{i}" for i in count]
+    plain = {"number": count, "object_id": count, "region_id": count, "stamp_id": names, "task_id": names, "split": ["train"] * n}
+    plain |= {"experiment_id": [name] * n, "region_split": ["train"] * n, "brickname": [name] * n, "src_flip": np.zeros(n, bool)}
+    plain |= {"contaminant_class": [None] * n, "source_id": [None] * n}
+    return INJECTION_MANIFEST.table({c.name: columns.get(c.name, plain.get(c.name, np.zeros(n))) for c in INJECTION_MANIFEST.columns})
+
+
 # --- checks that an astronomer would make --------------------------------------------------------
 
 
@@ -149,8 +162,95 @@ def checks(made: RealStamps) -> list[dict[str, float]]:
     return out
 
 
-def draw(made: RealStamps, path: Path) -> None:
-    """Draw cutout, stamp and arc of every galaxy, with the checks below each."""
+# --- scores of a network that knows the mock survey alone ----------------------------------------
+
+
+def mock_stamps(bricks: int, seed: int) -> pa.Table:
+    """Return stamps of the mock survey's galaxies, every other one with a lensed Sérsic source: what the small network learns from."""
+    from darkhaloscope.archive.mock_survey_bricks import draw_sky
+    from darkhaloscope.archive.mock_survey_sky import draw_bricks, draw_conditions, draw_things
+    from darkhaloscope.config.legacysurvey import MockSky
+    from darkhaloscope.config.lensfinder import LensFinderDataset
+    from darkhaloscope.legacysurvey.bricks import Cutout
+    from darkhaloscope.stamps.injection import inject_rows
+
+    sky, cutouts, mags = MockSky(bricks=bricks, lens_fraction=0.0), [], []
+    for cell in draw_bricks(bricks):
+        conditions, things = draw_conditions(cell, sky.brick_size, seed), draw_things(cell, sky, seed)
+        pixels = draw_sky(cell, conditions, things, sky.brick_size, seed)
+        for thing in things:
+            x, y = round(thing.x) - SIZE // 2, round(thing.y) - SIZE // 2
+            if thing.kind in ("star", "faint", "field") or min(x, y) < 0 or max(x, y) > sky.brick_size - SIZE:
+                continue
+            part = np.s_[:, y : y + SIZE, x : x + SIZE]
+            offset = ((p - q - (SIZE - 1) / 2) * SCALE for p, q in ((thing.x, x), (thing.y, y)))
+            cutouts.append(
+                Cutout(
+                    pixels.image[part], pixels.invvar[part], np.ones((3, SIZE, SIZE), bool), np.array(conditions.psfsize, np.float32),
+                    np.zeros(3, np.float32), 0, True, "", *offset, x, y, SCALE,
+                )
+            )  # fmt: skip
+            mags.append([thing.mags[b] for b in BANDS])
+    rng, n = np.random.default_rng(seed), len(cutouts)
+    label = np.arange(n) % 2
+    columns = {
+        "label": label,
+        "is_control": label == 0,
+        "source_kind": np.where(label, "sersic", None),
+        "theta_e_arcsec": np.where(label, rng.uniform(0.8, 2.2, n), 0.0),
+        "src_dmag": rng.uniform(0.5, 2.0, n),
+        "src_reff_arcsec": rng.uniform(0.1, 0.4, n),
+        "src_e": rng.uniform(0, 0.4, n),
+        "src_n": np.ones(n),
+        "src_gr": rng.normal(0.35, 0.2, n),
+        "src_rz": rng.normal(0.35, 0.2, n),
+        "lens_e": rng.uniform(0, 0.4, n),
+        "shear": rng.uniform(0, 0.05, n),
+        **{f"mag_{b}": np.array(mags)[:, k] for k, b in enumerate(BANDS)},
+        **{f"psfsize_{b}": np.array([c.psfsize[k] for c in cutouts], float) for k, b in enumerate(BANDS)},
+    }
+    offsets = columns["theta_e_arcsec"] * rng.uniform(0, 0.5, n), rng.uniform(0, 2 * np.pi, n)
+    columns |= {"src_x_arcsec": offsets[0] * np.cos(offsets[1]), "src_y_arcsec": offsets[0] * np.sin(offsets[1])}
+    dataset = LensFinderDataset.model_validate({"sources": {"mix": {"sersic": 1.0}}})
+    return inject_rows(_rows("mock", columns), dataset, cutouts, {})
+
+
+def scored_by_a_mock_network(made: RealStamps, folder: Path, bricks: int = 5) -> tuple[np.ndarray, np.ndarray]:
+    """Return the scores of the ten real galaxies with their arcs and without, of a small network trained on the mock survey.
+
+    Training, weights on disk, shards and scoring are those of the chain. Ten galaxies say that real pixels go through it, and
+    whether arcs raise their scores; nothing of rates.
+    """
+    from darkhaloscope.config.network import Network
+    from darkhaloscope.learning.fit import train_network
+    from darkhaloscope.learning.score_bands import score_bands
+    from darkhaloscope.learning.weights import load_network, save_network
+    from darkhaloscope.stamps.injection_schema import injection_schema
+    from darkhaloscope.tables import images, write_table
+
+    schema = injection_schema(SIZE)
+    mock, real = folder / "mock-{}.parquet", folder / "real.parquet"
+    table = mock_stamps(bricks, 7)
+    held = np.arange(table.num_rows) % 5 == 0
+    for name, rows in (("train", ~held), ("validation", held)):
+        write_table(str(mock).format(name), schema, table.filter(pa.array(rows)))
+    network = Network.model_validate(
+        {"channels": "bands", "architecture": "slim", "width": 8, "training": {"epochs": 12, "batch_size": 32, "learning_rate": 0.004}}
+    )
+    trained = train_network([str(mock).format("train")], [str(mock).format("validation")], network, 1, folder / "checkpoints", 1)
+    save_network(trained, folder / "network.safetensors", folder / "network.json")
+    without = made.stamps.to_pydict()
+    without |= {"image": np.stack([c.image for c in made.cutouts]), "label": [0] * COUNT, "is_control": [True] * COUNT}
+    without |= {k: [f"{v}-control" for v in without[k]] for k in ("stamp_id", "task_id")} | {"number": np.arange(COUNT) + COUNT}
+    both = [made.stamps.to_pydict() | {"image": images(made.stamps, "image")}, without]
+    write_table(real, schema, pa.concat_tables([schema.table({c.name: part[c.name] for c in schema.columns}) for part in both]))
+    found = score_bands([real], load_network(folder / "network.safetensors", folder / "network.json"))
+    assert found.numbers.tolist() == list(range(2 * COUNT))
+    return found.score[:COUNT], found.score[COUNT:]
+
+
+def draw(made: RealStamps, path: Path, scores: tuple[np.ndarray, np.ndarray] | None = None) -> None:
+    """Draw cutout, stamp and arc of every galaxy, with the checks below each, and its scores with and without the arc."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -184,6 +284,8 @@ def draw(made: RealStamps, path: Path) -> None:
             f"noise {1e3 * check['noise_before']:.2f} → {1e3 * check['noise_after']:.2f} mnmgy\n"
             f"g−r: arc {check['arc_gr']:.2f}, host {check['host_gr']:.2f}"
         )
+        if scores is not None:
+            text += f"\nscore {scores[1][k]:.2f} → {scores[0][k]:.2f}"
         axes[4 * block + 2, column].set_xlabel(text, fontsize=7)
     for block in range(2):
         for line, name in enumerate(("DECam galaxy", "with lensed COSMOS galaxy", "what was added; dotted: θ_E")):
@@ -205,4 +307,5 @@ if __name__ == "__main__":
 
     sys.path.insert(0, str(Path(__file__).parents[2] / "workflow" / "scripts"))
     with tempfile.TemporaryDirectory() as folder:
-        draw(make_real_stamps(Path(sys.argv[1]), Path(folder)), Path(sys.argv[2]))
+        made = make_real_stamps(Path(sys.argv[1]), Path(folder))
+        draw(made, Path(sys.argv[2]), scored_by_a_mock_network(made, Path(folder)))

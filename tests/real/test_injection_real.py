@@ -9,7 +9,7 @@ from darkhaloscope.config.lensfinder import CosmosSources
 from darkhaloscope.sources.cosmos import isolate, list_sources
 from darkhaloscope.sources.source import SourceError
 from darkhaloscope.tables import images
-from real.real_stamps import SOURCE_COLOURS, checks, draw, make_real_stamps
+from real.real_stamps import SOURCE_COLOURS, checks, draw, make_real_stamps, scored_by_a_mock_network
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +79,11 @@ def test_a_sample_without_its_selection_file_says_so(real):
         list_sources(CosmosSources(), real / "cosmos/paltas-real_galaxy_catalog_23.5.fits")
 
 
-def test_the_picture_can_be_drawn(made, tmp_path):
-    draw(made, tmp_path / "stamps.png")
+def test_a_network_of_the_mock_survey_scores_real_galaxies_higher_with_their_arcs(made, tmp_path):
+    """Real pixels through shards, training, weights on disk and scores. Ten galaxies say nothing of rates: bright arcs are to raise each score."""
+    with_arc, without = scored_by_a_mock_network(made, tmp_path)
+    assert ((with_arc > 0) & (with_arc < 1) & (without > 0) & (without < 1)).all()
+    # Measured: 0.38 to 0.96 with arcs, at most 0.05 without.
+    assert (with_arc > without).all() and np.sort(with_arc)[1] > without.max()
+    draw(made, tmp_path / "stamps.png", (with_arc, without))
     assert (tmp_path / "stamps.png").stat().st_size > 100_000
