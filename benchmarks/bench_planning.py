@@ -115,7 +115,7 @@ def config(folder: Path, shard_size: int, names: list[str]) -> str:
 
 
 def measure(shards: int, repeats: int) -> str:
-    """Return one line of the table: the least of some repeats, taken in turns."""
+    """Return one line of the table: the least of some repeats."""
     shard_size = STAMPS // shards
     counts = {"train": shards - 2 * (TEST // shard_size), "validation": VALIDATION // shard_size, "test": TEST // shard_size}
     with tempfile.TemporaryDirectory() as name:
