@@ -85,7 +85,7 @@ def _module(path: Path) -> tuple[str, tuple[Path, ...]]:
     for data in sorted((path.parent / "templates").rglob("*")) if path.parent != PACKAGE.parent else ():
         if data.is_file():
             content.update(data.read_bytes())
-    return content.hexdigest(), tuple(dict.fromkeys(file for name in names for file in _files(name)))
+    return content.hexdigest(), tuple(dict.fromkeys(file for name in names for file in _files(tuple(name))))
 
 
 @functools.cache
@@ -124,10 +124,9 @@ def _imports(tree: ast.Module, path: Path) -> list[list[str]]:
     return [name for name in found if name and name[0] == PACKAGE.name]
 
 
-def _files(parts: list[str]) -> list[Path]:
+@functools.cache
+def _files(parts: tuple[str, ...]) -> list[Path]:
     """Return the module files of a dotted name, the packages on the way included."""
-    if not parts or parts[0] != PACKAGE.name:
-        return []
     found = []
     for n in range(1, len(parts) + 1):
         place = PACKAGE.parent.joinpath(*parts[:n])
