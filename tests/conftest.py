@@ -11,6 +11,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 from workbench import Project, new_project
 
 
+@pytest.hookimpl(tryfirst=True)  # before the workers read the marks
 def pytest_collection_modifyitems(items):
     """Tell workers side by side what belongs together: all that share the finished run, else each file; Slurm by itself."""
     for item in items:
