@@ -11,15 +11,6 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 from workbench import Project, new_project
 
 
-@pytest.hookimpl(tryfirst=True)  # before the workers read the marks
-def pytest_collection_modifyitems(items):
-    """Tell workers side by side what belongs together: all that share the finished run, else each file; Slurm by itself."""
-    for item in items:
-        file = item.path.as_posix()
-        shared = "finished" in item.fixturenames and "/tests/slurm/" not in file
-        item.add_marker(pytest.mark.xdist_group("the finished run" if shared else file))
-
-
 @pytest.fixture
 def project(tmp_path) -> Project:
     """A fresh copy of the project without results."""

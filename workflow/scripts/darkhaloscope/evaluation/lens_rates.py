@@ -54,7 +54,7 @@ def judge_resolved(tables: Tables, evaluation: Evaluation, *, training: str, tes
     positives = np.flatnonzero(scored.label & (ratio >= RESOLVED))
     if not len(positives):
         return frame([])
-    group = Group("theta_over_psf", f"θ_E/PSF ≥ {RESOLVED:g}", np.concatenate([positives, np.flatnonzero(~scored.label)]), True)
+    group = Group("theta_over_psf", f"θ_E/PSF ≥ {RESOLVED:g}", positives, scored.controls, True)
     judge = Judge(scored, group, evaluation.model_copy(update={"tprs": (CRITERION_TPR,)}), None, cuts, f"{test}\x1f{COMMITTEE}")
     rows = [*judge.tpr_at_fpr(), *(judge.tpr_at_validation_fpr() if cuts is not None else []), *_criterion(judge, evaluation)]
     place = {"test_dataset": test, "seed": COMMITTEE, "column": group.column, "stratum": group.stratum}
