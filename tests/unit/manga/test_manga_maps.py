@@ -197,7 +197,7 @@ def test_truncated_file(maps_hdus, tmp_path, share, zipped):
         read_maps(path, Quality())
 
 
-@pytest.mark.parametrize("content", [b"", b"<!DOCTYPE html><html>404</html>", gzip.compress(b"<html></html>")])
+@pytest.mark.parametrize("content", [b"", b"<!DOCTYPE html><html>404</html>", gzip.compress(b"<html></html>", mtime=0)])
 def test_not_a_fits_file(tmp_path, content):
     path = tmp_path / "m.fits.gz"
     path.write_bytes(content)
