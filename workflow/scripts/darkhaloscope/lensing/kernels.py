@@ -30,7 +30,11 @@ ARCCOS = tuple(
     F(a) for a in (1.5707963050, -0.2145988016, 0.0889789874, -0.0501743046, 0.0308918810, -0.0170881256, 0.0066700901, -0.0012624911)
 )
 
-fast = {"fastmath": {"nsz", "arcp", "contract", "afn", "reassoc"}, "nogil": True, "cache": True, "error_model": "numpy"}
+#: Options of functions that Python calls, which are kept on disk, and of those that they call.
+#: All of the latter are inlined and none is kept: a function that is called, or that was read from disk, rounds otherwise
+#: than the same one compiled within its caller, and a stamp's bits would depend on which job compiled what.
+kept = {"fastmath": {"nsz", "arcp", "contract", "afn", "reassoc"}, "nogil": True, "cache": True, "error_model": "numpy"}
+fast = kept | {"cache": False, "forceinline": True}
 
 
 @njit(**fast)

@@ -19,7 +19,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from .disks import BLOCKS, SIGMA2, disk_light, sketch, sum_disk
-from .kernels import CX, CY, KIND, LIVELY_BLOCK, S_THETA, SX, SY, THETA_E, WORK, F, X, Y, fast, trace
+from .kernels import CX, CY, KIND, LIVELY_BLOCK, S_THETA, SX, SY, THETA_E, WORK, F, X, Y, fast, kept, trace
 
 #: Most rays on a side of a pixel, and room for the rays of a pixel.
 MOST, ROOM = 32, 32 * 32 + 16
@@ -58,7 +58,7 @@ def _contrasts(degree: int) -> NDArray[np.float32]:
 PLACES, SMOOTH, SMOOTHER = _places(), _contrasts(1), _contrasts(2)
 
 
-@njit(**fast)
+@njit(**kept)
 def plan_rows(first, last, columns, rows, level, u, v, lens, source, pyramid, settings):
     """Plan rows `first` to `last`.
 
@@ -84,7 +84,7 @@ def plan_rows(first, last, columns, rows, level, u, v, lens, source, pyramid, se
         _plan(columns[row], rows[row], level[row], row, u, v, lively, lens, source, pyramid, settings)
 
 
-@njit(**fast)
+@njit(**kept)
 def render_rows(first, last, out, doubt, samples, plan, lens, source, pyramid, texture, offsets, settings):
     """Render rows `first` to `last` into `out` (n, c, size, size), surface brightness averaged over pixels.
 
