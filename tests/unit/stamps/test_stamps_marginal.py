@@ -76,9 +76,10 @@ def test_observers_agree_with_the_stamps(notes):
     dataset = notes()
     rows = stamps(dataset)
     found = observers(dataset, rows)
-    # Stamps are rendered in float32.
+    # Stamps are rendered to 10⁻³ of their peak, the observers' images with a fixed number of rays; either way d′ is within 1% of
+    # a converged image's (`test_stamps_render`), and a few tenths of a per cent are seen between the two.
     for what in ("flux", "velocity", "both"):
-        assert found[f"ideal_d_prime_{what}"].to_numpy() == pytest.approx(np.asarray(rows.column(f"d_prime_{what}")), rel=1e-3)
+        assert found[f"ideal_d_prime_{what}"].to_numpy() == pytest.approx(np.asarray(rows.column(f"d_prime_{what}")), rel=1e-2)
         assert (found[f"marginal_d_prime_{what}"] < found[f"ideal_d_prime_{what}"]).all()
     # Nuisance parameters shared by the channels: together they tell more than both alone in quadrature.
     alone = np.hypot(found["marginal_d_prime_flux"], found["marginal_d_prime_velocity"])
