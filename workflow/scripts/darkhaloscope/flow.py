@@ -366,9 +366,9 @@ class Flow:
         if self.run.scores.table:
             return [self.paths.table_evaluation(table).format(scores=self.run.scores.name) for table in ("rates", "strata")]
         reports = [self.paths.report.format(experiment=name) for name in self.reported]
-        reports += [path for name in self.reported for path in self.surfaces(name)]
+        surfaces = [path for name in self.reported for path in self.surfaces(name)]
         sweeps = [self.paths.sweep.format(sweep=name) for name in self.run.run if name in self.run.sweeps]
-        return [*reports, *sweeps, *([self.paths.index] if reports else [])]
+        return [*reports, *surfaces, *sweeps, *([self.paths.index] if reports else [])]
 
     @property
     def opened_here(self) -> set[str]:
