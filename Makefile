@@ -27,7 +27,7 @@ setup: $(READY)
 $(READY):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed; found $$($(PYTHON) --version). Name another one: make PYTHON=python3.12 …"; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --requirement requirements-dev.txt $(PIP_ARGS)
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt --requirement requirements-dev.txt $(PIP_ARGS)
 	@rm -f .venv/.ready-*
 	@touch $@
 

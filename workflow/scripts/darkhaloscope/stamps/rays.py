@@ -14,7 +14,6 @@ from ..config.subhalo import Rendering
 from ..lensing.engine import render_accurate, render_together
 from ..lensing.lens import MacroLens, Subhalos, join
 from ..lensing.light import DiskLight, PixelLight
-from ..lensing.reference import render_with_lenstronomy
 from ..lensing.render import Grid
 
 Light = PixelLight | DiskLight
@@ -98,6 +97,9 @@ class LenstronomyRays:
         return self._render(None, None)
 
     def _render(self, lens: MacroLens | None, subhalos: Subhalos | None) -> Tensor:
+        # Here, since every job would wait for lenstronomy's import otherwise.
+        from ..lensing.reference import render_with_lenstronomy
+
         return render_with_lenstronomy(self.light, lens, subhalos, self.grid, self.supersampling)
 
 
