@@ -61,6 +61,7 @@ bench: setup
 	PYTHONPATH=workflow/scripts $(BIN)/python benchmarks/bench_loading.py
 	PYTHONPATH=workflow/scripts $(BIN)/python benchmarks/bench_evaluation.py
 	PYTHONPATH=workflow/scripts $(BIN)/python benchmarks/bench_planning.py
+	PYTHONPATH=workflow/scripts $(BIN)/python benchmarks/bench_manifest.py
 
 generate: setup
 	cd workflow/scripts && ../../$(BIN)/python -m darkhaloscope.generate

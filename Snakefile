@@ -47,6 +47,7 @@ include: "workflow/rules/learning.smk"
 include: "workflow/rules/known_lenses.smk"
 include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/measure.smk"
 
 
 report: "workflow/report/workflow.rst"

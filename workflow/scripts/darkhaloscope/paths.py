@@ -281,6 +281,11 @@ class Paths:
         """Results of a sweep: one row per point and metric."""
         return self._at("sweeps/{sweep}/results.csv")
 
+    @property
+    def measured_rendering(self) -> str:
+        """Speed of the rendering engine on this machine, as benchmarks/bench_rendering.py prints it."""
+        return self._at("measured/rendering.txt")
+
     # --- beside the results ---
 
     def log(self, name: str) -> str:

@@ -1,0 +1,21 @@
+rule measure_rendering:
+    """Stamps per second and core of the rendering engine beside lenstronomy's and caustics', where that is installed."""
+    input:
+        program=local("benchmarks/bench_rendering.py"),
+    output:
+        figures=paths.measured_rendering,
+    log:
+        paths.log("measure_rendering"),
+    benchmark:
+        paths.benchmark("measure_rendering")
+    conda:
+        "../envs/lensing.yaml"
+    resources:
+        mem_mb=4000,
+        runtime="1h",
+    params:
+        code=digest("measure_rendering"),
+    message:
+        "Measuring the speed of the rendering engine"
+    script:
+        "../scripts/measure_rendering.py"
