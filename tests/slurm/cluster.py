@@ -53,8 +53,7 @@ SlurmdPidFile={folder}/slurmd-%n.pid
 SlurmctldLogFile={folder}/slurmctld.log
 SlurmdLogFile={folder}/slurmd-%n.log
 AuthType=auth/munge
-# A job of a failed node starts again once its credential has expired: seconds here, two minutes by default.
-AuthInfo=socket={folder}/munge/socket,cred_expire=5
+AuthInfo=socket={folder}/munge/socket
 CredType=cred/munge
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
@@ -196,6 +195,18 @@ class Cluster:
         if done.returncode:
             raise ClusterError(f"{' '.join(arguments)}: {done.stderr.strip() or done.stdout.strip()}")
         return done.stdout
+
+    def bring_back(self, node: str) -> None:
+        """Take a node that is down into service again; it may have come back by itself (ReturnToService)."""
+
+        def up() -> bool:
+            if self.command("sinfo", "--noheader", "--nodes", node, "--format=%T").strip("*\n ") != "down":
+                return True
+            with contextlib.suppress(ClusterError):
+                self.command("scontrol", "update", f"nodename={node}", "state=resume")
+            return False
+
+        self._wait("slurmctld", up)
 
     def jobs(self) -> list[dict[str, str]]:
         """Return every job as Slurm's accounting recorded it, requeued runs of a job apart."""

@@ -75,8 +75,9 @@ class Page:
         try:
             self._process.wait(10)
         except subprocess.TimeoutExpired:
+            # On a busy machine even a killed browser takes its time.
             self._process.kill()
-            self._process.wait(10)
+            self._process.wait(120)
         for f in (self._read, self._write):
             os.close(f)
         shutil.rmtree(self._profile, ignore_errors=True)
