@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import Field, model_validator
 
 from .base import Fraction, Name, Positive, Section
+from .columns import SKY_CELLS
 
 
 class Stratum(Section):
@@ -81,6 +82,9 @@ LENSFINDER_SURFACES = (
     ("theta_e_arcsec", "arc_snr"),
     ("theta_over_psf", "mag_r"),
 )
+#: What the stamps of a chain share: the source's galaxy (one observed twice has one MANGAID); host, source and place on the sky.
+SUBHALO_CLUSTERS = ("mangaid",)
+LENSFINDER_CLUSTERS = ("object_id", "source_id", "region_id", "brickname")
 
 
 class Evaluation(Section):
@@ -101,7 +105,12 @@ class Evaluation(Section):
     confidence: float = Field(0.95, gt=0.5, lt=1, description="Confidence level of every interval")
     bootstrap: int = Field(500, ge=50, description="Bootstrap resamples")
     min_expected_fp: float = Field(10.0, gt=0, description="A rate with fewer expected false positives is unresolved and not printed")
-    min_clusters: int = Field(20, ge=2, description="A bootstrap over galaxies needs at least this many of them")
+    clusters: tuple[str, ...] = Field(
+        SUBHALO_CLUSTERS,
+        description="Columns whose values make clusters of stamps that are resampled together, each column by itself; `healpix-N` takes "
+        "the sky cells at nside N of `ra` and `dec`; left out, experiments on the lens finder's stamps take columns of theirs",
+    )
+    min_clusters: int = Field(20, ge=2, description="A bootstrap over clusters needs at least this many of them in each class")
     d_prime_edges: tuple[float, ...] = Field(
         (0, 1, 2, 3, 5, 10, 20, 50, 1e9), description="Increasing edges of the bins of the ideal observer's d′", min_length=2
     )
@@ -132,6 +141,11 @@ class Evaluation(Section):
         odd = [list(s) for s in self.surfaces if len(s) not in (2, 3) or len(set(s)) != len(s)]
         if odd:
             raise ValueError(f"a surface takes two or three different columns, found {odd}")
+        if len(set(self.clusters)) != len(self.clusters):
+            raise ValueError(f"clusters name a column twice: {list(self.clusters)}")
+        for nside in (int(sky[1]) for name in self.clusters if (sky := SKY_CELLS.fullmatch(name))):
+            if not 1 <= nside <= 8192 or nside & (nside - 1):
+                raise ValueError(f"healpix-{nside}: the number must be a power of two up to 8192")
         if not _increase(self.d_prime_edges):
             raise ValueError(f"d_prime_edges must increase: {list(self.d_prime_edges)}")
         return self
@@ -149,8 +163,8 @@ class ScoresTable(Section):
         {}, description="The table's columns for stamp_id, label, score, split or a column of strata, where no known name is found"
     )
     evaluation: Evaluation = Field(
-        Evaluation(strata={}, surfaces=()),
-        description="Rates, strata and intervals; without `strata`, those of the default lists that the table has",
+        Evaluation(strata={}, surfaces=(), clusters=()),
+        description="Rates, strata and intervals; without `strata`, `surfaces` or `clusters`, those of the default lists that the table has",
     )
 
     @model_validator(mode="before")
