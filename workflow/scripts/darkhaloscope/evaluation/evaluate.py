@@ -167,18 +167,19 @@ def _by_stratum(scored: Scored, evaluation: Evaluation, cuts: Cuts | None, key: 
     cuttings += [partial(cut_pairs, scored, [pair], evaluation.strata) for pair in evaluation.pairs]
     for cut in cuttings:  # one column in memory at a time
         column = list(cut())
-        against_all = [g.against_all(scored) for g in column if cuts is None and not g.of_positives]
+        against_all = [g.against_all(scored) for g in column if cuts is None and not (g.of_positives or g.of_controls)]
         draws = draw_clusters(scored, [*column, *against_all], evaluation, _values(cuts), resamples)
         everywhere = iter(zip(against_all, draws[len(column) :], strict=True))
         for group, drawn in zip(column, draws, strict=False):
             judge = Judge(scored, group, evaluation, drawn, cuts, key)
             parts = [judge.auc(), judge.tpr_at_fpr(), judge.fpr_at_tpr()]
-            if not group.of_positives:
+            shared = not (group.of_positives or group.of_controls)
+            if shared:
                 parts.append(judge.accuracy())
             if cuts is not None:
-                parts.append(judge.tpr_at_validation_fpr())
+                parts.append([] if group.of_controls else judge.tpr_at_validation_fpr())
                 parts.append([] if group.of_positives else judge.realised_fpr())
-            elif not group.of_positives:
+            elif shared:
                 wider, wider_drawn = next(everywhere)
                 parts.append(Judge(scored, wider, evaluation, wider_drawn, None, key).tpr_at_fpr("tpr_at_global_fpr"))
             yield from _placed(group, parts)

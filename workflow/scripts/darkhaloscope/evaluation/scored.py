@@ -54,6 +54,11 @@ class Scored:
         return self.by_score[~self.label[self.by_score]]
 
     @cached_property
+    def positives(self) -> NDArray[np.int32]:
+        """Row numbers of all positives, from the lowest score to the highest."""
+        return self.by_score[self.label[self.by_score]]
+
+    @cached_property
     def control_scores(self) -> NDArray[np.float64]:
         """Scores of all controls, in increasing order."""
         return self.score[self.controls]

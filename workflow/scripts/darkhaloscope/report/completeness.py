@@ -31,8 +31,11 @@ def draw_completeness(cells: pd.DataFrame, selections: Sequence[Selection]) -> F
     selections : its smooth fits
     """
     drawn = cells.dropna(subset=["fpr"])
-    keys = [(d, s, part["fpr"].min()) for (d, s), part in drawn.groupby(["test_dataset", "surface"], sort=False)]
-    rows = [(key, part) for key in keys for part in _slices(drawn[(drawn[["test_dataset", "surface", "fpr"]] == key).all(axis=1)])]
+    rows = [
+        ((dataset, surface, part["fpr"].min()), cells)
+        for (dataset, surface), part in drawn.groupby(["test_dataset", "surface"], sort=False)
+        for cells in _slices(part[part["fpr"] == part["fpr"].min()])
+    ]
     figure, axes = plt.subplots(max(len(rows), 1), 2, figsize=(9, 3.8 * max(len(rows), 1)), squeeze=False, layout="constrained")
     if not rows:
         notes = "\n".join(f"{row.surface}: {row.note}" for row in cells.itertuples())
