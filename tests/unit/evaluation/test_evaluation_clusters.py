@@ -6,7 +6,8 @@ import pytest
 from scipy import stats
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from darkhaloscope.config.experiment import Evaluation
+from darkhaloscope.config.experiment import Evaluation, Stratum
+from darkhaloscope.evaluation import resampled_clusters
 from darkhaloscope.evaluation.clusters import GROUPS, find_clusters
 from darkhaloscope.evaluation.comparison import compare_networks
 from darkhaloscope.evaluation.evaluate import evaluate_network
@@ -184,6 +185,16 @@ def test_the_widest_interval_counts_and_names_its_unit(make_table):
         {"low": 0.0, "high": 0.3, "unit": "b"},
         {"low": 0.3, "high": 0.4, "unit": "b"},
     ]
+
+
+def test_in_very_large_tables_clusters_are_resampled_over_all_stamps_alone(make_table, monkeypatch):
+    monkeypatch.setattr(resampled_clusters, "MOST", 1999)
+    score, label, cluster = sample(2000, 50, 13)
+    extra = {"score": score, "label": label.astype(np.int8), "host": np.where(label, cluster, 50 + np.arange(2000) % 50)}
+    evaluation = Evaluation(strata={"mass_bin": Stratum()}, bootstrap=100, clusters=("host",))
+    found = evaluate_network({("a", 1): make_table(extra=extra)}, evaluation)
+    assert "host" in set(found["rates"].unit) and set(found["strata"].unit) == {"", "stamp"}
+    assert found["strata"].query("metric == 'auc'").note.str.contains("2,000 stamps, clusters are resampled in strata up to 1,999").all()
 
 
 def test_coverage_of_differences_between_networks_where_a_gain_differs_by_cluster():

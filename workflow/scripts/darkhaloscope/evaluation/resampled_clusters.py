@@ -21,6 +21,8 @@ from .strata import Group
 
 #: The unit of an interval that takes every stamp as independent.
 STAMP = "stamp"
+#: Stamps of a table above which clusters are resampled over all stamps alone: strata visit every stamp some twenty times.
+MOST = 2_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +45,7 @@ INDEPENDENT = Clustered({}, "")
 
 
 def draw_clusters(scored: Scored, groups: Sequence[Group], evaluation: Evaluation, cuts: Sequence[float], key: str) -> list[Clustered]:
-    """Return the bootstrap over clusters of each group.
+    """Return the bootstrap over clusters of each group; of tables with more than `MOST` stamps, of the group of all alone.
 
     Parameters
     ----------
@@ -59,6 +61,10 @@ def draw_clusters(scored: Scored, groups: Sequence[Group], evaluation: Evaluatio
     }
     out = []
     for group in groups:
+        if drawn and len(scored.label) > MOST and len(group.positives) + len(group.negatives) < len(scored.label):
+            many = f"{len(scored.label):,} stamps, clusters are resampled in strata up to {MOST:,}"
+            out.append(Clustered({}, f"{many}: the interval takes stamps as independent; see that of all stamps"))
+            continue
         enough, note = enough_clusters(scored, group, evaluation)
         draws = {}
         for found in enough:
