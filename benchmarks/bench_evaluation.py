@@ -4,7 +4,8 @@ A Parquet file of scores with ten strata columns (edges, quantiles and categorie
 and evaluated twice, each time by a process of its own whose peak of resident memory is its kernel's count:
 
     this project   `evaluate_network` on `open_scores`, as rule evaluate_table does: all rates with intervals (DeLong, 500
-                   resamples of both classes), overall and in every stratum; ids and scores checked
+                   resamples of both classes and of whole hosts, sources and bricks), overall and in every stratum; ids and scores
+                   checked
     pandas         the whole table read by pandas, `roc_curve` and `roc_auc_score` overall and in every stratum, TPR at each
                    FPR and FPR at each TPR read off the curve; no interval, no check
 
@@ -45,7 +46,7 @@ STRATA = {
     "ebv": Stratum(edges=(0, 0.02, 0.05, 0.1)),
     "hemisphere": Stratum(),
 }
-EVALUATION = Evaluation(strata=STRATA)
+EVALUATION = Evaluation(strata=STRATA, clusters=("object_id", "source_id", "brickname"))
 CHUNK = 1 << 20
 #: What the project promises for 12 million rows.
 PROMISED_S, PROMISED_GB = 60, 2.0
@@ -99,6 +100,9 @@ def write(path: Path, n: int) -> None:
             "psfdepth_r": depth,
             "mag_r": rng.normal(19.5, 0.8, k),
             "ebv": rng.uniform(0, 0.1, k),
+            "object_id": (first + np.arange(k)) // 2,
+            "source_id": pa.array(np.where(label, rng.integers(0, 20_000, k).astype(str), None), from_pandas=True),
+            "brickname": pa.array(((first + np.arange(k)) // 1000).astype(str)),
             "hemisphere": pa.array(rng.choice(["north", "south"], k)),
         }
         batch = pa.table(columns)

@@ -5,6 +5,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from darkhaloscope.evaluation import selection
+
 
 def older(n=2000):
     rng = np.random.default_rng(0)
@@ -15,6 +17,7 @@ def older(n=2000):
         "p_lens": 1 / (1 + np.exp(-rng.normal(np.where(lens, 1.5, 0), 1))),
         "theta_e_arcsec": np.where(lens, rng.uniform(0.5, 2.5, n), 0.0),
         "psfsize_r": rng.uniform(0.9, 1.6, n),
+        "arc_snr": np.where(lens, rng.uniform(0.5, 60, n), 0.0),
     }
 
 
@@ -25,8 +28,13 @@ def test_a_table_with_older_names_is_evaluated_by_its_path_alone(project):
     rates, strata = pd.read_csv(folder / "rates.csv"), pd.read_csv(folder / "strata.csv")
     # Normal scores 1.5 apart: AUC Φ(1.5/√2) = 0.856; 2,000 stamps have a standard error of 0.008.
     assert abs(rates.query("metric == 'auc'").value.iloc[0] - 0.856) < 0.03
-    assert set(strata["column"]) == {"theta_e_arcsec", "psfsize_r"}
-    assert {"purity.csv", "calibration.csv", "roc.csv"} <= {p.name for p in folder.iterdir()}
+    assert set(strata["column"]) == {"theta_e_arcsec", "psfsize_r", "arc_snr"}
+    assert {"purity.csv", "calibration.csv", "roc.csv", "completeness.csv", "completeness.png"} <= {p.name for p in folder.iterdir()}
+    # 1,000 controls resolve FPRs of 0.01 and above; θ_E and arc S/N make a surface that the table has.
+    cells = pd.read_csv(folder / "completeness.csv")
+    assert set(cells["surface"]) == {"theta_e_arcsec × arc_snr"} and set(cells["fpr"]) == {0.1, 0.05, 0.01}
+    fit = selection.read(folder / "selection.json", fpr=0.1)
+    assert fit.columns == ("theta_e_arcsec", "arc_snr") and fit.axes[0].unit == "arcsec"
 
 
 def test_a_missing_column_is_named_with_the_remedy(project):

@@ -284,3 +284,36 @@ rule evaluate_table:
         "Evaluating the scores of {input.table}"
     script:
         "../scripts/evaluate_table.py"
+
+
+rule map_table_completeness:
+    """Completeness of scores made elsewhere over two or three columns, cell by cell, and the smooth fits."""
+    input:
+        table=here(flow.scores_table),
+    output:
+        cells=paths.table_completeness["cells"],
+        selection=paths.table_completeness["selection"],
+        picture=report(
+            paths.table_completeness["picture"],
+            caption="../report/table_completeness.rst",
+            category="Completeness",
+            labels={"scores": "{scores}"},
+        ),
+    log:
+        paths.log("map_table_completeness/{scores}"),
+    benchmark:
+        paths.benchmark("map_table_completeness/{scores}")
+    wildcard_constraints:
+        scores=flow.scores_name(),
+    conda:
+        "../envs/report.yaml"
+    resources:
+        mem_mb=3000,
+        runtime="1h",
+    params:
+        scores=needs("scores"),
+        code=digest("map_table_completeness"),
+    message:
+        "Mapping the completeness of {input.table}"
+    script:
+        "../scripts/map_table_completeness.py"

@@ -135,7 +135,12 @@ def test_few_positives_have_cells_and_no_fit():
 
 def test_the_picture_has_cells_and_fit(mapped):
     figure = draw_completeness(*mapped)
-    assert [len(a.collections) > 0 for a in figure.axes[:4]] == [True] * 4
+    # One row for the surface of two columns, one for each of three cells of the third column of the other one.
+    drawn = figure.axes[:8]
+    assert [len(a.collections) > 0 for a in drawn] == [True] * 8 and figure.axes[8].get_ylabel() == "completeness"
+    slices = mapped[0][mapped[0].z == "mag_r"].drop_duplicates("z_low").sort_values("z_low")
+    for axis, low in zip(drawn[2::2], slices.z_low, strict=True):
+        assert f"{low:.4g}–" in axis.get_title()
     texts = [t.get_text() for t in figure.axes[0].texts]
     flat = mapped[0].iloc[:9]
     assert texts == [f"{c:.2f}\n{n}" for c, n in zip(flat.completeness, flat.n, strict=True)]

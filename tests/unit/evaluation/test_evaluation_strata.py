@@ -3,8 +3,10 @@
 import numpy as np
 import pyarrow as pa
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from darkhaloscope.config.experiment import Evaluation, Stratum
+from darkhaloscope.evaluation.evaluate import evaluate_network
 from darkhaloscope.evaluation.rates import EvaluationError
 from darkhaloscope.evaluation.schema import SCORES
 from darkhaloscope.evaluation.scored import read_split
@@ -69,6 +71,28 @@ def test_a_property_of_positives_alone_is_judged_against_all_controls(make_table
         assert stamps.label[group.rows].sum() == 25
     own = list(cut_strata(stamps, {"arc_snr": Stratum(quantiles=4)}))
     assert all(stamps.label[g.rows].all() for g in own)
+
+
+def test_a_property_of_controls_alone_is_judged_against_all_positives(make_table):
+    n = 2000
+    label = np.arange(n) % 2 == 1
+    kind = np.where(label, None, np.where(np.arange(n) % 8 == 0, "ring", "spiral"))
+    table = make_table(n=n, extra={"contaminant_class": pa.array(kind, pa.string())})
+    whole = pa.concat_tables([table, make_table(n=n, split="validation", extra={"contaminant_class": pa.array(kind, pa.string())})])
+    evaluation = Evaluation(strata={"contaminant_class": Stratum(of_controls=True)}, fprs=(0.05,), bootstrap=100)
+    found = evaluate_network({("a", 1): whole}, evaluation)["strata"].query("seed == '1'").set_index(["stratum", "metric"])
+    assert set(found.n_positives) == {1000} and found.n_negatives["ring", "auc"] == 250
+    rings = np.isin(kind, ["ring"]) | label
+    score = np.asarray(table.column("score"))
+    assert found.value["ring", "auc"] == pytest.approx(roc_auc_score(label[rings], score[rings]))
+    # The share of rings that pass the threshold of the validation's controls; the TPR there is that of all stamps, and left out.
+    cut = np.sort(np.asarray(whole.column("score"))[n:][~label])[-51]
+    assert found.value["ring", "realised_fpr"] == pytest.approx(np.mean(score[np.isin(kind, ["ring"])] > cut))
+    assert not {"accuracy", "tpr_at_validation_fpr"} & set(found.index.get_level_values("metric"))
+    with pytest.raises(ValueError, match="of_positives or of_controls, not both"):
+        Stratum(of_positives=True, of_controls=True)
+    with pytest.raises(ValueError, match="has no stamps"):
+        Evaluation(strata={"a": Stratum(of_positives=True), "b": Stratum(of_controls=True)}, pairs=(("a", "b"),))
 
 
 def test_errors_in_words(make_table):

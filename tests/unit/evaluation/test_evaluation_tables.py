@@ -7,8 +7,9 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
-from darkhaloscope.config.experiment import Evaluation, Stratum
-from darkhaloscope.evaluation.any_table import open_scores
+from darkhaloscope.config.experiment import Evaluation, ScoresTable, Stratum
+from darkhaloscope.evaluation.any_table import default_clusters, default_surfaces, evaluate_table, open_scores
+from darkhaloscope.evaluation.completeness import map_table
 from darkhaloscope.evaluation.evaluate import evaluate_network
 from darkhaloscope.evaluation.rates import EvaluationError
 from darkhaloscope.evaluation.scored import load_seeds
@@ -93,6 +94,45 @@ def test_files_that_are_no_tables(tmp_path):
     (tmp_path / "scores.pkl").write_bytes(b"\x80\x04.")
     with pytest.raises(EvaluationError, match="must end in"):
         open_scores(tmp_path / "scores.pkl")
+
+
+def test_surfaces_and_clusters_are_those_that_the_table_has():
+    assert default_surfaces(["theta_e_arcsec", "arc_snr", "psfsize_r"]) == (("theta_e_arcsec", "arc_snr"),)
+    assert default_surfaces(["log10_mass_msun", "peak_snr"]) == (("log10_mass_msun", "peak_snr"),)
+    assert default_clusters(["plateifu", "brickname", "ra", "dec"]) == ("plateifu", "brickname", "healpix-32")
+    assert default_clusters(["mangaid", "plateifu", "region_id", "ra", "dec"]) == ("mangaid", "region_id")
+    assert default_clusters(["ra"]) == ()
+
+
+def test_a_table_is_mapped_over_columns_of_other_names_and_drawn_by_its_clusters(tmp_path):
+    n = 3000
+    columns = older(n) | {"galaxy": np.arange(n) // 30, "snr": np.random.default_rng(2).uniform(1, 20, n)}
+    path = write(tmp_path / "mine.parquet", columns)
+    settings = {
+        "table": str(path),
+        "columns": {"arc_snr": "snr"},
+        "evaluation": {"fprs": [0.1], "bootstrap": 100, "clusters": ["galaxy"], "surfaces": [["theta_e_arcsec", "arc_snr"]]},
+    }
+    cells, fits = map_table(ScoresTable.model_validate(settings), {"theta_e_arcsec": "arcsec"})
+    # Cells are bounded by the default strata of both columns; half of the rows are validation, half of the rest positives.
+    assert set(cells.surface) == {"theta_e_arcsec × arc_snr"} and cells.n.sum() == n // 4
+    assert [a.unit for a in fits[0].axes] == ["arcsec", ""] and fits[0].about["network"] == "mine"
+    rates = evaluate_table(ScoresTable.model_validate(settings))["rates"]
+    assert set(rates.unit) <= {"", "stamp", "galaxy"} and "galaxy" in set(rates.unit)
+
+
+@pytest.mark.parametrize(
+    ("evaluation", "words"),
+    [
+        ({"clusters": ["house"]}, "no column for the clusters house; the table has: "),
+        ({"clusters": ["healpix-8"]}, "no column for the clusters ra, dec"),
+        ({"surfaces": [["theta_e_arcsec", "depth"]]}, "no column for the surfaces depth"),
+    ],
+)
+def test_columns_that_are_asked_for_and_not_there(tmp_path, evaluation, words):
+    path = write(tmp_path / "mine.parquet", older())
+    with pytest.raises(EvaluationError, match=words):
+        evaluate_table(ScoresTable.model_validate({"table": str(path), "evaluation": evaluation}))
 
 
 def rates(value):

@@ -202,6 +202,12 @@ class Paths:
         return self._at("scores/{scores}/" + name + ".csv")
 
     @property
+    def table_completeness(self) -> dict[str, str]:
+        """Completeness of scores made elsewhere: cells, their picture, and selection functions."""
+        names = {"cells": "completeness.csv", "picture": "completeness.png", "selection": "selection.json"}
+        return {key: self._at("scores/{scores}/" + name) for key, name in names.items()}
+
+    @property
     def completeness(self) -> str:
         """Completeness of a network over two or three columns, cell by cell."""
         return self._at("experiments/{experiment}/evaluation/{network}/completeness.csv")

@@ -5,6 +5,10 @@ The schemas of the tables are the source (`scalar_columns` of `stamps.schema` an
 
 from __future__ import annotations
 
+import re
+
+#: A name of clusters that are cells of the sky, made of `ra` and `dec`.
+SKY_CELLS = re.compile(r"healpix-(\d+)")
 TEXT, NUMBER, YES_NO = "text", "numbers", "yes or no"
 
 _SUBHALO = {

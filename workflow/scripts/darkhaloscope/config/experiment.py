@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,6 +11,7 @@ from typing import Annotated, Any
 from pydantic import Field, model_validator
 
 from .base import Fraction, Name, Positive, Section
+from .columns import SKY_CELLS
 
 
 class Stratum(Section):
@@ -20,11 +22,16 @@ class Stratum(Section):
     of_positives: bool = Field(
         False, description="Whether positives alone have the column, so that every stratum is judged against all negatives"
     )
+    of_controls: bool = Field(
+        False, description="Whether controls alone have the column, so that every stratum is judged against all positives"
+    )
 
     @model_validator(mode="after")
     def _check(self) -> Stratum:
         if self.edges is not None and self.quantiles is not None:
             raise ValueError("give edges or quantiles, not both")
+        if self.of_positives and self.of_controls:
+            raise ValueError("give of_positives or of_controls, not both")
         if self.edges is not None and not _increase(self.edges):
             raise ValueError(f"edges must increase: {list(self.edges)}")
         return self
@@ -46,12 +53,14 @@ SUBHALO_STRATA = {
     "plateifu": Stratum(),
 }
 
-#: What positives alone have is judged against all controls; what both classes have, against its own. θ_E over PSF from 0.5 is resolved.
+#: What positives alone have is judged against all controls, what controls alone have against all positives; what both classes have,
+#: against its own. θ_E over PSF from 0.5 is resolved.
 LENSFINDER_STRATA = {
     "theta_e_arcsec": Stratum(edges=(0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5), of_positives=True),
     "theta_over_psf": Stratum(edges=(0, 0.5, 1.0, 1.5, 1e9), of_positives=True),
     "arc_snr": Stratum(edges=(0, 1, 3, 10, 50, 1e9), of_positives=True),
     "source_kind": Stratum(of_positives=True),
+    "contaminant_class": Stratum(of_controls=True),
     "psfsize_r": Stratum(quantiles=3),
     "psfdepth_r": Stratum(quantiles=3),
     "mag_r": Stratum(quantiles=3),
@@ -81,6 +90,9 @@ LENSFINDER_SURFACES = (
     ("theta_e_arcsec", "arc_snr"),
     ("theta_over_psf", "mag_r"),
 )
+#: What the stamps of a chain share: the source's galaxy (one observed twice has one MANGAID); host, source and place on the sky.
+SUBHALO_CLUSTERS = ("mangaid",)
+LENSFINDER_CLUSTERS = ("object_id", "source_id", "region_id", "brickname")
 
 
 class Evaluation(Section):
@@ -101,7 +113,12 @@ class Evaluation(Section):
     confidence: float = Field(0.95, gt=0.5, lt=1, description="Confidence level of every interval")
     bootstrap: int = Field(500, ge=50, description="Bootstrap resamples")
     min_expected_fp: float = Field(10.0, gt=0, description="A rate with fewer expected false positives is unresolved and not printed")
-    min_clusters: int = Field(20, ge=2, description="A bootstrap over galaxies needs at least this many of them")
+    clusters: tuple[str, ...] = Field(
+        SUBHALO_CLUSTERS,
+        description="Columns whose values make clusters of stamps that are resampled together, each column by itself; `healpix-N` takes "
+        "the sky cells at nside N of `ra` and `dec`; left out, experiments on the lens finder's stamps take columns of theirs",
+    )
+    min_clusters: int = Field(20, ge=2, description="A bootstrap over clusters needs at least this many of them in each class")
     d_prime_edges: tuple[float, ...] = Field(
         (0, 1, 2, 3, 5, 10, 20, 50, 1e9), description="Increasing edges of the bins of the ideal observer's d′", min_length=2
     )
@@ -129,12 +146,25 @@ class Evaluation(Section):
         lost = sorted({name for pair in self.pairs for name in pair if name not in self.strata})
         if lost:
             raise ValueError(f"pairs name {', '.join(lost)}, which strata does not cut; add it there")
+        of_one = {name: (how.of_positives, how.of_controls) for name, how in self.strata.items()}
+        apart = [list(pair) for pair in self.pairs if {(True, False), (False, True)} == {of_one[name] for name in pair}]
+        if apart:
+            raise ValueError(f"a pair of what positives alone and controls alone have has no stamps: {apart}")
         odd = [list(s) for s in self.surfaces if len(s) not in (2, 3) or len(set(s)) != len(s)]
         if odd:
             raise ValueError(f"a surface takes two or three different columns, found {odd}")
+        if len(set(self.clusters)) != len(self.clusters):
+            raise ValueError(f"clusters name a column twice: {list(self.clusters)}")
+        for nside in (int(sky[1]) for name in self.clusters if (sky := SKY_CELLS.fullmatch(name))):
+            if not 1 <= nside <= 8192 or nside & (nside - 1):
+                raise ValueError(f"healpix-{nside}: the number must be a power of two up to 8192")
         if not _increase(self.d_prime_edges):
             raise ValueError(f"d_prime_edges must increase: {list(self.d_prime_edges)}")
         return self
+
+
+#: What a table of scores decides by its columns, where the config leaves it open.
+OPEN: dict[str, Any] = {"strata": {}, "surfaces": (), "clusters": ()}
 
 
 class ScoresTable(Section):
@@ -149,14 +179,18 @@ class ScoresTable(Section):
         {}, description="The table's columns for stamp_id, label, score, split or a column of strata, where no known name is found"
     )
     evaluation: Evaluation = Field(
-        Evaluation(strata={}, surfaces=()),
-        description="Rates, strata and intervals; without `strata`, those of the default lists that the table has",
+        Evaluation.model_validate(OPEN),
+        description="Rates, strata and intervals; without `strata`, `surfaces` or `clusters`, those of the default lists that the table has",
     )
 
     @model_validator(mode="before")
     @classmethod
     def _accept_path(cls, value: Any) -> Any:
-        return {"table": value} if isinstance(value, str) else value
+        if isinstance(value, str):
+            return {"table": value}
+        if isinstance(value, Mapping) and isinstance(value.get("evaluation"), Mapping):
+            return {**value, "evaluation": {**OPEN, **value["evaluation"]}}
+        return value
 
     @property
     def name(self) -> str:

@@ -13,9 +13,9 @@ import yaml
 from pydantic import BaseModel, Discriminator, Field, Tag, ValidationError, model_validator
 
 from .base import DISTRIBUTION_KINDS, Name, Section
-from .columns import COLUMNS, NUMBER
+from .columns import COLUMNS, NUMBER, SKY_CELLS
 from .cosmology import Cosmology
-from .experiment import LENSFINDER_STRATA, LENSFINDER_SURFACES, Evaluation, Experiment, ScoresTable, Sweep
+from .experiment import LENSFINDER_CLUSTERS, LENSFINDER_STRATA, LENSFINDER_SURFACES, Evaluation, Experiment, ScoresTable, Sweep
 from .legacysurvey import LegacySurvey
 from .lensfinder import BANDS, LENS_KINDS, ImportedDataset, LensFinderDataset, default_lensfinder_datasets
 from .manga import Downloads, Manga
@@ -76,7 +76,7 @@ class Run(Section):
             if isinstance(experiment, Mapping) and _dataset_kind(datasets.get(experiment.get("dataset"), {})) in LENS_KINDS:
                 evaluation = experiment.get("evaluation", {})
                 if isinstance(evaluation, Mapping):
-                    own = {"strata": LENSFINDER_STRATA, "surfaces": LENSFINDER_SURFACES}
+                    own = {"strata": LENSFINDER_STRATA, "surfaces": LENSFINDER_SURFACES, "clusters": LENSFINDER_CLUSTERS}
                     experiments[name] = {**experiment, "evaluation": {**own, **evaluation}}
         return {**values, "experiments": experiments}
 
@@ -170,6 +170,9 @@ def _test_problems(evaluation: Evaluation, name: str, dataset: SubhaloDataset | 
             problems.append(
                 f"cuts `{column}` by edges or quantiles, but it holds {columns[column]}: leave both out to take its values as strata"
             )
+    for column in evaluation.clusters:
+        if column not in columns and not (SKY_CELLS.fullmatch(column) and {"ra", "dec"} <= set(columns)):
+            problems.append(f"makes clusters of {_unknown(column, columns)} in the stamps of {name}")
     for column in dict.fromkeys(name for surface in evaluation.surfaces for name in surface):
         if column not in columns:
             problems.append(f"maps completeness over {_unknown(column, columns)} in the stamps of {name}")

@@ -14,7 +14,17 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from ..config.experiment import LENSFINDER_STRATA, SUBHALO_STRATA, ScoresTable, Stratum
+from ..config.columns import SKY_CELLS
+from ..config.experiment import (
+    LENSFINDER_CLUSTERS,
+    LENSFINDER_STRATA,
+    LENSFINDER_SURFACES,
+    SUBHALO_STRATA,
+    SUBHALO_SURFACES,
+    Evaluation,
+    ScoresTable,
+    Stratum,
+)
 from .evaluate import evaluate_network
 from .lazy_table import LazyTable, Pieces, parquet_pieces, table_pieces
 from .rates import EvaluationError
@@ -29,6 +39,8 @@ ALIASES = {
 }
 #: True for a control: the reverse of a label.
 CONTROL = ("is_control",)
+#: Cells of 1.8°, where a table has positions and no regions.
+DEFAULT_SKY = "healpix-32"
 SPLIT_NAMES = {"val": "validation", "valid": "validation", "dev": "validation", "testing": "test", "training": "train"}
 
 
@@ -48,23 +60,59 @@ def evaluate_table(settings: ScoresTable) -> dict[str, pd.DataFrame]:
     Raises
     ------
     EvaluationError
-        As `open_scores` and `evaluate_network`; or a stratum's column is not in the table.
+        As `open_settings` and `evaluate_network`.
+    """
+    table, evaluation = open_settings(settings)
+    return evaluate_network({(settings.name, 0): table}, evaluation)
+
+
+def open_settings(settings: ScoresTable) -> tuple[LazyTable, Evaluation]:
+    """Return the table and how it is evaluated: what the settings leave open is chosen by the columns that there are.
+
+    Raises
+    ------
+    EvaluationError
+        As `open_scores`; or a column of strata, surfaces or clusters is not in the table.
     """
     table = open_scores(settings.table, settings.columns)
-    strata = settings.evaluation.strata or default_strata(table.column_names)
-    lost = [name for name in strata if name not in table.column_names]
-    if lost:
-        raise EvaluationError(
-            f"{settings.table}: no column for the strata {', '.join(lost)}; the table has: {', '.join(table.column_names)}. "
-            "Name the column under `scores.columns`, or take it out of `scores.evaluation.strata`"
-        )
-    return evaluate_network({(settings.name, 0): table}, settings.evaluation.model_copy(update={"strata": strata}))
+    names, asked = table.column_names, settings.evaluation
+    chosen = {
+        "strata": asked.strata or default_strata(names),
+        "surfaces": asked.surfaces or default_surfaces(names),
+        "clusters": asked.clusters or default_clusters(names),
+    }
+    wanted = {
+        "strata": [*chosen["strata"]],
+        "surfaces": [name for surface in chosen["surfaces"] for name in surface],
+        "clusters": [name for c in chosen["clusters"] for name in (("ra", "dec") if SKY_CELLS.fullmatch(c) else (c,))],
+    }
+    for key, columns in wanted.items():
+        lost = [name for name in dict.fromkeys(columns) if name not in names]
+        if lost:
+            raise EvaluationError(
+                f"{settings.table}: no column for the {key} {', '.join(lost)}; the table has: {', '.join(names)}. "
+                f"Name the column under `scores.columns`, or take it out of `scores.evaluation.{key}`"
+            )
+    return table, asked.model_copy(update=chosen)
 
 
 def default_strata(names: Sequence[str]) -> dict[str, Stratum]:
     """Return the strata that the columns of a table allow, of the chain that has more of them."""
     lists = [{k: v for k, v in known.items() if k in names} for known in (LENSFINDER_STRATA, SUBHALO_STRATA)]
     return max(lists, key=len)
+
+
+def default_surfaces(names: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+    """Return the surfaces of both chains whose columns a table has."""
+    return tuple(s for s in (*LENSFINDER_SURFACES, *SUBHALO_SURFACES) if set(s) <= set(names))
+
+
+def default_clusters(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the clusters of both chains that a table has; where it has positions and no regions, cells of the sky."""
+    galaxy = next((name for name in ("mangaid", "plateifu") if name in names), None)
+    found = [name for name in (galaxy, *LENSFINDER_CLUSTERS) if name in names]
+    sky = {"ra", "dec"} <= set(names) and "region_id" not in names
+    return (*found, *([DEFAULT_SKY] if sky else []))
 
 
 def open_scores(path: str | os.PathLike, mapping: Mapping[str, str] | None = None) -> LazyTable:

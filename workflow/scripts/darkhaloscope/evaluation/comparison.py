@@ -1,7 +1,8 @@
 """Two networks on the same stamps: differences of AUC and of TPR at a given FPR, paired.
 
-Every resample draws the same stamps for both networks, so what makes a stamp hard for both cancels. Where enough
-galaxies are behind the stamps they are drawn as wholes. DeLong's interval and p-value stand beside the bootstrap's for the AUC.
+Every resample draws the same stamps for both networks, so what makes a stamp hard for both cancels. Clusters that there are
+enough of (galaxies, hosts, sky regions) are drawn as wholes, too, and the widest interval counts. DeLong's interval and p-value
+stand beside the bootstrap's for the AUC.
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ from ..random import stable_hash, stream
 from .evaluate import TIDY, frame, tested
 from .information import D_PRIME_COLUMN
 from .intervals import delong_difference, percentiles
-from .judging import GALAXIES, MIN_PER_CLASS, Row, clusters_note, count_galaxies, everything, expected_note, needed_negatives, resolves, row
+from .judging import MIN_PER_CLASS, Row, everything, expected_note, needed_negatives, resolves, row
 from .rates import EvaluationError, auc, rank, tpr_at_fpr
-from .resampling import Draws, Resampled, galaxy_weights, row_weights
+from .resampled_clusters import STAMP, cluster_rng, enough_clusters, over, widest
+from .resampling import Draws, Resampled, row_weights
 from .scored import COMMITTEE, Scored, load_seeds, match, need_both_classes
 from .strata import Group, cut_strata
 
@@ -112,30 +114,28 @@ class _Pair:
 
 def _compare(pair: _Pair, groups: Sequence[Group], evaluation: Evaluation, key: str) -> Iterator[Row]:
     scored = pair.scored
-    galaxies = [count_galaxies(scored, g) for g in groups]
-    whole = [n >= evaluation.min_clusters for n in galaxies]
+    judged = [enough_clusters(scored, group, evaluation) for group in groups]
     rng = stream(0, stable_hash(key), "paired bootstrap")
-    draws = _draw(pair, groups, [not w for w in whole], evaluation, row_weights(scored.label, rng, evaluation.bootstrap))
-    rng = stream(0, stable_hash(key), "bootstrap over galaxies")
-    draws |= _draw(pair, groups, whole, evaluation, galaxy_weights(scored.label, scored.galaxy, rng, evaluation.bootstrap))
-    for i, group in enumerate(groups):
-        interval = GALAXIES if whole[i] else PAIRED
-        note = "" if whole[i] else clusters_note(galaxies[i], evaluation)
-        for line in _judge(pair, group, draws[i], evaluation):
-            resolved = line["resolved"]
-            line["interval"] = interval if resolved else ""
-            line["note"] = "; ".join(n for n in (line["note"], note if resolved else "") if n)
+    draws = {STAMP: _draw(pair, groups, range(len(groups)), evaluation, row_weights(scored.label, rng, evaluation.bootstrap))}
+    for found in scored.clusters(evaluation.clusters):
+        wanted = [i for i, (enough, _) in enumerate(judged) if found in enough]
+        weights = found.row_weights(cluster_rng(key, found.column), evaluation.bootstrap)
+        draws[found.column] = _draw(pair, groups, wanted, evaluation, weights)
+    for i, (group, (_, note)) in enumerate(zip(groups, judged, strict=True)):
+        for line in _judge(pair, group, {unit: of_unit[i] for unit, of_unit in draws.items() if i in of_unit}, evaluation):
+            if line["resolved"]:
+                line["note"] = "; ".join(n for n in (line["note"], note) if n)
             yield {"column": group.column, "stratum": group.stratum, **line}
 
 
 def _draw(
-    pair: _Pair, groups: Sequence[Group], wanted: Sequence[bool], evaluation: Evaluation, weights: Iterator[NDArray[np.uint8]]
+    pair: _Pair, groups: Sequence[Group], wanted: Sequence[int], evaluation: Evaluation, weights: Iterator[NDArray[np.uint8]]
 ) -> dict[int, tuple[Draws, Draws]]:
     """Return the resampled rates of both networks for each wanted group, from the same weights."""
-    label = pair.scored.label
-    prepared = {i: [Resampled(score, label, groups[i].rows, evaluation.fprs) for score in pair.scores] for i, w in enumerate(wanted) if w}
-    if not prepared:
+    if not wanted:
         return {}
+    label = pair.scored.label
+    prepared = {i: [Resampled(score, label, groups[i].rows, evaluation.fprs) for score in pair.scores] for i in wanted}
     parts: dict[int, tuple[list[Draws], list[Draws]]] = {i: ([], []) for i in prepared}
     for chunk in weights:
         for i, networks in prepared.items():
@@ -144,7 +144,7 @@ def _draw(
     return {i: (Draws.join(a), Draws.join(b)) for i, (a, b) in parts.items()}
 
 
-def _judge(pair: _Pair, group: Group, draws: tuple[Draws, Draws], evaluation: Evaluation) -> Iterator[Row]:
+def _judge(pair: _Pair, group: Group, draws: Mapping[str, tuple[Draws, Draws]], evaluation: Evaluation) -> Iterator[Row]:
     label = pair.scored.label[group.rows]
     counts = int(label.sum()), int((~label).sum())
     if min(counts) < MIN_PER_CLASS:
@@ -155,16 +155,16 @@ def _judge(pair: _Pair, group: Group, draws: tuple[Draws, Draws], evaluation: Ev
         return
     scores = [score[group.rows] for score in pair.scores]
     a, b = (rank(score, label) for score in scores)
-    low, high = percentiles(draws[1].auc - draws[0].auc, evaluation.confidence)
-    line = _line("delta_auc", None, counts, auc(a), auc(b), low, high)
+    [interval] = widest({unit: percentiles(second.auc - first.auc, evaluation.confidence) for unit, (first, second) in draws.items()})
+    line = _line("delta_auc", None, counts, auc(a), auc(b), **interval)
     test = delong_difference(scores[0], scores[1], label, evaluation.confidence)
     yield line | {"delong_low": test.low, "delong_high": test.high, "p_value": test.p_value}
-    lows, highs = percentiles(draws[1].tpr - draws[0].tpr, evaluation.confidence)
-    for f, value_a, value_b, low, high in zip(
-        evaluation.fprs, tpr_at_fpr(a, evaluation.fprs), tpr_at_fpr(b, evaluation.fprs), lows, highs, strict=True
+    intervals = widest({unit: percentiles(second.tpr - first.tpr, evaluation.confidence) for unit, (first, second) in draws.items()})
+    for f, value_a, value_b, interval in zip(
+        evaluation.fprs, tpr_at_fpr(a, evaluation.fprs), tpr_at_fpr(b, evaluation.fprs), intervals, strict=True
     ):
         if resolves(counts[1], f, evaluation):
-            yield _line("delta_tpr_at_fpr", f, counts, value_a, value_b, low, high)
+            yield _line("delta_tpr_at_fpr", f, counts, value_a, value_b, **interval)
         else:
             note = expected_note(counts[1], f, "controls", evaluation)
             yield _line("delta_tpr_at_fpr", f, counts, needed=needed_negatives(f, evaluation), note=note)
@@ -178,12 +178,14 @@ def _line(
     b: float = math.nan,
     low=math.nan,
     high=math.nan,
+    unit=STAMP,
     needed=None,
     note="",
 ) -> Row:
     if low == high:
         note = "every resample gave the same difference: the interval says nothing"
-    line = row(metric, at, *counts, value=b - a, low=low, high=high, needed=needed, note=note)
+    interval = PAIRED if unit == STAMP else over(unit)
+    line = row(metric, at, *counts, value=b - a, low=low, high=high, interval=interval, unit=unit, needed=needed, note=note)
     return line | {
         "baseline_value": float(a),
         "network_value": float(b),

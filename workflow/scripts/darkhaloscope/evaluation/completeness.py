@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 import pyarrow as pa
 
-from ..config.experiment import Evaluation
+from ..config.experiment import Evaluation, ScoresTable
 from ..random import stable_hash, stream
+from .any_table import open_settings
 from .evaluate import tested
 from .rates import EvaluationError
 from .scored import COMMITTEE, load_seeds, need_both_classes
@@ -75,3 +76,22 @@ def map_completeness(
                 except EvaluationError as error:
                     log.info("%s, FPR %g: no smooth fit: %s", dataset, fpr, error)
     return pd.concat(cells, ignore_index=True)[list(CELLS)], selections
+
+
+def map_table(settings: ScoresTable, units: Mapping[str, str]) -> tuple[pd.DataFrame, list[Selection]]:
+    """Return the completeness of scores made elsewhere, as `map_completeness` does.
+
+    Parameters
+    ----------
+    settings : ScoresTable
+        Its file, the names of its columns, and the surfaces; without these, those of both chains that the table has.
+    units : mapping
+        Unit of each column; a column that it does not name has none.
+
+    Raises
+    ------
+    EvaluationError
+        As `open_settings` and `map_completeness`.
+    """
+    table, evaluation = open_settings(settings)
+    return map_completeness({(settings.name, 0): table}, evaluation, units, network=settings.name)

@@ -10,7 +10,8 @@ All tables are tidy and have the same first columns:
 - `tpr_at_false_positives` (threshold that so many of the controls pass); `brier` and `ece`, of scores between 0 and 1;
 - `value`, `low`, `high`, `resolved`; an unresolved rate has none of the three, and says in `negatives_needed` how many
   controls it takes (of the stratum, or of validation where the threshold itself cannot be fixed);
-- `n_positives`, `n_negatives`, `interval` (the method), `note`.
+- `n_positives`, `n_negatives`, `interval` (the method), `unit` (what it resampled, or takes as independent: `stamp`, or the
+  column of clusters whose interval is the widest), `note`.
 """
 
 from __future__ import annotations
@@ -26,15 +27,16 @@ import pyarrow.compute as pc
 from ..config.experiment import Evaluation
 from .calibration import CURVE, calibration_curve, purity_table
 from .information import judge_information
-from .judging import Cuts, Judge, Row, draw_galaxies, everything
+from .judging import Cuts, Judge, Row, everything
 from .rates import EvaluationError, rank, roc, thin
+from .resampled_clusters import draw_clusters
 from .scored import COMMITTEE, Scored, has_split, load_seeds, need_both_classes
 from .strata import Group, cut_pairs, cut_strata
 
 #: Columns of the tidy tables, in order.
 TIDY = (
     "test_dataset", "seed", "column", "stratum", "metric", "at", "value", "low", "high", "resolved",
-    "n_positives", "n_negatives", "negatives_needed", "interval", "note",
+    "n_positives", "n_negatives", "negatives_needed", "interval", "unit", "note",
 )  # fmt: skip
 TABLES = ("rates", "strata", "roc", "information", "calibration")
 ROC = ("test_dataset", "seed", "fpr", "tpr", "threshold")
@@ -152,7 +154,7 @@ def _fixing(tables: Mapping[tuple[str, object], pa.Table], dataset: str, validat
 
 def _overall(scored: Scored, evaluation: Evaluation, cuts: Cuts | None, key: str, resamples: str) -> Iterator[Row]:
     group = everything(scored)
-    [draws] = draw_galaxies(scored, [group], evaluation, cuts, resamples)
+    [draws] = draw_clusters(scored, [group], evaluation, _values(cuts), resamples)
     judge = Judge(scored, group, evaluation, draws, cuts, key)
     parts = [judge.auc(), judge.accuracy(), judge.tpr_at_fpr(), judge.fpr_at_tpr(), judge.tpr_at_false_positives(), judge.calibration()]
     if cuts is not None:
@@ -165,21 +167,26 @@ def _by_stratum(scored: Scored, evaluation: Evaluation, cuts: Cuts | None, key: 
     cuttings += [partial(cut_pairs, scored, [pair], evaluation.strata) for pair in evaluation.pairs]
     for cut in cuttings:  # one column in memory at a time
         column = list(cut())
-        against_all = [g.against_all(scored) for g in column if cuts is None and not g.of_positives]
-        draws = draw_galaxies(scored, [*column, *against_all], evaluation, cuts, resamples)
+        against_all = [g.against_all(scored) for g in column if cuts is None and not (g.of_positives or g.of_controls)]
+        draws = draw_clusters(scored, [*column, *against_all], evaluation, _values(cuts), resamples)
         everywhere = iter(zip(against_all, draws[len(column) :], strict=True))
         for group, drawn in zip(column, draws, strict=False):
             judge = Judge(scored, group, evaluation, drawn, cuts, key)
             parts = [judge.auc(), judge.tpr_at_fpr(), judge.fpr_at_tpr()]
-            if not group.of_positives:
+            shared = not (group.of_positives or group.of_controls)
+            if shared:
                 parts.append(judge.accuracy())
             if cuts is not None:
-                parts.append(judge.tpr_at_validation_fpr())
+                parts.append([] if group.of_controls else judge.tpr_at_validation_fpr())
                 parts.append([] if group.of_positives else judge.realised_fpr())
-            elif not group.of_positives:
+            elif shared:
                 wider, wider_drawn = next(everywhere)
                 parts.append(Judge(scored, wider, evaluation, wider_drawn, None, key).tpr_at_fpr("tpr_at_global_fpr"))
             yield from _placed(group, parts)
+
+
+def _values(cuts: Cuts | None) -> Sequence[float]:
+    return () if cuts is None else cuts.values
 
 
 def _placed(group: Group, parts: Sequence[Sequence[Row]]) -> Iterator[Row]:

@@ -17,8 +17,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import log_ndtr, logsumexp, ndtri, ndtri_exp
 
 from ..config.experiment import Evaluation
-from .judging import ALL, Judge, Row, draw_galaxies, row
+from .judging import ALL, Judge, Row, row
 from .rates import EvaluationError
+from .resampled_clusters import draw_clusters
 from .scored import Scored
 from .strata import Group, bins
 
@@ -117,7 +118,7 @@ def judge_information(scored: Scored, channels: str, evaluation: Evaluation, key
     codes, names = bins(ideal, evaluation.d_prime_edges)
     groups = [Group.of(column, ALL, scored.by_score, scored)]
     groups += [Group.of(column, name, np.flatnonzero(codes == i), scored) for i, name in enumerate(names) if np.any(codes == i)]
-    draws = draw_galaxies(scored, groups, evaluation, None, key)
+    draws = draw_clusters(scored, groups, evaluation, (), key)
     return [
         {"column": column, "stratum": group.stratum, **line}
         for group, drawn in zip(groups, draws, strict=True)
@@ -140,28 +141,28 @@ def _judge_bin(judge: Judge, of_positives: NDArray, of_negatives: NDArray) -> It
         return
     value, low, high = (float(d_prime(measured[k])) for k in ("value", "low", "high"))
     limit = min(SATURATED, saturation(*counts))
-    how, note = measured["interval"], measured["note"]
+    how, note = {k: measured[k] for k in ("interval", "unit")}, measured["note"]
     if value >= limit:
         # The sample shows no more than its saturation: the lower end is what can be claimed.
         said = _join(f"lower limit: above d′ {limit:.1f} the AUC of {min(counts)} stamps per class is saturated", note)
-        yield row("d_prime", None, *counts, value=low, low=low, interval=how, note=said)
+        yield row("d_prime", None, *counts, value=low, low=low, **how, note=said)
         yield row(
             "share",
             None,
             *counts,
             value=low / best if best > 0 else math.nan,
             low=low / best if best > 0 else math.nan,
-            interval=how,
+            **how,
             note=said,
         )
         return
     # An interval that reaches AUC 0 or 1 has an infinite end in d′: such an end is left open.
     low, high = (v if math.isfinite(v) else math.nan for v in (low, high))
-    yield row("d_prime", None, *counts, value=value, low=low, high=high, interval=how, note=note)
+    yield row("d_prime", None, *counts, value=value, low=low, high=high, **how, note=note)
     if best <= 0:
         yield row("share", None, *counts, note="no information in this bin")
         return
-    yield row("share", None, *counts, value=value / best, low=low / best, high=high / best, interval=how, note=note)
+    yield row("share", None, *counts, value=value / best, low=low / best, high=high / best, **how, note=note)
 
 
 def _cells(d: ArrayLike, name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

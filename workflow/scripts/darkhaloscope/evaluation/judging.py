@@ -7,7 +7,7 @@ and the number of controls needed stands in their place.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,8 @@ from ..random import stable_hash, stream
 from .calibration import brier, calibration_curve, expected_calibration_error
 from .intervals import clopper_pearson, delong_interval, edge_widened, fpr_at_tpr_interval, percentiles, tpr_at_fpr_interval, wilson
 from .rates import ROUNDING, Ranked, accuracy, auc, cuts_at_fpr, fpr_at_tpr, share_above, tpr_at_fpr
-from .resampling import Draws, Resampled, galaxy_weights
+from .resampled_clusters import STAMP, Clustered, over, widest
+from .resampling import Draws
 from .scored import Scored
 from .strata import Group
 
@@ -28,8 +29,8 @@ from .strata import Group
 MIN_PER_CLASS = 10
 #: Decision threshold of the accuracy: a score is the probability of being a positive.
 EVEN_ODDS = 0.5
+BOTH_CLASSES = "bootstrap of both classes"
 ALL = "all"
-GALAXIES = "bootstrap over galaxies"
 
 Row = dict[str, Any]
 
@@ -68,10 +69,11 @@ def row(
     low=math.nan,
     high=math.nan,
     interval="",
+    unit=STAMP,
     needed=None,
     note="",
 ) -> Row:
-    """Return one tidy row; a rate without a value is unresolved."""
+    """Return one tidy row; a rate without a value is unresolved, one without an interval has no unit."""
     return {
         "metric": metric,
         "at": math.nan if at is None else at,
@@ -83,6 +85,7 @@ def row(
         "n_negatives": int(n_negatives),
         "negatives_needed": needed,
         "interval": interval if not math.isnan(low) else "",
+        "unit": unit if not math.isnan(low) else "",
         "note": note,
     }
 
@@ -108,48 +111,6 @@ def expected_note(n_negatives: int, fpr: float, of: str, evaluation: Evaluation)
     return f"{n_negatives} {of} give {n_negatives * fpr:.2g} expected false positives at FPR {fpr:g}; {needed} {of} needed"
 
 
-def count_galaxies(scored: Scored, group: Group) -> int:
-    """Return the number of galaxies behind the class that has fewer of them; 0 where no source is a galaxy."""
-    if not scored.has_galaxies:
-        return 0
-    counts = []
-    for rows in (group.positives, group.negatives):
-        named = scored.galaxy[rows]
-        counts.append(len(np.unique(named[named >= 0])))
-    return min((c for c in counts if c), default=0)
-
-
-def clusters_note(n_galaxies: int, evaluation: Evaluation) -> str:
-    """Say why an interval is not a bootstrap over galaxies, where some sources are galaxies."""
-    if 0 < n_galaxies < evaluation.min_clusters:
-        few = "one galaxy" if n_galaxies == 1 else f"{n_galaxies} galaxies"
-        return f"{few}, {evaluation.min_clusters} needed for a bootstrap over galaxies: the interval takes stamps as independent and holds for these galaxies alone"
-    return ""
-
-
-def draw_galaxies(scored: Scored, groups: Sequence[Group], evaluation: Evaluation, cuts: Cuts | None, key: str) -> list[Draws | None]:
-    """Return the bootstrap over galaxies of each group, None where it has too few galaxies.
-
-    The resamples follow from `key` alone, so that seeds and networks share them.
-    """
-    fixed = () if cuts is None else cuts.values
-    wanted = [
-        Resampled(scored.score, scored.label, g.rows, evaluation.fprs, evaluation.tprs, fixed)
-        if count_galaxies(scored, g) >= evaluation.min_clusters
-        else None
-        for g in groups
-    ]
-    if not any(wanted):
-        return [None] * len(groups)
-    parts: list[list[Draws]] = [[] for _ in groups]
-    rng = stream(0, stable_hash(key), "bootstrap over galaxies")
-    for weights in galaxy_weights(scored.label, scored.galaxy, rng, evaluation.bootstrap):
-        for part, prepared in zip(parts, wanted, strict=True):
-            if prepared is not None:
-                part.append(prepared.rates(weights))
-    return [Draws.join(p) if p else None for p in parts]
-
-
 class Judge:
     """Makes the rows of one group.
 
@@ -158,31 +119,29 @@ class Judge:
     scored : Scored
     group : Group
     evaluation : Evaluation
-    draws : Draws or None
-        The bootstrap over galaxies, where there are enough of them.
+    clustered : Clustered
+        The bootstrap over each kind of clusters that there are enough of.
     cuts : Cuts or None
         Thresholds from validation.
     key : str
         Names the random numbers of this group.
     """
 
-    def __init__(self, scored: Scored, group: Group, evaluation: Evaluation, draws: Draws | None, cuts: Cuts | None, key: str) -> None:
+    def __init__(self, scored: Scored, group: Group, evaluation: Evaluation, clustered: Clustered, cuts: Cuts | None, key: str) -> None:
         # Rows of a stratum are in order of score: a stable sort takes them in one pass. All controls were sorted before.
         controls = scored.control_scores if group.of_positives else np.sort(scored.score[group.negatives], kind="stable")
         self.ranked = Ranked(np.sort(scored.score[group.positives], kind="stable"), controls)
         self.n_positives, self.n_negatives = len(self.ranked.positives), len(self.ranked.negatives)
-        self.evaluation, self.draws, self.cuts = evaluation, draws, cuts
-        self.note = "" if draws is not None else clusters_note(count_galaxies(scored, group), evaluation)
+        self.evaluation, self.draws, self.cuts = evaluation, clustered.draws, cuts
+        self.note = clustered.note
         self._key = f"{key}\x1f{group.column}\x1f{group.stratum}"
 
     def auc(self) -> list[Row]:
-        """Area under the ROC, with DeLong's interval or the bootstrap over galaxies."""
+        """Area under the ROC, with DeLong's interval or that of a bootstrap over clusters, whichever is wider."""
         if min(self.n_positives, self.n_negatives) < MIN_PER_CLASS:
             return [self._row("auc", None, note=f"fewer than {MIN_PER_CLASS} stamps of a class")]
-        low, high = delong_interval(self.ranked, self.evaluation.confidence)
-        if self.draws is not None:
-            low, high = _hull((low, high), percentiles(self.draws.auc, self.evaluation.confidence))
-        return [self._row("auc", None, value=auc(self.ranked), low=low, high=high, interval=self._how("DeLong"), note=self.note)]
+        [interval] = self._widest(delong_interval(self.ranked, self.evaluation.confidence), "DeLong", lambda d: d.auc)
+        return [self._row("auc", None, value=auc(self.ranked), **interval, note=self.note)]
 
     def accuracy(self) -> list[Row]:
         """Share of stamps on the right side of even odds, with Wilson's interval."""
@@ -198,13 +157,10 @@ class Judge:
             return [self._row(metric, f, needed=needed_negatives(f, self.evaluation), note=self._missing_class()) for f in fprs]
         values = tpr_at_fpr(self.ranked, fprs)
         interval = tpr_at_fpr_interval(self.ranked, fprs, self._rng(metric), self.evaluation.bootstrap, self.evaluation.confidence)
-        if self.draws is not None:
-            interval = self._over_galaxies(self.draws.tpr, values, self.n_positives)
-        for f, value, low, high in zip(fprs, values, *interval, strict=True):
+        intervals = self._widest(interval, BOTH_CLASSES, lambda d: d.tpr, values, self.n_positives)
+        for f, value, interval in zip(fprs, values, intervals, strict=True):
             if resolves(self.n_negatives, f, self.evaluation):
-                out.append(
-                    self._row(metric, f, value=value, low=low, high=high, interval=self._how("bootstrap of both classes"), note=self.note)
-                )
+                out.append(self._row(metric, f, value=value, **interval, note=self.note))
             else:
                 out.append(
                     self._row(
@@ -260,9 +216,8 @@ class Judge:
             return [self._row("fpr_at_tpr", t, note=self._missing_class()) for t in tprs]
         values = fpr_at_tpr(self.ranked, tprs)
         interval = fpr_at_tpr_interval(self.ranked, tprs, self._rng("fpr_at_tpr"), self.evaluation.bootstrap, self.evaluation.confidence)
-        if self.draws is not None:
-            interval = self._over_galaxies(self.draws.fpr, values, self.n_negatives)
-        for t, value, low, high in zip(tprs, values, *interval, strict=True):
+        intervals = self._widest(interval, BOTH_CLASSES, lambda d: d.fpr, values, self.n_negatives)
+        for t, value, interval in zip(tprs, values, intervals, strict=True):
             passed = round(value * self.n_negatives)
             if self.n_positives * (1 - t) + ROUNDING < least:
                 note = f"{self.n_positives} positives leave {self.n_positives * (1 - t):.2g} to be missed; {math.ceil(least / (1 - t) - ROUNDING)} positives needed"
@@ -272,11 +227,7 @@ class Judge:
                 note = f"{passed} of {self.n_negatives} controls pass at this threshold; {'about' if passed else 'more than'} {needed} controls needed"
                 out.append(self._row("fpr_at_tpr", t, needed=needed, note=note))
             else:
-                out.append(
-                    self._row(
-                        "fpr_at_tpr", t, value=value, low=low, high=high, interval=self._how("bootstrap of both classes"), note=self.note
-                    )
-                )
+                out.append(self._row("fpr_at_tpr", t, value=value, **interval, note=self.note))
         return out
 
     def thresholds(self) -> list[Row]:
@@ -288,15 +239,15 @@ class Judge:
 
     def tpr_at_validation_fpr(self) -> list[Row]:
         """TPR at the thresholds fixed on validation, with Wilson's interval."""
-        return self._at_cuts("tpr_at_validation_fpr", self.ranked.positives, None if self.draws is None else self.draws.passed_positives)
+        return self._at_cuts("tpr_at_validation_fpr", self.ranked.positives, lambda d: d.passed_positives)
 
     def realised_fpr(self) -> list[Row]:
         """FPR that the thresholds fixed on validation really give, with Wilson's interval."""
-        return self._at_cuts("realised_fpr", self.ranked.negatives, None if self.draws is None else self.draws.passed_negatives)
+        return self._at_cuts("realised_fpr", self.ranked.negatives, lambda d: d.passed_negatives)
 
     # --- helpers ---
 
-    def _at_cuts(self, metric: str, ordered: NDArray, draws: NDArray | None) -> list[Row]:
+    def _at_cuts(self, metric: str, ordered: NDArray, pick: Callable[[Draws], NDArray]) -> list[Row]:
         out, n = [], len(ordered)
         of_controls = metric == "realised_fpr"
         for i, f in enumerate(self.evaluation.fprs):
@@ -311,11 +262,8 @@ class Judge:
             else:
                 value = float(share_above(ordered, self.cuts.values[i]))
                 interval = wilson(round(value * n), n, self.evaluation.confidence)
-                if draws is not None:
-                    interval = _hull(interval, percentiles(draws[:, i], self.evaluation.confidence))
-                out.append(
-                    self._row(metric, f, value=value, low=interval[0], high=interval[1], interval=self._how("Wilson"), note=self.note)
-                )
+                [interval] = self._widest(interval, "Wilson", lambda d, i=i: pick(d)[:, i], value, n)
+                out.append(self._row(metric, f, value=value, **interval, note=self.note))
         return out
 
     def _row(self, metric: str, at: float | None, **values: Any) -> Row:
@@ -329,8 +277,18 @@ class Judge:
             note=f"no threshold: {expected_note(self.cuts.n_negatives, f, 'validation controls', self.evaluation)}",
         )
 
-    def _over_galaxies(self, draws: NDArray, values: NDArray, n: int) -> tuple[NDArray, NDArray]:
-        return edge_widened(percentiles(draws, self.evaluation.confidence), np.rint(values * n), n, self.evaluation.confidence)
+    def _widest(self, interval: tuple, how: str, pick: Callable[[Draws], NDArray], values: Any = None, n: int = 0) -> list[Row]:
+        """Return the widest of the intervals of independent stamps and of each kind of clusters, rate by rate.
+
+        Where the rates are proportions, `values` of `n` stamps, an interval of clusters at 0 or 1 is widened to Wilson's.
+        """
+
+        def clusters(draws: Draws) -> tuple[NDArray, NDArray]:
+            found = percentiles(pick(draws), self.evaluation.confidence)
+            return found if values is None else edge_widened(found, np.rint(np.multiply(values, n)), n, self.evaluation.confidence)
+
+        found = {STAMP: interval} | {column: clusters(draws) for column, draws in self.draws.items()}
+        return [row | {"interval": how if row["unit"] == STAMP else over(row["unit"])} for row in widest(found)]
 
     def _both(self) -> bool:
         return bool(self.n_positives and self.n_negatives)
@@ -343,11 +301,8 @@ class Judge:
     def _fixed(self, f: float) -> bool:
         return resolves(self.cuts.n_negatives, f, self.evaluation)
 
-    def _how(self, plain: str) -> str:
-        return plain if self.draws is None else GALAXIES
-
     def _independent(self) -> str:
-        return self.note or ("" if self.draws is None else "the interval takes stamps of one galaxy as independent")
+        return self.note or ("the interval takes stamps as independent" if self.draws else "")
 
     def _rng(self, metric: str) -> np.random.Generator:
         return stream(0, stable_hash(self._key, metric), "bootstrap of both classes")
@@ -355,8 +310,3 @@ class Judge:
 
 def _join(*notes: str) -> str:
     return "; ".join(n for n in notes if n)
-
-
-def _hull(a: tuple, b: tuple) -> tuple[float, float]:
-    """Return the interval that holds both: clusters widen an interval, few of them may seem to narrow it."""
-    return float(min(a[0], b[0])), float(max(a[1], b[1]))

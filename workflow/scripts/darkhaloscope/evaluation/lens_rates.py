@@ -17,6 +17,7 @@ from .evaluate import frame
 from .intervals import clopper_pearson, wilson
 from .judging import Cuts, Judge, resolves
 from .rates import fpr_at_tpr
+from .resampled_clusters import STAMP, draw_clusters
 from .scored import COMMITTEE, Scored, load_seeds
 from .strata import Group
 
@@ -55,7 +56,9 @@ def judge_resolved(tables: Tables, evaluation: Evaluation, *, training: str, tes
     if not len(positives):
         return frame([])
     group = Group("theta_over_psf", f"θ_E/PSF ≥ {RESOLVED:g}", positives, scored.controls, True)
-    judge = Judge(scored, group, evaluation.model_copy(update={"tprs": (CRITERION_TPR,)}), None, cuts, f"{test}\x1f{COMMITTEE}")
+    evaluation = evaluation.model_copy(update={"tprs": (CRITERION_TPR,)})
+    [clustered] = draw_clusters(scored, [group], evaluation, () if cuts is None else cuts.values, test)
+    judge = Judge(scored, group, evaluation, clustered, cuts, f"{test}\x1f{COMMITTEE}")
     rows = [*judge.tpr_at_fpr(), *(judge.tpr_at_validation_fpr() if cuts is not None else []), *_criterion(judge, evaluation)]
     place = {"test_dataset": test, "seed": COMMITTEE, "column": group.column, "stratum": group.stratum}
     return frame([place | row for row in rows])
@@ -109,5 +112,13 @@ def _criterion(judge: Judge, evaluation: Evaluation) -> list[dict]:
         passed = round(value * judge.n_negatives)
         low, high = clopper_pearson(passed, judge.n_negatives, evaluation.confidence)
         note = f"{passed} of {judge.n_negatives} controls pass; the interval holds the threshold fixed"
-        row |= {"value": value, "low": float(low), "high": float(high), "resolved": True, "interval": "Clopper–Pearson", "note": note}
+        row |= {
+            "value": value,
+            "low": float(low),
+            "high": float(high),
+            "resolved": True,
+            "interval": "Clopper–Pearson",
+            "unit": STAMP,
+            "note": note,
+        }
     return [row | {"metric": "criterion"}]

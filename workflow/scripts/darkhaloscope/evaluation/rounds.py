@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from ..config.experiment import Evaluation
 from ..random import stable_hash, stream
 from .intervals import percentiles
+from .judging import everything
 from .rates import EvaluationError, fpr_at_tpr, rank
+from .resampled_clusters import STAMP, cluster_rng, enough_clusters, widest
 from .resampling import Draws, Resampled, row_weights
-from .scored import load_seeds, match, need_both_classes
+from .scored import Scored, load_seeds, match, need_both_classes
 
 ROUNDS = (
     "test_dataset",
@@ -27,6 +31,7 @@ ROUNDS = (
     "change",
     "change_low",
     "change_high",
+    "unit",
     "n_positives",
     "n_negatives",
     "note",
@@ -39,14 +44,15 @@ def compare_rounds(
     """Return the FPR at each completeness of every round, and its change since the first.
 
     The threshold of each completeness comes from the test positives themselves, so every interval is from a bootstrap
-    of both classes; a resample draws the same stamps for all rounds, and the change is paired. Each seed stands
-    alone, and their committee (mean score) last. A rate that fewer than `min_expected_fp` false positives speak for is
+    of both classes, by stamp and by each kind of clusters that there are enough of; the widest counts, and that of the rate
+    is named in `unit`. A resample draws the same stamps for all rounds, and the change is paired. Each seed stands alone, and
+    their committee (mean score) last. A rate that fewer than `min_expected_fp` false positives speak for is
     given with a note.
 
     Parameters
     ----------
     rounds : name and score tables by (dataset, seed) of each round, the first one first
-    evaluation : `tprs`, `bootstrap` and `confidence`
+    evaluation : `tprs`, `bootstrap`, `clusters`, `min_clusters` and `confidence`
     tests : datasets whose test split was scored
 
     Returns
@@ -69,42 +75,52 @@ def compare_rounds(
             need_both_classes(first)
             ordered = [(name, seeds[seed].score[match(first, seeds[seed])]) for name, seeds in by_round if seed in seeds]
             place = {"test_dataset": dataset, "seed": seed}
-            rows += [place | row for row in _judge(ordered, first.label, evaluation, f"{dataset} {seed}")]
+            rows += [place | row for row in _judge(ordered, first, evaluation, f"{dataset} {seed}")]
     return pd.DataFrame(rows, columns=ROUNDS)
 
 
-def _judge(ordered: Sequence[tuple[str, object]], label, evaluation: Evaluation, key: str) -> list[dict]:
+def _judge(ordered: Sequence[tuple[str, object]], scored: Scored, evaluation: Evaluation, key: str) -> list[dict]:
+    label = scored.label
     all_rows = pd.RangeIndex(len(label)).to_numpy()
     prepared = [Resampled(score, label, all_rows, (), evaluation.tprs) for _, score in ordered]
-    weights = row_weights(label, stream(0, stable_hash(key), "rounds bootstrap"), evaluation.bootstrap)
-    parts: list[list[Draws]] = [[] for _ in prepared]
-    for chunk in weights:
-        for part, one in zip(parts, prepared, strict=True):
-            part.append(one.rates(chunk))
-    draws = [Draws.join(p).fpr for p in parts]
+    weights = {STAMP: row_weights(label, stream(0, stable_hash(key), "rounds bootstrap"), evaluation.bootstrap)}
+    enough, few = enough_clusters(scored, everything(scored), evaluation)
+    weights |= {found.column: found.row_weights(cluster_rng(key, found.column), evaluation.bootstrap) for found in enough}
+    draws = {unit: _draw(prepared, chunks) for unit, chunks in weights.items()}
     ranked = [rank(score, label) for _, score in ordered]
     values = [fpr_at_tpr(r, evaluation.tprs) for r in ranked]
     rows = []
     for k, (name, _) in enumerate(ordered):
-        low, high = percentiles(draws[k], evaluation.confidence)
-        change_low, change_high = percentiles(draws[k] - draws[0], evaluation.confidence)
+        rates = widest({unit: percentiles(of_rounds[k], evaluation.confidence) for unit, of_rounds in draws.items()})
+        changes = widest({unit: percentiles(of_rounds[k] - of_rounds[0], evaluation.confidence) for unit, of_rounds in draws.items()})
         n_positives, n_negatives = len(ranked[k].positives), len(ranked[k].negatives)
         for i, completeness in enumerate(evaluation.tprs):
-            few = values[k][i] * n_negatives < evaluation.min_expected_fp
+            passed = values[k][i] * n_negatives
+            notes = [f"{round(passed)} false positives: too few for a rate"] if passed < evaluation.min_expected_fp else []
             rows.append(
                 {
                     "round": k + 1,
                     "network": name,
                     "completeness": completeness,
                     "fpr": float(values[k][i]),
-                    "low": float(low[i]),
-                    "high": float(high[i]),
+                    "low": rates[i]["low"],
+                    "high": rates[i]["high"],
                     "change": float(values[k][i] - values[0][i]) if k else math.nan,
-                    "change_low": float(change_low[i]) if k else math.nan,
-                    "change_high": float(change_high[i]) if k else math.nan,
+                    "change_low": changes[i]["low"] if k else math.nan,
+                    "change_high": changes[i]["high"] if k else math.nan,
+                    "unit": rates[i]["unit"],
                     "n_positives": n_positives,
                     "n_negatives": n_negatives,
-                    "note": f"{round(values[k][i] * n_negatives)} false positives: too few for a rate" if few else "",
+                    "note": "; ".join([*notes, few] if few else notes),
                 }
             )
     return rows
+
+
+def _draw(prepared: Sequence[Resampled], weights: Iterable[NDArray[np.uint8]]) -> list[NDArray]:
+    """Return the FPR at each completeness of every round in every resample."""
+    parts: list[list[Draws]] = [[] for _ in prepared]
+    for chunk in weights:
+        for part, one in zip(parts, prepared, strict=True):
+            part.append(one.rates(chunk))
+    return [Draws.join(p).fpr for p in parts]

@@ -12,11 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from .clusters import Clusters, find_clusters
 from .lazy_table import LazyTable
 from .rates import EvaluationError
 
-#: Columns that identify the galaxy of a source, the better first: a galaxy observed twice has one MANGAID.
-GALAXY_COLUMNS = ("mangaid", "plateifu")
 COMMITTEE = "committee"
 
 
@@ -30,16 +29,13 @@ class Scored:
         Where they come from, for messages.
     score : (n,) float64, finite
     label : (n,) bool
-    galaxy : (n,) int32
-        Number of the source's galaxy; −1 where the source is no galaxy (an analytic disk).
     table : pyarrow.Table or LazyTable
-        The rows with all their columns, for strata.
+        The rows with all their columns, for strata and clusters.
     """
 
     name: str
     score: NDArray[np.float64]
     label: NDArray[np.bool_]
-    galaxy: NDArray[np.int32]
     table: pa.Table | LazyTable
 
     @cached_property
@@ -58,14 +54,25 @@ class Scored:
         return self.by_score[~self.label[self.by_score]]
 
     @cached_property
+    def positives(self) -> NDArray[np.int32]:
+        """Row numbers of all positives, from the lowest score to the highest."""
+        return self.by_score[self.label[self.by_score]]
+
+    @cached_property
     def control_scores(self) -> NDArray[np.float64]:
         """Scores of all controls, in increasing order."""
         return self.score[self.controls]
 
     @cached_property
-    def has_galaxies(self) -> bool:
-        """Whether any source is a galaxy."""
-        return bool(np.any(self.galaxy >= 0))
+    def _clusters(self) -> dict[str, Clusters | None]:
+        return {}
+
+    def clusters(self, columns: Sequence[str]) -> list[Clusters]:
+        """Return the clusters of each column that the table has values of; found once."""
+        for column in columns:
+            if column not in self._clusters:
+                self._clusters[column] = find_clusters(self.table, self.label, column)
+        return [found for column in columns if (found := self._clusters[column]) is not None]
 
     def values(self, column: str) -> pa.ChunkedArray:
         """Return a column of the table.
@@ -113,7 +120,7 @@ def read_split(table: pa.Table, split: str, name: str) -> Scored | None:
     name = f"{name}, {split} split"
     _check_ids(table.column("stamp_id"), name)
     label = _labels(table.column("label"), name)
-    return Scored(name, _scores(table, name), label, _galaxies(table), table)
+    return Scored(name, _scores(table, name), label, table)
 
 
 def has_split(table: pa.Table, split: str) -> bool:
@@ -135,7 +142,7 @@ def committee(members: Sequence[Scored], name: str) -> Scored:
     total = first.score.copy()
     for other in members[1:]:
         total += other.score[match(first, other)]
-    return Scored(name, total / len(members), first.label, first.galaxy, first.table)
+    return Scored(name, total / len(members), first.label, first.table)
 
 
 def match(reference: Scored, other: Scored) -> NDArray[np.int64] | slice:
@@ -223,13 +230,6 @@ def _labels(column: pa.ChunkedArray, name: str) -> NDArray[np.bool_]:
     if len(strange):
         raise EvaluationError(f"{name}: labels must be 0 or 1, found also {', '.join(f'{v:g}' for v in strange[:5])}")
     return label == 1
-
-
-def _galaxies(table: pa.Table) -> NDArray[np.int32]:
-    for name in GALAXY_COLUMNS:
-        if name in table.column_names and table.column(name).null_count < table.num_rows:
-            return encode(table.column(name))[0]
-    return np.broadcast_to(np.int32(-1), table.num_rows)
 
 
 def encode(column: pa.ChunkedArray) -> tuple[NDArray[np.int32], pa.Array]:

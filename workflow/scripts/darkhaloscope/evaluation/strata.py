@@ -1,7 +1,7 @@
 """Strata: which stamps each bin or category of a column holds, and which controls it is judged against.
 
-A stratum of a property that positives alone have (`of_positives`) is judged against all controls; a
-stratum that both classes have is judged against its own. Subhalo controls carry the phantom subhalo that they would
+A stratum of a property that positives alone have (`of_positives`) is judged against all controls, one of a property that
+controls alone have (`of_controls`) against all positives; a stratum that both classes have is judged against its own. Subhalo controls carry the phantom subhalo that they would
 have had, so mass and d′ exist in both classes.
 """
 
@@ -38,6 +38,8 @@ class Group:
         Row numbers of its stamps. Where it comes from `cut_strata`, each class goes from the lowest score to the highest.
     of_positives : bool
         Whether the controls are all controls, since the property belongs to positives alone.
+    of_controls : bool
+        Whether the positives are all positives, since the property belongs to controls alone.
     """
 
     column: str
@@ -45,6 +47,7 @@ class Group:
     positives: NDArray[np.integer]
     negatives: NDArray[np.integer]
     of_positives: bool
+    of_controls: bool = False
 
     @classmethod
     def of(cls, column: str, stratum: str, rows: NDArray[np.integer], scored: Scored) -> Group:
@@ -55,6 +58,10 @@ class Group:
     def against_all(self, scored: Scored) -> Group:
         """Return the positives of the stratum with all controls."""
         return Group(self.column, self.stratum, self.positives, scored.controls, True)
+
+    def against_all_positives(self, scored: Scored) -> Group:
+        """Return the controls of the stratum with all positives."""
+        return Group(self.column, self.stratum, scored.positives, self.negatives, False, True)
 
     @property
     def rows(self) -> NDArray[np.integer]:
@@ -73,11 +80,12 @@ def cut_strata(scored: Scored, strata: Mapping[str, Stratum]) -> Iterator[Group]
         A column is missing, is text but has edges or quantiles, or is a continuous number without them.
     """
     for column, how in strata.items():
-        yield from _groups(scored, column, *assign(scored, column, how), how.of_positives)
+        yield from _groups(scored, column, *assign(scored, column, how), how.of_positives, how.of_controls)
 
 
 def cut_pairs(scored: Scored, pairs: Sequence[tuple[str, str]], strata: Mapping[str, Stratum]) -> Iterator[Group]:
-    """Yield the cells of every pair of columns, each cut as `strata` says; a cell of what positives alone have takes all controls.
+    """Yield the cells of every pair of columns, each cut as `strata` says; a cell of what positives alone have takes all controls,
+    one of what controls alone have all positives.
 
     The column is called `a × b`, the stratum `x, y`.
     """
@@ -85,14 +93,15 @@ def cut_pairs(scored: Scored, pairs: Sequence[tuple[str, str]], strata: Mapping[
         (first, names_a), (second, names_b) = (assign(scored, name, strata[name]) for name in (a, b))
         codes = np.where((first < 0) | (second < 0), -1, first * len(names_b) + second)
         names = [f"{x}, {y}" for x in names_a for y in names_b]
-        yield from _groups(scored, f"{a} × {b}", codes, names, strata[a].of_positives or strata[b].of_positives)
+        of_one = [strata[a].of_positives or strata[b].of_positives, strata[a].of_controls or strata[b].of_controls]
+        yield from _groups(scored, f"{a} × {b}", codes, names, *of_one)
 
 
 def assign(scored: Scored, column: str, how: Stratum) -> tuple[NDArray[np.int64], list[str]]:
     """Return the stratum number of every stamp, −1 for none, and the names of the strata.
 
-    Bins hold their lower edge, the last one its upper edge too. Quantiles are taken over positives alone where they
-    alone have the property, over both classes otherwise; equal values stay together, so that there may be
+    Bins hold their lower edge, the last one its upper edge too. Quantiles are taken over the class that alone
+    has the property, over both classes otherwise; equal values stay together, so that there may be
     fewer bins than asked for.
     """
     values = scored.values(column)
@@ -106,10 +115,11 @@ def assign(scored: Scored, column: str, how: Stratum) -> tuple[NDArray[np.int64]
     numbers = np.asarray(pc.fill_null(pc.cast(values, pa.float64()), np.nan))
     if how.edges is not None:
         return bins(numbers, how.edges)
-    return _quantile_bins(numbers, scored.label if how.of_positives else np.ones_like(scored.label), how.quantiles)
+    counted = scored.label if how.of_positives else ~scored.label if how.of_controls else np.ones_like(scored.label)
+    return _quantile_bins(numbers, counted, how.quantiles)
 
 
-def _groups(scored: Scored, column: str, codes: NDArray, names: Sequence[str], of_positives: bool) -> Iterator[Group]:
+def _groups(scored: Scored, column: str, codes: NDArray, names: Sequence[str], of_positives: bool, of_controls: bool) -> Iterator[Group]:
     """Yield the stamps of each stratum, each class in order of score."""
     # One stable sort of rows in order of score gives the rows of every stratum, in order of score again.
     codes = codes.astype(np.int16 if len(names) < 2**15 else np.int32)[scored.by_score]
@@ -120,7 +130,9 @@ def _groups(scored: Scored, column: str, codes: NDArray, names: Sequence[str], o
         group = Group.of(column, name, order[start:stop], scored)
         if of_positives:
             group = group.against_all(scored)
-        if len(group.positives) or (len(group.negatives) and not of_positives):
+        if of_controls:
+            group = group.against_all_positives(scored)
+        if (len(group.positives) and not of_controls) or (len(group.negatives) and not of_positives):
             yield group
 
 

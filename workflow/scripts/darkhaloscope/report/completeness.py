@@ -23,7 +23,7 @@ UNBOUNDED = 1e8
 def draw_completeness(cells: pd.DataFrame, selections: Sequence[Selection]) -> Figure:
     """Return one row of pictures per surface, at the lowest FPR that is resolved: cells, number of positives in each; the fit.
 
-    A third column is shown by its middle cell, which the title names.
+    A third column has a row of pictures for each of its cells, which the title names; the fit is that at its middle.
 
     Parameters
     ----------
@@ -31,25 +31,35 @@ def draw_completeness(cells: pd.DataFrame, selections: Sequence[Selection]) -> F
     selections : its smooth fits
     """
     drawn = cells.dropna(subset=["fpr"])
-    keys = [(d, s, part["fpr"].min()) for (d, s), part in drawn.groupby(["test_dataset", "surface"], sort=False)]
-    figure, axes = plt.subplots(max(len(keys), 1), 2, figsize=(9, 3.8 * max(len(keys), 1)), squeeze=False, layout="constrained")
-    if not keys:
-        axes[0, 0].text(0.5, 0.5, "no threshold is resolved", ha="center")
-    for (dataset, surface, fpr), (left, right) in zip(keys, axes, strict=False):
-        part = drawn[(drawn["test_dataset"] == dataset) & (drawn["surface"] == surface) & (drawn["fpr"] == fpr)]
+    rows = [
+        ((dataset, surface, part["fpr"].min()), cells)
+        for (dataset, surface), part in drawn.groupby(["test_dataset", "surface"], sort=False)
+        for cells in _slices(part[part["fpr"] == part["fpr"].min()])
+    ]
+    figure, axes = plt.subplots(max(len(rows), 1), 2, figsize=(9, 3.8 * max(len(rows), 1)), squeeze=False, layout="constrained")
+    if not rows:
+        notes = "\n".join(f"{row.surface}: {row.note}" for row in cells.itertuples())
+        axes[0, 0].text(0.5, 0.5, notes or "no columns to map completeness over", ha="center")
+    for ((dataset, surface, fpr), part), (left, right) in zip(rows, axes, strict=False):
         fit = next(
             (s for s in selections if (s.about["test_dataset"], s.about["surface"], s.about["fpr"]) == (dataset, surface, fpr)), None
         )
-        _draw_cells(left, part, f"{dataset}, FPR {power(fpr)}")
-        _draw_fit(right, fit, left)
+        third = part["z"].iloc[0]
+        within = [] if pd.isna(third) else _ends(part["z_low"].iloc[0], part["z_high"].iloc[0])
+        title = f"\n{column_name(third)} {within[0]:.4g}–{within[1]:.4g}" if within else ""
+        _draw_cells(left, part, f"{dataset}, FPR {power(fpr)}{title}")
+        _draw_fit(right, fit, left, {third: float(np.mean(within))} if within else {})
     return figure
 
 
+def _slices(part: pd.DataFrame) -> list[pd.DataFrame]:
+    """Return the cells of a surface, those of each cell of a third column apart."""
+    if part["z"].isna().all():
+        return [part]
+    return [cells for _, cells in part.groupby("z_low")]
+
+
 def _draw_cells(axis, part: pd.DataFrame, title: str) -> None:
-    if part["z"].notna().any():
-        lows = np.unique(part["z_low"])
-        part = part[part["z_low"] == lows[len(lows) // 2]]
-        title += f"\n{column_name(part['z'].iloc[0])} {part['z_low'].iloc[0]:.4g}–{part['z_high'].iloc[0]:.4g}"
     for cell in part.itertuples():
         x, y = (_ends(getattr(cell, f"{k}_low"), getattr(cell, f"{k}_high")) for k in "xy")
         colour = plt.get_cmap("viridis")(cell.completeness) if cell.n else "0.9"
@@ -61,7 +71,7 @@ def _draw_cells(axis, part: pd.DataFrame, title: str) -> None:
     axis.margins(0)
 
 
-def _draw_fit(axis, fit: Selection | None, beside) -> None:
+def _draw_fit(axis, fit: Selection | None, beside, at: dict[str, float]) -> None:
     axis.set(xlabel=beside.get_xlabel(), ylabel=beside.get_ylabel(), xlim=beside.get_xlim(), ylim=beside.get_ylim(), title="smooth fit")
     if fit is None:
         axis.text(0.5, 0.5, "too few positives for a fit", ha="center", transform=axis.transAxes)
@@ -69,6 +79,7 @@ def _draw_fit(axis, fit: Selection | None, beside) -> None:
     x, y = np.linspace(*axis.get_xlim(), 80), np.linspace(*axis.get_ylim(), 80)
     grid = np.meshgrid(x, y)
     catalogue = {a.name: np.full(grid[0].size, np.median(a.knots)) for a in fit.axes}
+    catalogue |= {name: np.full(grid[0].size, value) for name, value in at.items()}
     catalogue |= {a.name: g.ravel() for a, g in zip(fit.axes, grid, strict=False)}
     shown = np.where(fit.within(catalogue), fit.completeness(catalogue), np.nan).reshape(grid[0].shape)
     image = axis.pcolormesh(x, y, shown, cmap="viridis", vmin=0, vmax=1, rasterized=True)

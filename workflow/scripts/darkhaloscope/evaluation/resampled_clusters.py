@@ -1,0 +1,117 @@
+"""Intervals from a bootstrap of clusters: which clusters a group of stamps has enough of, and the widest of their intervals.
+
+A stamp can belong to several clusters at once, its host, its source and its region of the sky. Each kind is resampled by
+itself; the widest interval counts, since each of them leaves out what the others hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..config.experiment import Evaluation
+from ..random import stable_hash, stream
+from .clusters import Clusters, words
+from .resampling import Draws, Gathered
+from .scored import Scored
+from .strata import Group
+
+#: The unit of an interval that takes every stamp as independent.
+STAMP = "stamp"
+#: Stamps of a table above which clusters are resampled over all stamps alone: strata visit every stamp some twenty times.
+MOST = 2_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class Clustered:
+    """The bootstrap of one group over every kind of clusters that it has enough of.
+
+    Attributes
+    ----------
+    draws : mapping of a column of clusters to the rates of its resamples
+    note : str
+        Of which clusters there are too few.
+    """
+
+    draws: Mapping[str, Draws]
+    note: str
+
+
+#: A group whose stamps are taken as independent, without a word.
+INDEPENDENT = Clustered({}, "")
+
+
+def draw_clusters(scored: Scored, groups: Sequence[Group], evaluation: Evaluation, cuts: Sequence[float], key: str) -> list[Clustered]:
+    """Return the bootstrap over clusters of each group; of tables with more than `MOST` stamps, of the group of all alone.
+
+    Parameters
+    ----------
+    scored : Scored
+    groups : of its stamps
+    evaluation : `clusters`, `min_clusters`, `bootstrap`, `fprs`, `tprs`
+    cuts : fixed thresholds at which shares are wanted, too
+    key : str
+        The resamples follow from it alone, so that seeds and networks share them.
+    """
+    drawn = {
+        found.column: found.draw(cluster_rng(key, found.column), evaluation.bootstrap) for found in scored.clusters(evaluation.clusters)
+    }
+    out = []
+    for group in groups:
+        if drawn and len(scored.label) > MOST and len(group.positives) + len(group.negatives) < len(scored.label):
+            many = f"{len(scored.label):,} stamps, clusters are resampled in strata up to {MOST:,}"
+            out.append(Clustered({}, f"{many}: the interval takes stamps as independent; see that of all stamps"))
+            continue
+        enough, note = enough_clusters(scored, group, evaluation)
+        draws = {}
+        for found in enough:
+            weights = drawn[found.column]
+            prepared = Gathered(
+                scored.score, scored.label, group.rows, found.code, weights.shape[1], evaluation.fprs, evaluation.tprs, cuts
+            )
+            draws[found.column] = prepared.rates(weights)
+        out.append(Clustered(draws, note))
+    return out
+
+
+def cluster_rng(key: str, column: str) -> np.random.Generator:
+    """Return what draws the clusters of a column."""
+    return stream(0, stable_hash(key, column), "bootstrap over clusters")
+
+
+def enough_clusters(scored: Scored, group: Group, evaluation: Evaluation) -> tuple[list[Clusters], str]:
+    """Return the kinds of clusters that a group has `min_clusters` of, in each class that has any; and of which there are too few."""
+    enough, few = [], {}
+    for found in scored.clusters(evaluation.clusters):
+        n = min((n for n in (found.count(group.positives), found.count(group.negatives)) if n), default=0)
+        if n >= evaluation.min_clusters:
+            enough.append(found)
+        elif n:
+            few[found.column] = n
+    return enough, "; ".join(_few(column, n, evaluation.min_clusters, bool(enough)) for column, n in few.items())
+
+
+def over(column: str) -> str:
+    """Return what an interval is called that resamples the clusters of a column."""
+    return f"bootstrap over {words(column)}"
+
+
+def widest(intervals: Mapping[str, tuple[NDArray, NDArray]]) -> list[dict]:
+    """Return, of intervals by the unit that was resampled, the widest for each rate: `low`, `high` and `unit`.
+
+    Of intervals of equal length the first one counts.
+    """
+    ends = [[np.atleast_1d(np.asarray(end, float)) for end in interval] for interval in intervals.values()]
+    length = np.array([np.nan_to_num(high - low, nan=-1.0) for low, high in ends])
+    units = list(intervals)
+    return [{"low": float(ends[i][0][k]), "high": float(ends[i][1][k]), "unit": units[i]} for k, i in enumerate(np.argmax(length, axis=0))]
+
+
+def _few(column: str, n: int, needed: int, others: bool) -> str:
+    several = words(column)
+    said = f"one {words(column, 1)}" if n == 1 else f"{n} {several}"
+    independent = "" if others else "takes stamps as independent and "
+    return f"{said}, {needed} needed for a bootstrap over {several}: the interval {independent}holds for these {several} alone"
