@@ -26,11 +26,13 @@ SOURCE_COLOURS = (0.35, 0.35)
 
 @dataclass(frozen=True)
 class RealStamps:
-    """Rows and stamps, the cutouts that they were made from, and the velocity dispersions."""
+    """Rows and stamps, what they were made from, and the velocity dispersions."""
 
     stamps: pa.Table
     cutouts: list
     sigma_v: np.ndarray
+    dataset: object
+    stills: dict
 
 
 def make_real_stamps(real: Path, folder: Path, src_dmag: float = 1.5) -> RealStamps:
@@ -48,7 +50,8 @@ def make_real_stamps(real: Path, folder: Path, src_dmag: float = 1.5) -> RealSta
     cutouts, sigma_v = real_cutouts(real)
     rows = manifest(sources, cutouts, sigma_v, src_dmag)
     dataset = LensFinderDataset.model_validate({"injection": "gen5", "sources": {"mix": {"cosmos": 1.0}}})
-    return RealStamps(inject_rows(rows, dataset, cutouts, {"cosmos": lambda row: images(row["source_id"])}), cutouts, sigma_v)
+    stills = {"cosmos": lambda row: images(row["source_id"])}
+    return RealStamps(inject_rows(rows, dataset, cutouts, stills), cutouts, sigma_v, dataset, stills)
 
 
 def real_cutouts(real: Path) -> tuple[list, np.ndarray]:

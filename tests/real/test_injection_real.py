@@ -8,6 +8,7 @@ from astropy.io import fits
 from darkhaloscope.config.lensfinder import CosmosSources
 from darkhaloscope.sources.cosmos import isolate, list_sources
 from darkhaloscope.sources.source import SourceError
+from darkhaloscope.stamps.without_arcs import remove_arcs
 from darkhaloscope.tables import images
 from real.real_stamps import SOURCE_COLOURS, checks, draw, make_real_stamps, scored_by_a_mock_network
 
@@ -48,6 +49,16 @@ def test_null_injections_give_the_real_cutouts_back_to_the_bit(real, tmp_path):
     nothing = make_real_stamps(real, tmp_path, src_dmag=200.0)
     before = np.stack([c.image for c in nothing.cutouts])
     assert np.array_equal(images(nothing.stamps, "image").view(np.uint32), before.view(np.uint32))
+
+
+def test_arcs_that_are_taken_away_leave_the_real_cutouts(made):
+    """But for the rounding of one float32 sum, which is that of the stamp with its arc."""
+    removed, bare = (images(t, "image") for t in remove_arcs(made.stamps, made.dataset, made.stills))
+    before, after = np.stack([c.image for c in made.cutouts]), images(made.stamps, "image")
+    assert (np.abs(bare - before) <= np.spacing(np.maximum(np.abs(before), np.abs(after)))).all()
+    # With the arc's noise in place the light is gone all the same: to 5 deviations of √(flux/150) in a band.
+    for left, arc in zip((removed - before).sum((2, 3)), (after - before).sum((2, 3)), strict=True):
+        assert (np.abs(left) < 5 * np.sqrt(arc / 150)).all()
 
 
 def test_real_galaxies_keep_their_light_and_lose_their_noise(real, tmp_path):

@@ -14,6 +14,8 @@ DATA = {
     "inject_stamps",
     "check_injections",
 }
+#: What the gates look at beside the test stamps; imported stamps do not have their arcs.
+HOSTS = {"remove_arcs"}
 #: Two rounds of training, as the demo has them.
 LEARNING = {
     "train_network",
@@ -55,14 +57,19 @@ def test_one_edit_plans_the_rules_it_names(project, values, rules):
     found = project.plan(config=overlay(project, **values))
     assert found >= LEARNING | REPORT
     beside = {"list_known_lens_bricks", "find_known_lenses", "cut_known_lenses", "score_known_lenses", "rank_candidates"}
-    assert found - LEARNING - REPORT - beside == rules
+    assert found - LEARNING - REPORT - beside == rules | HOSTS
 
 
 def test_an_imported_table_plans_its_import_and_nothing_of_the_sky(project):
     (project.folder / "old.parquet").write_bytes(b"")
     values = {"datasets": {"old": {"kind": "imported", "table": "old.parquet"}}, "experiments": {"lens-finder": {"dataset": "old"}}}
     found = project.plan(config=overlay(project, **values))
-    assert found >= {"import_stamps", "check_injections", *LEARNING, *REPORT} and not found & (DATA - {"check_injections"})
+    assert found >= {"import_stamps", "check_injections", *LEARNING, *REPORT} and not found & ((DATA | HOSTS) - {"check_injections"})
+
+
+def test_without_shortcut_gates_no_arc_is_taken_away(project):
+    values = {"experiments": {"lens-finder": {"evaluation": {"shortcuts": {"stamps": 0}}}}}
+    assert not project.plan(config=overlay(project, **values)) & (HOSTS | {"check_shortcuts"})
 
 
 def test_the_demo_plans_both_chains(project):

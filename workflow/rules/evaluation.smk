@@ -77,6 +77,9 @@ rule check_shortcuts:
     """Gates that find a network which tells lenses from controls by something other than arcs."""
     input:
         shards=lambda wildcards: flow.shards(wildcards.test, "test"),
+        removed=lambda wildcards: flow.without_arcs(wildcards.test, paths.arcs_removed),
+        bare=lambda wildcards: flow.without_arcs(wildcards.test, paths.bare_hosts),
+        lenses=lambda wildcards: flow.real_lenses(wildcards.experiment, wildcards.test),
         weights=lambda wildcards: flow.members(wildcards, paths.weights),
         networks=lambda wildcards: flow.members(wildcards, paths.network),
     output:
@@ -99,6 +102,7 @@ rule check_shortcuts:
         runtime="1h",
     params:
         evaluation=needs("experiments.{experiment}.evaluation"),
+        joined=lambda wildcards: flow.run.networks[wildcards.network].training.known_lens_weight > 0,
         code=digest("check_shortcuts"),
     message:
         "Looking for shortcuts of {wildcards.network} on {wildcards.test}"

@@ -87,6 +87,37 @@ rule inject_stamps:
         "../scripts/inject_stamps.py"
 
 
+rule remove_arcs:
+    """Take the arcs of some test positives away again, for the gates that look at their hosts."""
+    input:
+        shards=lambda wildcards: flow.shards(wildcards.dataset, "test"),
+        cosmos=flow.listed_cosmos,
+        bank=flow.bank,
+    output:
+        removed=paths.arcs_removed,
+        bare=paths.bare_hosts,
+    log:
+        paths.log("remove_arcs/{dataset}"),
+    benchmark:
+        paths.benchmark("remove_arcs/{dataset}")
+    wildcard_constraints:
+        dataset=flow.of_kind("lensfinder"),
+    conda:
+        "../envs/lensing.yaml"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime="1h",
+    params:
+        dataset=flow.dataset_without("description", "size", "shard_size", "splits", "hosts", "gates", "rendering.batch_size"),
+        catalog=flow.cosmos_catalog,
+        code=digest("remove_arcs"),
+    message:
+        "Taking arcs of {wildcards.dataset} away"
+    script:
+        "../scripts/remove_arcs.py"
+
+
 rule import_stamps:
     """Bring one shard of stamps made elsewhere into this project's table."""
     input:

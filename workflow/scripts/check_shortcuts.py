@@ -1,28 +1,38 @@
-"""Rule check_shortcuts: test stamps and trained networks in; gates that find shortcuts, as a table and as JSON, out."""
+"""Rule check_shortcuts: test stamps, hosts without arcs, known lenses, networks in; gates that find shortcuts, as a table and as JSON, out."""
 
 from functools import partial
 
+import numpy as np
 import pandas as pd
 
 from darkhaloscope.config.experiment import Evaluation
 from darkhaloscope.config.lensfinder import PIXEL_SCALE_ARCSEC
-from darkhaloscope.evaluation.shortcuts import SHORTCUTS, check_shortcuts, summary
-from darkhaloscope.learning.altered import committee_margins, sample_bands
+from darkhaloscope.evaluation.shortcuts import SHORTCUTS, check_hosts, check_likeness, check_shortcuts, summary
+from darkhaloscope.learning.altered import all_bands, committee_features, committee_margins, one_of_each_host, sample_bands
 from darkhaloscope.learning.weights import load_network
 from darkhaloscope.stage import stage
 
 with stage(snakemake) as job:
     evaluation = Evaluation.model_validate(job.params.evaluation)
+    gates, confidence, shards = evaluation.shortcuts, evaluation.confidence, list(job.input.shards)
     networks = [load_network(*pair) for pair in zip(job.input.weights, job.input.networks, strict=True)]
-    stamps, images = sample_bands(list(job.input.shards), evaluation.shortcuts.stamps)
-    margins = partial(committee_margins, networks, threads=job.threads)
-    table = check_shortcuts(
-        lambda altered, rows: margins(altered, stamps.scalars[rows]),
-        images,
-        stamps.labels == 1,
-        evaluation.shortcuts,
-        PIXEL_SCALE_ARCSEC,
-        evaluation.confidence,
+    margins, features = (partial(f, networks, threads=job.threads) for f in (committee_margins, committee_features))
+    stamps, images = sample_bands(shards, gates.stamps)
+    positive, own = stamps.labels == 1, margins(images, stamps.scalars)
+    removed, bare = (margins(*all_bands(files[0])) if files else None for files in (job.input.removed, job.input.bare))
+    # A network that learnt from known lenses is shown those of the test sky alone.
+    lenses = [all_bands(path, "test" if job.params.joined else None) for path in job.input.lenses]
+    injected = positive & one_of_each_host(shards, stamps.numbers)
+    found = features(images[injected], stamps.scalars[injected])
+    real = features(*lenses[0]) if lenses else np.empty((0, found.shape[1]))
+    table = pd.concat(
+        [
+            check_shortcuts(
+                lambda altered, rows: margins(altered, stamps.scalars[rows]), own, images, positive, gates, PIXEL_SCALE_ARCSEC, confidence
+            ),
+            check_hosts(removed, bare, own[~positive], gates, confidence),
+            check_likeness(real, found, gates, confidence),
+        ]
     )
     table = pd.DataFrame(table.assign(test_dataset=job.wildcards.test), columns=list(SHORTCUTS))
     job.write_csv(job.output.table, table)

@@ -75,6 +75,8 @@ def test_small_architectures_take_scalars_in_every_way(architecture, scalars):
     # Scalars change the outcome where they are used, and unknown ones count as the training mean, 0 here.
     assert torch.equal(given, module(images, torch.zeros_like(values))) == (scalars == "none")
     assert torch.equal(module(images, torch.full_like(values, torch.nan)), module(images))
+    # The features are all that the last layer sees.
+    assert torch.equal(module.head(module.features(images, values)), given)
 
 
 @pytest.mark.parametrize(

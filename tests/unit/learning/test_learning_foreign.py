@@ -12,6 +12,7 @@ from torch import nn
 
 from darkhaloscope.config.network import Network
 from darkhaloscope.learning import foreign
+from darkhaloscope.learning.band_network import ForeignNetwork
 from darkhaloscope.learning.finish import import_network
 from darkhaloscope.learning.foreign import Recognised, build_foreign, load_into, read_state, recognise
 from darkhaloscope.learning.scaling import LearningError
@@ -148,6 +149,32 @@ def test_an_imported_network_scores_as_it_did_where_it_was_made(small, tmp_path,
     with torch.inference_mode():
         logits = small(torch.from_numpy(((flat - median) / (1.4826 * mad)).reshape(40, 3, 32, 32)))
     assert np.allclose(found["score"].to_numpy(), softmax(logits.numpy(), axis=1)[:, 1], atol=1e-5)
+
+
+def last_layer(logits, features, module):
+    """The logits that a module's last linear layer makes of features."""
+    layer = [m for m in module.modules() if isinstance(m, nn.Linear)][-1]
+    torch.testing.assert_close(features @ layer.weight.T + layer.bias, logits)
+
+
+@pytest.mark.parametrize(("library", "name", "size"), [("timm", "resnet10t", 512), ("torchvision", "efficientnet_b0", 1280)])
+def test_features_are_what_the_last_layer_sees_in_either_library(library, name, size):
+    torch.manual_seed(2)
+    module = ForeignNetwork(Recognised(library, name, 0, 3, 2), "stamp").eval()
+    images = torch.randn(2, 3, 32, 32)
+    with torch.inference_mode():
+        features = module.features(images)
+        assert features.shape == (2, size)
+        last_layer(module(images), features, module)
+
+
+def test_features_of_timm_are_its_own(small):
+    module = ForeignNetwork(Recognised("timm", "resnet10t", 0, 3, 2), "stamp").eval()
+    module.foreign.load_state_dict(small.state_dict())
+    images = torch.randn(2, 3, 32, 32)
+    with torch.inference_mode():
+        inputs = module.stretch(images)
+        assert torch.equal(module.features(images), small.forward_head(small.forward_features(inputs), pre_logits=True))
 
 
 def test_networks_that_cannot_see_g_r_z_are_refused(tmp_path):

@@ -11,7 +11,10 @@ import plotly.graph_objects as go
 import pytest
 from PIL import Image
 
+from darkhaloscope.config.experiment import ShortcutGates
 from darkhaloscope.config.lensfinder import ImportedDataset
+from darkhaloscope.evaluation.shortcuts import check_hosts, check_likeness, summary
+from darkhaloscope.report.answer import quality_gates
 from darkhaloscope.report.composites import three_colours, write_colour_sheets
 from darkhaloscope.report.context import ReportError
 from darkhaloscope.report.frames import rate_text
@@ -101,6 +104,43 @@ def test_a_failed_check_of_the_stamps_is_on_the_first_screen(tmp_path):
     first = section((tmp_path / "report" / "index.html").read_text(encoding="utf-8"), "answer")
     assert "1 of 2 gates failed" in first and "AUC 0.981" in first
     assert [g.name for g in gates(context)] == ["The stamps pass all 2 checks", "The central pixels alone say little"]
+
+
+@pytest.fixture(scope="module")
+def caught(tmp_path_factory):
+    """The report of a network that knows its hosts, by the gates as check_shortcuts writes them."""
+    rng = np.random.default_rng(1)
+    limits, controls, features = ShortcutGates(), rng.normal(size=800), rng.normal(size=(500, 8))
+    hosts = check_hosts(rng.normal(1.5, 1, 400), rng.normal(1.5, 1, 400), controls, limits, 0.95)
+    table = pd.concat(
+        [hosts, check_likeness(features[:40], features, limits, 0.95), check_likeness(features[:150], features[150:], limits, 0.95)]
+    )
+    found = quality_gates(json.loads(json.dumps(summary(table.assign(test_dataset="sky"), "lens"))))
+    context = dataclasses.replace(synthetic_lens.context(), gates=tuple(found), browser=None)
+    folder = tmp_path_factory.mktemp("caught") / "report"
+    build_report(context, folder)
+    return found, folder / "index.html"
+
+
+def test_gates_that_find_shortcuts_are_on_the_first_screen_failed_ones_first(caught):
+    found, page = caught
+    assert [g.passed for g in found] == [False, False, None, None, True, True]
+    first = section(page.read_text(encoding="utf-8"), "answer")
+    assert "2 of 8 gates failed" in first and first.index("arcs removed") < first.index("40 real lenses") < first.index("The stamps pass")
+    for gate in found:
+        assert gate.name in first and gate.found in first and gate.limit in first
+    assert "AUC in either direction once the arcs are taken away at most 0.6" in first
+    assert "40 real lenses and 500 injected ones; 50 and 100 needed" in first
+
+
+@pytest.mark.skipif(chromium.find() is None, reason="Chromium is not installed; `apt-get install chromium` brings it")
+def test_a_failed_gate_is_seen_without_scrolling(caught):
+    with chromium.Page(1280, 800) as page:
+        page.open(caught[1])
+        seen = page.run(
+            "[...document.querySelectorAll('.gates li')].filter(n => n.getBoundingClientRect().bottom <= innerHeight).map(n => n.textContent)"
+        )
+        assert len([text for text in seen if text.startswith("FAILED")]) == 2 and "null injection" in seen[1]
 
 
 def test_limits_come_with_the_notes_first():

@@ -56,6 +56,7 @@ def stamps(split: str, count: int, first: int) -> pa.Table:
         **{k: pa.array(np.zeros(count), mask=control) for k in ("src_y_arcsec", "src_phi_rad", "src_gr", "src_rz", "lens_e", "lens_phi_rad", "shear", "shear_phi_rad")},
         "src_flip": pa.array(np.zeros(count, bool), mask=control), "theta_e_arcsec": np.where(control, 0.0, theta),
         "cutout_ok": np.ones(count, bool), "cutout_reason": [None] * count, "bad_pixel_frac": np.zeros(count),
+        "host_x_arcsec": np.zeros(count), "host_y_arcsec": np.zeros(count),
         **{f"sky_sigma_{b}": np.full(count, 0.03) for b in "grz"}, **{f"psf_fwhm_used_{b}": np.full(count, 1.1) for b in "grz"},
         "theta_over_psf": np.where(control, 0.0, theta / 1.1), **arc, **{f"{k}_{b}": v for k, v in arc.items() for b in "gz"},
         **{f"total_injected_flux_{b}": ring.sum((1, 2)) for b in "grz"},

@@ -410,6 +410,16 @@ class Flow:
             for test in settings.test_datasets
         ]
 
+    def without_arcs(self, test: str, pattern: str) -> list[str]:
+        """Return a file of a test dataset's positives without their arcs; stamps made elsewhere do not say how theirs were made."""
+        return [pattern.format(dataset=test)] if self.run.datasets[test].kind == "lensfinder" else []
+
+    def real_lenses(self, experiment: str, test: str) -> list[str]:
+        """Return the stamps of known lenses that a test dataset's injected ones are compared with: those of the same survey, if it has any."""
+        own = self.run.experiments[experiment].dataset
+        same = getattr(self.run.datasets[test], "survey", None) == getattr(self.run.datasets[own], "survey", None)
+        return [self.paths.known_stamps.format(dataset=own)] if same and self.known_recalls(experiment) else []
+
     # --- one run at a time, and results without Snakemake's records ---
 
     def lock(self) -> None:

@@ -20,7 +20,7 @@ from .evaluation.schema import SCORE
 from .files import write_text
 from .legacysurvey.schema import KNOWN_LENSES, PARENT
 from .manga.bank import BANK
-from .stamps.injection_schema import INJECTION, INJECTION_MANIFEST
+from .stamps.injection_schema import INJECTION, INJECTION_MANIFEST, without_arc_schema
 from .stamps.schema import MANIFEST, stamp_schema
 from .tables import Schema
 
@@ -120,6 +120,7 @@ def tables() -> str:
         "Stamps, `datasets/{dataset}/stamps/{split}/{shard}.parquet`": Schema("stamps", stamp.columns[len(MANIFEST.columns) :]),
         "Manifest of a lens-finder dataset": INJECTION_MANIFEST,
         "Stamps of a lens-finder dataset": Schema("injected stamps", INJECTION.columns[len(INJECTION_MANIFEST.columns) :]),
+        "Hosts without arcs, `datasets/{dataset}/hosts/arcs_removed.parquet` and `bare.parquet`": without_arc_schema(64),
         "Scores, `networks/{dataset}/{network}/seed-{seed}/scores/{test}.parquet`": Schema("scores", SCORE),
     }
     before = {

@@ -145,6 +145,16 @@ class Paths:
         return self._at("datasets/{dataset}/known_lenses.parquet")
 
     @property
+    def arcs_removed(self) -> str:
+        """Test stamps of some positives less their noiseless arcs."""
+        return self._at("datasets/{dataset}/hosts/arcs_removed.parquet")
+
+    @property
+    def bare_hosts(self) -> str:
+        """The same positives less their arcs and the arcs' noise."""
+        return self._at("datasets/{dataset}/hosts/bare.parquet")
+
+    @property
     def cosmos_sources(self) -> str:
         """COSMOS galaxies that pass a dataset's cuts."""
         return self._at("datasets/{dataset}/cosmos_sources.parquet")

@@ -82,6 +82,17 @@ class ShortcutGates(Section):
     ring_width_arcsec: Positive = Field(0.5, description="Gaussian σ of the ring's profile [arcsec]")
     ring_flux: Positive = Field(0.1, description="Flux of the ring over that of the stamp, the same in every band")
     max_ring_share: Fraction = Field(0.5, description="Largest share of controls that pass at FPR 0.05 once they have the ring")
+    max_removed_auc: Fraction = Field(
+        0.6, description="Largest AUC of positives whose arcs were taken away again, or 1 less it where they score below controls"
+    )
+    max_null_share: Fraction = Field(0.1, description="Largest share of bare hosts, arcs of no flux injected, that pass at FPR 0.05")
+    max_probe_auc: Fraction = Field(
+        0.85, description="Largest AUC with which a linear probe of the network's features tells real lenses from injected ones"
+    )
+    max_frechet: Positive = Field(
+        0.5,
+        description="Largest squared Fréchet distance of real lenses from injected ones in the network's features, in units of the injected ones' variance and less that of random halves",
+    )
 
 
 SUBHALO_SURFACES = (("log10_mass_msun", "peak_snr"),)

@@ -15,14 +15,16 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from ..config.experiment import ShortcutGates
-from .intervals import delong_interval, wilson
-from .rates import Ranked, auc, cuts_at_fpr
+from ..random import stable_hash, stream
+from .intervals import delong_interval, tpr_at_fpr_interval, wilson
+from .likeness import frechet_excess, linear_probe
+from .rates import Ranked, auc, cuts_at_fpr, share_above
 
 SHORTCUTS = (
     "test_dataset", "gate", "measure", "value", "low", "high", "limit", "verdict", "n_positives", "n_negatives", "note",
 )  # fmt: skip
-#: Fewest stamps of a class for a gate; FPR of the threshold that pasted rings are held against.
-LEAST, RING_FPR = 100, 0.05
+#: Fewest stamps of a class for a gate, and fewest real lenses; FPR of the threshold that altered stamps are held against.
+LEAST, LEAST_LENSES, FPR = 100, 50, 0.05
 PASSED, FAILED, UNDECIDED = "passed", "failed", "undecided"
 
 #: Margins of images (n, bands, size, size) whose rows are the stamps at `rows`.
@@ -30,7 +32,7 @@ Score = Callable[[NDArray, NDArray], NDArray]
 
 
 def check_shortcuts(
-    score: Score, images: NDArray, label: NDArray, gates: ShortcutGates, pixel_arcsec: float, confidence: float
+    score: Score, own: NDArray, images: NDArray, label: NDArray, gates: ShortcutGates, pixel_arcsec: float, confidence: float
 ) -> pd.DataFrame:
     """Judge a network by what it makes of stamps that were altered, and of stamps of equal brightness.
 
@@ -38,6 +40,7 @@ def check_shortcuts(
     ----------
     score : callable
         Gives margins of (altered) images of the stamps at some rows.
+    own : (n,) margins of the stamps as they are
     images : (n, bands, size, size) float, nanomaggies, sky subtracted
     label : (n,) bool
     gates : ShortcutGates
@@ -54,8 +57,7 @@ def check_shortcuts(
     n = int(label.sum()), int((~label).sum())
     if min(n) < LEAST:
         note = f"{n[0]} positives and {n[1]} controls; {LEAST} of each needed"
-        return pd.DataFrame([_row(name, "", math.nan, math.nan, math.nan, math.nan, n, note) for name in ("core", "brightness", "ring")])
-    own = score(images, rows)
+        return pd.DataFrame([_unjudged(name, n, note) for name in ("core", "brightness", "ring")])
     radius = np.hypot(*np.meshgrid(*(np.arange(s) - (s - 1) / 2 for s in images.shape[2:]), indexing="ij")) * pixel_arcsec
     core = score(np.where(radius <= gates.core_radius_arcsec, images, 0).astype(images.dtype), rows)
     return pd.DataFrame(
@@ -63,6 +65,89 @@ def check_shortcuts(
             _of_core(core, label, gates, confidence),
             _of_brightness(own, label, images.sum((1, 2, 3)), gates, confidence),
             _of_ring(score, own, images, label, radius, gates, confidence),
+        ]
+    )
+
+
+def check_hosts(removed: NDArray | None, bare: NDArray | None, controls: NDArray, gates: ShortcutGates, confidence: float) -> pd.DataFrame:
+    """Judge a network by what it makes of positives whose arcs were taken away again: their hosts should be controls to it.
+
+    Two gates, of two things. `arcs removed`: the noiseless arc is subtracted and its Poisson noise stays, so that the network
+    sees the host and that noise; the whole ranking is judged, by the AUC. `null injection`: an arc of no flux, which leaves the
+    bare cutout; the network's decision is judged, by the share that passes where 5% of the controls do. Hosts that
+    differ from controls fail both; noise that gives arcs away fails the first alone. Controls that are the positives' own
+    cutouts pass the second by construction.
+
+    Parameters
+    ----------
+    removed, bare : (m,) margins of positives less their arcs, and less the arcs' noise as well, one of each host; None where stamps
+        made elsewhere do not say how their arcs were made
+    controls : (n,) margins
+    gates : ShortcutGates
+    confidence : float
+
+    Returns
+    -------
+    DataFrame
+        Columns `SHORTCUTS` but the first, one row per gate.
+    """
+    n = 0 if bare is None else len(bare), len(controls)
+    if removed is None or bare is None or min(n) < LEAST:
+        note = (
+            "arcs of stamps made elsewhere cannot be taken away"
+            if bare is None
+            else f"{n[0]} hosts and {n[1]} controls; {LEAST} of each needed"
+        )
+        return pd.DataFrame([_unjudged(name, n, note) for name in ("arcs removed", "null injection")])
+    ranked = Ranked(np.sort(bare), np.sort(controls))
+    [share] = share_above(ranked.positives, cuts_at_fpr(ranked.negatives, [FPR]))
+    rng = stream(0, stable_hash("null injection"), "bootstrap of both classes")
+    (low,), (high,) = tpr_at_fpr_interval(ranked, [FPR], rng, confidence=confidence)
+    measure = f"share of bare hosts that pass where {FPR:g} of the controls do"
+    return pd.DataFrame(
+        [
+            _of_removed(removed, controls, gates, confidence),
+            _row("null injection", measure, float(share), float(low), float(high), gates.max_null_share, n),
+        ]
+    )
+
+
+def check_likeness(real: NDArray, injected: NDArray, gates: ShortcutGates, confidence: float) -> pd.DataFrame:
+    """Judge injected lenses by whether a network's last layer sees them where it sees real ones.
+
+    A network that tells the two apart may have learnt something of injections that real lenses lack, and its completeness
+    on injections need not be that on real lenses. Known lenses are also brighter and larger than injected ones where
+    those were drawn otherwise: the gates find that as well, and do not say which it is.
+
+    Parameters
+    ----------
+    real : (m, f) features of known lenses; m may be 0
+    injected : (n, f) features of injected ones, one of each host
+    gates : ShortcutGates
+    confidence : float
+
+    Returns
+    -------
+    DataFrame
+        Columns `SHORTCUTS` but the first, one row per gate.
+    """
+    n = len(real), len(injected)
+    if n[0] < LEAST_LENSES or n[1] < LEAST:
+        note = f"{n[0]} real lenses and {n[1]} injected ones; {LEAST_LENSES} and {LEAST} needed"
+        return pd.DataFrame([_unjudged(name, n, note) for name in ("linear probe", "Fréchet distance")])
+    value, low, high, null = frechet_excess(real, injected, stream(0, stable_hash("likeness"), "random parts"), confidence)
+    measure = "squared Fréchet distance of real from injected lenses over the variance of these, less that of two random parts of them"
+    note = f"two random parts of the injected ones, as large as the samples compared, are {null:.3f} apart, which is subtracted"
+    return pd.DataFrame(
+        [
+            _row(
+                "linear probe",
+                "cross-validated AUC of real against injected lenses",
+                *linear_probe(real, injected, confidence),
+                gates.max_probe_auc,
+                n,
+            ),
+            _row("Fréchet distance", measure, value, low, high, gates.max_frechet, n, note),
         ]
     )
 
@@ -112,11 +197,29 @@ def _of_ring(score: Score, own: NDArray, images: NDArray, label: NDArray, radius
     profile = np.exp(-0.5 * ((radius - gates.ring_radius_arcsec) / gates.ring_width_arcsec) ** 2)
     light = np.maximum(images[rows].sum((2, 3)), 0) * gates.ring_flux
     pasted = images[rows] + (light[:, :, None, None] * (profile / profile.sum())).astype(images.dtype)
-    [cut] = cuts_at_fpr(np.sort(own[rows]), [RING_FPR])
+    [cut] = cuts_at_fpr(np.sort(own[rows]), [FPR])
     passed = int(np.sum(score(pasted, rows) > cut))
     low, high = (float(v) for v in wilson(passed, len(rows), confidence))
-    measure = f"share of controls with a ring of their own colour that pass at FPR {RING_FPR:g}"
+    measure = f"share of controls with a ring of their own colour that pass at FPR {FPR:g}"
     return _row("ring", measure, passed / len(rows), low, high, gates.max_ring_share, (int(label.sum()), len(rows)))
+
+
+def _of_removed(removed: NDArray, controls: NDArray, gates: ShortcutGates, confidence: float) -> dict:
+    """Nothing of the lens is left but its noise. Hosts that score lower tell as much as hosts that score higher."""
+    ranked = Ranked(np.sort(removed), np.sort(controls))
+    value, (low, high), note = auc(ranked), delong_interval(ranked, confidence), ""
+    if value < 0.5:
+        value, low, high, note = 1 - value, 1 - high, 1 - low, "positives without their arcs score below controls"
+    return _row(
+        "arcs removed",
+        "AUC in either direction once the arcs are taken away",
+        value,
+        low,
+        high,
+        gates.max_removed_auc,
+        _counts(ranked),
+        note,
+    )
 
 
 def matched(features: NDArray, label: NDArray, tolerance: float) -> tuple[NDArray, NDArray]:
@@ -151,6 +254,10 @@ def matched(features: NDArray, label: NDArray, tolerance: float) -> tuple[NDArra
 
 def _counts(ranked: Ranked) -> tuple[int, int]:
     return len(ranked.positives), len(ranked.negatives)
+
+
+def _unjudged(gate: str, n: Sequence[int], note: str) -> dict:
+    return _row(gate, "", math.nan, math.nan, math.nan, math.nan, n, note)
 
 
 def _row(gate: str, measure: str, value: float, low: float, high: float, limit: float, n: Sequence[int], note: str = "") -> dict:

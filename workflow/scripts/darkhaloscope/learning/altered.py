@@ -1,4 +1,4 @@
-"""Test stamps in memory, and a network's margins of altered copies of them."""
+"""Test stamps in memory, and what a network makes of them and of altered copies."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ..random import stable_hash
-from .bands import BandStamps, chosen_share, index_bands
+from .bands import IMAGE, BandStamps, chosen_share, index_bands
 from .networks import Classifier
-from .score_bands import margins_of
+from .scaling import SCALARS
+from .score_bands import features_of, margins_of
 
 
 def sample_bands(paths: Sequence[str | Path], n: int) -> tuple[BandStamps, NDArray]:
@@ -45,6 +48,48 @@ def sample_bands(paths: Sequence[str | Path], n: int) -> tuple[BandStamps, NDArr
     return stamps.without(bad, "with pixels that are not finite"), images[~bad]
 
 
+def all_bands(path: str | Path, split: str | None = None) -> tuple[NDArray, NDArray]:
+    """Return images (m, 3, size, size) and scalars (m, 6) of every usable stamp of a table, or of those of one split; m may be 0.
+
+    Raises
+    ------
+    TableError, LearningError
+        As `index_bands`.
+    """
+    with pq.ParquetFile(path) as file:
+        table = file.read(columns=[n for n in ("number", "split", "cutout_ok") if n in file.schema_arrow.names]).to_pandas()
+        shape = file.schema_arrow.field(IMAGE).type.shape
+    use = np.ones(len(table), bool) if "cutout_ok" not in table else table["cutout_ok"].to_numpy(bool)
+    if split is not None:
+        use = use & (table["split"] == split).to_numpy()
+    if not use.any():
+        return np.empty((0, *shape), np.float32), np.empty((0, len(SCALARS)), np.float32)
+    stamps, images = sample_bands([path], len(table))
+    mine = np.isin(stamps.numbers, table["number"].to_numpy()[use])
+    return images[mine], stamps.scalars[mine]
+
+
 def committee_margins(networks: Sequence[Classifier], images: NDArray, scalars: NDArray, threads: int = 1) -> NDArray:
     """Return the mean margin of several seeds of a network, (n,) float64; arguments as `margins_of`."""
     return np.mean([margins_of(network, images, scalars, threads) for network in networks], axis=0)
+
+
+def committee_features(networks: Sequence[Classifier], images: NDArray, scalars: NDArray, threads: int = 1) -> NDArray:
+    """Return the features of several seeds of a network side by side, (n, seeds · f) float64; arguments as `margins_of`."""
+    return np.concatenate([features_of(network, images, scalars, threads) for network in networks], axis=1)
+
+
+def one_of_each_host(paths: Sequence[str | Path], numbers: NDArray) -> NDArray:
+    """Return which of some stamps come first of their host, (n,) bool: stamps of one host are not independent.
+
+    Parameters
+    ----------
+    paths : the shards that the stamps are of
+    numbers : (n,) increasing
+    """
+    table = pa.concat_tables([pq.read_table(path, columns=["number", "object_id"]) for path in paths])
+    order = np.argsort(table["number"].to_numpy(), kind="stable")
+    host = table["object_id"].to_numpy()[order][np.searchsorted(table["number"].to_numpy()[order], numbers)]
+    first = np.zeros(len(numbers), bool)
+    first[np.unique(host, return_index=True)[1]] = True
+    return first

@@ -108,17 +108,21 @@ class BandNetwork(nn.Module):
 
         A scalar that is not finite, or not given, counts as the mean of the training stamps.
         """
+        return self.head(self.features(images, scalars))
+
+    def features(self, images: Tensor, scalars: Tensor | None = None) -> Tensor:
+        """Return what the last layer sees, (n, f); arguments as `forward`."""
         inputs = self.stretch(images)
         if self.scalars == "none":
-            return self.head(self.backbone(inputs))
+            return self.backbone(inputs)
         if scalars is None:
             scalars = self.scalar_offset.expand(len(images), -1)
         values = torch.nan_to_num((scalars - self.scalar_offset) / self.scalar_scale, 0.0, 0.0, 0.0)
         if self.scalars == "early":
             planes = values[:, :, None, None].expand(-1, -1, *inputs.shape[2:])
-            return self.head(self.backbone(torch.cat([inputs, planes], 1)))
+            return self.backbone(torch.cat([inputs, planes], 1))
         joined = self.branch(values) if self.scalars == "branch" else values
-        return self.head(torch.cat([self.backbone(inputs), joined], 1))
+        return torch.cat([self.backbone(inputs), joined], 1)
 
 
 class ForeignNetwork(nn.Module):
@@ -137,3 +141,14 @@ class ForeignNetwork(nn.Module):
         """Return the logits, (n, 2), of images (n, 3, size, size) in nanomaggies."""
         logits = self.foreign(self.stretch(images))
         return torch.cat([torch.zeros_like(logits), logits], 1) if logits.shape[1] == 1 else logits
+
+    def features(self, images: Tensor, scalars: Tensor | None = None) -> Tensor:
+        """Return what the last linear layer sees, (n, f): libraries do not agree on a method for that."""
+        last = [layer for layer in self.foreign.modules() if isinstance(layer, nn.Linear)][-1]
+        seen: list[Tensor] = []
+        hook = last.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+        try:
+            self.foreign(self.stretch(images))
+        finally:
+            hook.remove()
+        return seen[0].flatten(1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from .bands import IMAGE, BandStamps, index_bands
 from .calibration import logistic
@@ -95,28 +96,39 @@ def score_bands(
 
 
 def margins_of(classifier: Classifier, images: NDArray, scalars: NDArray, threads: int = 1) -> NDArray:
-    """Return the margins of images (n, 3, size, size) in nanomaggies with scalars (n, 6), (n,) float64.
+    """Return the margins of images (n, 3, size, size) in nanomaggies with scalars (n, 6), (n,) float64."""
+    logits = _outputs(classifier, classifier.module, images, scalars, threads)
+    return logits[:, 1] - logits[:, 0]
+
+
+def features_of(classifier: Classifier, images: NDArray, scalars: NDArray, threads: int = 1) -> NDArray:
+    """Return what the network's last layer sees of stamps, (n, f) float64; arguments as `margins_of`."""
+    return _outputs(classifier, classifier.module.features, images, scalars, threads)
+
+
+def _outputs(classifier: Classifier, part: Callable[[Tensor, Tensor], Tensor], images: NDArray, scalars: NDArray, threads: int) -> NDArray:
+    """Return what a part of a network gives for stamps, (n, outputs) float64.
 
     Every forward pass has the same shape, so that the kernels chosen, and with them the last bits, do not depend on
     how many stamps there are.
     """
     before, device = torch.get_num_threads(), find_device()
     torch.set_num_threads(threads)
-    module = classifier.module.to(device=device, memory_format=torch.channels_last).eval()
-    margins = np.empty(len(images))
+    classifier.module.to(device=device, memory_format=torch.channels_last).eval()
+    outputs = []
     batch = torch.zeros((BATCH, *images.shape[1:]))
     beside = torch.zeros((BATCH, scalars.shape[1]))
     try:
         with torch.inference_mode(), repeatable_float32():
-            for start in range(0, len(images), BATCH):
+            for start in range(0, max(len(images), 1), BATCH):
                 n = len(images[start : start + BATCH])
                 batch[:n], beside[:n] = torch.from_numpy(images[start : start + n]), torch.from_numpy(scalars[start : start + n])
-                logits = module(batch.to(device, memory_format=torch.channels_last), beside.to(device)).double().cpu().numpy()
-                margins[start : start + n] = (logits[:, 1] - logits[:, 0])[:n]
+                found = part(batch.to(device, memory_format=torch.channels_last), beside.to(device))
+                outputs.append(found.double().cpu().numpy()[:n])
     finally:
         torch.set_num_threads(before)
         classifier.module.cpu()
-    return margins
+    return np.concatenate(outputs)
 
 
 def _scalars(stamps: BandStamps, group: int) -> pa.Table:

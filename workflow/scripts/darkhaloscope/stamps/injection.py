@@ -140,6 +140,7 @@ def _batch(columns: Columns, cutouts: list[Cutout], dataset: LensFinderDataset, 
     fwhm = psf_fwhm(np.stack([c.psfsize for c in cutouts]), dataset.camera)
     offset = np.array([(c.x_offset_arcsec, c.y_offset_arcsec) for c in cutouts])
     place = dict(zip(lit.tolist(), range(len(lit)), strict=True))
+    keys = row_keys(columns["object_id"], columns["replicate"])
     lensed = None
     if len(lit):
         lensed = lens_sources(
@@ -154,20 +155,21 @@ def _batch(columns: Columns, cutouts: list[Cutout], dataset: LensFinderDataset, 
         if i in place:
             k = place[i]
             signal = lensed.observed[k] * fluxes[k][:, None, None]
-            key = int(row_keys(columns["object_id"][i : i + 1], columns["replicate"][i : i + 1])[0])
-            images[i] = add_light(cutout.image, signal, dataset, key)
+            light = detected_light(signal, dataset, int(keys[i]))
+            # Pixels without light keep their bits.
+            images[i] = np.where(light != 0, cutout.image + light, cutout.image)
             row |= _arc(signal, cutout, lensed, k, float(radius[k]), dataset)
         for name, value in row.items():
             measures[name][i] = value
     return {**measures, "image": images}
 
 
-def add_light(image: NDArray[np.float32], signal: NDArray, dataset: LensFinderDataset, key: int) -> NDArray[np.float32]:
-    """Add noiseless light to a cutout, with the light's own Poisson noise; pixels without light keep their bits.
+def detected_light(signal: NDArray, dataset: LensFinderDataset, key: int) -> NDArray[np.float32]:
+    """Return noiseless light as the camera counts it: with its own Poisson noise.
 
     Parameters
     ----------
-    image, signal : (3, h, w) nanomaggies
+    signal : (3, h, w) nanomaggies
     dataset : LensFinderDataset
         Its seed and camera.
     key : the row's number for random draws
@@ -176,7 +178,7 @@ def add_light(image: NDArray[np.float32], signal: NDArray, dataset: LensFinderDa
     if dataset.camera.poisson:
         gain = np.array([dataset.camera.electrons_per_nanomaggy[b] for b in BANDS])[:, None, None]
         light = stream(dataset.seed, key, "arc noise").poisson(light * gain) / gain
-    return np.where(light != 0, image + light.astype(np.float32), image)
+    return light.astype(np.float32)
 
 
 def _plain(cutout: Cutout, size: int) -> dict[str, object]:
@@ -188,6 +190,8 @@ def _plain(cutout: Cutout, size: int) -> dict[str, object]:
         "cutout_ok": cutout.ok,
         "cutout_reason": None if cutout.ok else cutout.reason,
         "bad_pixel_frac": cutout.bad_fraction,
+        "host_x_arcsec": cutout.x_offset_arcsec if cutout.ok else None,
+        "host_y_arcsec": cutout.y_offset_arcsec if cutout.ok else None,
         **{f"sky_sigma_{b}": s for b, s in zip(BANDS, sigma, strict=True)},
         **{c.name: 0.0 for c in MEASURES if c.name.startswith(("arc_snr", "total_injected_flux"))},
         "physics_valid": cutout.ok,

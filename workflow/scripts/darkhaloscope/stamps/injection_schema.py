@@ -73,6 +73,20 @@ MEASURES = (
     _c("cutout_ok", "bool", "", "Whether the cutout has pixels enough to be used; the image is 0 everywhere where not"),
     _c("cutout_reason", "string", "", "Why not; null where it is ok", True),
     _c("bad_pixel_frac", "float64", "", "Largest share of bad pixels in a band: invvar 0, masked or not finite"),
+    _c(
+        "host_x_arcsec",
+        "float64",
+        "arcsec",
+        "Host, and the lens with it, from the stamp's middle, to the right (west); null without a good cutout",
+        True,
+    ),
+    _c(
+        "host_y_arcsec",
+        "float64",
+        "arcsec",
+        "Host, and the lens with it, from the stamp's middle, up (north); null without a good cutout",
+        True,
+    ),
     *_bands("sky_sigma", "float64", "nanomaggy", "Median noise of a good pixel, 1/√invvar; null where the cutout is not ok", True),
     *_bands("psf_fwhm_used", "float64", "arcsec", "FWHM of the PSF of the injection, psfsize at the host inverted; null without one", True),
     _c("theta_over_psf", "float64", "", "θ_E over psf_fwhm_used_r; 0 for controls, null without a PSF", True),
@@ -126,6 +140,13 @@ def image_column(size: int) -> Column:
 def injection_schema(size: int) -> Schema:
     """Return the schema of a shard of lens-finder stamps."""
     return Schema("injected stamps", (*INJECTION_MANIFEST.columns, *MEASURES, image_column(size)))
+
+
+def without_arc_schema(size: int) -> Schema:
+    """Return the schema of positives without their arcs, with what networks are given; `label` stays 1."""
+    kept = tuple(c for c in TASK + CONDITIONS if c.name in ("object_id", "replicate") or c.name.startswith("psf"))
+    image = Column("image", "float32", "nanomaggy", "Stamp in g, r, z, its arc taken away", (len(BANDS), size, size))
+    return Schema("stamps without arcs", (*IDENTITY, *kept, image))
 
 
 def scalar_columns() -> tuple[Column, ...]:
