@@ -8,7 +8,7 @@ from snakemake.utils import min_version
 min_version("9.14")
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow" / "scripts"))
 
-from darkhaloscope.config.run import ConfigError
+from darkhaloscope.config.wording import ConfigError
 from darkhaloscope.flow import Flow
 from darkhaloscope.object_storage import fetched
 from darkhaloscope.snakes import begin

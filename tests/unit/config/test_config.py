@@ -11,7 +11,10 @@ import yaml
 
 from darkhaloscope.config.base import Distribution
 from darkhaloscope.config.columns import COLUMNS, NUMBER, TEXT, YES_NO
-from darkhaloscope.config.run import DATASET_KINDS, ConfigError, Run, expand, load, merge, validate
+from darkhaloscope.config.kinds import DATASET_KINDS
+from darkhaloscope.config.run import Run, load, merge, validate
+from darkhaloscope.config.sweeps import expand
+from darkhaloscope.config.wording import ConfigError
 from darkhaloscope.flow import Flow
 from darkhaloscope.generate import files
 from darkhaloscope.stamps import injection_schema, schema

@@ -6,7 +6,8 @@ import pytest
 
 from darkhaloscope.config.experiment import LENSFINDER_STRATA, SUBHALO_STRATA
 from darkhaloscope.config.lensfinder import ImportedDataset, Injection, LensFinderDataset
-from darkhaloscope.config.run import ConfigError, Run, load, validate
+from darkhaloscope.config.run import Run, load, validate
+from darkhaloscope.config.wording import ConfigError
 from darkhaloscope.flow import Flow
 from darkhaloscope.stamps.injection_schema import scalar_columns
 

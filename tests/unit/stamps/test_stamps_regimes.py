@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from darkhaloscope.config.cosmology import Cosmology
-from darkhaloscope.config.run import default_datasets
+from darkhaloscope.config.presets import default_datasets
 from darkhaloscope.config.subhalo import SubhaloDataset
 from darkhaloscope.stamps.manifest import build_manifest
 from darkhaloscope.stamps.render import noiseless_pairs, render_rows

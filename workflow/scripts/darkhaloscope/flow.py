@@ -22,7 +22,9 @@ from .config.base import Section
 from .config.legacysurvey import MOCK_LABELS, MOCK_LENSES, MOCK_SOURCES, MOCK_SWEEPS, Labels
 from .config.network import HUB
 from .config.rounds import all_rounds
-from .config.run import ConfigError, Point, Run, expand, load
+from .config.run import Run, load
+from .config.sweeps import Point, expand
+from .config.wording import ConfigError
 from .digest import code_digest, remember
 from .paths import Paths
 from .provenance import Record, recorded, stale

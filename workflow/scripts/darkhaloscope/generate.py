@@ -15,7 +15,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from .config.base import Distribution
-from .config.run import DATASET_KINDS, Dataset, Run
+from .config.kinds import DATASET_KINDS, Dataset
+from .config.run import Run
 from .evaluation.schema import SCORE
 from .files import write_text
 from .legacysurvey.schema import KNOWN_LENSES, PARENT

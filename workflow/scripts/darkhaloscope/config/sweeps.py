@@ -1,0 +1,114 @@
+"""Sweeps: grids over dotted keys, as datasets, networks and experiments of their own."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from .base import Section
+from .experiment import Experiment
+from .network import Network
+from .rounds import with_rounds
+from .run import Run
+from .wording import ConfigError, explain, nearest
+
+
+class Point(BaseModel):
+    """One point of a sweep: the values of its keys, and the experiment that they make."""
+
+    sweep: str
+    experiment: str
+    values: dict[str, Any]
+
+
+def expand(run: Run) -> tuple[Run, dict[str, list[Point]]]:
+    """Return the run with the datasets, networks and experiments of its sweeps, and the points.
+
+    A dataset or network that a point leaves unchanged keeps its name, so nothing of it is computed
+    again; a changed one is named after what changed.
+    """
+    datasets, networks, experiments = dict(run.datasets), dict(run.networks), dict(run.experiments)
+    points: dict[str, list[Point]] = {}
+    keys = dict.fromkeys(key for sweep in run.sweeps.values() for key in sweep.grid)  # names must differ over all sweeps
+    for name, sweep in run.sweeps.items():
+        points[name] = []
+        base = run.experiments[sweep.experiment]
+        for combination in itertools.product(*sweep.grid.values()):
+            values = dict(zip(sweep.grid, combination, strict=True))
+            where = f"sweeps.{name} at {values}"
+            changes = {
+                noun: {k.split(".", 1)[1]: v for k, v in values.items() if k.startswith(noun + ".")} for noun in ("dataset", "network")
+            }
+            dataset = _derive(datasets, base.dataset, changes["dataset"], type(datasets[base.dataset]), keys, where)
+            renamed = {n: _derive(networks, n, changes["network"], Network, keys, where) for n in base.networks}
+            # A test dataset that is the training dataset follows it; other ones stay as they are.
+            tests = tuple(dict.fromkeys(dataset if t == base.dataset else t for t in base.tests))
+            label = "".join(f"+{_short(k, keys)}={_plain(v)}" for k, v in values.items())
+            experiment = f"{sweep.experiment}{label}"
+            repeated = Experiment.model_validate(
+                {
+                    **base.plain(),
+                    "dataset": dataset,
+                    "networks": tuple(renamed.values()),
+                    "tests": tests,
+                    "comparisons": [[renamed[a], renamed[b]] for a, b in base.comparisons],
+                }
+            )
+            # A point where nothing changes, or that another sweep has, is the experiment that is there.
+            experiment = next((known for known, settings in experiments.items() if settings == repeated), experiment)
+            experiments[experiment] = repeated
+            points[name].append(Point(sweep=name, experiment=experiment, values=values))
+    return run.model_copy(update={"datasets": datasets, "networks": with_rounds(networks), "experiments": experiments}), points
+
+
+def _derive(pool: dict[str, Any], name: str, changes: dict[str, Any], model: type[Section], keys: Mapping[str, None], where: str) -> str:
+    old = pool[name]
+    values = old.plain()
+    effective = {}
+    for key, value in changes.items():
+        before = _get(values, key, where)
+        if before != value and before != {"fixed": value}:
+            _set(values, key, value)
+            effective[key] = value
+    if not effective:
+        return name
+    derived = name + "".join(f"+{_short(k, keys)}={_plain(v)}" for k, v in effective.items())
+    try:
+        pool[derived] = model.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(f"{where}:\n{explain(error, model)}") from None
+    return derived
+
+
+def _get(values: Mapping[str, Any], key: str, where: str) -> Any:
+    node: Any = values
+    parts = key.split(".")
+    for i, part in enumerate(parts):
+        if not isinstance(node, Mapping) or (part not in node and i < len(parts) - 1):
+            raise ConfigError(f"{where}: there is no key `{key}`{nearest(part, node if isinstance(node, Mapping) else ())}")
+        node = node.get(part)
+    return node
+
+
+def _set(values: dict[str, Any], key: str, value: Any) -> None:
+    *path, last = key.split(".")
+    for part in path:
+        values = values[part]
+    values[last] = value
+
+
+def _short(key: str, among: Mapping[str, Any]) -> str:
+    """Return the shortest ending of a dotted key that no other key shares."""
+    parts = key.split(".")
+    for n in range(1, len(parts) + 1):
+        ending = parts[-n:]
+        if sum(k.split(".")[-n:] == ending for k in among) == 1:
+            return ".".join(ending)
+    return key
+
+
+def _plain(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

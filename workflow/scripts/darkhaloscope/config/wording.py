@@ -1,0 +1,76 @@
+"""What is wrong with a config, in words."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+from .kinds import DATASET_KINDS, Dataset
+
+
+class ConfigError(Exception):
+    """The config cannot be used; the message says where, what was found and what to do."""
+
+
+def unknown(name: str, known: Mapping[str, Any]) -> str:
+    """Say that a name does not exist, and which one is nearest."""
+    return f"`{name}`, which does not exist{nearest(name, known)}"
+
+
+def nearest(name: str, known: Iterable[Any]) -> str:
+    """Return the nearest known name in brackets, or all known ones where none is near."""
+    close = difflib.get_close_matches(str(name), [str(k) for k in known], n=1, cutoff=0.5)
+    if close:
+        return f" (nearest: `{close[0]}`)"
+    return f" (known: {', '.join(map(str, known))})" if known else ""
+
+
+def explain(error: ValidationError, model: type[BaseModel]) -> str:
+    """Return the errors of a config in words: where, what was found, what was expected, the nearest known key."""
+    lines = ["the config cannot be used:"]
+    for item in error.errors():
+        where = ".".join(map(str, _keys(item["loc"])))
+        if item["type"] == "extra_forbidden":
+            known = _known_keys(model, item["loc"][:-1])
+            lines.append(f"  unknown key `{where}`{nearest(str(item['loc'][-1]), known)}")
+        elif item["type"] == "value_error":
+            for line in str(item["ctx"]["error"]).splitlines():
+                lines.append(f"  {where + ': ' if where else ''}{line}")
+        else:
+            found = item.get("input")
+            shown = "" if isinstance(found, dict | list) or item["type"] == "missing" else f", found {found!r}"
+            lines.append(f"  {where}: {item['msg'][0].lower()}{item['msg'][1:]}{shown}")
+    return "\n".join(lines)
+
+
+def _keys(location: tuple) -> tuple:
+    """Return the config keys of an error's location: pydantic adds a dataset's kind after its name."""
+    tagged = len(location) > 2 and location[0] == "datasets" and location[2] in DATASET_KINDS
+    return (*location[:2], *location[3:]) if tagged else location
+
+
+def _known_keys(annotation: Any, path: tuple) -> list[str]:
+    """Return the keys that are known at `path` (an error's location) below a model or annotation."""
+    if annotation == Dataset:
+        return _known_keys(DATASET_KINDS[path[0]], path[1:]) if path else []
+    annotation = _bare(annotation)
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        if not path:
+            return list(annotation.model_fields)
+        field = annotation.model_fields.get(str(path[0]))
+        return _known_keys(field.annotation, path[1:]) if field else []
+    if get_origin(annotation) in (dict, tuple, list) and path:
+        return _known_keys(get_args(annotation)[-1 if get_origin(annotation) is dict else 0], path[1:])
+    return []
+
+
+def _bare(annotation: Any) -> Any:
+    if get_origin(annotation) is Annotated:
+        return _bare(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        return _bare(next(a for a in get_args(annotation) if a is not type(None)))
+    return annotation
