@@ -102,6 +102,27 @@ def test_stamps_are_the_same_to_the_bit_for_other_shards_and_cores(finished, oth
             assert a.equals(b), name
 
 
+def test_a_variant_is_scored_by_the_networks_as_they_are(finished, tmp_path):
+    project = finished.copy(tmp_path / "project")
+    variants = {"blurred": {"instrument.psf.fwhm_arcsec": 0.4, "size.test": 40}}
+    overlay = {"extends": "tests/tiny.yaml", "experiments": {"subhalo": {"robustness": variants}}}
+    (project.folder / "overlay.yaml").write_text(yaml.safe_dump(overlay))
+    weights = project.folder / RESULTS / "networks/subhalo/flux/seed-1/network.safetensors"
+    before = weights.stat().st_mtime_ns
+    name = f"{RESULTS}/experiments/subhalo/evaluation/robustness.csv"
+    project.snakemake(name, config="overlay.yaml")
+    assert weights.stat().st_mtime_ns == before
+    table = pd.read_csv(project.folder / name)
+    rows = table[(table["metric"] == "auc") & (table["variant"] == "blurred")]
+    assert list(rows["network"]) == ["flux", "velocity", "both"] and (rows["n_positives"] == 20).all() and rows["difference"].notna().all()
+    # The same lenses, sources and subhalos, seen through another PSF.
+    base = stamps(finished, "test").slice(0, 40)
+    twins = pq.read_table(project.folder / RESULTS / "datasets/subhalo+blurred/stamps/test/00000.parquet")
+    for column in ("number", "label", "source_kind", "plateifu", "theta_e_arcsec", "subhalo_x_arcsec", "peak_snr"):
+        assert twins[column].to_pylist() == base[column].to_pylist(), column
+    assert (twins["theta_over_psf"].to_numpy() < base["theta_over_psf"].to_numpy()).all()
+
+
 def test_a_sweep_over_noise_and_strength_ends_in_its_table(finished, tmp_path):
     project = finished.copy(tmp_path / "project")
     overlay = {

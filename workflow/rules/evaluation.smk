@@ -175,6 +175,40 @@ rule compare_rounds:
         "../scripts/compare_rounds.py"
 
 
+rule measure_robustness:
+    """Every network on every test dataset, and what it loses from its own to the others."""
+    input:
+        scores=lambda wildcards: flow.robustness_scores(wildcards.experiment),
+    output:
+        robustness=report(
+            paths.robustness,
+            caption="../report/robustness.rst",
+            category="Robustness",
+            labels={"experiment": "{experiment}"},
+        ),
+    log:
+        paths.log("measure_robustness/{experiment}"),
+    benchmark:
+        paths.benchmark("measure_robustness/{experiment}")
+    conda:
+        "../envs/evaluation.yaml"
+    resources:
+        mem_mb=4000,
+        runtime="1h",
+    params:
+        evaluation=needs("experiments.{experiment}.evaluation"),
+        home=needs("experiments.{experiment}.home"),
+        variants=needs("experiments.{experiment}.variants"),
+        tests=needs("experiments.{experiment}.test_datasets"),
+        networks=needs("experiments.{experiment}.networks"),
+        gains=needs("experiments.{experiment}.comparisons"),
+        code=digest("measure_robustness"),
+    message:
+        "Measuring the robustness of the networks of {wildcards.experiment}"
+    script:
+        "../scripts/measure_robustness.py"
+
+
 rule observe_marginal:
     """What an observer who must also find out lens and source could see, on test stamps of analytic disks."""
     input:

@@ -18,6 +18,7 @@ from darkhaloscope.report.answer import answer, gates, rates_of, unsaid
 from darkhaloscope.report.context import Examples, Gate, ReportError
 from darkhaloscope.report.frames import number, power, rate_text, read_frame
 from darkhaloscope.report.page import Summary, build_index, build_report, summarise
+from darkhaloscope.report.robustness import read_robustness
 from darkhaloscope.report.sections import strata_table
 from unit.report import synthetic
 
@@ -129,11 +130,43 @@ def test_every_figure_is_valid_plotly(built):
 def test_the_robustness_matrix_holds_every_network_on_every_dataset(built):
     context, _, page = built
     section = text_of(page[page.index('<section id="robustness">') : page.index('<section id="stamps">')])
+    frame = context.robustness
     for name in context.experiment.networks:
         for test in ("subhalo", "psf-shift"):
-            rates = context.frames[name]["rates"]
-            row = rates[(rates["test_dataset"] == test) & (rates["seed"] == "committee") & (rates["metric"] == "auc")].iloc[0]
+            part = frame[(frame["test_dataset"] == test) & (frame["network"] == name) & (frame["baseline"] == "")]
+            row = part[part["metric"] == "auc"].iloc[0]
             assert rate_text(row) in section
+            # The committee's AUC is the one of the rates.
+            rates = context.frames[name]["rates"]
+            rates = rates[(rates["test_dataset"] == test) & (rates["seed"] == "committee") & (rates["metric"] == "auc")]
+            assert row["value"] == pytest.approx(rates["value"].iloc[0], abs=1e-12)
+            if test == "psf-shift":
+                assert f"{number(row['difference'], sign=True)} [{number(row['difference_low'], sign=True)}" in section
+    gain = frame[(frame["baseline"] == "flux") & (frame["test_dataset"] == "psf-shift") & (frame["metric"] == "delta_auc")].iloc[0]
+    assert "both − flux" in section and rate_text(gain, sign=True) in section
+    assert "instrument.psf.fwhm_arcsec = 0.2" in section and "1,200 test stamps of the training dataset" in section
+    assert 'href="tables/robustness.csv"' in page and 'href="figures/robustness.pdf"' in page
+
+
+def test_the_table_of_robustness_reads_back_as_it_was_written(built):
+    context, folder, _ = built
+    found = read_robustness(folder / "tables/robustness.csv")
+    pd.testing.assert_frame_equal(found, context.robustness, check_dtype=False)
+
+
+def test_robustness_figures_show_every_network_and_the_change_without_home(built):
+    _, _, page = built
+    variants = data_of(page, "figure-data")["robustness"]["variants"]
+    assert list(variants) == ["AUC", "change of AUC", "TPR at FPR 5%", "change of TPR at FPR 5%", "ΔAUC over the baseline"]
+    assert [t["name"] for t in variants["AUC"]["data"]] == ["flux", "velocity", "both", "mask"]
+    assert all(t["x"] == ["subhalo", "psf-shift"] for t in variants["AUC"]["data"])
+    assert all(t["x"] == ["psf-shift"] for t in variants["change of AUC"]["data"])
+    assert [t["name"] for t in variants["ΔAUC over the baseline"]["data"]] == ["both − flux", "both − velocity"]
+
+
+def test_one_test_dataset_has_no_section_on_robustness(tmp_path):
+    build_report(lean(), tmp_path / "report")
+    assert 'id="robustness"' not in (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
 
 
 def test_text_from_data_is_escaped(tmp_path):

@@ -23,6 +23,7 @@ from .config.legacysurvey import MOCK_LABELS, MOCK_LENSES, MOCK_SOURCES, MOCK_SW
 from .config.network import HUB
 from .config.rounds import all_rounds
 from .config.run import ConfigError, Point, Run, expand, load
+from .config.variants import with_variants
 from .digest import code_digest, remember
 from .paths import Paths
 from .provenance import Record, recorded, stale
@@ -39,6 +40,7 @@ class Flow:
         self.run: Run
         self.points: dict[str, list[Point]]
         self.run, self.points = expand(load(overlay, folder))
+        self.run = with_variants(self.run)
         self.paths = Paths(self.run.root)
         self._bricks: dict[tuple[str, int], dict[tuple[str, int], list[str]]] = {}
         remember(DIGESTS)
@@ -342,6 +344,22 @@ class Flow:
         return [
             self.paths.scores.format(dataset=settings.dataset, network=network, seed=seed, test=test)
             for test in self.scored_datasets(experiment)
+            for seed in settings.seeds
+        ]
+
+    def robustness(self, experiment: str) -> list[str]:
+        """Return the table of an experiment's networks on several test datasets, where it has them."""
+        settings = self.run.experiments[experiment]
+        several = settings.robustness or len(settings.test_datasets) > 1
+        return [self.paths.robustness.format(experiment=experiment)] if several else []
+
+    def robustness_scores(self, experiment: str) -> list[str]:
+        """Return the score tables of all networks of an experiment, those of its variants included."""
+        settings = self.run.experiments[experiment]
+        return [
+            self.paths.scores.format(dataset=settings.dataset, network=network, seed=seed, test=test)
+            for network in settings.networks
+            for test in (*self.scored_datasets(experiment), *settings.variants.values())
             for seed in settings.seeds
         ]
 

@@ -73,6 +73,22 @@ sweeps:
 It ends in `results/sweeps/noise-and-strength/results.csv`; what a point does not change is not computed
 again.
 
+**Robustness** names variants of an experiment's dataset by dotted keys. Each is the dataset's test stamps with
+these keys changed, drawn as before, and scored by the networks as they are; nothing is trained:
+
+```yaml
+experiments:
+  subhalo:
+    robustness:
+      psf: {instrument.psf.fwhm_arcsec: 0.18}
+      disks: {sources.mix: {disk: 1.0}}
+      same-flux: {contrast: kinematics}
+      few: {size.test: 2000, lens.multipole_m3: 0, lens.multipole_m4: 0}
+```
+
+Its table is `results/experiments/subhalo/evaluation/robustness.csv`. Seed, splits, sample and stamp size stay the
+dataset's. Test datasets of their own, with other galaxies for example, are named in `tests`.
+
 ## Every key
 
 Generated from the models by `make generate`. ‹name› stands for a name of your choice.

@@ -232,6 +232,11 @@ class Paths:
         return self._at("experiments/{experiment}/evaluation/comparison.csv")
 
     @property
+    def robustness(self) -> str:
+        """Networks of an experiment on several test datasets, and what each loses from one to the other."""
+        return self._at("experiments/{experiment}/evaluation/robustness.csv")
+
+    @property
     def rounds(self) -> str:
         """False-positive rate at fixed completeness of a network's rounds of training."""
         return self._at("experiments/{experiment}/evaluation/{network}/rounds.csv")

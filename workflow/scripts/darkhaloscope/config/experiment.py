@@ -175,6 +175,10 @@ class Experiment(Section):
     seeds: tuple[int, ...] = Field((1,), description="Training seeds", min_length=1)
     tests: tuple[Name, ...] = Field((), description="Datasets whose test split is scored; empty for the training dataset's own")
     comparisons: tuple[tuple[Name, Name], ...] = Field((), description="Pairs of networks compared on the same stamps, baseline first")
+    robustness: dict[Name, dict[str, Any]] = Field(
+        {},
+        description="Variants of the dataset by name: dotted keys of it and their values. Their test stamps are drawn as the dataset's own, and scored by the networks as they are",
+    )
     evaluation: Evaluation = Field(Evaluation(), description="Rates, strata and intervals")
 
     @model_validator(mode="after")
@@ -196,6 +200,16 @@ class Experiment(Section):
     def test_datasets(self) -> tuple[str, ...]:
         """Datasets that are scored."""
         return self.tests or (self.dataset,)
+
+    @property
+    def variants(self) -> dict[str, str]:
+        """Names of the datasets that the variants of `robustness` make, by the variant's name."""
+        return {name: f"{self.dataset}+{name}" for name in self.robustness}
+
+    @property
+    def home(self) -> str:
+        """Dataset whose test stamps robustness is measured from."""
+        return self.dataset if self.robustness or self.dataset in self.test_datasets else self.test_datasets[0]
 
 
 class Sweep(Section):

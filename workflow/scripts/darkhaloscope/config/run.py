@@ -302,7 +302,7 @@ def validate(values: Mapping[str, Any]) -> Run:
     try:
         return Run.model_validate(dict(values))
     except ValidationError as error:
-        raise ConfigError(_explain(error)) from None
+        raise ConfigError(explain(error)) from None
 
 
 def merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]:
@@ -322,7 +322,7 @@ _WHOLE = {"mix", "profiles", "fractions", "assigned", "strata", "grid"}
 
 
 def _is_whole(key: str, value: Mapping) -> bool:
-    return key in _WHOLE or (bool(value) and set(value) <= set(DISTRIBUTION_KINDS))
+    return key.split(".")[-1] in _WHOLE or (bool(value) and set(value) <= set(DISTRIBUTION_KINDS))
 
 
 def _layers(overlay: dict[str, Any], folder: Path, seen: tuple[str, ...]) -> list[dict[str, Any]]:
@@ -416,7 +416,7 @@ def _derive(pool: dict[str, Any], name: str, changes: dict[str, Any], model: typ
     try:
         pool[derived] = model.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(f"{where}:\n{_explain(error, model)}") from None
+        raise ConfigError(f"{where}:\n{explain(error, model)}") from None
     return derived
 
 
@@ -465,7 +465,7 @@ def _nearest(name: str, known) -> str:
     return f" (known: {', '.join(map(str, known))})" if known else ""
 
 
-def _explain(error: ValidationError, model: type[BaseModel] = Run) -> str:
+def explain(error: ValidationError, model: type[BaseModel] = Run) -> str:
     lines = ["the config cannot be used:"]
     for item in error.errors():
         where = ".".join(map(str, _keys(item["loc"])))

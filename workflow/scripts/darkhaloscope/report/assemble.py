@@ -29,6 +29,7 @@ from .context import Dataset, Examples, LensContext, Pairs, ReportContext, Repor
 from .examples import collect_browser, collect_colour_browser, collect_sources, with_strata
 from .frames import read_frame
 from .lens_sections import read_table
+from .robustness import read_robustness
 
 Paths = Sequence[str | os.PathLike]
 #: Columns that the captions of example stamps are made of.
@@ -55,6 +56,7 @@ class ReportFiles:
     shards: Paths
     checks: str
     comparison: Paths = ()
+    robustness: Paths = ()
     observers: Paths = ()
     bank: Paths = ()
     shortcuts: Paths = ()
@@ -94,6 +96,7 @@ def _shared(config: ReportConfig, files: ReportFiles) -> dict[str, Any]:
         "networks": config.networks,
         "frames": {network: {name: read_frame(files.tables[name][i]) for name in TABLES} for i, network in enumerate(experiment.networks)},
         "comparison": read_frame(files.comparison[0]) if files.comparison else pd.DataFrame(),
+        "robustness": read_robustness(files.robustness[0]) if files.robustness else pd.DataFrame(),
         "histories": {run: pd.read_csv(path) for run, path in zip(runs, files.histories, strict=True)},
         "quality": _read_json(files.checks),
         "gates": tuple(gate for path in files.shortcuts for gate in quality_gates(_read_json(path))),

@@ -183,6 +183,8 @@ class ReportContext:
         More that cannot be said, for example that the archive is a mock.
     gates : tuple of Gate
         Checks beside those that the quality report and the rates give.
+    robustness : DataFrame
+        Networks on every test dataset, as `evaluation.robustness.measure_robustness` gives them; empty for one dataset.
     """
 
     experiment_name: str
@@ -201,6 +203,7 @@ class ReportContext:
     observers: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     gates: tuple[Gate, ...] = ()
+    robustness: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
     def main_network(self) -> str:
