@@ -209,6 +209,46 @@ rule measure_robustness:
         "../scripts/measure_robustness.py"
 
 
+rule explain_scores:
+    """Which pixels the scores of chosen test stamps rest on, network by network, and how much of it lies at the subhalo or the arc."""
+    input:
+        scores=flow.choosing_scores,
+        shards=lambda wildcards: flow.shards(flow.run.experiments[wildcards.experiment].test_datasets[0], "test"),
+        weights=lambda wildcards: flow.explained_files(wildcards, paths.weights),
+        networks=lambda wildcards: flow.explained_files(wildcards, paths.network),
+    output:
+        table=paths.explanations("stamps.csv"),
+        summary=report(
+            paths.explanations("summary.csv"),
+            caption="../report/explanations.rst",
+            category="Explanations",
+            labels={"experiment": "{experiment}"},
+        ),
+        maps=paths.explanations("maps.parquet"),
+    log:
+        paths.log("explain_scores/{experiment}"),
+    benchmark:
+        paths.benchmark("explain_scores/{experiment}")
+    conda:
+        "../envs/learning.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime="1h",
+    params:
+        explanations=needs("experiments.{experiment}.explanations"),
+        networks=lambda wildcards: flow.explained(wildcards.experiment),
+        mark=lambda wildcards: flow.marked(wildcards.experiment)[0],
+        pixel_arcsec=lambda wildcards: flow.marked(wildcards.experiment)[1],
+        confidence=needs("experiments.{experiment}.evaluation.confidence"),
+        bootstrap=needs("experiments.{experiment}.evaluation.bootstrap"),
+        code=digest("explain_scores"),
+    message:
+        "Explaining the scores of {wildcards.experiment}"
+    script:
+        "../scripts/explain_scores.py"
+
+
 rule observe_marginal:
     """What an observer who must also find out lens and source could see, on test stamps of analytic disks."""
     input:

@@ -34,6 +34,7 @@ with stage(snakemake) as job:
         checks=str(job.input.checks),
         comparison=list(job.input.comparison),
         robustness=list(job.input.robustness),
+        explanations=list(job.input.explanations),
         observers=list(job.input.observers),
         bank=list(job.input.bank),
         shortcuts=list(job.input.shortcuts),

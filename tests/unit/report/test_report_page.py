@@ -12,14 +12,17 @@ import pytest
 
 from darkhaloscope.config.experiment import Stratum
 from darkhaloscope.config.subhalo import SubhaloDataset
+from darkhaloscope.evaluation.schema import maps_schema
 from darkhaloscope.learning.networks import describe_network
 from darkhaloscope.report import figures
 from darkhaloscope.report.answer import answer, gates, rates_of, unsaid
 from darkhaloscope.report.context import Examples, Gate, ReportError
+from darkhaloscope.report.explanations import read_explanations
 from darkhaloscope.report.frames import number, power, rate_text, read_frame
 from darkhaloscope.report.page import Summary, build_index, build_report, summarise
 from darkhaloscope.report.robustness import read_robustness
 from darkhaloscope.report.sections import strata_table
+from darkhaloscope.tables import write_table
 from unit.report import synthetic
 
 
@@ -162,6 +165,32 @@ def test_robustness_figures_show_every_network_and_the_change_without_home(built
     assert all(t["x"] == ["subhalo", "psf-shift"] for t in variants["AUC"]["data"])
     assert all(t["x"] == ["psf-shift"] for t in variants["change of AUC"]["data"])
     assert [t["name"] for t in variants["ΔAUC over the baseline"]["data"]] == ["both − flux", "both − velocity"]
+
+
+def test_explanations_are_drawn_and_their_shares_told(tmp_path):
+    context = lean()
+    shown = dataclasses.replace(context, explanations=synthetic.explanations(context.browser.rows, ["flux", "sharp"]))
+    build_report(shown, tmp_path / "report")
+    page = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
+    section = text_of(page[page.index('<section id="explanations">') : page.index('<section id="stamps">')])
+    assert "8 test stamps" in section and "highest-scored controls" in section and "sharp" in section
+    assert "within 0.2″" in section and "1.000" in section and "2 of 2" in section
+    assert {"explanations.pdf", "explanations.png"} <= {p.name for p in (tmp_path / "report" / "figures").iterdir()}
+    assert 'href="tables/explanations.csv"' in page and 'href="tables/explanations-summary.csv"' in page
+    build_report(context, tmp_path / "plain")
+    assert 'id="explanations"' not in (tmp_path / "plain" / "index.html").read_text(encoding="utf-8")
+
+
+def test_explanations_read_back_as_they_were_written(tmp_path):
+    rows = {"stamp_id": ["a", "a", "a"], "network": ["", "both", "both"], "input": ["flux", "flux", "velocity"]}
+    maps = np.arange(3 * 16, dtype=np.float32).reshape(3, 4, 4)
+    write_table(tmp_path / "maps.parquet", maps_schema(4), maps_schema(4).table({**rows, "map": maps}))
+    for name in ("stamps", "summary"):
+        pd.DataFrame({"stamp_id": ["1"], "network": ["both"], "group": ["x"]}).to_csv(tmp_path / f"{name}.csv", index=False)
+    found = read_explanations([tmp_path / "stamps.csv", tmp_path / "summary.csv", tmp_path / "maps.parquet"])
+    np.testing.assert_array_equal(found.maps["a", "both"], maps[1] + maps[2])
+    np.testing.assert_array_equal(found.pixels["a", "flux"], maps[0])
+    assert found.table["stamp_id"].tolist() == ["1"]
 
 
 def test_one_test_dataset_has_no_section_on_robustness(tmp_path):

@@ -16,7 +16,7 @@ from pydantic.fields import FieldInfo
 
 from .config.base import Distribution
 from .config.run import DATASET_KINDS, Dataset, Run
-from .evaluation.schema import SCORE
+from .evaluation.schema import SCORE, maps_schema
 from .files import write_text
 from .legacysurvey.schema import KNOWN_LENSES, PARENT
 from .manga.bank import BANK
@@ -137,6 +137,7 @@ def tables() -> str:
         "Manifest of a lens-finder dataset": INJECTION_MANIFEST,
         "Stamps of a lens-finder dataset": Schema("injected stamps", INJECTION.columns[len(INJECTION_MANIFEST.columns) :]),
         "Scores, `networks/{dataset}/{network}/seed-{seed}/scores/{test}.parquet`": Schema("scores", SCORE),
+        "Attributions, `experiments/{experiment}/explanations/maps.parquet`": maps_schema(48),
     }
     before = {
         "stamps": "All columns of the manifest, then:",

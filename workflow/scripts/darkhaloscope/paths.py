@@ -261,6 +261,10 @@ class Paths:
         """Test stamps ranked by their score."""
         return self._at("experiments/{experiment}/candidates/{test}/{network}.csv")
 
+    def explanations(self, name: str) -> str:
+        """Return one file of the explanations of an experiment's networks: stamps.csv, summary.csv or maps.parquet."""
+        return self._at("experiments/{experiment}/explanations/" + name)
+
     @property
     def marginal(self) -> str:
         """Marginal and ideal observer on test stamps with parametric sources."""

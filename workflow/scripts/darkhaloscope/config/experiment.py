@@ -137,6 +137,25 @@ class Evaluation(Section):
         return self
 
 
+class Explanations(Section):
+    """Which pixels a network's score of a stamp rests on: integrated gradients of chosen test stamps."""
+
+    stamps: int = Field(
+        0,
+        ge=0,
+        le=200,
+        description="Test stamps in each group: positives with the highest and the lowest scores, positives drawn by chance, controls with the highest scores; 0 leaves explanations out",
+    )
+    radius_arcsec: Positive = Field(
+        0.2, description="Radius about the subhalo, or half width of the ring about θ_E, within which attributions are near it [arcsec]"
+    )
+    steps: int = Field(64, ge=8, le=1024, description="Steps of the integral; up to 16 times as many where a stamp misses the tolerance")
+    tolerance: Positive = Field(
+        0.02,
+        description="Largest difference between the sum of a stamp's attributions and what they must add up to, over the latter or over 1, whichever is larger",
+    )
+
+
 class ScoresTable(Section):
     """Scores made elsewhere. A bare path is the table."""
 
@@ -180,6 +199,7 @@ class Experiment(Section):
         description="Variants of the dataset by name: dotted keys of it and their values. Their test stamps are drawn as the dataset's own, and scored by the networks as they are",
     )
     evaluation: Evaluation = Field(Evaluation(), description="Rates, strata and intervals")
+    explanations: Explanations = Field(Explanations(), description="Which pixels scores rest on")
 
     @model_validator(mode="after")
     def _check(self) -> Experiment:
@@ -200,6 +220,11 @@ class Experiment(Section):
     def test_datasets(self) -> tuple[str, ...]:
         """Datasets that are scored."""
         return self.tests or (self.dataset,)
+
+    @property
+    def main_network(self) -> str:
+        """The network whose scores order the stamps: what the first comparison puts to the test, or the first one."""
+        return self.comparisons[0][1] if self.comparisons else self.networks[0]
 
     @property
     def variants(self) -> dict[str, str]:

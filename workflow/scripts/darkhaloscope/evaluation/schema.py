@@ -25,6 +25,19 @@ SCORES = Schema("scores", (*SCORE, *scalar_columns()))
 LENS_SCORES = Schema("lens scores", (*SCORE, *injection_schema.scalar_columns()))
 
 
+def maps_schema(size: int) -> Schema:
+    """Return the schema of attributions of stamps with `size` pixels on a side."""
+    return Schema(
+        "explanations",
+        (
+            Column("stamp_id", "string", "", "Stamp"),
+            Column("network", "string", "", "Network whose attributions these are; empty for the stamp's own pixels"),
+            Column("input", "string", "", "Input of the network, or what the pixels are"),
+            Column("map", "float32", "log-odds", "Attribution of the margin; of pixels, their own unit", (size, size)),
+        ),
+    )
+
+
 def scores_schema(columns: Iterable[str]) -> Schema:
     """Return which of the two tables has these columns."""
     return LENS_SCORES if "is_control" in set(columns) else SCORES

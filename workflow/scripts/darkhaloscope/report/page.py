@@ -19,9 +19,11 @@ from ..files import whole
 from . import print_figures as printing
 from .answer import compared, quality_gates, rates_of
 from .context import LensContext, ReportContext, ReportError
+from .explanations import explanations_section, print_explanations
 from .figures import comparison_figure, fpr_limit, history_figure, plain, roc_figure, strata_columns, strata_figure
 from .frames import column_name, count, metric_name, overall, pick, power
 from .lens_story import STORY as LENS_FINDER
+from .pictures import data_uri
 from .robustness import print_robustness, robustness_figures, robustness_section
 from .sections import comparison_tables, distributions, flat, network_table, rates_tables, strata_table
 from .story import Story
@@ -112,6 +114,8 @@ def _write(context: ReportContext, folder: Path) -> None:
             strata=strata_table(context),
             comparisons=comparison_tables(context),
             robustness=robustness_section(context),
+            explanations=explanations_section(context),
+            attributions=_explain(context, folder / "figures"),
             settings=flat(context.dataset.plain()),
             provenance=[(k, v) for k, v in flat({k: v for k, v in context.provenance.items() if k != "config"})],
             config=plain(context.provenance.get("config", {})),
@@ -147,6 +151,8 @@ def _write_tables(context: ReportContext, folder: Path) -> dict[str, str]:
     frames |= {"comparison": context.comparison, "robustness": context.robustness} | story_of(context).tables(context)
     if context.browser is not None:
         frames["stamps"] = context.browser.rows
+    if context.explanations is not None:
+        frames |= {"explanations": context.explanations.table, "explanations-summary": context.explanations.summary}
     for name, frame in frames.items():
         if len(frame.columns):
             with whole(folder / f"{name}.csv") as temporary:
@@ -203,6 +209,15 @@ def _print(context: ReportContext, folder: Path) -> None:
         rows = rows[rows["metric"] == "delta_auc"] if len(rows) else rows
         if len(rows) and rows["resolved"].any():
             printing.save(printing.print_comparison(rows, baseline, network), folder, f"comparison-{baseline}-{network}")
+
+
+def _explain(context: ReportContext, folder: Path) -> str:
+    """Write the picture of the explanations, and return it as the page shows it."""
+    if context.explanations is None:
+        return ""
+    figure = print_explanations(context)
+    printing.save(figure, folder, "explanations")
+    return data_uri(printing.png(figure, dpi=200))
 
 
 def _curves(context: ReportContext, test: str) -> tuple[dict[str, pd.DataFrame], float]:
