@@ -102,6 +102,43 @@ def test_stamps_are_the_same_to_the_bit_for_other_shards_and_cores(finished, oth
             assert a.equals(b), name
 
 
+def test_a_variant_is_scored_by_the_networks_as_they_are(finished, tmp_path):
+    project = finished.copy(tmp_path / "project")
+    variants = {"blurred": {"instrument.psf.fwhm_arcsec": 0.4, "size.test": 40}}
+    overlay = {"extends": "tests/tiny.yaml", "experiments": {"subhalo": {"robustness": variants}}}
+    (project.folder / "overlay.yaml").write_text(yaml.safe_dump(overlay))
+    weights = project.folder / RESULTS / "networks/subhalo/flux/seed-1/network.safetensors"
+    before = weights.stat().st_mtime_ns
+    name = f"{RESULTS}/experiments/subhalo/evaluation/robustness.csv"
+    project.snakemake(name, config="overlay.yaml")
+    assert weights.stat().st_mtime_ns == before
+    table = pd.read_csv(project.folder / name)
+    rows = table[(table["metric"] == "auc") & (table["variant"] == "blurred")]
+    assert list(rows["network"]) == ["flux", "velocity", "both"] and (rows["n_positives"] == 20).all() and rows["difference"].notna().all()
+    # The same lenses, sources and subhalos, seen through another PSF.
+    base = stamps(finished, "test").slice(0, 40)
+    twins = pq.read_table(project.folder / RESULTS / "datasets/subhalo+blurred/stamps/test/00000.parquet")
+    for column in ("number", "label", "source_kind", "plateifu", "theta_e_arcsec", "subhalo_x_arcsec", "peak_snr"):
+        assert twins[column].to_pylist() == base[column].to_pylist(), column
+    assert (twins["theta_over_psf"].to_numpy() < base["theta_over_psf"].to_numpy()).all()
+
+
+def test_scores_are_explained_and_the_explanations_drawn(finished, tmp_path):
+    project = finished.copy(tmp_path / "project")
+    overlay = {"extends": "tests/tiny.yaml", "experiments": {"subhalo": {"explanations": {"stamps": 2, "steps": 16}}}}
+    (project.folder / "overlay.yaml").write_text(yaml.safe_dump(overlay))
+    experiment = f"{RESULTS}/experiments/subhalo"
+    project.snakemake(f"{experiment}/report/index.html", config="overlay.yaml")
+    table = pd.read_csv(project.folder / experiment / "explanations/stamps.csv")
+    assert (table.groupby(["network", "group"]).size() == 2).all() and len(table) == 3 * 4 * 2
+    # The margins are those of the scores that chose the stamps.
+    own = table[table["network"] == "both"]
+    np.testing.assert_allclose(1 / (1 + np.exp(-own["margin"])), own["score"], atol=1e-5)
+    assert ((table["error"].abs() <= 0.02 * (table["margin"] - table["baseline_margin"]).abs().clip(lower=1)) == table["complete"]).all()
+    page = (project.folder / experiment / "report/index.html").read_text(encoding="utf-8")
+    assert 'id="explanations-table"' in page and (project.folder / experiment / "report/figures/explanations.pdf").stat().st_size > 0
+
+
 def test_a_sweep_over_noise_and_strength_ends_in_its_table(finished, tmp_path):
     project = finished.copy(tmp_path / "project")
     overlay = {

@@ -51,9 +51,15 @@ def experiment(**settings):
         ),
         pytest.param(
             {"datasets": {"other": EXAMPLE}, **experiment(tests=["subhalo", "other"])},
-            {"build_manifest": 1, "render_stamps": 4, "check_stamps": 1, "score_stamps": 3, "observe_marginal": 1},
+            {"build_manifest": 1, "render_stamps": 4, "check_stamps": 1, "score_stamps": 3, "observe_marginal": 1, "measure_robustness": 1},
             id="test datasets",
         ),
+        pytest.param(
+            experiment(robustness={"disks": {"sources.mix": {"disk": 1.0}, "size.test": 40}}),
+            {"build_manifest": 1, "render_stamps": 1, "check_stamps": 1, "score_stamps": 3, "measure_robustness": 1},
+            id="robustness",
+        ),
+        pytest.param(experiment(explanations={"stamps": 2}), {"explain_scores": 1}, id="explanations"),
         pytest.param(
             experiment(evaluation={"surfaces": [["log10_mass_msun", "peak_snr"]]}), {"map_completeness": 3}, id="completeness surfaces"
         ),
@@ -98,6 +104,26 @@ def test_a_switch_of_the_dataset_makes_anew_what_follows_from_it(touched, tmp_pa
     project = touched.copy(tmp_path / "project")
     found = project.touch_run(config=project.overlay(datasets={"subhalo": values}))
     assert set(found) == rules - {"collect_sweep"}
+
+
+def test_a_variant_is_rendered_scored_and_judged_and_nothing_is_trained(touched, tmp_path):
+    project = touched.copy(tmp_path / "project")
+    variants = {"psf": {"instrument.psf.fwhm_arcsec": 0.2}}
+    added = {"build_manifest", "render_stamps", "check_stamps", "score_stamps", "measure_robustness", "build_report", "build_index"}
+    found = project.touch_run(config=project.overlay(**experiment(robustness=variants)))
+    assert set(found) == added and found["render_stamps"] == 2 and found["score_stamps"] == 3
+    # Another one leaves the first alone.
+    variants["noise"] = {"instrument.noise.peak_snr": 8, "size.test": 40}
+    found = project.touch_run(config=project.overlay(**experiment(robustness=variants)))
+    assert set(found) == added and found["render_stamps"] == 1 and found["score_stamps"] == 3
+    assert project.touch_run(config=project.overlay(**experiment(robustness=variants))) == {}
+
+
+def test_explanations_are_made_anew_alone(touched, tmp_path):
+    project = touched.copy(tmp_path / "project")
+    for settings in ({"stamps": 2}, {"stamps": 3}, {"stamps": 3, "radius_arcsec": 0.3}):
+        found = project.touch_run(config=project.overlay(**experiment(explanations=settings)))
+        assert found == {"explain_scores": 1, "build_report": 1, "build_index": 1}
 
 
 def test_another_kernel_at_the_same_path_makes_what_reads_it_anew(project):

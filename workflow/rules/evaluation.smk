@@ -179,6 +179,80 @@ rule compare_rounds:
         "../scripts/compare_rounds.py"
 
 
+rule measure_robustness:
+    """Every network on every test dataset, and what it loses from its own to the others."""
+    input:
+        scores=lambda wildcards: flow.robustness_scores(wildcards.experiment),
+    output:
+        robustness=report(
+            paths.robustness,
+            caption="../report/robustness.rst",
+            category="Robustness",
+            labels={"experiment": "{experiment}"},
+        ),
+    log:
+        paths.log("measure_robustness/{experiment}"),
+    benchmark:
+        paths.benchmark("measure_robustness/{experiment}")
+    conda:
+        "../envs/evaluation.yaml"
+    resources:
+        mem_mb=4000,
+        runtime="1h",
+    params:
+        evaluation=needs("experiments.{experiment}.evaluation"),
+        home=needs("experiments.{experiment}.home"),
+        variants=needs("experiments.{experiment}.variants"),
+        tests=needs("experiments.{experiment}.test_datasets"),
+        networks=needs("experiments.{experiment}.networks"),
+        gains=needs("experiments.{experiment}.comparisons"),
+        code=digest("measure_robustness"),
+    message:
+        "Measuring the robustness of the networks of {wildcards.experiment}"
+    script:
+        "../scripts/measure_robustness.py"
+
+
+rule explain_scores:
+    """Which pixels the scores of chosen test stamps rest on, network by network, and how much of it lies at the subhalo or the arc."""
+    input:
+        scores=flow.choosing_scores,
+        shards=lambda wildcards: flow.shards(flow.run.experiments[wildcards.experiment].test_datasets[0], "test"),
+        weights=lambda wildcards: flow.explained_files(wildcards, paths.weights),
+        networks=lambda wildcards: flow.explained_files(wildcards, paths.network),
+    output:
+        table=paths.explanations("stamps.csv"),
+        summary=report(
+            paths.explanations("summary.csv"),
+            caption="../report/explanations.rst",
+            category="Explanations",
+            labels={"experiment": "{experiment}"},
+        ),
+        maps=paths.explanations("maps.parquet"),
+    log:
+        paths.log("explain_scores/{experiment}"),
+    benchmark:
+        paths.benchmark("explain_scores/{experiment}")
+    conda:
+        "../envs/learning.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime="1h",
+    params:
+        explanations=needs("experiments.{experiment}.explanations"),
+        networks=lambda wildcards: flow.explained(wildcards.experiment),
+        mark=lambda wildcards: flow.marked(wildcards.experiment)[0],
+        pixel_arcsec=lambda wildcards: flow.marked(wildcards.experiment)[1],
+        confidence=needs("experiments.{experiment}.evaluation.confidence"),
+        bootstrap=needs("experiments.{experiment}.evaluation.bootstrap"),
+        code=digest("explain_scores"),
+    message:
+        "Explaining the scores of {wildcards.experiment}"
+    script:
+        "../scripts/explain_scores.py"
+
+
 rule observe_marginal:
     """What an observer who must also find out lens and source could see, on test stamps of analytic disks."""
     input:

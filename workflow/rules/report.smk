@@ -8,6 +8,8 @@ rule build_report:
         comparison=lambda wildcards: (
             [paths.comparison.format(experiment=wildcards.experiment)] if flow.run.experiments[wildcards.experiment].comparisons else []
         ),
+        robustness=lambda wildcards: flow.robustness(wildcards.experiment),
+        explanations=lambda wildcards: flow.explanations(wildcards.experiment),
         observers=lambda wildcards: flow.observers(wildcards.experiment),
         histories=of_experiment(paths.history),
         scores=lambda wildcards: [

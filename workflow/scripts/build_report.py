@@ -33,6 +33,8 @@ with stage(snakemake) as job:
         shards=list(job.input.shards),
         checks=str(job.input.checks),
         comparison=list(job.input.comparison),
+        robustness=list(job.input.robustness),
+        explanations=list(job.input.explanations),
         observers=list(job.input.observers),
         bank=list(job.input.bank),
         shortcuts=list(job.input.shortcuts),

@@ -13,7 +13,9 @@ from darkhaloscope.config.network import Network
 from darkhaloscope.config.subhalo import SubhaloDataset
 from darkhaloscope.evaluation.comparison import compare_networks
 from darkhaloscope.evaluation.evaluate import evaluate_network
-from darkhaloscope.report.context import Browser, Examples, Pairs, ReportContext, ReportSettings, Sources
+from darkhaloscope.evaluation.explanations import choose_stamps, summarise_explanations
+from darkhaloscope.evaluation.robustness import measure_robustness
+from darkhaloscope.report.context import Browser, Examples, Explained, Pairs, ReportContext, ReportSettings, Sources
 from darkhaloscope.report.examples import BROWSER_COLUMNS, merge_scores
 
 SIZE = 24
@@ -31,6 +33,7 @@ def parameters(n: int, seed: int = 3) -> pd.DataFrame:
     frame = pd.DataFrame(
         {
             "stamp_id": [f"subhalo-test-{i:06d}" for i in range(n)],
+            "number": np.arange(n),
             "label": (np.arange(n) % 2).astype(np.int8),
             "split": "test",
             "mass_bin": masses,
@@ -130,6 +133,39 @@ def evaluated(separations: tuple[tuple[str, float], ...], tests: tuple[str, ...]
     return tables, frames, comparison, evaluation
 
 
+def robustness(tables, evaluation: Evaluation, tests: tuple[str, ...], comparisons) -> pd.DataFrame:
+    """Return the first dataset's networks on all of them, the second one taken for a variant of it; empty for one dataset."""
+    if len(tests) < 2:
+        return pd.DataFrame()
+    return measure_robustness(
+        tables, evaluation, home=tests[0], variants={tests[1].split("+")[-1]: tests[1]}, tests=tests[2:], gains=comparisons
+    )
+
+
+def explanations(rows: pd.DataFrame, networks, size: int = SIZE) -> Explained:
+    """Return made-up attributions: a spot at each stamp's subhalo in the second network's maps, noise in the others'."""
+    rng = np.random.default_rng(8)
+    chosen = choose_stamps(
+        pa.Table.from_pandas(rows.assign(split="test", number=np.arange(len(rows)), score=rows["score_" + networks[0]])), 2
+    )
+    table, pixels, maps = [], {}, {}
+    images = stamps(len(chosen), 9)
+    for i, row in enumerate(chosen.to_dict("records")):
+        x, y = 0.5, -0.3
+        pixels |= {(row["stamp_id"], name): images[name][i] for name in ("flux", "velocity", "mask")}
+        for k, network in enumerate(networks):
+            spot = np.zeros((size, size))
+            spot[round(y / 0.08 + (size - 1) / 2), round(x / 0.08 + (size - 1) / 2)] = 1.0
+            maps[row["stamp_id"], network] = spot if k == 1 else rng.normal(0, 0.01, (size, size))
+            share = 1.0 if k == 1 else 0.05
+            place = {"mark": "subhalo", "x_arcsec": x, "y_arcsec": y, "mark_radius_arcsec": 0.2, "share_near": share}
+            table.append(
+                {**row, **place, "network": network, "share_of_area": 0.03, "share_of_flux": 0.04, "error": 0.001, "complete": True}
+            )
+    table = pd.DataFrame(table)
+    return Explained(table, summarise_explanations(table, 0.95, 100), pixels, maps)
+
+
 def context(
     separations: dict[str, float] | None = None,
     *,
@@ -148,6 +184,7 @@ def context(
     observers = observers.rename(columns=lambda c: f"ideal_{c}" if c.startswith("d_prime") else c)
     for channel, share in (("flux", 0.2), ("velocity", 0.2), ("both", 0.4)):
         observers[f"marginal_d_prime_{channel}"] = share * observers[f"ideal_d_prime_{channel}"]
+    comparisons = tuple((name, "both") for name in ("flux", "velocity") if compare and {name, "both"} <= set(separations))
     values = {
         "experiment_name": "subhalo",
         "experiment": Experiment(
@@ -156,7 +193,8 @@ def context(
             networks=tuple(separations),
             seeds=seeds,
             tests=tests,
-            comparisons=tuple((name, "both") for name in ("flux", "velocity") if compare and {name, "both"} <= set(separations)),
+            comparisons=comparisons,
+            robustness={tests[1].split("+")[-1]: {"instrument.psf.fwhm_arcsec": 0.2}} if len(tests) > 1 else {},
             evaluation=evaluation,
         ),
         "dataset": SubhaloDataset(description="A made-up dataset for the report's tests", sources={"sample": None, "mix": {"disk": 1.0}}),
@@ -170,6 +208,7 @@ def context(
         },
         "frames": frames,
         "comparison": comparison if compare else pd.DataFrame(),
+        "robustness": robustness(tables, evaluation, tests, comparisons),
         "histories": {(name, seed): history(k + seed) for k, name in enumerate(separations) for seed in seeds},
         "quality": {
             "gates": [

@@ -12,13 +12,17 @@ import pytest
 
 from darkhaloscope.config.experiment import Stratum
 from darkhaloscope.config.subhalo import SubhaloDataset
+from darkhaloscope.evaluation.schema import maps_schema
 from darkhaloscope.learning.networks import describe_network
 from darkhaloscope.report import figures
 from darkhaloscope.report.answer import answer, gates, rates_of, unsaid
 from darkhaloscope.report.context import Examples, Gate, ReportError
+from darkhaloscope.report.explanations import read_explanations
 from darkhaloscope.report.frames import number, power, rate_text, read_frame
 from darkhaloscope.report.page import Summary, build_index, build_report, summarise
+from darkhaloscope.report.robustness import read_robustness
 from darkhaloscope.report.sections import strata_table
+from darkhaloscope.tables import write_table
 from unit.report import synthetic
 
 
@@ -129,11 +133,69 @@ def test_every_figure_is_valid_plotly(built):
 def test_the_robustness_matrix_holds_every_network_on_every_dataset(built):
     context, _, page = built
     section = text_of(page[page.index('<section id="robustness">') : page.index('<section id="stamps">')])
+    frame = context.robustness
     for name in context.experiment.networks:
         for test in ("subhalo", "psf-shift"):
-            rates = context.frames[name]["rates"]
-            row = rates[(rates["test_dataset"] == test) & (rates["seed"] == "committee") & (rates["metric"] == "auc")].iloc[0]
+            part = frame[(frame["test_dataset"] == test) & (frame["network"] == name) & (frame["baseline"] == "")]
+            row = part[part["metric"] == "auc"].iloc[0]
             assert rate_text(row) in section
+            # The committee's AUC is the one of the rates.
+            rates = context.frames[name]["rates"]
+            rates = rates[(rates["test_dataset"] == test) & (rates["seed"] == "committee") & (rates["metric"] == "auc")]
+            assert row["value"] == pytest.approx(rates["value"].iloc[0], abs=1e-12)
+            if test == "psf-shift":
+                assert f"{number(row['difference'], sign=True)} [{number(row['difference_low'], sign=True)}" in section
+    gain = frame[(frame["baseline"] == "flux") & (frame["test_dataset"] == "psf-shift") & (frame["metric"] == "delta_auc")].iloc[0]
+    assert "both − flux" in section and rate_text(gain, sign=True) in section
+    assert "instrument.psf.fwhm_arcsec = 0.2" in section and "1,200 test stamps of the training dataset" in section
+    assert 'href="tables/robustness.csv"' in page and 'href="figures/robustness.pdf"' in page
+
+
+def test_the_table_of_robustness_reads_back_as_it_was_written(built):
+    context, folder, _ = built
+    found = read_robustness(folder / "tables/robustness.csv")
+    pd.testing.assert_frame_equal(found, context.robustness, check_dtype=False)
+
+
+def test_robustness_figures_show_every_network_and_the_change_without_home(built):
+    _, _, page = built
+    variants = data_of(page, "figure-data")["robustness"]["variants"]
+    assert list(variants) == ["AUC", "change of AUC", "TPR at FPR 5%", "change of TPR at FPR 5%", "ΔAUC over the baseline"]
+    assert [t["name"] for t in variants["AUC"]["data"]] == ["flux", "velocity", "both", "mask"]
+    assert all(t["x"] == ["subhalo", "psf-shift"] for t in variants["AUC"]["data"])
+    assert all(t["x"] == ["psf-shift"] for t in variants["change of AUC"]["data"])
+    assert [t["name"] for t in variants["ΔAUC over the baseline"]["data"]] == ["both − flux", "both − velocity"]
+
+
+def test_explanations_are_drawn_and_their_shares_told(tmp_path):
+    context = lean()
+    shown = dataclasses.replace(context, explanations=synthetic.explanations(context.browser.rows, ["flux", "sharp"]))
+    build_report(shown, tmp_path / "report")
+    page = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
+    section = text_of(page[page.index('<section id="explanations">') : page.index('<section id="stamps">')])
+    assert "8 test stamps" in section and "highest-scored controls" in section and "sharp" in section
+    assert "within 0.2″" in section and "1.000" in section and "2 of 2" in section
+    assert {"explanations.pdf", "explanations.png"} <= {p.name for p in (tmp_path / "report" / "figures").iterdir()}
+    assert 'href="tables/explanations.csv"' in page and 'href="tables/explanations-summary.csv"' in page
+    build_report(context, tmp_path / "plain")
+    assert 'id="explanations"' not in (tmp_path / "plain" / "index.html").read_text(encoding="utf-8")
+
+
+def test_explanations_read_back_as_they_were_written(tmp_path):
+    rows = {"stamp_id": ["a", "a", "a"], "network": ["", "both", "both"], "input": ["flux", "flux", "velocity"]}
+    maps = np.arange(3 * 16, dtype=np.float32).reshape(3, 4, 4)
+    write_table(tmp_path / "maps.parquet", maps_schema(4), maps_schema(4).table({**rows, "map": maps}))
+    for name in ("stamps", "summary"):
+        pd.DataFrame({"stamp_id": ["1"], "network": ["both"], "group": ["x"]}).to_csv(tmp_path / f"{name}.csv", index=False)
+    found = read_explanations([tmp_path / "stamps.csv", tmp_path / "summary.csv", tmp_path / "maps.parquet"])
+    np.testing.assert_array_equal(found.maps["a", "both"], maps[1] + maps[2])
+    np.testing.assert_array_equal(found.pixels["a", "flux"], maps[0])
+    assert found.table["stamp_id"].tolist() == ["1"]
+
+
+def test_one_test_dataset_has_no_section_on_robustness(tmp_path):
+    build_report(lean(), tmp_path / "report")
+    assert 'id="robustness"' not in (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
 
 
 def test_text_from_data_is_escaped(tmp_path):

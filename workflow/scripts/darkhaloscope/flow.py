@@ -20,10 +20,12 @@ from typing import Any
 
 from .config.base import Section
 from .config.legacysurvey import MOCK_LABELS, MOCK_LENSES, MOCK_SOURCES, MOCK_SWEEPS, Labels
+from .config.lensfinder import PIXEL_SCALE_ARCSEC
 from .config.network import HUB
 from .config.rounds import all_rounds
 from .config.run import Run, load
 from .config.sweeps import Point, expand
+from .config.variants import with_variants
 from .config.wording import ConfigError
 from .digest import code_digest, remember
 from .paths import Paths
@@ -41,6 +43,7 @@ class Flow:
         self.run: Run
         self.points: dict[str, list[Point]]
         self.run, self.points = expand(load(overlay, folder))
+        self.run = with_variants(self.run)
         self.paths = Paths(self.run.root)
         self._bricks: dict[tuple[str, int], dict[tuple[str, int], list[str]]] = {}
         remember(DIGESTS)
@@ -346,6 +349,58 @@ class Flow:
             for test in self.scored_datasets(experiment)
             for seed in settings.seeds
         ]
+
+    def robustness(self, experiment: str) -> list[str]:
+        """Return the table of an experiment's networks on several test datasets, where it has them."""
+        settings = self.run.experiments[experiment]
+        several = settings.robustness or len(settings.test_datasets) > 1
+        return [self.paths.robustness.format(experiment=experiment)] if several else []
+
+    def robustness_scores(self, experiment: str) -> list[str]:
+        """Return the score tables of all networks of an experiment, those of its variants included."""
+        settings = self.run.experiments[experiment]
+        return [
+            self.paths.scores.format(dataset=settings.dataset, network=network, seed=seed, test=test)
+            for network in settings.networks
+            for test in (*self.scored_datasets(experiment), *settings.variants.values())
+            for seed in settings.seeds
+        ]
+
+    def explanations(self, experiment: str) -> list[str]:
+        """Return what says where an experiment's networks look, where it is asked for: stamps, their summary, maps."""
+        wanted = self.run.experiments[experiment].explanations.stamps and self.explained(experiment)
+        return (
+            [self.paths.explanations(n).format(experiment=experiment) for n in ("stamps.csv", "summary.csv", "maps.parquet")]
+            if wanted
+            else []
+        )
+
+    def explained(self, experiment: str) -> list[str]:
+        """Return the networks of an experiment that can be explained: those that see a stamp's own pixels."""
+        return [n for n in self.run.experiments[experiment].networks if not self.run.networks[n].shuffle_velocity]
+
+    def explained_files(self, wildcards: Any, pattern: str) -> list[str]:
+        """Return a file of each explained network, trained with the first seed."""
+        settings = self.run.experiments[wildcards.experiment]
+        return [pattern.format(dataset=settings.dataset, network=n, seed=settings.seeds[0]) for n in self.explained(wildcards.experiment)]
+
+    def choosing_scores(self, wildcards: Any) -> str:
+        """Return the scores that choose the stamps to be explained: the main network's on the first test dataset."""
+        settings = self.run.experiments[wildcards.experiment]
+        names = {
+            "dataset": settings.dataset,
+            "network": settings.main_network,
+            "seed": settings.seeds[0],
+            "test": settings.test_datasets[0],
+        }
+        return self.paths.scores.format(**names)
+
+    def marked(self, experiment: str) -> tuple[str, float]:
+        """Return what is marked in an experiment's stamps, the subhalo or the ring about θ_E, and their pixel size [arcsec]."""
+        dataset = self.run.datasets[self.run.experiments[experiment].test_datasets[0]]
+        if dataset.kind != "subhalo":
+            return "ring", PIXEL_SCALE_ARCSEC
+        return "ring" if dataset.contrast == "lensed" else "subhalo", dataset.instrument.pixel_scale_arcsec
 
     def is_mock(self, experiment: str) -> bool:
         """Return whether a dataset of the experiment takes galaxies from a mock archive."""

@@ -17,7 +17,7 @@ from pydantic.fields import FieldInfo
 from .config.base import Distribution
 from .config.kinds import DATASET_KINDS, Dataset
 from .config.run import Run
-from .evaluation.schema import SCORE
+from .evaluation.schema import SCORE, maps_schema
 from .files import write_text
 from .legacysurvey.schema import KNOWN_LENSES, PARENT
 from .manga.bank import BANK
@@ -74,6 +74,22 @@ sweeps:
 It ends in `results/sweeps/noise-and-strength/results.csv`; what a point does not change is not computed
 again.
 
+**Robustness** names variants of an experiment's dataset by dotted keys. Each is the dataset's test stamps with
+these keys changed, drawn as before, and scored by the networks as they are; nothing is trained:
+
+```yaml
+experiments:
+  subhalo:
+    robustness:
+      psf: {instrument.psf.fwhm_arcsec: 0.18}
+      disks: {sources.mix: {disk: 1.0}}
+      same-flux: {contrast: kinematics}
+      few: {size.test: 2000, lens.multipole_m3: 0, lens.multipole_m4: 0}
+```
+
+Its table is `results/experiments/subhalo/evaluation/robustness.csv`. Seed, splits, sample and stamp size stay the
+dataset's. Test datasets of their own, with other galaxies for example, are named in `tests`.
+
 ## Every key
 
 Generated from the models by `make generate`. ‹name› stands for a name of your choice.
@@ -123,6 +139,7 @@ def tables() -> str:
         "Stamps of a lens-finder dataset": Schema("injected stamps", INJECTION.columns[len(INJECTION_MANIFEST.columns) :]),
         "Hosts without arcs, `datasets/{dataset}/hosts/arcs_removed.parquet` and `bare.parquet`": without_arc_schema(64),
         "Scores, `networks/{dataset}/{network}/seed-{seed}/scores/{test}.parquet`": Schema("scores", SCORE),
+        "Attributions, `experiments/{experiment}/explanations/maps.parquet`": maps_schema(48),
     }
     before = {
         "stamps": "All columns of the manifest, then:",

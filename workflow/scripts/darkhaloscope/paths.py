@@ -248,6 +248,11 @@ class Paths:
         return self._at("experiments/{experiment}/evaluation/comparison.csv")
 
     @property
+    def robustness(self) -> str:
+        """Networks of an experiment on several test datasets, and what each loses from one to the other."""
+        return self._at("experiments/{experiment}/evaluation/robustness.csv")
+
+    @property
     def rounds(self) -> str:
         """False-positive rate at fixed completeness of a network's rounds of training."""
         return self._at("experiments/{experiment}/evaluation/{network}/rounds.csv")
@@ -271,6 +276,10 @@ class Paths:
     def candidate_table(self) -> str:
         """Test stamps ranked by their score."""
         return self._at("experiments/{experiment}/candidates/{test}/{network}.csv")
+
+    def explanations(self, name: str) -> str:
+        """Return one file of the explanations of an experiment's networks: stamps.csv, summary.csv or maps.parquet."""
+        return self._at("experiments/{experiment}/explanations/" + name)
 
     @property
     def marginal(self) -> str:

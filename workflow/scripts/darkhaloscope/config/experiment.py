@@ -178,6 +178,25 @@ class Evaluation(Section):
 OPEN: dict[str, Any] = {"strata": {}, "surfaces": (), "clusters": ()}
 
 
+class Explanations(Section):
+    """Which pixels a network's score of a stamp rests on: integrated gradients of chosen test stamps."""
+
+    stamps: int = Field(
+        0,
+        ge=0,
+        le=200,
+        description="Test stamps in each group: positives with the highest and the lowest scores, positives drawn by chance, controls with the highest scores; 0 leaves explanations out",
+    )
+    radius_arcsec: Positive = Field(
+        0.2, description="Radius about the subhalo, or half width of the ring about θ_E, within which attributions are near it [arcsec]"
+    )
+    steps: int = Field(64, ge=8, le=1024, description="Steps of the integral; up to 16 times as many where a stamp misses the tolerance")
+    tolerance: Positive = Field(
+        0.02,
+        description="Largest difference between the sum of a stamp's attributions and what they must add up to, over the latter or over 1, whichever is larger",
+    )
+
+
 class ScoresTable(Section):
     """Scores made elsewhere. A bare path is the table."""
 
@@ -220,7 +239,12 @@ class Experiment(Section):
     seeds: tuple[int, ...] = Field((1,), description="Training seeds", min_length=1)
     tests: tuple[Name, ...] = Field((), description="Datasets whose test split is scored; empty for the training dataset's own")
     comparisons: tuple[tuple[Name, Name], ...] = Field((), description="Pairs of networks compared on the same stamps, baseline first")
+    robustness: dict[Name, dict[str, Any]] = Field(
+        {},
+        description="Variants of the dataset by name: dotted keys of it and their values. Their test stamps are drawn as the dataset's own, and scored by the networks as they are",
+    )
     evaluation: Evaluation = Field(Evaluation(), description="Rates, strata and intervals")
+    explanations: Explanations = Field(Explanations(), description="Which pixels scores rest on")
 
     @model_validator(mode="after")
     def _check(self) -> Experiment:
@@ -241,6 +265,21 @@ class Experiment(Section):
     def test_datasets(self) -> tuple[str, ...]:
         """Datasets that are scored."""
         return self.tests or (self.dataset,)
+
+    @property
+    def main_network(self) -> str:
+        """The network whose scores order the stamps: what the first comparison puts to the test, or the first one."""
+        return self.comparisons[0][1] if self.comparisons else self.networks[0]
+
+    @property
+    def variants(self) -> dict[str, str]:
+        """Names of the datasets that the variants of `robustness` make, by the variant's name."""
+        return {name: f"{self.dataset}+{name}" for name in self.robustness}
+
+    @property
+    def home(self) -> str:
+        """Dataset whose test stamps robustness is measured from."""
+        return self.dataset if self.robustness or self.dataset in self.test_datasets else self.test_datasets[0]
 
 
 class Sweep(Section):

@@ -207,7 +207,7 @@ _WHOLE = {"mix", "profiles", "fractions", "assigned", "strata", "grid"}
 
 
 def _is_whole(key: str, value: Mapping) -> bool:
-    return key in _WHOLE or (bool(value) and set(value) <= set(DISTRIBUTION_KINDS))
+    return key.split(".")[-1] in _WHOLE or (bool(value) and set(value) <= set(DISTRIBUTION_KINDS))
 
 
 def _layers(overlay: dict[str, Any], folder: Path, seen: tuple[str, ...]) -> list[dict[str, Any]]:

@@ -108,15 +108,21 @@ class BandNetwork(nn.Module):
 
         A scalar that is not finite, or not given, counts as the mean of the training stamps.
         """
-        return self.head(self.features(images, scalars))
+        return self.judge(self.stretch(images), scalars)
+
+    def judge(self, inputs: Tensor, scalars: Tensor | None = None) -> Tensor:
+        """Return the logits, (n, 2), of images that are stretched already."""
+        return self.head(self._describe(inputs, scalars))
 
     def features(self, images: Tensor, scalars: Tensor | None = None) -> Tensor:
         """Return what the last layer sees, (n, f); arguments as `forward`."""
-        inputs = self.stretch(images)
+        return self._describe(self.stretch(images), scalars)
+
+    def _describe(self, inputs: Tensor, scalars: Tensor | None) -> Tensor:
         if self.scalars == "none":
             return self.backbone(inputs)
         if scalars is None:
-            scalars = self.scalar_offset.expand(len(images), -1)
+            scalars = self.scalar_offset.expand(len(inputs), -1)
         values = torch.nan_to_num((scalars - self.scalar_offset) / self.scalar_scale, 0.0, 0.0, 0.0)
         if self.scalars == "early":
             planes = values[:, :, None, None].expand(-1, -1, *inputs.shape[2:])
@@ -139,7 +145,11 @@ class ForeignNetwork(nn.Module):
 
     def forward(self, images: Tensor, scalars: Tensor | None = None) -> Tensor:
         """Return the logits, (n, 2), of images (n, 3, size, size) in nanomaggies."""
-        logits = self.foreign(self.stretch(images))
+        return self.judge(self.stretch(images))
+
+    def judge(self, inputs: Tensor, scalars: Tensor | None = None) -> Tensor:
+        """Return the logits, (n, 2), of images that are stretched already."""
+        logits = self.foreign(inputs)
         return torch.cat([torch.zeros_like(logits), logits], 1) if logits.shape[1] == 1 else logits
 
     def features(self, images: Tensor, scalars: Tensor | None = None) -> Tensor:

@@ -27,8 +27,10 @@ from ..tables import images
 from .answer import quality_gates
 from .context import Dataset, Examples, LensContext, Pairs, ReportContext, ReportSettings
 from .examples import collect_browser, collect_colour_browser, collect_sources, with_strata
+from .explanations import read_explanations
 from .frames import read_frame
 from .lens_sections import read_table
+from .robustness import read_robustness
 
 Paths = Sequence[str | os.PathLike]
 #: Columns that the captions of example stamps are made of.
@@ -55,6 +57,8 @@ class ReportFiles:
     shards: Paths
     checks: str
     comparison: Paths = ()
+    robustness: Paths = ()
+    explanations: Paths = ()
     observers: Paths = ()
     bank: Paths = ()
     shortcuts: Paths = ()
@@ -94,6 +98,8 @@ def _shared(config: ReportConfig, files: ReportFiles) -> dict[str, Any]:
         "networks": config.networks,
         "frames": {network: {name: read_frame(files.tables[name][i]) for name in TABLES} for i, network in enumerate(experiment.networks)},
         "comparison": read_frame(files.comparison[0]) if files.comparison else pd.DataFrame(),
+        "robustness": read_robustness(files.robustness[0]) if files.robustness else pd.DataFrame(),
+        "explanations": read_explanations(files.explanations) if files.explanations else None,
         "histories": {run: pd.read_csv(path) for run, path in zip(runs, files.histories, strict=True)},
         "quality": _read_json(files.checks),
         "gates": tuple(gate for path in files.shortcuts for gate in quality_gates(_read_json(path))),

@@ -152,6 +152,25 @@ def _check_rows(rows: pd.DataFrame, images: Mapping[str, int]) -> None:
 
 
 @dataclass(frozen=True)
+class Explained:
+    """What scores of chosen stamps rest on.
+
+    Attributes
+    ----------
+    table, summary : DataFrame
+        As `evaluation.explanations.explain_networks` and `summarise_explanations` give them.
+    pixels : mapping of (stamp_id, band or channel) to (size, size)
+    maps : mapping of (stamp_id, network) to (size, size)
+        Attributions, added up over the network's inputs.
+    """
+
+    table: pd.DataFrame
+    summary: pd.DataFrame
+    pixels: Mapping[tuple[str, str], np.ndarray]
+    maps: Mapping[tuple[str, str], np.ndarray]
+
+
+@dataclass(frozen=True)
 class ReportContext:
     """One experiment, ready to be written down.
 
@@ -183,6 +202,9 @@ class ReportContext:
         More that cannot be said, for example that the archive is a mock.
     gates : tuple of Gate
         Checks beside those that the quality report and the rates give.
+    robustness : DataFrame
+        Networks on every test dataset, as `evaluation.robustness.measure_robustness` gives them; empty for one dataset.
+    explanations : Explained or None
     """
 
     experiment_name: str
@@ -201,11 +223,13 @@ class ReportContext:
     observers: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     gates: tuple[Gate, ...] = ()
+    robustness: pd.DataFrame = field(default_factory=pd.DataFrame)
+    explanations: Explained | None = None
 
     @property
     def main_network(self) -> str:
         """The network whose scores order the stamps: what the first comparison puts to the test, or the first one."""
-        return self.experiment.comparisons[0][1] if self.experiment.comparisons else self.experiment.networks[0]
+        return self.experiment.main_network
 
     @property
     def stamp_size(self) -> int:

@@ -124,7 +124,7 @@ def strata_figure(strata: Mapping[str, pd.DataFrame], column: str, metric: str, 
         order += [s for s in rows["stratum"] if s not in order]
         missing += int((~rows["resolved"]).sum())
         rows = rows[rows["resolved"] & rows["value"].notna()]
-        traces.append(_interval_trace(rows, rows["stratum"].tolist(), name, looks[name], rows["stratum"].tolist()))
+        traces.append(interval_trace(rows, rows["stratum"].tolist(), name, looks[name], rows["stratum"].tolist()))
         traces[-1]["offsetgroup"] = str(i)
     layout = plain_layout(column_name(column), metric_name(metric, at if at is not None else np.nan))
     layout["xaxis"] |= {"type": "category", "categoryorder": "array", "categoryarray": order}
@@ -137,7 +137,7 @@ def strata_figure(strata: Mapping[str, pd.DataFrame], column: str, metric: str, 
             _note(f"{missing} unresolved rates are not drawn", x=0.01, y=0.99, xref="paper", yref="paper", xanchor="left", yanchor="top")
         ]
     if metric == "auc":
-        layout["shapes"] = [_chance_line()]
+        layout["shapes"] = [chance_line()]
     return {"data": traces, "layout": layout}
 
 
@@ -183,7 +183,7 @@ def information_figure(bins: pd.DataFrame) -> Figure:
     traces = []
     for i, name in enumerate(networks):
         rows = bins[bins["network"] == name]
-        trace = _interval_trace(
+        trace = interval_trace(
             rows,
             rows["stratum"].tolist(),
             name,
@@ -215,7 +215,7 @@ def information_figure(bins: pd.DataFrame) -> Figure:
     layout["xaxis"] |= {"type": "category", "categoryorder": "array", "categoryarray": order}
     layout["yaxis"] |= {"range": [0.4, 1.03]}
     layout["scattermode"], layout["scattergap"] = "group", 0.4
-    layout["shapes"] = [_chance_line()]
+    layout["shapes"] = [chance_line()]
     return {"data": traces, "layout": layout}
 
 
@@ -239,7 +239,8 @@ def plain(value: Any) -> Any:
     return value
 
 
-def _interval_trace(rows: pd.DataFrame, x: list[str], name: str, look: Mapping[str, str], said: list[str]) -> Figure:
+def interval_trace(rows: pd.DataFrame, x: list[str], name: str, look: Mapping[str, str], said: list[str]) -> Figure:
+    """Return values with intervals as one trace, with what is said of each."""
     shown = [
         f"{s}<br>{number(v)} [{number(a) if is_number(a) else '–'}, {number(b) if is_number(b) else '–'}]"
         for s, v, a, b in zip(said, rows["value"], rows["low"], rows["high"], strict=True)
@@ -263,7 +264,8 @@ def errors(rows: pd.DataFrame) -> Figure:
     return {"type": "data", "symmetric": False, "array": above.tolist(), "arrayminus": below.tolist(), "thickness": 1.4, "width": 3}
 
 
-def _chance_line() -> Figure:
+def chance_line() -> Figure:
+    """Return the line of an AUC of one half."""
     return {
         "type": "line",
         "xref": "paper",

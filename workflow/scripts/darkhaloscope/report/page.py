@@ -19,10 +19,13 @@ from ..files import whole
 from . import print_figures as printing
 from .answer import compared, quality_gates, rates_of
 from .context import LensContext, ReportContext, ReportError
+from .explanations import explanations_section, print_explanations
 from .figures import comparison_figure, fpr_limit, history_figure, plain, roc_figure, strata_columns, strata_figure
 from .frames import column_name, count, metric_name, overall, pick, power
 from .lens_story import STORY as LENS_FINDER
-from .sections import comparison_tables, distributions, flat, network_table, rates_tables, robustness, strata_table
+from .pictures import data_uri
+from .robustness import print_robustness, robustness_figures, robustness_section
+from .sections import comparison_tables, distributions, flat, network_table, rates_tables, strata_table
 from .story import Story
 from .subhalo_story import STORY as SUBHALO
 
@@ -110,7 +113,9 @@ def _write(context: ReportContext, folder: Path) -> None:
             rates=rates_tables(context),
             strata=strata_table(context),
             comparisons=comparison_tables(context),
-            robustness=robustness(context),
+            robustness=robustness_section(context),
+            explanations=explanations_section(context),
+            attributions=_explain(context, folder / "figures"),
             settings=flat(context.dataset.plain()),
             provenance=[(k, v) for k, v in flat({k: v for k, v in context.provenance.items() if k != "config"})],
             config=plain(context.provenance.get("config", {})),
@@ -143,9 +148,11 @@ def _write_tables(context: ReportContext, folder: Path) -> dict[str, str]:
     folder.mkdir(parents=True)
     links = {}
     frames = {f"{network}-{name}": frame for network in context.experiment.networks for name, frame in context.frames[network].items()}
-    frames |= {"comparison": context.comparison} | story_of(context).tables(context)
+    frames |= {"comparison": context.comparison, "robustness": context.robustness} | story_of(context).tables(context)
     if context.browser is not None:
         frames["stamps"] = context.browser.rows
+    if context.explanations is not None:
+        frames |= {"explanations": context.explanations.table, "explanations-summary": context.explanations.summary}
     for name, frame in frames.items():
         if len(frame.columns):
             with whole(folder / f"{name}.csv") as temporary:
@@ -182,6 +189,8 @@ def _interactive(context: ReportContext) -> dict[str, Any]:
                 variants[metric_name(metric, np.nan if at is None else at)] = comparison_figure(part, baseline, network)
         if variants:
             figures[f"comparison-{i}"] = {"variants": variants}
+    if len(context.robustness):
+        figures["robustness"] = {"variants": robustness_figures(context.robustness)}
     return plain(figures)
 
 
@@ -193,11 +202,22 @@ def _print(context: ReportContext, folder: Path) -> None:
     strata = {n: rates_of(context, n, name="strata") for n in context.experiment.networks}
     for column in strata_columns(strata):
         printing.save(printing.print_strata(strata, column, "auc", None), folder, f"auc-by-{column}")
+    if len(context.robustness):
+        printing.save(print_robustness(context.robustness), folder, "robustness")
     for baseline, network in context.experiment.comparisons:
         rows = compared(context, baseline, network)
         rows = rows[rows["metric"] == "delta_auc"] if len(rows) else rows
         if len(rows) and rows["resolved"].any():
             printing.save(printing.print_comparison(rows, baseline, network), folder, f"comparison-{baseline}-{network}")
+
+
+def _explain(context: ReportContext, folder: Path) -> str:
+    """Write the picture of the explanations, and return it as the page shows it."""
+    if context.explanations is None:
+        return ""
+    figure = print_explanations(context)
+    printing.save(figure, folder, "explanations")
+    return data_uri(printing.png(figure, dpi=200))
 
 
 def _curves(context: ReportContext, test: str) -> tuple[dict[str, pd.DataFrame], float]:

@@ -23,7 +23,7 @@ DPI = 300
 _SIZE = 7
 #: matplotlib's line styles, in the order of the interactive figures' dashes.
 _LINES = ("-", "--", ":", "-.", (0, (8, 3)), (0, (8, 3, 2, 3)), "-", "--")
-_MARKERS = ("o", "s", "D", "^", "x", "+", "*", "h")
+MARKERS = ("o", "s", "D", "^", "x", "+", "*", "h")
 
 
 def save(figure: Figure, folder: Path, name: str) -> None:
@@ -59,10 +59,10 @@ def print_roc(curves: Mapping[str, pd.DataFrame], limit: float) -> Figure:
 
 def print_histories(histories: Mapping[tuple[str, int], pd.DataFrame]) -> Figure:
     """Return loss and AUC per epoch; validation solid, training dotted."""
-    figure = _figure(TWO_COLUMNS_INCH, 0.36 * TWO_COLUMNS_INCH)
+    figure = figure_of(TWO_COLUMNS_INCH, 0.36 * TWO_COLUMNS_INCH)
     left, right = figure.subplots(1, 2)
     looks = style(dict.fromkeys(network for network, _ in histories))
-    markers = dict(zip(looks, _MARKERS * len(looks), strict=False))
+    markers = dict(zip(looks, MARKERS * len(looks), strict=False))
     for axes, quantity, label in ((left, "loss", "Loss"), (right, "auc", "ROC AUC")):
         met: set[str] = set()
         for (network, _), history in histories.items():
@@ -81,7 +81,7 @@ def print_histories(histories: Mapping[tuple[str, int], pd.DataFrame]) -> Figure
                     )
             met.add(network)
         axes.set(xlabel="Epoch", ylabel=label)
-        _finish(axes)
+        finish(axes)
     left.legend(frameon=False, fontsize=_SIZE - 0.5, title="validation (training dotted)", title_fontsize=_SIZE - 0.5)
     return figure
 
@@ -98,7 +98,7 @@ def print_strata(strata: Mapping[str, pd.DataFrame], column: str, metric: str, a
         order += [s for s in rows["stratum"] if s not in order]
         rows = rows[rows["resolved"] & rows["value"].notna()]
         x = [order.index(s) + (i - (len(strata) - 1) / 2) * 0.6 / max(1, len(strata)) for s in rows["stratum"]]
-        _intervals(axes, x, rows, looks[name]["colour"], _MARKERS[i % len(_MARKERS)], name)
+        draw_intervals(axes, x, rows, looks[name]["colour"], MARKERS[i % len(MARKERS)], name)
     if metric == "auc":
         axes.axhline(0.5, color="0.4", lw=0.7, ls=":")
     axes.set_xticks(
@@ -136,7 +136,7 @@ def print_information(bins: pd.DataFrame) -> Figure:
     for i, name in enumerate(networks):
         rows = bins[bins["network"] == name]
         x = np.array([order.index(s) + (i - (len(networks) - 1) / 2) * 0.6 / max(1, len(networks)) for s in rows["stratum"]])
-        _intervals(axes, x, rows, looks[name]["colour"], _MARKERS[i % len(_MARKERS)], name)
+        draw_intervals(axes, x, rows, looks[name]["colour"], MARKERS[i % len(MARKERS)], name)
         axes.scatter(x, rows["ideal"], marker="_", s=42, lw=1.4, color=looks[name]["colour"])
     axes.axhline(0.5, color="0.4", lw=0.7, ls=":")
     axes.set_xticks(range(len(order)), order, rotation=30, ha="right")
@@ -149,7 +149,7 @@ def print_information(bins: pd.DataFrame) -> Figure:
 def print_sources(sources: Sources) -> Figure:
     """Return source galaxies, flux above velocity."""
     n = len(sources.captions)
-    figure = _figure(TWO_COLUMNS_INCH, TWO_COLUMNS_INCH / max(n, 4) * 2.35)
+    figure = figure_of(TWO_COLUMNS_INCH, TWO_COLUMNS_INCH / max(n, 4) * 2.35)
     axes = figure.subplots(2, max(n, 4), squeeze=False)
     for i in range(max(n, 4)):
         for row in (0, 1):
@@ -173,7 +173,7 @@ def print_pairs(pairs: Pairs, without: str, within: str) -> Figure:
     """Return each stamp `without` and `within` what is looked for, their difference, and as observed, in flux and velocity."""
     n = len(pairs.captions)
     width = TWO_COLUMNS_INCH / 8
-    figure = _figure(TWO_COLUMNS_INCH, n * (width + 0.28) + 0.15)
+    figure = figure_of(TWO_COLUMNS_INCH, n * (width + 0.28) + 0.15)
     rows = figure.subfigures(n, 1, squeeze=False, height_ratios=[width + 0.43, *[width + 0.28] * (n - 1)])[:, 0]
     axes = np.array([row.subplots(1, 8) for row in rows])
     heads = [f"flux, {without}", f"flux, {within}", "difference", "observed"]
@@ -208,7 +208,7 @@ def print_composites(groups: Sequence[tuple[str, Sequence[np.ndarray], Sequence[
     """Return colour pictures of stamps, (size, size, 3) uint8 with north up, one row for each group's title, pictures and captions."""
     most = max(len(pictures) for _, pictures, _ in groups)
     side = TWO_COLUMNS_INCH / most
-    figure = _figure(TWO_COLUMNS_INCH, len(groups) * (side + 0.38))
+    figure = figure_of(TWO_COLUMNS_INCH, len(groups) * (side + 0.38))
     for row, (title, pictures, captions) in zip(figure.subfigures(len(groups), 1, squeeze=False)[:, 0], groups, strict=True):
         axes = row.subplots(1, most, squeeze=False)[0]
         for place, panel in enumerate(axes):
@@ -225,26 +225,29 @@ def _panel(axes, image: np.ndarray, colours, limit: float, said: str) -> None:
     axes.set_xlabel(said, fontsize=_SIZE - 2, labelpad=2)
 
 
-def _intervals(axes, x, rows: pd.DataFrame, colour: str, marker: str, label: str) -> None:
+def draw_intervals(axes, x, rows: pd.DataFrame, colour: str, marker: str, label: str) -> None:
+    """Draw values with their intervals at the places `x`."""
     values = rows["value"].to_numpy(float)
     errors = np.clip(np.nan_to_num(np.array([values - rows["low"], rows["high"] - values], float)), 0, None)
     axes.errorbar(x, values, yerr=errors, fmt=marker, ms=3, lw=0.9, color=colour, label=label)
 
 
 def _one(width: float, height: float):
-    figure = _figure(width, height)
+    figure = figure_of(width, height)
     axes = figure.subplots()
-    _finish(axes)
+    finish(axes)
     return figure, axes
 
 
-def _figure(width: float, height: float) -> Figure:
+def figure_of(width: float, height: float) -> Figure:
+    """Return an empty figure of a size in inches."""
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
 
-def _finish(axes) -> None:
+def finish(axes) -> None:
+    """Give axes the ticks and type sizes that all figures share."""
     axes.tick_params(direction="in", top=True, right=True, labelsize=_SIZE - 0.5, which="both")
     axes.minorticks_on()
     axes.xaxis.label.set_size(_SIZE)

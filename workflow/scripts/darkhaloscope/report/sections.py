@@ -13,7 +13,7 @@ from ..learning.networks import describe_network
 from .answer import compared, marginal_gain, rates_of
 from .context import ReportContext
 from .figures import plain
-from .frames import OVERALL, column_name, count, is_number, metric_name, number, overall, pick, rate_text
+from .frames import OVERALL, column_name, count, is_number, metric_name, overall, pick, rate_text
 
 #: Metrics of the page's strata table; the CSV files hold all.
 STRATA_METRICS = ("auc", "tpr_at_fpr", "fpr_at_tpr")
@@ -36,7 +36,7 @@ def rates_tables(context: ReportContext) -> list[dict[str, Any]]:
                 cells = [pick(of_seed, metric, at) for metric, at in heads]
                 known = next((c for c in cells if c is not None), None)
                 counts = "–" if known is None else f"{count(known['n_positives'])} / {count(known['n_negatives'])}"
-                rows.append({"network": name, "seed": seed, "counts": counts, "cells": [(_sort_value(c), rate_text(c)) for c in cells]})
+                rows.append({"network": name, "seed": seed, "counts": counts, "cells": [(sort_value(c), rate_text(c)) for c in cells]})
         out.append({"test": test, "heads": [metric_name(m, np.nan if a is None else a) for m, a in heads], "rows": rows})
     return out
 
@@ -87,29 +87,6 @@ def comparison_tables(context: ReportContext) -> list[dict[str, Any]]:
     return out
 
 
-def robustness(context: ReportContext) -> dict[str, Any] | None:
-    """Return networks × test datasets with AUC, and the change from the training dataset's own test; None for one dataset."""
-    tests = context.experiment.test_datasets
-    if len(tests) < 2:
-        return None
-    home = context.experiment.dataset if context.experiment.dataset in tests else tests[0]
-    rows = []
-    for name in context.experiment.networks:
-        at_home = pick(overall(rates_of(context, name, home)), "auc")
-        cells = []
-        for test in tests:
-            row = pick(overall(rates_of(context, name, test)), "auc")
-            change = ""
-            if test != home and row is not None and at_home is not None and row["resolved"] and at_home["resolved"]:
-                change = number(row["value"] - at_home["value"], sign=True)
-            cells.append((_sort_value(row), rate_text(row), change))
-        rows.append({"network": name, "cells": cells})
-    notes = [
-        (t, context.test_datasets[t].description) for t in tests if t in context.test_datasets and context.test_datasets[t].description
-    ]
-    return {"tests": tests, "home": home, "rows": rows, "notes": notes}
-
-
 def information_bins(context: ReportContext) -> pd.DataFrame:
     """Return AUC of network and ideal observer by bin of the ideal d′, lowest bin first; empty without ideal observers."""
     parts = []
@@ -144,7 +121,7 @@ def information_table(context: ReportContext) -> list[dict[str, Any]]:
                     "column": column_name(part["column"].iloc[0]),
                     "stratum": "all" if stratum == OVERALL else stratum,
                     "order": -1.0 if stratum == OVERALL else _leading_number(stratum),
-                    "cells": [(_sort_value(c), rate_text(c)) for c in cells],
+                    "cells": [(sort_value(c), rate_text(c)) for c in cells],
                     "counts": f"{count(first['n_positives'])} / {count(first['n_negatives'])}",
                 }
             )
@@ -277,10 +254,11 @@ def _line(row: pd.Series, *, sign: bool) -> list[Any]:
     """Return a row of the evaluation as cells: a text, or a pair of what it is sorted by and its text."""
     counts = [[row[k], count(row[k])] for k in ("n_positives", "n_negatives")]
     place = [column_name(row["column"]), row["stratum"], metric_name(row["metric"], row["at"])]
-    return [*place, [_sort_value(row), rate_text(row, sign=sign)], *counts, row["note"]]
+    return [*place, [sort_value(row), rate_text(row, sign=sign)], *counts, row["note"]]
 
 
-def _sort_value(row: pd.Series | None) -> float | str:
+def sort_value(row: pd.Series | None) -> float | str:
+    """Return what a cell with a rate is sorted by: nothing where it is not resolved."""
     return float(row["value"]) if row is not None and row["resolved"] and is_number(row["value"]) else ""
 
 
