@@ -1,15 +1,16 @@
 """Rule measure_robustness: score tables of an experiment's networks on several datasets in; rates and their differences out."""
 
 from darkhaloscope.config.experiment import Evaluation
-from darkhaloscope.evaluation.robustness import COLUMNS, measure_robustness
+from darkhaloscope.evaluation.robustness import measure_robustness, used_columns
 from darkhaloscope.evaluation.schema import read_networks
 from darkhaloscope.stage import stage
 
 with stage(snakemake) as job:
-    tables = read_networks(job.input.scores, COLUMNS)
+    evaluation = Evaluation.model_validate(job.params.evaluation)
+    tables = read_networks(job.input.scores, used_columns(evaluation))
     found = measure_robustness(
         {name: tables[name] for name in job.params.networks},
-        Evaluation.model_validate(job.params.evaluation),
+        evaluation,
         home=job.params.home,
         variants=job.params.variants,
         tests=list(job.params.tests),

@@ -7,7 +7,7 @@ the difference is paired. Other test datasets share no stamps, and each side is 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -15,28 +15,36 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from ..config.columns import SKY_CELLS
 from ..config.experiment import Evaluation
 from ..random import stable_hash, stream
 from .evaluate import frame
 from .intervals import edge_widened, percentiles
-from .judging import GALAXIES, MIN_PER_CLASS, Cuts, Row, clusters_note, expected_note, needed_negatives, resolves
+from .judging import BOTH_CLASSES, MIN_PER_CLASS, Cuts, Row, everything, expected_note, needed_negatives, resolves
 from .rates import EvaluationError, auc, rank, share_above, tpr_at_fpr
-from .resampling import Draws, Resampled, galaxy_weights, row_weights
-from .scored import COMMITTEE, GALAXY_COLUMNS, Scored, encode, load_seeds, match, need_both_classes
+from .resampled_clusters import STAMP, cluster_rng, enough_clusters, over, widest
+from .resampling import Draws, Resampled, row_weights
+from .scored import COMMITTEE, Scored, load_seeds, match, need_both_classes
 
 #: `variant` is empty for test datasets that are none; a row with a `baseline` is what the network has over it.
 ROBUSTNESS = (
     "test_dataset", "variant", "baseline", "network", "metric", "at", "value", "low", "high", "resolved",
-    "home_value", "difference", "difference_low", "difference_high", "n_positives", "n_negatives", "negatives_needed", "interval", "note",
+    "home_value", "difference", "difference_low", "difference_high", "n_positives", "n_negatives", "negatives_needed", "interval", "unit", "note",
 )  # fmt: skip
 #: Columns of a score table that are used: the first of `KEYS` that there is names a stamp and its twin in a variant.
 KEYS = ("task_id", "number")
-COLUMNS = ("dataset", "network", "seed", "stamp_id", "split", "label", "score", *KEYS, *GALAXY_COLUMNS)
+COLUMNS = ("dataset", "network", "seed", "stamp_id", "split", "label", "score", *KEYS)
 PAIRED, APART = "paired", "each side resampled alone"
 NO_DRAWS = np.empty(0)
 
 #: Metric and the rate that it is at.
 Key = tuple[str, float | None]
+
+
+def used_columns(evaluation: Evaluation) -> tuple[str, ...]:
+    """Return the columns of score tables that the measurement needs, where they have them."""
+    clusters = [name for column in evaluation.clusters for name in (("ra", "dec") if SKY_CELLS.fullmatch(column) else (column,))]
+    return tuple(dict.fromkeys([*COLUMNS, *clusters]))
 
 
 def measure_robustness(
@@ -88,13 +96,10 @@ def measure_robustness(
 
 @dataclass(frozen=True, eq=False)
 class _Stamps:
-    """Test stamps of one dataset, with the scores of every network."""
+    """Test stamps of one dataset, with the scores of every network; `scored` holds labels and what makes clusters."""
 
-    name: str
-    label: NDArray[np.bool_]
+    scored: Scored
     scores: dict[str, NDArray[np.float64]]
-    galaxy: NDArray[np.int32]
-    table: pa.Table
 
     @classmethod
     def of(cls, tables: Mapping[str, Mapping[tuple[str, object], pa.Table]], dataset: str) -> _Stamps:
@@ -107,27 +112,32 @@ class _Stamps:
         first = next(iter(committees.values()))
         need_both_classes(first)
         scores = {network: scored.score[match(first, scored)] for network, scored in committees.items()}
-        return cls(dataset, first.label, scores, first.galaxy, first.table)
+        return cls(replace(first, name=dataset), scores)
 
-    def take(self, rows: NDArray, galaxy: NDArray[np.int32]) -> _Stamps:
-        return _Stamps(self.name, self.label[rows], {n: s[rows] for n, s in self.scores.items()}, galaxy, self.table)
+    def take(self, rows: NDArray, table: pa.Table) -> _Stamps:
+        """Return some stamps; `table` is what makes their clusters."""
+        some = Scored(self.scored.name, self.scored.score[rows], self.label[rows], table)
+        return _Stamps(some, {n: s[rows] for n, s in self.scores.items()})
+
+    @property
+    def name(self) -> str:
+        return self.scored.name
+
+    @property
+    def label(self) -> NDArray[np.bool_]:
+        return self.scored.label
 
     @property
     def counts(self) -> tuple[int, int]:
         positives = int(self.label.sum())
         return positives, len(self.label) - positives
 
-    @property
-    def n_galaxies(self) -> int:
-        """Galaxies behind the class that has fewer of them; 0 where no source is a galaxy."""
-        found = [len(np.unique(g[g >= 0])) for g in (self.galaxy[self.label], self.galaxy[~self.label])]
-        return min((n for n in found if n), default=0)
-
 
 def _twins(home: _Stamps, other: _Stamps) -> tuple[_Stamps, _Stamps]:
     """Return the stamps that both have, row by row the same."""
-    key = next(k for k in KEYS if k in home.table.column_names and k in other.table.column_names)
-    keys = [np.asarray(stamps.table[key].to_numpy()) for stamps in (home, other)]
+    tables = home.scored.table, other.scored.table
+    key = next(k for k in KEYS if all(k in table.column_names for table in tables))
+    keys = [np.asarray(table[key].to_numpy()) for table in tables]
     _, a, b = np.intersect1d(*keys, assume_unique=True, return_indices=True)
     if not len(a):
         raise EvaluationError(f"{other.name} has no stamp of {home.name}: none of their `{key}` are the same; render and score both again")
@@ -137,18 +147,15 @@ def _twins(home: _Stamps, other: _Stamps) -> tuple[_Stamps, _Stamps]:
             f"{home.name} and its variant {other.name} disagree on the label of {len(different)} stamps, first `{key}` {keys[0][a[different[0]]]}; "
             "their stamps were made from different manifests: make both again"
         )
-    galaxy = _galaxies(home.table, other.table, a, b)
-    return home.take(a, galaxy), other.take(b, galaxy)
+    joined = _joined(*tables, a, b)
+    return home.take(a, joined), other.take(b, joined)
 
 
-def _galaxies(home: pa.Table, other: pa.Table, a: NDArray, b: NDArray) -> NDArray[np.int32]:
-    """Return the galaxy of each pair of twins: home's, or the variant's where home's source is none."""
-    for name in GALAXY_COLUMNS:
-        if name in home.column_names and name in other.column_names:
-            joined = pc.coalesce(home[name].combine_chunks().take(pa.array(a)), other[name].combine_chunks().take(pa.array(b)))
-            if joined.null_count < len(joined):
-                return encode(pa.chunked_array([joined]))[0]
-    return np.full(len(a), -1, np.int32)
+def _joined(home: pa.Table, other: pa.Table, a: NDArray, b: NDArray) -> pa.Table:
+    """Return what twins are of: home's galaxy, host or source, or the variant's where home's source has none."""
+    both = [name for name in home.column_names if name in other.column_names and home[name].type == other[name].type]
+    sides = [(table.select(both).take(pa.array(rows))) for table, rows in ((home, a), (other, b))]
+    return pa.table({name: pc.coalesce(sides[0][name], sides[1][name]) for name in both})
 
 
 def _cuts(tables: Mapping[str, Mapping], home: str, evaluation: Evaluation) -> dict[str, Cuts | None]:
@@ -161,17 +168,22 @@ def _cuts(tables: Mapping[str, Mapping], home: str, evaluation: Evaluation) -> d
 
 @dataclass(frozen=True, eq=False)
 class _Measured:
-    """Rates of one network, or of one over another, on some stamps: estimates, and those of every resample."""
+    """Rates of one network, or of one over another, on some stamps: estimates, and those of every resample by its unit."""
 
     values: dict[Key, float]
-    draws: dict[Key, NDArray]
+    draws: dict[Key, dict[str, NDArray]]
 
     def over(self, baseline: _Measured) -> _Measured:
         keys = [k for k in self.values if k[0] in ("auc", "tpr_at_fpr")]
         return _Measured(
             {(f"delta_{m}", at): self.values[m, at] - baseline.values[m, at] for m, at in keys},
-            {(f"delta_{m}", at): self.draws[m, at] - baseline.draws[m, at] for m, at in keys},
+            {(f"delta_{m}", at): _less(self.draws[m, at], baseline.draws[m, at]) for m, at in keys},
         )
+
+
+def _less(a: Mapping[str, NDArray], b: Mapping[str, NDArray]) -> dict[str, NDArray]:
+    """Return the differences of resamples, of every unit that both have."""
+    return {unit: a[unit] - b[unit] for unit in a if unit in b}
 
 
 #: Rates by baseline ("" for none) and network.
@@ -185,22 +197,15 @@ class _Judge:
     gains: tuple[tuple[str, str], ...]
 
     def alone(self, stamps: _Stamps, key: str) -> Iterator[Row]:
-        how, note = self._how(stamps)
-        yield from self._rows(stamps, self._measure(stamps, [stamps], key)[0], None, how, note)
+        yield from self._rows(stamps, self._measure(stamps, [stamps], key)[0], None, "")
 
     def paired(self, home: _Stamps, other: _Stamps, key: str) -> Iterator[Row]:
         found = self._measure(home, [home, other], key)
-        how, note = self._how(home)
-        yield from self._rows(other, found[1], found[0], f"{how}, {PAIRED}", note)
+        yield from self._rows(other, found[1], found[0], f", {PAIRED}")
 
     def apart(self, home: _Stamps, other: _Stamps, key: str) -> Iterator[Row]:
         found = [self._measure(stamps, [stamps], f"{key} {stamps.name}")[0] for stamps in (home, other)]
-        how, note = self._how(other)
-        yield from self._rows(other, found[1], found[0], f"{how}, {APART}", note, home.counts)
-
-    def _how(self, stamps: _Stamps) -> tuple[str, str]:
-        whole = stamps.n_galaxies >= self.evaluation.min_clusters
-        return (GALAXIES, "") if whole else ("bootstrap of both classes", clusters_note(stamps.n_galaxies, self.evaluation))
+        yield from self._rows(other, found[1], found[0], f", {APART}", home.counts)
 
     def _measure(self, drawn: _Stamps, sides: Sequence[_Stamps], key: str) -> list[_Found]:
         """Return the rates of all networks on each side; the resamples draw the same rows of all."""
@@ -209,19 +214,19 @@ class _Judge:
             {n: Resampled(s, side.label, rows, settings.fprs, (), self._values_of_cuts(n)) for n, s in side.scores.items()}
             for side in sides
         ]
-        rng = stream(0, stable_hash(key), "robustness")
-        if drawn.n_galaxies >= settings.min_clusters:
-            weights = galaxy_weights(drawn.label, drawn.galaxy, rng, settings.bootstrap)
-        else:
-            weights = row_weights(drawn.label, rng, settings.bootstrap)
-        parts: list[dict[str, list[Draws]]] = [{n: [] for n in side} for side in prepared]
-        for chunk in weights:
-            for part, side in zip(parts, prepared, strict=True):
-                for network, resampled in side.items():
-                    part[network].append(resampled.rates(chunk))
+        weights = {STAMP: row_weights(drawn.label, stream(0, stable_hash(key), "robustness"), settings.bootstrap)}
+        enough, _ = enough_clusters(drawn.scored, everything(drawn.scored), settings)
+        weights |= {found.column: found.row_weights(cluster_rng(key, found.column), settings.bootstrap) for found in enough}
+        parts: list[dict[str, dict[str, list[Draws]]]] = [{n: {unit: [] for unit in weights} for n in side} for side in prepared]
+        for unit, chunks in weights.items():
+            for chunk in chunks:
+                for part, side in zip(parts, prepared, strict=True):
+                    for network, resampled in side.items():
+                        part[network][unit].append(resampled.rates(chunk))
         found = []
         for side, part in zip(sides, parts, strict=True):
-            measured: _Found = {("", n): self._network(n, side, Draws.join(draws)) for n, draws in part.items()}
+            joined = {n: {unit: Draws.join(draws) for unit, draws in of_units.items()} for n, of_units in part.items()}
+            measured: _Found = {("", n): self._network(n, side, draws) for n, draws in joined.items()}
             measured |= {(a, b): measured["", b].over(measured["", a]) for a, b in self.gains}
             found.append(measured)
         return found
@@ -230,56 +235,71 @@ class _Judge:
         cuts = self.cuts[network]
         return NO_DRAWS if cuts is None else cuts.values
 
-    def _network(self, network: str, stamps: _Stamps, draws: Draws) -> _Measured:
+    def _network(self, network: str, stamps: _Stamps, draws: Mapping[str, Draws]) -> _Measured:
         ranked, fprs = rank(stamps.scores[network], stamps.label), self.evaluation.fprs
         values: dict[Key, float] = {("auc", None): auc(ranked)}
-        found: dict[Key, NDArray] = {("auc", None): draws.auc}
-        columns = {"tpr_at_fpr": (tpr_at_fpr(ranked, fprs), draws.tpr)}
+        found: dict[Key, dict[str, NDArray]] = {("auc", None): {unit: d.auc for unit, d in draws.items()}}
+        columns = {"tpr_at_fpr": (tpr_at_fpr(ranked, fprs), "tpr")}
         if self.cuts[network] is not None:
             cuts = self._values_of_cuts(network)
-            columns["tpr_at_validation_fpr"] = share_above(ranked.positives, cuts), draws.passed_positives
-            columns["realised_fpr"] = share_above(ranked.negatives, cuts), draws.passed_negatives
-        for metric, (estimates, of_draws) in columns.items():
+            columns["tpr_at_validation_fpr"] = share_above(ranked.positives, cuts), "passed_positives"
+            columns["realised_fpr"] = share_above(ranked.negatives, cuts), "passed_negatives"
+        for metric, (estimates, name) in columns.items():
             for i, f in enumerate(fprs):
-                values[metric, f], found[metric, f] = float(estimates[i]), of_draws[:, i]
+                values[metric, f] = float(estimates[i])
+                found[metric, f] = {unit: getattr(d, name)[:, i] for unit, d in draws.items()}
         return _Measured(values, found)
 
     def _rows(
-        self, stamps: _Stamps, found: _Found, home: _Found | None, how: str, note: str, home_counts: tuple[int, int] | None = None
+        self, stamps: _Stamps, found: _Found, home: _Found | None, paired: str, home_counts: tuple[int, int] | None = None
     ) -> Iterator[Row]:
         least = [min(n) for n in zip(stamps.counts, home_counts or stamps.counts, strict=True)]
+        _, few = enough_clusters(stamps.scored, everything(stamps.scored), self.evaluation)
         for (baseline, network), measured in found.items():
             for (metric, at), value in measured.values.items():
                 place = {"baseline": baseline, "network": network, "metric": metric, "at": at}
                 counts = dict(zip(("n_positives", "n_negatives"), stamps.counts, strict=True))
                 needed, why = self._unresolved(metric, at, least, network)
                 if why:
-                    yield {**place, **counts, "resolved": False, "negatives_needed": needed, "interval": "", "note": why}
+                    yield {**place, **counts, "resolved": False, "negatives_needed": needed, "interval": "", "unit": "", "note": why}
                     continue
-                low, high = self._interval(metric, value, measured.draws[metric, at], stamps.counts)
-                line = {**place, **counts, "value": value, "low": low, "high": high, "resolved": True, "interval": how, "note": note}
+                low, high, unit = self._interval(metric, value, measured.draws[metric, at], stamps.counts)
+                how = (BOTH_CLASSES if unit == STAMP else over(unit)) + paired
+                line = {
+                    **place,
+                    **counts,
+                    "value": value,
+                    "low": low,
+                    "high": high,
+                    "resolved": True,
+                    "interval": how,
+                    "unit": unit,
+                    "note": few,
+                }
                 if home is not None:
-                    line |= self._difference(measured, home[baseline, network], (metric, at), note)
+                    line |= self._difference(measured, home[baseline, network], (metric, at), few)
                 yield line
 
     def _difference(self, measured: _Measured, home: _Measured, key: Key, note: str) -> Row:
-        low, high = percentiles(measured.draws[key] - home.draws[key], self.evaluation.confidence)
-        if low == high:
+        draws = _less(measured.draws[key], home.draws[key])
+        [ends] = widest({unit: percentiles(d, self.evaluation.confidence) for unit, d in draws.items()})
+        if ends["low"] == ends["high"]:
             note = "; ".join(n for n in (note, "every resample gave the same difference: its interval says nothing") if n)
         return {
             "home_value": home.values[key],
             "difference": measured.values[key] - home.values[key],
-            "difference_low": float(low),
-            "difference_high": float(high),
+            "difference_low": ends["low"],
+            "difference_high": ends["high"],
             "note": note,
         }
 
-    def _interval(self, metric: str, value: float, draws: NDArray, counts: tuple[int, int]) -> tuple[float, float]:
-        low, high = (np.atleast_1d(v) for v in percentiles(draws, self.evaluation.confidence))
+    def _interval(self, metric: str, value: float, draws: Mapping[str, NDArray], counts: tuple[int, int]) -> tuple[float, float, str]:
+        [ends] = widest({unit: percentiles(d, self.evaluation.confidence) for unit, d in draws.items()})
+        low, high = np.array([ends["low"]]), np.array([ends["high"]])
         if not metric.startswith("delta_") and metric != "auc":
             n = counts[1] if metric == "realised_fpr" else counts[0]
             low, high = edge_widened((low, high), np.rint([value * n]), n, self.evaluation.confidence)
-        return float(low[0]), float(high[0])
+        return float(low[0]), float(high[0]), ends["unit"]
 
     def _unresolved(self, metric: str, at: float | None, counts: Sequence[int], network: str) -> tuple[int | None, str]:
         """Return how many controls a rate would need, and why it is not resolved; nothing where it is."""

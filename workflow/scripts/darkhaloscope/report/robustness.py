@@ -17,7 +17,7 @@ from .figures import Figure, chance_line, interval_trace, plain_layout, style
 from .frames import count, is_number, metric_name, number, pick, rate_text, tidy
 from .sections import flat, sort_value
 
-_TEXT = {"test_dataset": str, "variant": str, "baseline": str, "network": str, "metric": str, "interval": str, "note": str}
+_TEXT = {"test_dataset": str, "variant": str, "baseline": str, "network": str, "metric": str, "interval": str, "unit": str, "note": str}
 
 
 def read_robustness(path: str | os.PathLike) -> pd.DataFrame:
