@@ -28,8 +28,8 @@ $(READY):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed; found $$($(PYTHON) --version). Name another one: make PYTHON=python3.12 …"; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt --requirement requirements-dev.txt $(PIP_ARGS)
-	@# pip compiles one file after another, which is half of its time. A few packages hold files for other Pythons: no error.
-	-@$(BIN)/python -m compileall -qq -j 0 .venv/lib
+	@# pip compiles one file after another; this takes all cores. A few packages hold files for other Pythons: no error.
+	@$(BIN)/python -m compileall -qq -j 0 .venv/lib || true
 	@rm -f .venv/.ready-*
 	@touch $@
 

@@ -115,10 +115,10 @@ def test_a_variant_is_scored_by_the_networks_as_they_are(finished, tmp_path):
     table = pd.read_csv(project.folder / name)
     rows = table[(table["metric"] == "auc") & (table["variant"] == "blurred")]
     assert list(rows["network"]) == ["flux", "velocity", "both"] and (rows["n_positives"] == 20).all() and rows["difference"].notna().all()
-    # The same lenses, sources and subhalos, seen through another PSF.
+    # The same lenses, sources and kinds of subhalos, seen through another PSF; their places follow the light that is seen.
     base = stamps(finished, "test").slice(0, 40)
     twins = pq.read_table(project.folder / RESULTS / "datasets/subhalo+blurred/stamps/test/00000.parquet")
-    for column in ("number", "label", "source_kind", "plateifu", "theta_e_arcsec", "subhalo_x_arcsec", "peak_snr"):
+    for column in ("number", "label", "source_kind", "plateifu", "theta_e_arcsec", "subhalo_profile", "peak_snr"):
         assert twins[column].to_pylist() == base[column].to_pylist(), column
     assert (twins["theta_over_psf"].to_numpy() < base["theta_over_psf"].to_numpy()).all()
 

@@ -25,6 +25,12 @@ from workbench import environment, new_project
 
 pytestmark = pytest.mark.skipif(missing() is not None, reason=str(missing()))
 
+#: Faults hit jobs at moments that a busy machine can miss: their run of five quiet minutes is asked for by name.
+asked = pytest.mark.skipif(
+    not os.environ.get("DARK_HALO_SCOPE_FAULTS"),
+    reason="faults of a Slurm are made when asked for: DARK_HALO_SCOPE_FAULTS=1 pytest tests/slurm",
+)
+
 RESULTS = "results/tiny"
 PROFILE = "profiles/slurm/profile.yaml"
 DATASET = f"{RESULTS}/datasets/subhalo"
@@ -216,9 +222,12 @@ def faulty(chain, cluster, finished, tmp_path_factory):
     run.wait_for(lambda: not Path(f"/proc/{run.held['subhalo_test_00000']}").exists(), "the end of what ran on the node")
     cluster.bring_back("cpu2")
     run.queue = cluster.command("squeue", "--noheader", "--format=%i")
+    # A controller that dies between the start of a job and its note of it (5 s at most) starts the job twice, and drains the node.
+    cluster.command("scontrol", "update", "partitionname=cpu", "state=down")
+    time.sleep(8)
     cluster.kill_controller()
-    time.sleep(3)
     cluster.start_controller()
+    cluster.command("scontrol", "update", "partitionname=cpu", "state=up")
     run.finish()
     return run
 
@@ -228,6 +237,7 @@ def states(jobs):
     return [job["State"].split(" by ")[0] for job in jobs]
 
 
+@asked
 def test_a_cancelled_job_is_submitted_again_with_more_memory_and_time(faulty):
     first, second = faulty.jobs("render_stamps", "subhalo_train_00000")
     assert states([first, second]) == ["CANCELLED", "COMPLETED"] and first["JobID"] != second["JobID"]
@@ -235,6 +245,7 @@ def test_a_cancelled_job_is_submitted_again_with_more_memory_and_time(faulty):
     assert int(second["TimelimitRaw"]) == 2 * int(first["TimelimitRaw"]) == 60
 
 
+@asked
 def test_a_job_over_its_memory_is_submitted_again_with_more(faulty):
     first, second = faulty.jobs("render_stamps", "subhalo_train_00001")
     assert states([first])[0] in ("FAILED", "OUT_OF_MEMORY", "CANCELLED") and second["State"] == "COMPLETED"
@@ -245,6 +256,7 @@ def test_a_job_over_its_memory_is_submitted_again_with_more(faulty):
     assert "exceeded memory limit" in logs[0].read_text()
 
 
+@asked
 def test_a_job_over_its_time_is_submitted_again_with_more(faulty):
     first, second = faulty.jobs("render_stamps", "subhalo_validation_00000")
     assert states([first, second]) == ["TIMEOUT", "COMPLETED"]
@@ -252,6 +264,7 @@ def test_a_job_over_its_time_is_submitted_again_with_more(faulty):
     assert f"SLURM-job '{first['JobID']}' failed, SLURM status is: 'TIMEOUT'" in faulty.text()
 
 
+@asked
 def test_a_job_of_a_failed_node_is_submitted_again_to_another(faulty):
     first, second = faulty.jobs("render_stamps", "subhalo_test_00000")
     assert states([first, second]) == ["NODE_FAIL", "COMPLETED"] and first["JobID"] != second["JobID"]
@@ -259,12 +272,14 @@ def test_a_job_of_a_failed_node_is_submitted_again_to_another(faulty):
     assert "Failed nodes will be excluded from future job submissions" in faulty.text()
 
 
+@asked
 def test_a_new_controller_goes_on_with_the_jobs_of_the_old_one(faulty):
     kept = {job["JobID"]: job["State"] for job in faulty.cluster.jobs()}
     waiting = [job for job in faulty.queue.split() if job in faulty.ids()]
     assert waiting and all(kept[job] in ("COMPLETED", "TIMEOUT") or kept[job].startswith("CANCELLED") for job in waiting)
 
 
+@asked
 def test_nothing_is_lost_or_half_written_whatever_failed(faulty, finished):
     for pattern in ("datasets/subhalo/manifest.parquet", "datasets/subhalo/stamps/*/*.parquet"):
         assert hashes(faulty.project, pattern) == hashes(finished, pattern)
@@ -273,6 +288,7 @@ def test_nothing_is_lost_or_half_written_whatever_failed(faulty, finished):
     assert not list((faulty.project.folder / RESULTS).rglob(".partial-*"))
 
 
+@asked
 def test_small_networks_train_side_by_side_on_one_gpu(faulty):
     one, two = (faulty.jobs("train_network", f"subhalo_{name}_1")[-1] for name in ("flux", "velocity"))
     for job in (one, two):
@@ -280,6 +296,7 @@ def test_small_networks_train_side_by_side_on_one_gpu(faulty):
     assert max(one["Start"], two["Start"]) < min(one["End"], two["End"])
 
 
+@asked
 def test_scratch_is_the_jobs_own_and_threads_are_its_cpus(faulty):
     for shard, values in faulty.seen.items():
         node = "cpu2" if "test" in shard else "cpu1"
@@ -326,7 +343,7 @@ def test_the_chain_on_slurm_leaves_what_a_local_run_leaves(chain, finished):
     assert not list((chain.project.folder / "results/logs/slurm").rglob("*.log"))
 
 
-def test_two_clusters_run_side_by_side_and_stop_alone(cluster, chain, faulty, tmp_path):
+def test_two_clusters_run_side_by_side_and_stop_alone(cluster, chain, tmp_path):
     other = Cluster(tmp_path / "other")
     other.start()
     try:

@@ -159,5 +159,5 @@ def test_too_few_real_lenses_leave_their_gates_undecided_and_say_how_many_are_ne
 def test_gates_have_the_form_of_a_datasets_checks():
     table, _ = verdicts(sees_brightness, brighter=0.6)
     first = summary(table.assign(test_dataset="sky"), "resnet")["gates"][0]
-    assert first["name"] == "Shortcut of resnet: core (sky)" and first["passed"] is False
+    assert first["name"] == "Shortcuts of resnet on sky: core" and first["passed"] is False
     assert first["asked"] == "AUC from the inner 0.8 arcsec at most 0.76"

@@ -158,7 +158,8 @@ def summary(table: pd.DataFrame, network: str) -> dict[str, object]:
     return {
         "gates": [
             {
-                "name": f"Shortcut of {network}: {row['gate']} ({row['test_dataset']})",
+                "name": f"Shortcuts of {network} on {row['test_dataset']}: {row['gate']}",
+                "group": f"Shortcuts of {network} on {row['test_dataset']}",
                 "passed": passed[row["verdict"]],
                 "found": row["note"] if math.isnan(row["value"]) else f"{row['value']:.3f} ({row['low']:.3f} to {row['high']:.3f})",
                 "asked": f"{row['measure']} at most {row['limit']:g}" if row["measure"] else "enough stamps",

@@ -98,7 +98,7 @@ def verdict(row: pd.Series | None, baseline: str, network: str) -> str:
 
 def quality_gates(quality: Mapping[str, Any]) -> list[Gate]:
     """Return the gates of a dataset's quality report, as the stamp checks write them; `passed` is None where a gate is undecided."""
-    return [Gate(item["name"], item["passed"], item["found"], item["asked"]) for item in quality.get("gates", ())]
+    return [Gate(item["name"], item["passed"], item["found"], item["asked"], item.get("group", "")) for item in quality.get("gates", ())]
 
 
 def stamp_gates(quality: Mapping[str, Any]) -> list[Gate]:

@@ -54,12 +54,16 @@ class ReportSettings:
 
 @dataclass(frozen=True)
 class Gate:
-    """A check with its outcome: `passed` is None where the sample cannot decide; `found` and `limit` are in words."""
+    """A check with its outcome: `passed` is None where the sample cannot decide; `found` and `limit` are in words.
+
+    Gates of one `group`, which their names begin with, may be told together.
+    """
 
     name: str
     passed: bool | None
     found: str
     limit: str
+    group: str = ""
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -32,12 +32,27 @@ def answer(context: LensContext) -> Answer:
 
 
 def gates(context: LensContext) -> list[Gate]:
-    """Return every gate, failed ones first: those of the context, of the stamps (one line where all pass), and that of the central pixels."""
+    """Return every gate, failed ones first: those of the networks and of the stamps (passed ones in one line), and that of the central pixels."""
     stamps = stamp_gates(context.quality)
     core = [g for g in quality_gates(context.quality) if g.name == CORE_GATE]
     if len(stamps) == 1 and core and stamps[0].passed:
         stamps += [Gate("The central pixels alone say little", *(getattr(core[0], k) for k in ("passed", "found", "limit")))]
-    return failed_first([*context.gates, *stamps])
+    return failed_first([*_passed_together(context.gates), *stamps])
+
+
+def _passed_together(gates: Sequence[Gate]) -> list[Gate]:
+    """Put the passed shortcut gates of a network on a test dataset into one line: value and limit of each."""
+    groups: dict[str, list[Gate]] = {}
+    for gate in gates:
+        groups.setdefault(gate.group if gate.passed and gate.group else gate.name, []).append(gate)
+    out = []
+    for group, members in groups.items():
+        if len(members) == 1:
+            out += members
+            continue
+        values = (f"{g.name.removeprefix(f'{group}: ')} {g.found.split(' ')[0]} ≤ {g.limit.rsplit(' ', 1)[-1]}" for g in members)
+        out.append(Gate(f"{group}: {len(members)} gates find none", True, "; ".join(values), ""))
+    return out
 
 
 def unsaid(context: LensContext) -> list[str]:

@@ -173,7 +173,7 @@ def dataset_counts(context: LensContext) -> dict[str, Any]:
         numbers = [count(split[k]) for k in ("stamps", "positives", "cutout_ok", "hosts", "regions", "sources")]
         rows.append((name, *numbers, resolved, kinds, classes, f"{split['bytes'] / 1e6:.1f}"))
     heads = ("Split", "Stamps", "Positives", "Good cutouts", "Galaxies", "Sky regions", "Source galaxies", "Resolved lenses")
-    return {"heads": (*heads, "Sources", "Known contaminants among the controls", "MB"), "rows": rows}
+    return {"heads": (*heads, "Sources", "Known contaminants", "MB"), "rows": rows}
 
 
 def _contaminants_at(context: LensContext, fpr: float) -> Figure:

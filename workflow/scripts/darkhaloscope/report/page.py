@@ -108,7 +108,7 @@ def _write(context: ReportContext, folder: Path) -> None:
             links=links,
             browser=browser,
             networks=network_table(context),
-            checks=quality_gates(context.quality),
+            checks=[*quality_gates(context.quality), *context.gates],
             distributions=distributions(context),
             rates=rates_tables(context),
             strata=strata_table(context),
