@@ -70,8 +70,9 @@ def main() -> None:
             f"{way:<10}{figures['seconds']:8.1f} s wall{figures['cpu']:8.1f} s CPU{figures['peak_gb']:8.2f} GB peak{figures['rates']:8d} rates"
         )
     worst = np.max(np.abs(np.subtract(found["project"]["auc"], found["pandas"]["auc"])))
-    if worst > 1e-9:
-        raise SystemExit(f"the AUCs of both ways differ by up to {worst:.1e}")
+    # A stamp on the edge between two quantiles may fall into either bin by the last bit of the edge.
+    if worst > 1 / arguments.rows:
+        raise SystemExit(f"the AUCs of both ways differ by up to {worst:.1e}, more than one stamp on an edge makes")
     kept = found["project"]["seconds"] < PROMISED_S and found["project"]["peak_gb"] < PROMISED_GB
     print(f"{arguments.rows:,} rows in < {PROMISED_S} s and < {PROMISED_GB:g} GB: {'kept' if kept else 'NOT KEPT'}")
 
@@ -158,8 +159,12 @@ def pandas(table: str) -> list[tuple[str, float]]:
         pool = frame[frame.label == 1] if how.of_positives else frame
         if how.edges is not None:
             names = pd.cut(pool[column], how.edges, right=False)
+        elif how.quantiles is not None:
+            # Not pd.qcut, which puts stamps on an edge into the bin below.
+            edges = np.quantile(pool[column], np.linspace(0, 1, how.quantiles + 1))
+            names = pd.cut(pool[column], [*edges[:-1], np.nextafter(edges[-1], np.inf)], right=False)
         else:
-            names = pool[column] if how.quantiles is None else pd.qcut(pool[column], how.quantiles)
+            names = pool[column]
         for _, part in pool.groupby(names, observed=True):
             judge(pd.concat([part, controls]) if how.of_positives else part)
     return rates
