@@ -21,6 +21,7 @@ from darkhaloscope.report.frames import rate_text
 from darkhaloscope.report.lens_finder import answer, criterion, gates, unsaid
 from darkhaloscope.report.lens_sections import read_table
 from darkhaloscope.report.page import build_report, summarise
+from unit.evaluation.test_evaluation_shortcuts import sees_brightness, verdicts
 from unit.report import chromium, synthetic_lens
 
 
@@ -146,6 +147,20 @@ def test_a_failed_gate_is_seen_without_scrolling(caught):
             "[...document.querySelectorAll('.gates li')].filter(n => n.getBoundingClientRect().bottom <= innerHeight).map(n => n.textContent)"
         )
         assert len([text for text in seen if text.startswith("FAILED")]) == 2 and "null injection" in seen[1]
+
+
+@pytest.mark.skipif(chromium.find() is None, reason="Chromium is not installed; `apt-get install chromium` brings it")
+def test_positives_that_are_brighter_are_named_inside_the_first_screen(tmp_path):
+    table, _ = verdicts(sees_brightness, brighter=0.6)
+    found = quality_gates(json.loads(json.dumps(summary(table.assign(test_dataset="sky"), "lens"))))
+    build_report(dataclasses.replace(synthetic_lens.context(), gates=tuple(found), browser=None), tmp_path / "report")
+    with chromium.Page(1280, 800) as page:
+        page.open(tmp_path / "report" / "index.html")
+        seen = page.run(
+            "[...document.querySelectorAll('.gates li, .warn')].filter(n => n.getBoundingClientRect().bottom <= innerHeight).map(n => n.textContent)"
+        )
+        assert any("gates failed" in text for text in seen)
+        assert any(text.startswith("FAILED") and "brightness" in text for text in seen)
 
 
 def test_limits_come_with_the_notes_first():
