@@ -26,7 +26,7 @@ LEARNING = {
     "map_completeness",
     "check_shortcuts",
 }
-REPORT = {"build_report", "build_index"}
+REPORT = {"build_dataset_page", "build_report", "build_index"}
 
 
 def overlay(project, **values):

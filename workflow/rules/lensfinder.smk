@@ -145,7 +145,7 @@ rule import_stamps:
 
 
 rule check_injections:
-    """Check a lens-finder dataset, describe it in tables and pictures; a failed gate stops the run."""
+    """Check a lens-finder dataset, describe it in a table and pick stamps to look at; a failed gate stops the run."""
     input:
         train=lambda wildcards: flow.shards(wildcards.dataset, "train"),
         validation=lambda wildcards: flow.shards(wildcards.dataset, "validation"),
@@ -158,12 +158,7 @@ rule check_injections:
             category="Datasets",
             labels={"dataset": "{dataset}"},
         ),
-        page=report(
-            paths.quality_page,
-            caption="../report/quality.rst",
-            category="Datasets",
-            labels={"dataset": "{dataset}"},
-        ),
+        pictures=paths.quality_pictures,
     log:
         paths.log("check_injections/{dataset}"),
     benchmark:
@@ -171,7 +166,7 @@ rule check_injections:
     wildcard_constraints:
         dataset=flow.of_kind("lensfinder", "imported"),
     conda:
-        "../envs/report.yaml"
+        "../envs/evaluation.yaml"
     resources:
         mem_mb=6000,
         runtime="2h",
@@ -182,3 +177,35 @@ rule check_injections:
         "Checking dataset {wildcards.dataset}"
     script:
         "../scripts/check_injections.py"
+
+
+rule build_dataset_page:
+    """Write the quality report of a lens-finder dataset: a page of its own, so that its looks make no training stale."""
+    input:
+        checks=paths.checks,
+        pictures=paths.quality_pictures,
+    output:
+        page=report(
+            paths.quality_page,
+            caption="../report/quality.rst",
+            category="Datasets",
+            labels={"dataset": "{dataset}"},
+        ),
+    log:
+        paths.log("build_dataset_page/{dataset}"),
+    benchmark:
+        paths.benchmark("build_dataset_page/{dataset}")
+    wildcard_constraints:
+        dataset=flow.of_kind("lensfinder", "imported"),
+    localrule: True
+    conda:
+        "../envs/report.yaml"
+    resources:
+        mem_mb=1000,
+        runtime="5m",
+    params:
+        code=digest("build_dataset_page"),
+    message:
+        "Writing the page of dataset {wildcards.dataset}"
+    script:
+        "../scripts/build_dataset_page.py"

@@ -54,12 +54,45 @@ def test_what_is_not_imported_does_not_count(package):
     assert compute() == before
 
 
-def test_templates_beside_an_imported_module_count(package):
+def test_a_template_counts_where_a_module_or_another_template_names_it(package):
     home, compute = package
-    before = compute()
-    (home / "darkhaloscope/room/templates").mkdir()
-    (home / "darkhaloscope/room/templates/page.html").write_text("<p>")
-    assert compute() != before
+    folder = home / "darkhaloscope/room/templates"
+    folder.mkdir()
+    for name in ("page.html", "base.html", "style.css", "other.html"):
+        (folder / name).write_text("<p>")
+    alone = compute()
+    (home / "darkhaloscope/room/low.py").write_text("X = load('page.html')\n")
+    (folder / "page.html").write_text("{% extends 'base.html' %}")
+    (folder / "base.html").write_text('<link href="style.css">')
+    seen = [alone]
+    for name in ("page.html", "base.html", "style.css"):
+        seen.append(compute())
+        (folder / name).write_text((folder / name).read_text() + "<b>")
+    seen.append(compute())
+    assert len(set(seen)) == len(seen)
+    (folder / "other.html").write_text("<b>")
+    assert compute() == seen[-1]
+
+
+def test_every_template_of_the_project_is_counted_by_a_module_of_its_room():
+    """A name put together at run time would not be found: the edit of such a template would rerun nothing."""
+    rooms = {path.parent for path in digest.PACKAGE.rglob("templates")}
+    assert len(rooms) >= 2
+    for room in rooms:
+        named = {
+            template
+            for module in room.glob("*.py")
+            for template in digest.templates(module, digest._file_names(ast.parse(module.read_text(encoding="utf-8"))))
+        }
+        assert named == {path for path in (room / "templates").rglob("*") if path.is_file()}
+
+
+def test_no_stage_that_a_network_waits_for_runs_code_of_the_report():
+    """Else an edit of a page would make every training stale."""
+    scripts = digest.PACKAGE.parent
+    drawn = {s.stem for s in scripts.glob("*.py") if any(digest.PACKAGE / "report" in p.parents for p in digest.closure(s))}
+    assert {"build_report", "build_dataset_page", "rank_candidates"} <= drawn
+    assert drawn <= {"build_report", "build_index", "build_dataset_page", "rank_candidates", "map_completeness", "map_table_completeness"}
 
 
 #: What Python releases have written differently in a syntax tree: f-strings, their specs and nesting, functions and

@@ -1,5 +1,7 @@
 """Each planted failure is caught by its gate, and an honest dataset passes all of them."""
 
+import json
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -10,6 +12,7 @@ from sklearn.metrics import roc_auc_score
 from darkhaloscope.config.lensfinder import ImportedDataset, LensFinderDataset
 from darkhaloscope.report.dataset_page import dataset_page
 from darkhaloscope.stamps import injection_gates as gates
+from darkhaloscope.stamps.injection_pictures import PicturesError, read_pictures, write_pictures
 from darkhaloscope.stamps.injection_quality import InjectionQualityError, measure_injections, require_gates
 from darkhaloscope.stamps.injection_schema import injection_schema
 from darkhaloscope.tables import images, read_table, write_table
@@ -92,7 +95,7 @@ def failures(paths, asked=None) -> dict[str, str]:
     return {g.name: g.found for g in measure_injections(paths, asked or dataset()).gates if not g.passed}
 
 
-def test_an_honest_dataset_passes_and_is_described(honest):
+def test_an_honest_dataset_passes_and_is_described(honest, tmp_path):
     quality = measure_injections(honest, dataset())
     require_gates(quality)
     assert not any("not judged" in g.found for g in quality.gates)
@@ -102,8 +105,23 @@ def test_an_honest_dataset_passes_and_is_described(honest):
     table = read_table(honest["test"][0], injection_schema(SIZE), ["theta_e_arcsec", "label"])
     values = table.filter(pc.equal(table["label"], 1))["theta_e_arcsec"].to_numpy()
     assert row["p50"] == pytest.approx(np.median(values), rel=1e-6) and row["mean"] == pytest.approx(values.mean(), rel=1e-6)
-    page = dataset_page("x", quality)
+    checks, pictures = json.loads(json.dumps(quality.plain())), tmp_path / "pictures.npz"
+    write_pictures(pictures, quality.pictures)
+    page = dataset_page("x", checks, read_pictures(pictures))
     assert page.count("<figure>") == 48 and "FAIL" not in page and "arc_snr_matched" in page
+    assert "arcs with S/N above 50" in page and "test, positives" in page and page.count("<th>p95</th>") == 6
+
+
+def test_pictures_of_a_dataset_keep_their_pixels_and_words_and_a_broken_file_says_so(honest, tmp_path):
+    path, pictures = tmp_path / "pictures.npz", measure_injections(honest, dataset()).pictures
+    write_pictures(path, pictures)
+    for group, again in zip(pictures, read_pictures(path), strict=True):
+        assert (group.title, group.captions) == (again.title, again.captions) and np.array_equal(group.images, again.images)
+        assert group.images.std() > 0
+    path.write_bytes(path.read_bytes()[:3000])
+    for broken in (path, tmp_path / "none.npz"):
+        with pytest.raises(PicturesError, match=f"{broken.name}: expected the pictures of a dataset .* delete it"):
+            read_pictures(broken)
 
 
 def test_controls_of_another_population_are_caught_by_their_central_pixels(honest, tmp_path):

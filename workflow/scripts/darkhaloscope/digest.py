@@ -1,9 +1,10 @@
 """Digests of code: what a script runs, by content, so that reruns follow meaning and not file times.
 
 A digest covers a script and every project module that it imports, directly or through another one.
-Docstrings, comments and formatting do not count; files below a `templates` folder do. The digest is the same
-under every Python that runs the project: `ast.dump` is not, since releases add fields to nodes (3.12 type
-parameters), leave empty ones out (3.13) and cut f-strings in other places.
+Docstrings, comments and formatting do not count; templates do that a module, or a template it names, names by a
+literal file name in its own `templates` folder. The digest is the same under every Python that runs the project:
+`ast.dump` is not, since releases add fields to nodes (3.12 type parameters), leave empty ones out (3.13) and cut
+f-strings in other places.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import functools
 import hashlib
 import itertools
 import json
+import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from .files import write_json
@@ -57,8 +60,9 @@ def keep(file: Path) -> None:
             write_json(file, {key: _found[key] for key in sorted(_used)})
 
 
-#: By hash of a source, its place and this module: the hash of its canonical form, and the dotted names that it imports.
-_found: dict[str, tuple[str, list[list[str]]]] = {}
+#: By hash of a source, its place and this module: the hash of its canonical form, the dotted names that it imports,
+#: and its literals that may name a file.
+_found: dict[str, tuple[str, list[list[str]], list[str]]] = {}
 _used: set[str] = set()
 
 
@@ -78,14 +82,30 @@ def _module(path: Path) -> tuple[str, tuple[Path, ...]]:
     if key not in _found:
         tree = ast.parse(source, filename=str(path))
         names = _imports(tree, path)
-        _found[key] = hashlib.sha256(_canonical(_without_docstrings(tree)).encode()).hexdigest(), names
+        meaning = _without_docstrings(tree)
+        _found[key] = hashlib.sha256(_canonical(meaning).encode()).hexdigest(), names, _file_names(meaning)
     _used.add(key)
-    canonical, names = _found[key]
+    canonical, names, literals = _found[key]
     content = hashlib.sha256(canonical.encode())
-    for data in sorted((path.parent / "templates").rglob("*")) if path.parent != PACKAGE.parent else ():
-        if data.is_file():
-            content.update(data.read_bytes())
+    for template in templates(path, literals):
+        content.update(template.name.encode() + template.read_bytes())
     return content.hexdigest(), tuple(dict.fromkeys(file for name in names for file in _files(tuple(name))))
+
+
+def templates(module: Path, names: Iterable[str]) -> tuple[Path, ...]:
+    """Return the files of a module's `templates` folder among some names, and those that these files name in quotes, sorted."""
+    folder, seen, waiting = module.parent / "templates", set(), list(names)
+    while waiting:
+        file = folder / waiting.pop()
+        if file not in seen and file.is_file():
+            seen.add(file)
+            waiting += re.findall(r"""["']([\w.-]+\.\w+)["']""", file.read_text(encoding="utf-8"))
+    return tuple(sorted(seen))
+
+
+def _file_names(tree: ast.Module) -> list[str]:
+    literals = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    return sorted(text for text in literals if re.fullmatch(r"[\w.-]+\.\w+", text))
 
 
 @functools.cache

@@ -170,6 +170,11 @@ class Paths:
         return self._at("datasets/{dataset}/quality/distributions.csv")
 
     @property
+    def quality_pictures(self) -> str:
+        """Stamps of a lens-finder dataset to look at."""
+        return self._at("datasets/{dataset}/quality/pictures.npz")
+
+    @property
     def quality_page(self) -> str:
         """Quality report of a lens-finder dataset, with pictures."""
         return self._at("datasets/{dataset}/quality/index.html")

@@ -8,8 +8,6 @@ from dataclasses import asdict, dataclass, field
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pandas.api.types import union_categoricals
 
@@ -19,6 +17,7 @@ from ..random import row_keys, stable_hash
 from ..tables import images, open_table
 from . import injection_gates as gates
 from .injection_gates import Gate
+from .injection_pictures import Pictures, pick_pictures
 from .injection_schema import BANDS, image_column, injection_schema, scalar_columns
 
 #: Columns of the table of distributions.
@@ -31,8 +30,8 @@ DESCRIBED = (
 PERCENTILES = (5, 25, 50, 75, 95)
 #: Shares of stamps above these arc S/N are given.
 SNR_LEVELS = (1, 10, 50)
-#: Stamps read at a time; stamps whose central pixels are kept, per split; stamps in each row of pictures.
-BATCH, CORE_SAMPLE, PICTURES = 512, 20000, 12
+#: Stamps read at a time; stamps whose central pixels are kept, per split.
+BATCH, CORE_SAMPLE = 512, 20000
 
 Dataset = LensFinderDataset | ImportedDataset
 Shards = Mapping[str, Sequence[str | os.PathLike]]
@@ -40,15 +39,6 @@ Shards = Mapping[str, Sequence[str | os.PathLike]]
 
 class InjectionQualityError(ValueError):
     """A dataset failed a gate; the message has one line per failed gate."""
-
-
-@dataclass(frozen=True)
-class Pictures:
-    """Stamps to look at: (n, 3, size, size) nanomaggies, one caption each."""
-
-    title: str
-    images: NDArray[np.float32]
-    captions: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -102,7 +92,7 @@ def measure_injections(shards: Shards, dataset: Dataset) -> InjectionQuality:
         gates.same_conditions(table, dataset.gates),
     ]
     splits = {split: c.summary(shards[split]) for split, c in contents.items()}
-    return InjectionQuality(found, splits, _distributions(table), _pictures(table, shards, size), _notes(dataset))
+    return InjectionQuality(found, splits, _distributions(table), pick_pictures(table, shards, size), _notes(dataset))
 
 
 def require_gates(quality: InjectionQuality) -> None:
@@ -202,7 +192,7 @@ def _joined(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-# --- tables and pictures -----------------------------------------------------------------------
+# --- what the page says ------------------------------------------------------------------------
 
 
 def _distributions(table: pd.DataFrame) -> pd.DataFrame:
@@ -218,45 +208,6 @@ def _distributions(table: pd.DataFrame) -> pd.DataFrame:
             out.append(row)
     order = {s: i for i, s in enumerate(SPLITS)}
     return pd.DataFrame(out).sort_values(["split", "label"], key=lambda c: c.map(order) if c.name == "split" else -c, kind="stable")
-
-
-def _pictures(table: pd.DataFrame, shards: Shards, size: int) -> list[Pictures]:
-    """Random positives and controls, and the positives with the brightest and the faintest arcs, of the test split if there is one."""
-    split = next(s for s in reversed(SPLITS) if shards.get(s))
-    ok = table[(table["split"] == split) & table["cutout_ok"]]
-    ok = ok.iloc[np.argsort(row_keys(ok["number"].to_numpy(), np.full(len(ok), stable_hash("pictures"), np.uint64)), kind="stable")]
-    positive = ok[ok["label"] == 1]
-    by_snr = positive.sort_values("arc_snr", kind="stable")
-    groups = (
-        ("Random positives", positive.head(PICTURES)),
-        ("Random controls", ok[ok["label"] == 0].head(PICTURES)),
-        ("Brightest arcs", by_snr.tail(PICTURES).iloc[::-1]),
-        ("Faintest arcs", by_snr.head(PICTURES)),
-    )
-    return [
-        Pictures(f"{title}, {split}", _fetch(rows, size), tuple(map(_caption, rows.to_dict("records"))))
-        for title, rows in groups
-        if len(rows)
-    ]
-
-
-def _fetch(rows: pd.DataFrame, size: int) -> NDArray[np.float32]:
-    out = np.zeros((len(rows), len(BANDS), size, size), np.float32)
-    for path, group in rows.assign(place=np.arange(len(rows))).groupby("path", observed=True):
-        with pq.ParquetFile(str(path)) as file:
-            starts = np.cumsum([0] + [file.metadata.row_group(g).num_rows for g in range(file.num_row_groups)])
-            for row, place in zip(group["row"], group["place"], strict=True):
-                g = int(np.searchsorted(starts, row, side="right")) - 1
-                column: pa.Table = file.read_row_group(g, columns=["image"])
-                out[place] = images(column.slice(int(row - starts[g]), 1), "image")[0]
-    return out
-
-
-def _caption(row: dict) -> str:
-    if row["label"] == 0:
-        kind = row["contaminant_class"]
-        return f"r {row['mag_r']:.1f}" + (f", {kind}" if isinstance(kind, str) else "")
-    return f"θ_E {row['theta_e_arcsec']:.2f}″, r {row['mag_r']:.1f}, arc S/N {row['arc_snr']:.1f}"
 
 
 def _notes(dataset: Dataset) -> tuple[str, ...]:
