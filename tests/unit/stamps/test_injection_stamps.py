@@ -170,6 +170,9 @@ def test_signal_to_noise_on_good_pixels_alone():
     assert found["arc_snr_matched"] == pytest.approx(np.sqrt(9 + 64))
     # The matched filter is the best there is.
     assert found["arc_snr_matched"] >= max(found["arc_snr"], found["arc_snr_sum"])
+    # A pixel without weight is as one that is not good, and does not bring the sum to nothing.
+    invvar[1, 0] = 0.0
+    assert signal_to_noise(signal, invvar, np.ones((2, 2), bool)) == found
 
 
 def test_a_cutout_that_is_not_ok_gives_an_empty_stamp_with_its_reason(rows, cutouts):

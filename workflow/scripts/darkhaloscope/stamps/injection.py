@@ -117,7 +117,9 @@ def signal_to_noise(signal: NDArray, invvar: NDArray, good: NDArray) -> dict[str
     signal : (h, w) noiseless flux
     invvar : (h, w) inverse variance without the arc's own noise
     good : (h, w) bool
+        Pixels to use; those without weight tell nothing and are left out.
     """
+    good = good & (invvar > 0)
     s, w = signal[good].astype(np.float64), invvar[good].astype(np.float64)
     if not len(s) or not s.any():
         return {"arc_snr": 0.0, "arc_snr_sum": 0.0, "arc_snr_matched": 0.0}
