@@ -1,5 +1,7 @@
 """Scores made elsewhere, from the command line to the tables."""
 
+import shlex
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -35,6 +37,12 @@ def test_a_table_with_older_names_is_evaluated_by_its_path_alone(project):
     assert set(cells["surface"]) == {"theta_e_arcsec × arc_snr"} and set(cells["fpr"]) == {0.1, 0.05, 0.01}
     fit = selection.read(folder / "selection.json", fpr=0.1)
     assert fit.columns == ("theta_e_arcsec", "arc_snr") and fit.axes[0].unit == "arcsec"
+    # The log's command runs the job again, edits of the command line included: without them there is no such table.
+    log = project.folder / "results/logs/evaluate_table/my_scores.log"
+    before, command = (folder / "rates.csv").stat().st_mtime_ns, shlex.split(log.read_text().split("again: ")[1].splitlines()[0])
+    assert command[-2:] == ["--config", "scores=my scores.parquet"]
+    project.snakemake(*command[1:], config=None, cores=1)
+    assert (folder / "rates.csv").stat().st_mtime_ns > before
 
 
 def test_a_missing_column_is_named_with_the_remedy(project):

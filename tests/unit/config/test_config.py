@@ -1,6 +1,7 @@
 """The config: defaults, overlays, errors in words, sweeps, and the files generated from it."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ import jsonschema
 import pytest
 import yaml
 
-from darkhaloscope.config.base import Distribution
+from darkhaloscope.config.base import NAME_PATTERN, Distribution
 from darkhaloscope.config.columns import COLUMNS, NUMBER, TEXT, YES_NO
 from darkhaloscope.config.kinds import DATASET_KINDS
 from darkhaloscope.config.run import Run, load, merge, validate
@@ -185,7 +186,44 @@ def test_experiments_share_the_scores_of_a_network():
     assert set(flow.scores("again", "flux")) < set(flow.scores("subhalo", "flux"))
 
 
+def test_points_of_a_sweep_have_names_of_their_own_that_paths_take():
+    grid = {"network.architecture": ["toy", "timm:resnet10t"], "network.training.learning_rate": [0.001, 0.0010000001]}
+    run, points = expand(sweep(grid))
+    names = [p.experiment for p in points["s"]]
+    assert len(set(names)) == 4 and all(re.fullmatch(NAME_PATTERN, n) for n in names)
+    assert "subhalo+architecture=timm-resnet10t+learning_rate=0.0010000001" in names
+    rates = {run.networks[run.experiments[n].networks[0]].training.learning_rate for n in names}
+    assert rates == {0.001, 0.0010000001}
+    # Values that differ only in what paths do not take would share results.
+    with pytest.raises(ConfigError, match=r"makes `flux\+description=a-b`, but another of that name differs"):
+        expand(sweep({"network.description": ["a b", "a/b"]}))
+    many = {f"dataset.lens.{k}": [0.01, 0.02] for k in ("shear", "ellipticity", "multipole_m3", "multipole_m4")}
+    many |= {f"dataset.instrument.noise.{k}": [4.0, 6.0] for k in ("velocity_floor_kms", "velocity_min_snr")}
+    _, points = expand(sweep(many))
+    names = [p.experiment for p in points["s"]]
+    assert len(set(names)) == 64 and max(map(len, names)) <= 120
+
+
+def test_what_is_called_like_a_distribution_is_merged_like_anything_else():
+    merged = merge(
+        {"datasets": {"subhalo": {"seed": 1}}, "x": {"uniform": [0, 1]}}, {"datasets": {"uniform": {"seed": 2}}, "x": {"choice": [1]}}
+    )
+    assert merged == {"datasets": {"subhalo": {"seed": 1}, "uniform": {"seed": 2}}, "x": {"choice": [1]}}
+
+
+def test_galaxies_that_are_set_aside_leave_their_place_in_the_ranking_to_the_next(tmp_path):
+    ranking = tmp_path / "ranking.csv"
+    ranking.write_text("rank,plateifu\n1,1000-11101\n2,2000-22202\n3,3000-33303\n4,4000-44404\n")
+    flow = Flow({"manga": {"samples": {"dr17": {"galaxies": {"n_top": 2, "set_aside": ["1000-11101"], "listed": ["9000-99909"]}}}}}, ROOT)
+    assert flow.candidates("dr17", lambda: str(ranking)) == ["2000-22202", "3000-33303", "9000-99909"]
+    assert Flow({}, ROOT).run.manga.samples["dr17"].galaxies.set_aside == ("9487-9102", "11982-9102", "11013-6101")
+    with pytest.raises(ConfigError, match="set_aside and listed both name 1000-11101"):
+        Flow({"manga": {"samples": {"dr17": {"galaxies": {"set_aside": ["1000-11101"], "listed": ["1000-11101"]}}}}}, ROOT)
+
+
 def test_sweeps_refuse_unknown_keys_and_bad_values():
+    with pytest.raises(ConfigError, match="different values"):
+        sweep({"dataset.subhalo.theta_e_factor": [10, 10.0]})
     with pytest.raises(ConfigError, match="theta_e_facto"):
         expand(sweep({"dataset.subhalo.theta_e_facto": [1]}))
     with pytest.raises(ConfigError, match="dataset.lens.shear"):

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from darkhaloscope.stage import CONFIGFILES, log, stage
+from darkhaloscope.stage import CONFIG, CONFIGFILES, log, rerun_command, stage
 
 
 class Named(list):
@@ -43,6 +43,12 @@ def test_the_log_begins_with_the_command_that_runs_the_job_again(snakemake, tmp_
     first = (tmp_path / "logs/thing.log").read_text().splitlines()[0]
     assert first.endswith(f"snakemake --cores 1 --force {snakemake.output.thing} --configfile config/demo.yaml")
     assert (tmp_path / "out/provenance/thing.json.json").is_file()
+
+
+def test_the_command_has_the_edits_of_the_command_line(snakemake, monkeypatch):
+    monkeypatch.setenv(CONFIGFILES, "")
+    monkeypatch.setenv(CONFIG, '["scores=mine.parquet", "run=[a, b]"]')
+    assert rerun_command(snakemake).endswith(f" {snakemake.output.thing} --config scores=mine.parquet 'run=[a, b]'")
 
 
 def test_a_failure_is_short_on_the_terminal_whole_in_the_log_and_leaves_no_provenance(snakemake, tmp_path, capsys):

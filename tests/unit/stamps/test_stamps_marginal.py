@@ -89,10 +89,16 @@ def test_observers_agree_with_the_stamps(notes):
 def test_figures_of_the_science_notes(notes):
     found = observers(notes()).median(numeric_only=True)
     # SIS 0.03″ at peak S/N 10, second figure of the row: 15, 39, 2.7, 4.1, 7.8. The notes' knots, source offsets
-    # and ellipticities are not known: medians of six rows agree within a factor of two.
-    wanted = {"ideal_d_prime_flux": 15, "ideal_d_prime_velocity": 39, "marginal_d_prime_flux": 2.7, "marginal_d_prime_both": 7.8}
+    # and ellipticities are not known, and a median of six rows moves by a fifth: 1.4 times either way is allowed.
+    wanted = {
+        "ideal_d_prime_flux": 15,
+        "ideal_d_prime_velocity": 39,
+        "marginal_d_prime_flux": 2.7,
+        "marginal_d_prime_velocity": 4.1,
+        "marginal_d_prime_both": 7.8,
+    }
     for name, value in wanted.items():
-        assert value / 2 < found[name] < value * 2, name
+        assert value / 1.4 < found[name] < value * 1.4, (name, found[name])
 
 
 def test_isothermal_lenses_are_power_laws_to_the_observer(notes):

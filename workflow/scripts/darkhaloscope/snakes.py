@@ -6,6 +6,7 @@ Everything that touches Snakemake's internals is here, so that a new release is 
 from __future__ import annotations
 
 import base64
+import json
 import os
 import sys
 from pathlib import Path
@@ -14,14 +15,14 @@ from typing import Any
 from . import object_storage
 from .digest import keep
 from .flow import DIGESTS, Flow, tell
-from .stage import CONFIGFILES
+from .stage import CONFIG, CONFIGFILES
 
 #: Options with which the user decides what is made again.
 DECIDED = {"--forcerun", "-R", "--forceall", "-F", "--touch", "-t", "--lint", "--unlock"}
 
 
 def begin(workflow: Any, flow: Flow) -> None:
-    """Finish parsing: pass on config files, cap downloads, see to object storage, and name stale results.
+    """Finish parsing: pass on config files and edits, cap downloads, see to object storage, and name stale results.
 
     Raises
     ------
@@ -33,6 +34,7 @@ def begin(workflow: Any, flow: Flow) -> None:
     from snakemake.exceptions import WorkflowError
 
     os.environ[CONFIGFILES] = os.pathsep.join(str(c) for c in workflow.overwrite_configfiles)
+    os.environ[CONFIG] = json.dumps(list(workflow.config_settings.config_args or ()))
     if "downloads" not in workflow.global_resources:
         workflow.register_resource("downloads", flow.run.downloads.max_parallel)
     object_storage.begin(workflow)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import shlex
@@ -21,8 +22,8 @@ from .whereabouts import plain_name, storage_options
 
 log = logging.getLogger("darkhaloscope")
 
-#: Environment variable through which the Snakefile tells its scripts the run's config files.
-CONFIGFILES = "DARK_HALO_SCOPE_CONFIGFILES"
+#: Environment variables through which the Snakefile tells its scripts the run's config files, and its edits on the command line.
+CONFIGFILES, CONFIG = "DARK_HALO_SCOPE_CONFIGFILES", "DARK_HALO_SCOPE_CONFIG"
 
 
 class Job:
@@ -93,8 +94,10 @@ def stage(snakemake: Any) -> Iterator[Job]:
 def rerun_command(snakemake: Any) -> str:
     """Return the command that runs just this job again."""
     configs = [os.path.relpath(c) for c in os.environ.get(CONFIGFILES, "").split(os.pathsep) if c]
-    # The target comes first: --configfile takes every word after it.
+    edits = json.loads(os.environ.get(CONFIG, "[]"))
+    # The target comes first: --configfile and --config take every word after them.
     options = f" --configfile {shlex.join(configs)}" if configs else ""
+    options += f" --config {shlex.join(edits)}" if edits else ""
     target = shlex.quote(plain_name(snakemake.output[0]))
     return f"snakemake --cores {snakemake.threads} --force {target}{storage_options()}{options}"
 

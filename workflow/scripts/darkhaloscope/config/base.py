@@ -8,7 +8,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 #: Names become folders: letters, digits and a few safe marks only.
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.=+-]*$"
-Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=120)]
+LONGEST_NAME = 120
+Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=LONGEST_NAME)]
 PlateIfu = Annotated[str, StringConstraints(pattern=r"^\d{4,5}-\d{3,5}$")]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]

@@ -296,6 +296,6 @@ class Sweep(Section):
         for key, values in self.grid.items():
             if key.split(".")[0] not in ("dataset", "network") or "." not in key:
                 raise ValueError(f"sweep key `{key}` must begin with `dataset.` or `network.`")
-            if not values or len(set(map(repr, values))) != len(values):
+            if not values or len({(isinstance(v, bool), v) for v in values}) != len(values):
                 raise ValueError(f"sweep key `{key}` needs one or more different values, found {list(values)}")
         return self

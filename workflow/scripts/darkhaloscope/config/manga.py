@@ -10,9 +10,12 @@ from .base import Address, Fraction, Name, PlateIfu, Positive, Section
 
 
 class Galaxies(Section):
-    """Which galaxies of a sample are used: the top of the ranking, a list, or both."""
+    """Which galaxies of a sample are used: the top of the ranking, a list, or both, less those set aside."""
 
     n_top: int = Field(0, ge=0, description="Take this many galaxies from the top of the ranking")
+    set_aside: tuple[PlateIfu, ...] = Field(
+        (), description="Galaxies to pass over in the ranking, as plate-ifu, whatever their score; the next ones take their places"
+    )
     listed: tuple[PlateIfu, ...] = Field((), description="Galaxies to take whatever their rank, as plate-ifu")
     use_rejected: tuple[PlateIfu, ...] = Field(
         (), description="Listed galaxies to use, with a warning, even when the lensability score rejects them"
@@ -20,11 +23,14 @@ class Galaxies(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Galaxies:
-        for key in ("listed", "use_rejected"):
+        for key in ("set_aside", "listed", "use_rejected"):
             names = getattr(self, key)
             twice = sorted({n for n in names if names.count(n) > 1})
             if twice:
                 raise ValueError(f"{key} names {', '.join(twice)} twice")
+        both = sorted(set(self.set_aside) & set(self.listed))
+        if both:
+            raise ValueError(f"set_aside and listed both name {', '.join(both)}; take it out of one of them")
         strangers = sorted(set(self.use_rejected) - set(self.listed))
         if strangers:
             raise ValueError(f"use_rejected names {', '.join(strangers)}, which `listed` does not")
@@ -160,13 +166,16 @@ class Tensor(Section):
 #: The project's canonical galaxies: the hero and its supporting set. 12071-12702 is among those that the score rejects,
 #: so it is used only where `use_rejected` names it.
 CANONICAL = ("8593-12705", "8993-12705", "8652-12703", "12071-12702", "10500-12703")
+#: Set aside by the project as patchy, although their scores are good or elite.
+PATCHY = ("9487-9102", "11982-9102", "11013-6101")
 
 
 class Manga(Section):
     """Everything from the MaNGA archive to the bank of sources."""
 
     samples: dict[Name, Sample] = Field(
-        {"dr17": Sample(galaxies=Galaxies(n_top=50, listed=CANONICAL))}, description="Named sets of galaxies, each from one archive"
+        {"dr17": Sample(galaxies=Galaxies(n_top=50, set_aside=PATCHY, listed=CANONICAL))},
+        description="Named sets of galaxies, each from one archive",
     )
     ranking: Ranking = Field(Ranking(), description="Ranking of the catalogue")
     quality: Quality = Field(Quality(), description="Reading and flagging of maps")

@@ -207,7 +207,9 @@ _WHOLE = {"mix", "profiles", "fractions", "assigned", "strata", "grid"}
 
 
 def _is_whole(key: str, value: Mapping) -> bool:
-    return key.split(".")[-1] in _WHOLE or (bool(value) and set(value) <= set(DISTRIBUTION_KINDS))
+    # A dataset may be called `uniform`: what it holds tells it from a distribution.
+    distribution = bool(value) and set(value) <= set(DISTRIBUTION_KINDS) and not any(isinstance(v, Mapping) for v in value.values())
+    return key.split(".")[-1] in _WHOLE or distribution
 
 
 def _layers(overlay: dict[str, Any], folder: Path, seen: tuple[str, ...]) -> list[dict[str, Any]]:

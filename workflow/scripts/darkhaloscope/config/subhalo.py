@@ -226,12 +226,16 @@ class Noise(Section):
     )
     flux: bool = Field(True, description="Whether noise is added to the flux")
     background_share: Fraction = Field(
-        0.5, description="Share of the variance in the brightest pixel that is background; the rest is Poisson"
+        0.5, description="Share of the variance of a pixel of unit flux that is background; the rest is Poisson"
     )
     velocity: bool = Field(True, description="Whether noise is added to the velocity")
     line_fwhm_kms: Positive = Field(120.0, description="Full width of the line: σ_v = FWHM/(2.355 S/N) [km/s]")
     velocity_floor_kms: float = Field(5.0, ge=0, description="Smallest velocity error [km/s]")
-    velocity_min_snr: float = Field(3.0, ge=0, description="A velocity exists where the flux has at least this S/N in its pixel")
+    velocity_min_snr: float = Field(
+        3.0,
+        ge=0,
+        description="A velocity exists where the flux has at least this S/N in its pixel, or in its block where `velocity_block` is above 1",
+    )
 
 
 class Instrument(Section):

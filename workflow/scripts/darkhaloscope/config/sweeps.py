@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from .base import Section
+from .base import LONGEST_NAME, Section
 from .experiment import Experiment
 from .network import Network
 from .rounds import with_rounds
@@ -46,8 +48,7 @@ def expand(run: Run) -> tuple[Run, dict[str, list[Point]]]:
             renamed = {n: _derive(networks, n, changes["network"], Network, keys, where) for n in base.networks}
             # A test dataset that is the training dataset follows it; other ones stay as they are.
             tests = tuple(dict.fromkeys(dataset if t == base.dataset else t for t in base.tests))
-            label = "".join(f"+{_short(k, keys)}={_plain(v)}" for k, v in values.items())
-            experiment = f"{sweep.experiment}{label}"
+            experiment = _named(sweep.experiment, values, keys)
             repeated = Experiment.model_validate(
                 {
                     **base.plain(),
@@ -59,7 +60,7 @@ def expand(run: Run) -> tuple[Run, dict[str, list[Point]]]:
             )
             # A point where nothing changes, or that another sweep has, is the experiment that is there.
             experiment = next((known for known, settings in experiments.items() if settings == repeated), experiment)
-            experiments[experiment] = repeated
+            _add(experiments, experiment, repeated, where)
             points[name].append(Point(sweep=name, experiment=experiment, values=values))
     return run.model_copy(update={"datasets": datasets, "networks": with_rounds(networks), "experiments": experiments}), points
 
@@ -75,12 +76,18 @@ def _derive(pool: dict[str, Any], name: str, changes: dict[str, Any], model: typ
             effective[key] = value
     if not effective:
         return name
-    derived = name + "".join(f"+{_short(k, keys)}={_plain(v)}" for k, v in effective.items())
+    derived = _named(name, effective, keys)
     try:
-        pool[derived] = model.model_validate(values)
+        _add(pool, derived, model.model_validate(values), where)
     except ValidationError as error:
         raise ConfigError(f"{where}:\n{explain(error, model)}") from None
     return derived
+
+
+def _add(pool: dict[str, Any], name: str, made: Section, where: str) -> None:
+    """Add what a point makes; another one of its name would be overwritten, and its results taken for this one's."""
+    if pool.setdefault(name, made) != made:
+        raise ConfigError(f"{where} makes `{name}`, but another of that name differs from it; give that one another name")
 
 
 def _get(values: Mapping[str, Any], key: str, where: str) -> Any:
@@ -110,5 +117,13 @@ def _short(key: str, among: Mapping[str, Any]) -> str:
     return key
 
 
+def _named(name: str, values: Mapping[str, Any], keys: Mapping[str, None]) -> str:
+    """Return a name with what changed after it, in letters that paths take and cut where it is too long for them."""
+    full = name + "".join(f"+{_short(k, keys)}={_plain(v)}" for k, v in values.items())
+    return full if len(full) <= LONGEST_NAME else f"{full[: LONGEST_NAME - 9]}-{hashlib.sha256(full.encode()).hexdigest()[:8]}"
+
+
 def _plain(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    short = f"{value:g}" if isinstance(value, float) else str(value)
+    exact = short if not isinstance(value, float) or float(short) == value else repr(value)
+    return re.sub(r"[^A-Za-z0-9_.+-]", "-", exact)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import os
 import re
 from collections.abc import Callable
@@ -30,7 +31,7 @@ class Archives(Base):
         return [self.paths.mock_marker.format(sample=wildcards.sample)] if sample.mock else []
 
     def candidates(self, sample: str, ranking: Callable[[], str] | None) -> list[str]:
-        """Return the galaxies of a sample: the top of the ranking, then the listed ones.
+        """Return the galaxies of a sample: the top of the ranking less those set aside, then the listed ones.
 
         `ranking` gives the path of the ranking; it is called only where the sample needs one.
         """
@@ -38,7 +39,8 @@ class Archives(Base):
         names: list[str] = []
         if galaxies.n_top:
             with open(ranking(), encoding="utf-8", newline="") as file:
-                names = [row["plateifu"] for _, row in zip(range(galaxies.n_top), csv.DictReader(file), strict=False)]
+                ranked = (row["plateifu"] for row in csv.DictReader(file) if row["plateifu"] not in galaxies.set_aside)
+                names = list(itertools.islice(ranked, galaxies.n_top))
         return list(dict.fromkeys([*names, *galaxies.listed]))
 
     def accepted(self, sample: str, lensability: str) -> list[str]:
