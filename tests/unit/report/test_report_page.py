@@ -387,4 +387,8 @@ def test_the_index_lists_experiments_with_answers_and_failed_gates():
     context = synthetic.context()
     page = build_index([summarise(context, "experiments/subhalo/report/index.html"), Summary("b<b>", "Why?", "No.", 1, 2, "x.html")])
     assert synthetic.QUESTION in page and 'href="experiments/subhalo/report/index.html"' in page
-    assert "b&lt;b&gt;" in page and "1 of 3 gates" in page
+    assert "b&lt;b&gt;" in page and "1 of 3 gates" in page and "other runs" not in page
+    undecided = Summary("c", "When?", "Later.", 0, 3, "c.html", gates_undecided=2)
+    failed = Summary("d", "Who?", "None.", 1, 2, "d.html", gates_undecided=2)
+    page = build_index([failed], [undecided])
+    assert "1 of 5 gates" in page and page.index("1 of 5") < page.index("other runs below") < page.index("2 of 5 gates")

@@ -110,13 +110,14 @@ class Judging(Learning):
         }
         return {f"Quality report of {first}": self.paths.quality_page.format(dataset=first), **lists}
 
-    def is_mock(self, experiment: str) -> bool:
-        """Return whether a dataset of the experiment takes galaxies from a mock archive."""
-        datasets = [self.run.datasets[name] for name in self.scored_datasets(experiment)]
-        samples = [d.sources.sample for d in datasets if hasattr(d, "sources")]
-        surveys = [d.survey for d in datasets if hasattr(d, "survey")]
-        return any(name is not None and self.run.manga.samples[name].mock for name in samples) or any(
-            self.run.legacysurvey.surveys[name].mock for name in surveys
+    def mock(self, experiment: str) -> list[str]:
+        """Return the datasets of an experiment that take galaxies from a mock archive or a mock sky."""
+        return [name for name in self.scored_datasets(experiment) if self._from_a_mock(self.run.datasets[name])]
+
+    def _from_a_mock(self, dataset: Any) -> bool:
+        sample = dataset.sources.sample if hasattr(dataset, "sources") else None
+        return bool(sample and self.run.manga.samples[sample].mock) or (
+            hasattr(dataset, "survey") and self.run.legacysurvey.surveys[dataset.survey].mock
         )
 
     def scores_table(self, wildcards: Any) -> list[str]:

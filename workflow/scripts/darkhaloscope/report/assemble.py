@@ -75,7 +75,7 @@ class ReportConfig:
     datasets: Mapping[str, Dataset]
     networks: Mapping[str, Network]
     cosmology: Cosmology
-    mock: bool = False
+    mock: tuple[str, ...] = ()
     settings: ReportSettings = field(default_factory=ReportSettings)
     pages: Mapping[str, str] = field(default_factory=dict)
 
@@ -144,10 +144,19 @@ def _subhalo_context(
         observers={
             test: with_strata(pd.read_csv(path), rows[test]) for test, path in zip(experiment.test_datasets, files.observers, strict=False)
         },
-        notes=("The MaNGA galaxies are those of a mock archive: figures on them say what the method does on such galaxies.",)
-        if config.mock
-        else (),
+        notes=_mock_note(
+            config,
+            "The MaNGA galaxies are those of a mock archive: figures on them say what the method does on such galaxies.",
+            "The networks learnt from galaxies of a mock archive: figures do not say what training on real ones gives.",
+        ),
     )
+
+
+def _mock_note(config: ReportConfig, tested: str, trained: str) -> tuple[str, ...]:
+    """Return what cannot be said because of a mock: of the first test dataset, else of the training one."""
+    if config.experiment.test_datasets[0] in config.mock:
+        return (tested,)
+    return (trained,) if config.experiment.dataset in config.mock else ()
 
 
 def _examples(config: ReportConfig, shards: Paths, bank: pa.Table | None) -> Examples:
@@ -196,9 +205,11 @@ def _lens_context(
         rounds={name: read_table(path) for name, path in files.rounds.items()},
         known_lenses={name: read_table(path) for name, path in files.known_lenses.items()},
         pages=config.pages,
-        notes=("The sky is a mock survey, its known lenses planted: figures say what the method does on such a sky.",)
-        if config.mock
-        else (),
+        notes=_mock_note(
+            config,
+            "The sky is a mock survey, its known lenses planted: figures say what the method does on such a sky.",
+            "The networks learnt from a mock sky: figures do not say what training on a real one gives.",
+        ),
     )
     splits = {"training": experiment.dataset, "test": experiment.test_datasets[0]}
     of_network = {

@@ -32,7 +32,7 @@ from .subhalo_story import STORY as SUBHALO
 
 @dataclass(frozen=True)
 class Summary:
-    """An experiment in the index: its name, question, headline, gates failed and passed, and where its page is."""
+    """An experiment in the index: its name, question, headline, how many gates failed, passed or are open, and where its page is."""
 
     name: str
     question: str
@@ -41,6 +41,7 @@ class Summary:
     gates_passed: int
     href: str
     finished: str = ""
+    gates_undecided: int = 0
 
 
 def build_report(context: ReportContext, folder: Path) -> None:
@@ -65,18 +66,20 @@ def build_report(context: ReportContext, folder: Path) -> None:
         shutil.rmtree(built, ignore_errors=True)
 
 
-def build_index(experiments: Sequence[Summary], title: str = "Dark Halo Scope") -> str:
-    """Return the page that lists the experiments of a run, with each one's question and answer."""
-    return _environment().get_template("index.html").render(experiments=list(experiments), title=title, css=_asset("report.css"))
+def build_index(experiments: Sequence[Summary], others: Sequence[Summary] = (), title: str = "Dark Halo Scope") -> str:
+    """Return the page that lists the experiments of a run, with each one's question and answer, and those of other runs below the same root."""
+    template = _environment().get_template("index.html")
+    return template.render(experiments=list(experiments), others=list(others), title=title, css=_asset("report.css"))
 
 
 def summarise(context: ReportContext, href: str) -> Summary:
     """Return the line of an experiment in the index."""
     story = story_of(context)
     checked = story.gates(context)
-    failed, passed = (sum(g.passed is outcome for g in checked) for outcome in (False, True))
+    failed, passed, undecided = (sum(g.passed is outcome for g in checked) for outcome in (False, True, None))
     finished = str(context.provenance.get("finished", ""))
-    return Summary(context.experiment_name, context.experiment.question, story.answer(context).headline, failed, passed, href, finished)
+    headline = story.answer(context).headline
+    return Summary(context.experiment_name, context.experiment.question, headline, failed, passed, href, finished, undecided)
 
 
 def story_of(context: ReportContext) -> Story:
