@@ -69,7 +69,7 @@ def print_explanations(context: ReportContext) -> Drawing:
     networks = list(dict.fromkeys(explained.table["network"]))
     first = context.test_datasets.get(context.experiment.test_datasets[0], context.dataset)
     subhalo = isinstance(first, SubhaloDataset)
-    heads = [*(("flux", "velocity") if subhalo else ("g, r, z",)), *(f"attributions, {n}" for n in networks)]
+    heads = [*(("flux", "velocity") if subhalo else ("g, r, z",)), *(f"seen by {n}" for n in networks)]
     stamps = explained.table[explained.table["network"] == networks[0]].groupby("group", sort=False).head(DRAWN)
     side = min(printing.TWO_COLUMNS_INCH / len(heads), 1.1)
     figure = printing.figure_of(printing.TWO_COLUMNS_INCH, len(stamps) * (side + 0.2) + 0.2)
