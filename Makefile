@@ -14,7 +14,7 @@ help:
 	@echo "make test       set up and pass all tests"
 	@echo "make lint       ruff, snakefmt, snakemake --lint"
 	@echo "make bench      measure speed; results in docs/benchmarks.md's tables"
-	@echo "make reference  the reference run of config/subhalo-reference.yaml (about an hour on 2 cores)"
+	@echo "make reference  the reference run of config/subhalo-reference.yaml (about two hours on 2 cores)"
 	@echo "make generate   write config/config.yaml, its schema and the documents made from models and schemas anew"
 	@echo "make clean      remove the demo's results; real results stay"
 
