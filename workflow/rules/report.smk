@@ -46,7 +46,7 @@ rule build_report:
         datasets=lambda wildcards: {name: flow.run.datasets[name].plain() for name in flow.scored_datasets(wildcards.experiment)},
         networks=lambda wildcards: {name: flow.run.networks[name].plain() for name in flow.run.experiments[wildcards.experiment].networks},
         cosmology=needs("cosmology"),
-        mock=lambda wildcards: flow.mock(wildcards.experiment),
+        mock_datasets=lambda wildcards: flow.mock_datasets(wildcards.experiment),
         rounds=lambda wildcards: list(flow.rounds(wildcards.experiment)),
         known_lenses=lambda wildcards: list(flow.known_recalls(wildcards.experiment)),
         pages=lambda wildcards: list(flow.pages(wildcards.experiment)),

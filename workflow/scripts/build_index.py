@@ -1,14 +1,11 @@
-"""Rule build_index: one line per experiment in, the index of reports out; reports of other runs below the same root are listed after them."""
+"""Rule build_index: one line per experiment in, the index of reports out."""
 
-import json
 from pathlib import Path
 
-from darkhaloscope.report.page import Summary, build_index
+from darkhaloscope.report.page import build_index, other_summaries, read_summary
 from darkhaloscope.stage import stage
 
 with stage(snakemake) as job:
-    own = [Path(path) for path in job.input.summaries]
-    root = Path(job.output.page).parent
-    others = [path for path in sorted(root.glob("experiments/*/summary.json")) if path.resolve() not in {p.resolve() for p in own}]
-    lines, beside = ([Summary(**json.loads(path.read_text(encoding="utf-8"))) for path in paths] for paths in (own, others))
-    job.write_text(job.output.page, build_index(lines, beside))
+    own = [read_summary(path) for path in job.input.summaries]
+    others = other_summaries(Path(job.output.page).parent, [line.name for line in own])
+    job.write_text(job.output.page, build_index(own, others))

@@ -23,7 +23,7 @@ with stage(snakemake) as job:
         datasets={name: KINDS[values["kind"]].model_validate(values) for name, values in job.params.datasets.items()},
         networks={name: Network.model_validate(values) for name, values in job.params.networks.items()},
         cosmology=Cosmology.model_validate(job.params.cosmology),
-        mock=tuple(job.params.mock),
+        mock_datasets=tuple(job.params.mock_datasets),
         pages={text: os.path.relpath(path, folder) for text, path in zip(job.params.pages, job.input.pages, strict=True)},
     )
     files = ReportFiles(

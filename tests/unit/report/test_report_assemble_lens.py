@@ -56,7 +56,7 @@ def written(tmp_path_factory):
         datasets={"sky": LensFinderDataset(survey="mock")},
         networks={"lens": Network(channels="bands", architecture="slim", width=4, rounds=2)},
         cosmology=Cosmology(),
-        mock=("sky",),
+        mock_datasets=("sky",),
         pages={"Quality report of sky": "../quality.html"},
     )
     files = ReportFiles(
@@ -74,7 +74,7 @@ def test_the_browser_holds_the_test_stamps_with_their_images_and_mean_scores(wri
     config, files, columns = written
     context = assemble(config, files)
     assert isinstance(context, LensContext) and context.notes[0].startswith("The sky is a mock survey")
-    assert assemble(replace(config, mock=("elsewhere",)), files).notes == ()
+    assert assemble(replace(config, mock_datasets=("elsewhere",)), files).notes == ()
     rows = context.browser.rows
     assert sorted(rows["stamp_id"]) == sorted(columns["stamp_id"][VALIDATION:]) and context.browser.total == N - VALIDATION
     place = {stamp: i for i, stamp in enumerate(columns["stamp_id"])}

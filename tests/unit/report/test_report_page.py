@@ -19,7 +19,7 @@ from darkhaloscope.report.answer import answer, gates, rates_of, unsaid
 from darkhaloscope.report.context import Examples, Gate, ReportError
 from darkhaloscope.report.explanations import read_explanations
 from darkhaloscope.report.frames import number, power, rate_text, read_frame
-from darkhaloscope.report.page import Summary, build_index, build_report, summarise
+from darkhaloscope.report.page import Summary, build_index, build_report, other_summaries, read_summary, summarise
 from darkhaloscope.report.robustness import read_robustness
 from darkhaloscope.report.sections import strata_table
 from darkhaloscope.tables import write_table
@@ -392,3 +392,14 @@ def test_the_index_lists_experiments_with_answers_and_failed_gates():
     failed = Summary("d", "Who?", "None.", 1, 2, "d.html", gates_undecided=2)
     page = build_index([failed], [undecided])
     assert "1 of 5 gates" in page and page.index("1 of 5") < page.index("other runs below") < page.index("2 of 5 gates")
+
+
+def test_reports_of_other_runs_are_found_and_a_broken_one_stops_only_its_own_run(tmp_path):
+    for name in ("own", "other", "broken"):
+        path = tmp_path / "experiments" / name / "summary.json"
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps(dataclasses.asdict(Summary(name, "?", ".", 0, 1, "x.html"))) if name != "broken" else "{half")
+    assert [s.name for s in other_summaries(tmp_path, ["own"])] == ["other"]
+    assert read_summary(tmp_path / "experiments/own/summary.json").gates_passed == 1
+    with pytest.raises(ReportError, match="broken/summary.json: expected the summary of a report"):
+        read_summary(path)

@@ -110,7 +110,7 @@ class Judging(Learning):
         }
         return {f"Quality report of {first}": self.paths.quality_page.format(dataset=first), **lists}
 
-    def mock(self, experiment: str) -> list[str]:
+    def mock_datasets(self, experiment: str) -> list[str]:
         """Return the datasets of an experiment that take galaxies from a mock archive or a mock sky."""
         return [name for name in self.scored_datasets(experiment) if self._from_a_mock(self.run.datasets[name])]
 

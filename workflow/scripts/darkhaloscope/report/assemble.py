@@ -75,7 +75,7 @@ class ReportConfig:
     datasets: Mapping[str, Dataset]
     networks: Mapping[str, Network]
     cosmology: Cosmology
-    mock: tuple[str, ...] = ()
+    mock_datasets: tuple[str, ...] = ()
     settings: ReportSettings = field(default_factory=ReportSettings)
     pages: Mapping[str, str] = field(default_factory=dict)
 
@@ -154,9 +154,9 @@ def _subhalo_context(
 
 def _mock_note(config: ReportConfig, tested: str, trained: str) -> tuple[str, ...]:
     """Return what cannot be said because of a mock: of the first test dataset, else of the training one."""
-    if config.experiment.test_datasets[0] in config.mock:
+    if config.experiment.test_datasets[0] in config.mock_datasets:
         return (tested,)
-    return (trained,) if config.experiment.dataset in config.mock else ()
+    return (trained,) if config.experiment.dataset in config.mock_datasets else ()
 
 
 def _examples(config: ReportConfig, shards: Paths, bank: pa.Table | None) -> Examples:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -80,6 +83,30 @@ def summarise(context: ReportContext, href: str) -> Summary:
     finished = str(context.provenance.get("finished", ""))
     headline = story.answer(context).headline
     return Summary(context.experiment_name, context.experiment.question, headline, failed, passed, href, finished, undecided)
+
+
+def read_summary(path: str | os.PathLike) -> Summary:
+    """Read the line that `summarise` made for the index.
+
+    Raises
+    ------
+    ReportError
+        The file is not such a line.
+    """
+    try:
+        return Summary(**json.loads(Path(path).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise ReportError(f"{path}: expected the summary of a report ({error}); delete it and run again") from error
+
+
+def other_summaries(root: Path, names: Sequence[str]) -> list[Summary]:
+    """Return the lines of reports below a root that other runs made; a page to find them by does not fail for one that it cannot read."""
+    found = []
+    for path in sorted(root.glob("experiments/*/summary.json")):
+        if path.parent.name not in names:
+            with contextlib.suppress(ReportError):
+                found.append(read_summary(path))
+    return found
 
 
 def story_of(context: ReportContext) -> Story:
