@@ -9,9 +9,9 @@ min_version("9.14")
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow" / "scripts"))
 
 from darkhaloscope.config.wording import ConfigError
-from darkhaloscope.flow import Flow
-from darkhaloscope.object_storage import fetched
-from darkhaloscope.snakes import begin
+from darkhaloscope.jobs.flow import Flow
+from darkhaloscope.jobs.storage import fetched
+from darkhaloscope.jobs.startup import begin
 
 try:
     flow = Flow(config, Path(workflow.basedir))

@@ -31,11 +31,11 @@ import pyarrow.parquet as pq
 import torch
 
 from darkhaloscope.config.network import Network
+from darkhaloscope.core.tables import write_table
 from darkhaloscope.learning.bands import index_bands
 from darkhaloscope.learning.networks import build_network
 from darkhaloscope.learning.streaming import BandBatches, BandOrder, Stream, loader
-from darkhaloscope.stamps.injection_schema import injection_schema
-from darkhaloscope.tables import write_table
+from darkhaloscope.tasks.lensfinder.schema import injection_schema
 
 SIZE, BATCH, SHARD = 64, 256, 2048
 DEFAULTS = {"string": "x", "float64": 1.0, "int64": 1, "int32": 1, "int8": 1, "bool": True}

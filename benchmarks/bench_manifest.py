@@ -24,8 +24,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from darkhaloscope.config.lensfinder import LensFinderDataset, default_lensfinder_datasets
-from darkhaloscope.stamps.injection_hosts import read_parent
-from darkhaloscope.stamps.injection_manifest import build_injections
+from darkhaloscope.tasks.lensfinder.hosts import read_parent
+from darkhaloscope.tasks.lensfinder.manifest import build_injections
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 

@@ -21,12 +21,12 @@ import yaml
 
 from darkhaloscope.config.run import load
 from darkhaloscope.config.subhalo import Rendering, SubhaloDataset
+from darkhaloscope.ifu.bank import read_bank
 from darkhaloscope.lensing.observe import convolve, psf_kernel
 from darkhaloscope.lensing.render import Grid
-from darkhaloscope.manga.bank import read_bank
-from darkhaloscope.stamps.lights import Bank, disk_light, macro_lenses, row_columns, subhalos_at, take
-from darkhaloscope.stamps.manifest import build_manifest
-from darkhaloscope.stamps.rays import RENDERERS
+from darkhaloscope.tasks.subhalo.lights import Bank, disk_light, macro_lenses, row_columns, subhalos_at, take
+from darkhaloscope.tasks.subhalo.manifest import build_manifest
+from darkhaloscope.tasks.subhalo.rays import RENDERERS
 
 SUPERSAMPLINGS = (4, 6, 8, 12, 16)
 ROOT = Path(__file__).resolve().parents[1]

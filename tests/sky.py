@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from darkhaloscope.legacysurvey.healpix import healpix
-from darkhaloscope.legacysurvey.schema import PARENT
-from darkhaloscope.tables import write_table
+from darkhaloscope.core.healpix import healpix
+from darkhaloscope.core.tables import write_table
+from darkhaloscope.surveys.legacysurvey.schema import PARENT
 
 PER_BRICK = 50
 
@@ -64,7 +64,7 @@ def parent_rows(start: int, count: int, seed: int = 1, nside: int = 64) -> pa.Ta
 
 def cutout(number: int, size: int = 64, flux: float = 30.0, offset: tuple[float, float] = (0.05, -0.1)):
     """Return a cutout of a round red galaxy on noise, all of it good; the same number gives the same pixels."""
-    from darkhaloscope.legacysurvey.bricks import Cutout
+    from darkhaloscope.surveys.legacysurvey.bricks import Cutout
 
     rng = np.random.default_rng(number)
     invvar = np.ones((3, size, size), np.float32) * np.array([2000, 900, 250], np.float32)[:, None, None]

@@ -39,7 +39,7 @@ def make_real_stamps(real: Path, folder: Path, src_dmag: float = 1.5) -> RealSta
     """Lens the COSMOS galaxies, `src_dmag` fainter than their hosts, into the DECam galaxies of highest velocity dispersion."""
     from darkhaloscope.config.lensfinder import CosmosSources, LensFinderDataset
     from darkhaloscope.sources.cosmos import CosmosImages, list_sources
-    from darkhaloscope.stamps.injection import inject_rows
+    from darkhaloscope.tasks.lensfinder.inject import inject_rows
 
     sources, _ = list_sources(CosmosSources(exclusion="none"), real / "cosmos/paltas-real_galaxy_catalog_23.5.fits")
     # The catalogue knows its images by the name that they had in the archive.
@@ -56,7 +56,7 @@ def make_real_stamps(real: Path, folder: Path, src_dmag: float = 1.5) -> RealSta
 
 def real_cutouts(real: Path) -> tuple[list, np.ndarray]:
     """Return cutouts of the galaxies of highest velocity dispersion, and those [km/s]."""
-    from darkhaloscope.legacysurvey.bricks import Cutout
+    from darkhaloscope.surveys.legacysurvey.bricks import Cutout
 
     sigma = np.loadtxt(real / "legacysurvey/des46-map.txt", skiprows=1)[:, 0]
     chosen = np.sort(np.argsort(-sigma, kind="stable")[:COUNT])
@@ -95,7 +95,7 @@ def background(plane: np.ndarray) -> float:
 
 def manifest(sources: pa.Table, cutouts: list, sigma_v: np.ndarray, src_dmag: float) -> pa.Table:
     """Return one row per cutout, every one a positive."""
-    from darkhaloscope.stamps.injection_schema import INJECTION_MANIFEST
+    from darkhaloscope.tasks.lensfinder.schema import INJECTION_MANIFEST
 
     axis = (np.arange(SIZE) - SIZE // 2) * SCALE
     near = np.hypot(axis[None, :], axis[:, None]) < 3
@@ -117,7 +117,7 @@ def manifest(sources: pa.Table, cutouts: list, sigma_v: np.ndarray, src_dmag: fl
 
 def _rows(name: str, columns: dict) -> pa.Table:
     """Return rows of a manifest with the given columns, and whatever in the others."""
-    from darkhaloscope.stamps.injection_schema import INJECTION_MANIFEST
+    from darkhaloscope.tasks.lensfinder.schema import INJECTION_MANIFEST
 
     n = len(columns["label"])
     count = np.arange(n)
@@ -133,7 +133,7 @@ def _rows(name: str, columns: dict) -> pa.Table:
 
 def checks(made: RealStamps) -> list[dict[str, float]]:
     """Return, for each stamp: background noise before and after, colours of arc and host, S/N, θ_E and the ring's radius."""
-    from darkhaloscope.tables import images
+    from darkhaloscope.core.tables import images
 
     stamps = images(made.stamps, "image").astype(float)
     axis = (np.arange(SIZE) - SIZE // 2) * SCALE
@@ -170,12 +170,12 @@ def checks(made: RealStamps) -> list[dict[str, float]]:
 
 def mock_stamps(bricks: int, seed: int) -> pa.Table:
     """Return stamps of the mock survey's galaxies, every other one with a lensed Sérsic source: what the small network learns from."""
-    from darkhaloscope.archive.mock_survey_bricks import draw_sky
-    from darkhaloscope.archive.mock_survey_sky import draw_bricks, draw_conditions, draw_things
     from darkhaloscope.config.legacysurvey import MockSky
     from darkhaloscope.config.lensfinder import LensFinderDataset
-    from darkhaloscope.legacysurvey.bricks import Cutout
-    from darkhaloscope.stamps.injection import inject_rows
+    from darkhaloscope.mock.survey_bricks import draw_sky
+    from darkhaloscope.mock.survey_sky import draw_bricks, draw_conditions, draw_things
+    from darkhaloscope.surveys.legacysurvey.bricks import Cutout
+    from darkhaloscope.tasks.lensfinder.inject import inject_rows
 
     sky, cutouts, mags = MockSky(bricks=bricks, lens_fraction=0.0), [], []
     for cell in draw_bricks(bricks):
@@ -225,11 +225,11 @@ def scored_by_a_mock_network(made: RealStamps, folder: Path, bricks: int = 5) ->
     whether arcs raise their scores; nothing of rates.
     """
     from darkhaloscope.config.network import Network
+    from darkhaloscope.core.tables import images, write_table
     from darkhaloscope.learning.fit import train_network
     from darkhaloscope.learning.score_bands import score_bands
     from darkhaloscope.learning.weights import load_network, save_network
-    from darkhaloscope.stamps.injection_schema import injection_schema
-    from darkhaloscope.tables import images, write_table
+    from darkhaloscope.tasks.lensfinder.schema import injection_schema
 
     schema = injection_schema(SIZE)
     mock, real = folder / "mock-{}.parquet", folder / "real.parquet"
@@ -259,7 +259,7 @@ def draw(made: RealStamps, path: Path, scores: tuple[np.ndarray, np.ndarray] | N
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    from darkhaloscope.tables import images
+    from darkhaloscope.core.tables import images
 
     stamps = images(made.stamps, "image")
     rows = made.stamps.drop_columns(["image"]).to_pylist()

@@ -6,10 +6,10 @@ import pytest
 from astropy.io import fits
 
 from darkhaloscope.config.lensfinder import CosmosSources
+from darkhaloscope.core.tables import images
 from darkhaloscope.sources.cosmos import isolate, list_sources
 from darkhaloscope.sources.source import SourceError
-from darkhaloscope.stamps.without_arcs import remove_arcs
-from darkhaloscope.tables import images
+from darkhaloscope.tasks.lensfinder.without_arcs import remove_arcs
 from real.real_stamps import SOURCE_COLOURS, checks, draw, make_real_stamps, scored_by_a_mock_network
 
 

@@ -10,11 +10,11 @@ from astropy.io import fits
 
 from darkhaloscope.config.cosmology import Cosmology
 from darkhaloscope.config.manga import Lensability, Quality, Tensor
-from darkhaloscope.manga.inspection import inspection_page
-from darkhaloscope.manga.lensability import score_lensability
-from darkhaloscope.manga.maps import LineNotFound, read_maps
-from darkhaloscope.manga.quality import measure_quality
-from darkhaloscope.manga.tensors import build_source_tensor
+from darkhaloscope.ifu.inspection import inspection_page
+from darkhaloscope.ifu.lensability import score_lensability
+from darkhaloscope.ifu.manga.maps import LineNotFound, read_maps
+from darkhaloscope.ifu.quality import measure_quality
+from darkhaloscope.ifu.tensors import build_source_tensor
 
 DR15 = "sas/dr15/manga/spectro/analysis/v2_4_3/2.2.3dev/HYB10-GAU-MILESHC/7815/3702/manga-7815-3702-MAPS-HYB10-GAU-MILESHC.fits.gz"
 DR17 = "sas/dr17/manga/spectro/analysis/v3_1_1/3.1.0/{daptype}/{plate}/{ifu}/manga-{plate}-{ifu}-MAPS-{daptype}.fits.gz"

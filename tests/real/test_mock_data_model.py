@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from darkhaloscope.archive import mock_maps
-from darkhaloscope.archive.mock_catalogs import DAPALL_COLUMNS, DRPALL_COLUMNS
-from darkhaloscope.archive.mock_measurements import elliptical, spaxel_offsets
-from darkhaloscope.archive.mock_population import draw_observations
+from darkhaloscope.mock import manga_maps as mock_maps
+from darkhaloscope.mock.manga_catalogs import DAPALL_COLUMNS, DRPALL_COLUMNS
+from darkhaloscope.mock.manga_measurements import elliptical, spaxel_offsets
+from darkhaloscope.mock.manga_population import draw_observations
 
 LAYOUT_CARDS = ("BUNIT", "HDUCLASS", "HDUCLAS1", "HDUCLAS2", "HDUCLAS3", "ERRDATA", "QUALDATA", "SCIDATA", "MASKNAME", "BITPIX", "WCSAXES")
 

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from darkhaloscope.config.network import Network
-from darkhaloscope.evaluation.schema import SCORES
+from darkhaloscope.detectors.schema import SCORES
 from darkhaloscope.learning.fit import train_network
 from darkhaloscope.learning.score import score_stamps
 from darkhaloscope.learning.weights import save_network

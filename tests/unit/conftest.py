@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from darkhaloscope.manga.bank import bank_schema
+from darkhaloscope.ifu.bank import bank_schema
 
 
 @pytest.fixture(scope="session")

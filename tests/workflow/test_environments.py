@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from darkhaloscope.digest import closure
+from darkhaloscope.jobs.digest import closure
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENTS = sorted(path.stem for path in (ROOT / "workflow/envs").glob("*.yaml"))

@@ -25,7 +25,7 @@ def test_a_fresh_clone_beside_existing_results_plans_nothing(rerun):
 
 
 def test_comments_and_docstrings_plan_nothing(rerun):
-    rerun.edit(f"{LIBRARY}/random.py", '"""Counter-based randomness', '# A comment.\n"""Other words about randomness')
+    rerun.edit(f"{LIBRARY}/core/random.py", '"""Counter-based randomness', '# A comment.\n"""Other words about randomness')
     assert rerun.plan() == set()
 
 
@@ -59,10 +59,10 @@ def test_an_edit_of_the_config_plans_what_it_touches(rerun, old, new, rules):
     ("module", "rules"),
     [
         ("report/page.py", {"build_report", "build_index"}),
-        ("stamps/observation.py", from_rule("render_stamps") - {"collect_sweep"}),
+        ("tasks/subhalo/observation.py", from_rule("render_stamps") - {"collect_sweep"}),
         ("learning/networks.py", {"train_network", "score_stamps", *EVALUATION}),
-        ("evaluation/rates.py", EVALUATION),
-        ("manga/quality.py", from_rule("inspect_maps") - {"collect_sweep"}),
+        ("core/rates.py", EVALUATION),
+        ("ifu/quality.py", from_rule("inspect_maps") - {"collect_sweep"}),
     ],
 )
 def test_an_edit_of_the_code_plans_what_runs_it(rerun, module, rules):
@@ -70,7 +70,7 @@ def test_an_edit_of_the_code_plans_what_runs_it(rerun, module, rules):
     path.write_text(path.read_text(encoding="utf-8") + "\n_EDITED = True\n", encoding="utf-8")
     found = rerun.plan()
     # A checkpoint that may run again hides what comes after it until it has.
-    assert found >= rules & {"inspect_maps", "score_lensability"} if module.startswith("manga") else found == rules
+    assert found >= rules & {"inspect_maps", "score_lensability"} if module.startswith("ifu") else found == rules
 
 
 def test_naming_one_file_plans_that_stage_and_what_it_needs(rerun):

@@ -3,9 +3,9 @@
 import json
 from pathlib import Path
 
+from darkhaloscope.jobs.stage import stage
 from darkhaloscope.report.dataset_page import dataset_page
-from darkhaloscope.stage import stage
-from darkhaloscope.stamps.injection_pictures import read_pictures
+from darkhaloscope.tasks.lensfinder.pictures import read_pictures
 
 with stage(snakemake) as job:
     checks = json.loads(Path(job.input.checks).read_text(encoding="utf-8"))

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from darkhaloscope.jobs.stage import stage
 from darkhaloscope.report.page import build_index, other_summaries, read_summary
-from darkhaloscope.stage import stage
 
 with stage(snakemake) as job:
     own = [read_summary(path) for path in job.input.summaries]

@@ -1,10 +1,10 @@
 """Rule build_injections: parent sample and source galaxies in; one row per stamp, and each shard's bricks, out."""
 
 from darkhaloscope.config.lensfinder import LensFinderDataset
-from darkhaloscope.stage import stage
-from darkhaloscope.stamps.injection_hosts import read_parent
-from darkhaloscope.stamps.injection_manifest import build_injections
-from darkhaloscope.stamps.injection_priors import read_galaxies
+from darkhaloscope.jobs.stage import stage
+from darkhaloscope.tasks.lensfinder.hosts import read_parent
+from darkhaloscope.tasks.lensfinder.manifest import build_injections
+from darkhaloscope.tasks.lensfinder.priors import read_galaxies
 
 with stage(snakemake) as job:
     dataset = LensFinderDataset.model_validate(job.params.dataset)

@@ -2,11 +2,11 @@
 
 from darkhaloscope.config.cosmology import Cosmology
 from darkhaloscope.config.subhalo import SubhaloDataset
-from darkhaloscope.manga.bank import read_bank
-from darkhaloscope.stage import stage
-from darkhaloscope.stamps.manifest import build_manifest
+from darkhaloscope.core.tables import write_table
+from darkhaloscope.ifu.bank import read_bank
+from darkhaloscope.jobs.stage import stage
 from darkhaloscope.stamps.schema import MANIFEST
-from darkhaloscope.tables import write_table
+from darkhaloscope.tasks.subhalo.manifest import build_manifest
 
 with stage(snakemake) as job:
     bank = read_bank(job.input.bank[0]) if job.input.bank else None

@@ -9,9 +9,9 @@ from darkhaloscope.config.experiment import Experiment
 from darkhaloscope.config.lensfinder import LENS_KINDS
 from darkhaloscope.config.network import Network
 from darkhaloscope.config.subhalo import SubhaloDataset
+from darkhaloscope.jobs.stage import stage
 from darkhaloscope.report.assemble import TABLES, ReportConfig, ReportFiles, assemble
 from darkhaloscope.report.page import build_report, summarise
-from darkhaloscope.stage import stage
 
 KINDS = {"subhalo": SubhaloDataset, **LENS_KINDS}
 

@@ -3,8 +3,8 @@
 import pandas as pd
 
 from darkhaloscope.config.manga import Galaxies
-from darkhaloscope.manga.bank import build_bank, write_bank
-from darkhaloscope.stage import stage
+from darkhaloscope.ifu.bank import build_bank, write_bank
+from darkhaloscope.jobs.stage import stage
 
 with stage(snakemake) as job:
     pairs = list(zip(job.input.maps, job.input.sidecars, strict=True))

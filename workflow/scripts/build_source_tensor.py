@@ -5,10 +5,10 @@ from pathlib import Path
 
 from darkhaloscope.config.cosmology import Cosmology
 from darkhaloscope.config.manga import Quality, Tensor
-from darkhaloscope.files import sha256
-from darkhaloscope.manga.maps import read_maps
-from darkhaloscope.manga.tensors import build_source_tensor, write_source_tensor
-from darkhaloscope.stage import stage
+from darkhaloscope.core.files import sha256
+from darkhaloscope.ifu.manga.maps import read_maps
+from darkhaloscope.ifu.tensors import build_source_tensor, write_source_tensor
+from darkhaloscope.jobs.stage import stage
 
 with stage(snakemake) as job:
     maps = read_maps(job.input.maps, Quality.model_validate(job.params.quality))

@@ -1,9 +1,9 @@
 """Rule check_injections: all shards of a lens-finder dataset in; its gates, tables and pictures out; a failed gate stops the run."""
 
 from darkhaloscope.config.lensfinder import LENS_KINDS
-from darkhaloscope.stage import stage
-from darkhaloscope.stamps.injection_pictures import write_pictures
-from darkhaloscope.stamps.injection_quality import measure_injections, require_gates
+from darkhaloscope.jobs.stage import stage
+from darkhaloscope.tasks.lensfinder.pictures import write_pictures
+from darkhaloscope.tasks.lensfinder.quality import measure_injections, require_gates
 
 with stage(snakemake) as job:
     shards = {split: list(job.input[split]) for split in ("train", "validation", "test")}

@@ -8,9 +8,9 @@ import pandas as pd
 from darkhaloscope.config.experiment import Evaluation
 from darkhaloscope.config.lensfinder import PIXEL_SCALE_ARCSEC
 from darkhaloscope.evaluation.shortcuts import SHORTCUTS, check_hosts, check_likeness, check_shortcuts, summary
+from darkhaloscope.jobs.stage import stage
 from darkhaloscope.learning.altered import all_bands, committee_features, committee_margins, one_of_each_host, sample_bands
 from darkhaloscope.learning.weights import load_network
-from darkhaloscope.stage import stage
 
 with stage(snakemake) as job:
     evaluation = Evaluation.model_validate(job.params.evaluation)

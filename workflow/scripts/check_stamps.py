@@ -1,8 +1,8 @@
 """Rule check_stamps: all shards of a dataset in, its quality report out; a failed gate stops the run."""
 
 from darkhaloscope.config.subhalo import SubhaloDataset
-from darkhaloscope.stage import stage
-from darkhaloscope.stamps.quality import check_stamps
+from darkhaloscope.jobs.stage import stage
+from darkhaloscope.tasks.subhalo.quality import check_stamps
 
 with stage(snakemake) as job:
     shards = {split: list(job.input[split]) for split in ("train", "validation", "test")}

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from darkhaloscope.evaluation.sweep import sweep_table
-from darkhaloscope.stage import stage
+from darkhaloscope.jobs.stage import stage
 
 with stage(snakemake) as job:
     frames = [pd.read_csv(path, keep_default_na=True) for path in job.input.rates]

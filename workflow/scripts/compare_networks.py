@@ -3,9 +3,9 @@
 import pandas as pd
 
 from darkhaloscope.config.experiment import Evaluation
+from darkhaloscope.detectors.schema import read_scores
 from darkhaloscope.evaluation.comparison import compare_networks
-from darkhaloscope.evaluation.schema import read_scores
-from darkhaloscope.stage import stage
+from darkhaloscope.jobs.stage import stage
 
 with stage(snakemake) as job:
     evaluation, tests = Evaluation.model_validate(job.params.evaluation), list(job.params.tests)

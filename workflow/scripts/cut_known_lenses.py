@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from darkhaloscope.config.lensfinder import SkySplits
-from darkhaloscope.legacysurvey.schema import KNOWN_LENSES
-from darkhaloscope.stage import stage
-from darkhaloscope.stamps.injection_hosts import read_parent, split_regions
-from darkhaloscope.stamps.known_lenses import cut_known_lenses, known_stamp_schema, splits_by_region
-from darkhaloscope.tables import read_table, write_table
+from darkhaloscope.core.tables import read_table, write_table
+from darkhaloscope.jobs.stage import stage
+from darkhaloscope.surveys.legacysurvey.schema import KNOWN_LENSES
+from darkhaloscope.tasks.lensfinder.hosts import read_parent, split_regions
+from darkhaloscope.tasks.lensfinder.known_lenses import cut_known_lenses, known_stamp_schema, splits_by_region
 
 with stage(snakemake) as job:
     cells = read_parent(job.input.parent)["healpix"]

@@ -1,9 +1,9 @@
 """Rule evaluate_scores: score tables of one network in; rates, strata, ROC and information out."""
 
 from darkhaloscope.config.experiment import Evaluation
+from darkhaloscope.detectors.schema import read_scores
 from darkhaloscope.evaluation.evaluate import evaluate_network
-from darkhaloscope.evaluation.schema import read_scores
-from darkhaloscope.stage import stage
+from darkhaloscope.jobs.stage import stage
 
 with stage(snakemake) as job:
     frames = evaluate_network(

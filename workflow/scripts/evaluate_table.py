@@ -2,7 +2,7 @@
 
 from darkhaloscope.config.experiment import ScoresTable
 from darkhaloscope.evaluation.any_table import evaluate_table
-from darkhaloscope.stage import stage
+from darkhaloscope.jobs.stage import stage
 
 with stage(snakemake) as job:
     for name, frame in evaluate_table(ScoresTable.model_validate(job.params.scores)).items():

@@ -1,12 +1,12 @@
 """Rule explain_scores: trained networks, and the scores that choose stamps, in; attributions and shares of them out."""
 
 from darkhaloscope.config.experiment import Explanations
+from darkhaloscope.core.tables import images, write_table
+from darkhaloscope.detectors.schema import maps_schema, read_score_table
 from darkhaloscope.evaluation.explanations import choose_stamps, explain_networks, summarise_explanations
-from darkhaloscope.evaluation.schema import maps_schema, read_score_table
+from darkhaloscope.jobs.stage import stage
 from darkhaloscope.learning.weights import load_network
-from darkhaloscope.stage import stage
 from darkhaloscope.stamps.chosen import read_chosen
-from darkhaloscope.tables import images, write_table
 
 with stage(snakemake) as job:
     settings = Explanations.model_validate(job.params.explanations)

@@ -1,11 +1,11 @@
 """Rule find_known_lenses: catalogues of known lenses in, those on the survey's bricks out."""
 
 from darkhaloscope.config.legacysurvey import LensCatalogue
-from darkhaloscope.legacysurvey.known import GALAXY_COLUMNS, find_known_lenses, merge_known_lenses, read_known_lenses
-from darkhaloscope.legacysurvey.schema import KNOWN_LENSES, PARENT
-from darkhaloscope.legacysurvey.sweeps import BrickTable
-from darkhaloscope.stage import stage
-from darkhaloscope.tables import read_table, write_table
+from darkhaloscope.core.tables import read_table, write_table
+from darkhaloscope.jobs.stage import stage
+from darkhaloscope.surveys.known_lenses import GALAXY_COLUMNS, find_known_lenses, merge_known_lenses, read_known_lenses
+from darkhaloscope.surveys.legacysurvey.schema import KNOWN_LENSES, PARENT
+from darkhaloscope.surveys.legacysurvey.sweeps import BrickTable
 
 with stage(snakemake) as job:
     catalogues = {name: LensCatalogue.model_validate(c) for name, c in job.params.lenses.items()}

@@ -1,10 +1,10 @@
 """Rule import_network: weights trained elsewhere in; weights, their description and a history of one row out."""
 
 from darkhaloscope.config.network import Network
+from darkhaloscope.jobs.stage import stage
 from darkhaloscope.learning.finish import calibrate, import_network
 from darkhaloscope.learning.fit import write_history
 from darkhaloscope.learning.weights import save_network
-from darkhaloscope.stage import stage
 
 with stage(snakemake) as job:
     network, seed = Network.model_validate(job.params.network), int(job.wildcards.seed)

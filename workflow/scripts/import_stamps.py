@@ -1,10 +1,10 @@
 """Rule import_stamps: a table of stamps made elsewhere in, one shard of this project's table out."""
 
 from darkhaloscope.config.lensfinder import ImportedDataset
-from darkhaloscope.stage import stage
-from darkhaloscope.stamps.injection_import import import_shard
-from darkhaloscope.stamps.injection_schema import injection_schema
-from darkhaloscope.tables import write_table
+from darkhaloscope.core.tables import write_table
+from darkhaloscope.jobs.stage import stage
+from darkhaloscope.tasks.imported import import_shard
+from darkhaloscope.tasks.lensfinder.schema import injection_schema
 
 with stage(snakemake) as job:
     dataset = ImportedDataset.model_validate(job.params.dataset)

@@ -1,12 +1,12 @@
 """Rule inject_stamps: one shard's rows of the manifest and their bricks in, stamps out."""
 
 from darkhaloscope.config.lensfinder import LensFinderDataset
-from darkhaloscope.stage import stage
-from darkhaloscope.stamps.injection import inject_rows
-from darkhaloscope.stamps.injection_inputs import cut_rows, open_stills
-from darkhaloscope.stamps.injection_manifest import read_rows
-from darkhaloscope.stamps.injection_schema import injection_schema
-from darkhaloscope.tables import write_table
+from darkhaloscope.core.tables import write_table
+from darkhaloscope.jobs.stage import stage
+from darkhaloscope.tasks.lensfinder.inject import inject_rows
+from darkhaloscope.tasks.lensfinder.inputs import cut_rows, open_stills
+from darkhaloscope.tasks.lensfinder.manifest import read_rows
+from darkhaloscope.tasks.lensfinder.schema import injection_schema
 
 with stage(snakemake) as job:
     rendering = {**job.params.dataset["rendering"], "batch_size": snakemake.config["batch_sizes"][job.wildcards.dataset]}

@@ -1,10 +1,10 @@
 """Rule inspect_maps: a MAPS file in, one JSON of quality metrics and an inspection page out."""
 
 from darkhaloscope.config.manga import Quality
-from darkhaloscope.manga.inspection import inspection_page
-from darkhaloscope.manga.maps import read_maps
-from darkhaloscope.manga.quality import measure_quality
-from darkhaloscope.stage import stage
+from darkhaloscope.ifu.inspection import inspection_page
+from darkhaloscope.ifu.manga.maps import read_maps
+from darkhaloscope.ifu.quality import measure_quality
+from darkhaloscope.jobs.stage import stage
 
 with stage(snakemake) as job:
     quality = Quality.model_validate(job.params.quality)

@@ -1,8 +1,8 @@
 """Rule list_known_lens_bricks: known lenses in, the names of their bricks out."""
 
-from darkhaloscope.legacysurvey.schema import KNOWN_LENSES
-from darkhaloscope.stage import stage
-from darkhaloscope.tables import read_table
+from darkhaloscope.core.tables import read_table
+from darkhaloscope.jobs.stage import stage
+from darkhaloscope.surveys.legacysurvey.schema import KNOWN_LENSES
 
 with stage(snakemake) as job:
     names = read_table(job.input.lenses, KNOWN_LENSES, ["brickname"])["brickname"].to_pylist()

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from darkhaloscope.archive.addresses import local_path
-from darkhaloscope.archive.mock_manga import make_mock_manga
 from darkhaloscope.config.manga import Archive
-from darkhaloscope.stage import stage
+from darkhaloscope.jobs.stage import stage
+from darkhaloscope.mock.manga import make_mock_manga
 
 with stage(snakemake) as job:
     archive = Archive.model_validate(job.params.sample)

@@ -1,9 +1,9 @@
 """Rule make_mock_survey: a whole mock Legacy Survey archive below the results root."""
 
 from darkhaloscope.archive.addresses import local_path
-from darkhaloscope.archive.mock_legacysurvey import make_mock_survey
 from darkhaloscope.config.legacysurvey import MockSky
-from darkhaloscope.stage import stage
+from darkhaloscope.jobs.stage import stage
+from darkhaloscope.mock.legacysurvey import make_mock_survey
 
 with stage(snakemake) as job:
     folder, sky = local_path(job.params.base), MockSky.model_validate(job.params.sky)

@@ -1,11 +1,11 @@
 """Rule map_completeness: scores of one network in; completeness by cells, a picture and selection functions out."""
 
 from darkhaloscope.config.experiment import Evaluation
+from darkhaloscope.detectors.schema import column_units, read_scores
 from darkhaloscope.evaluation import selection
 from darkhaloscope.evaluation.completeness import map_completeness
-from darkhaloscope.evaluation.schema import column_units, read_scores
+from darkhaloscope.jobs.stage import stage
 from darkhaloscope.report.completeness import draw_completeness
-from darkhaloscope.stage import stage
 
 with stage(snakemake) as job:
     cells, selections = map_completeness(

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import darkhaloscope.lensing.engine
-from darkhaloscope.stage import stage
+from darkhaloscope.jobs.stage import stage
 
 with stage(snakemake) as job:
     library = str(Path(darkhaloscope.__file__).parents[1])

@@ -1,9 +1,9 @@
 """Rule measure_robustness: score tables of an experiment's networks on several datasets in; rates and their differences out."""
 
 from darkhaloscope.config.experiment import Evaluation
+from darkhaloscope.detectors.schema import read_networks
 from darkhaloscope.evaluation.robustness import measure_robustness, used_columns
-from darkhaloscope.evaluation.schema import read_networks
-from darkhaloscope.stage import stage
+from darkhaloscope.jobs.stage import stage
 
 with stage(snakemake) as job:
     evaluation = Evaluation.model_validate(job.params.evaluation)

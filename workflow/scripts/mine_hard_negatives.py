@@ -4,10 +4,10 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from darkhaloscope.config.network import Mining
+from darkhaloscope.core.tables import write_table
+from darkhaloscope.jobs.stage import stage
 from darkhaloscope.learning.mining import MINED, mine_hard_negatives
 from darkhaloscope.learning.weights import load_network
-from darkhaloscope.stage import stage
-from darkhaloscope.tables import write_table
 
 with stage(snakemake) as job:
     tables = [pq.read_table(path, columns=["ra", "dec"]) for path in job.input.lenses]

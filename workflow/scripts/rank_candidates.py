@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from darkhaloscope.evaluation.schema import read_scores
+from darkhaloscope.detectors.schema import read_scores
+from darkhaloscope.jobs.stage import stage
 from darkhaloscope.report.candidates import candidate_page, rank_candidates
-from darkhaloscope.stage import stage
 
 with stage(snakemake) as job:
     tables = {seed: table for (_, seed), table in read_scores(job.input.scores).items()}

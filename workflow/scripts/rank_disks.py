@@ -1,8 +1,8 @@
 """Rule rank_disks: the catalogues in, ranked galaxies out."""
 
 from darkhaloscope.config.manga import Archive, Ranking
-from darkhaloscope.manga.catalogs import rank_disks, read_catalogs
-from darkhaloscope.stage import stage
+from darkhaloscope.ifu.manga.catalogs import rank_disks, read_catalogs
+from darkhaloscope.jobs.stage import stage
 
 with stage(snakemake) as job:
     archive = Archive.model_validate(job.params.sample)

@@ -1,11 +1,11 @@
 """Rule remove_arcs: test stamps of a lens-finder dataset in; some positives without their arcs, with and without the arcs' noise, out."""
 
 from darkhaloscope.config.lensfinder import LensFinderDataset
-from darkhaloscope.stage import stage
-from darkhaloscope.stamps.injection_inputs import open_stills
-from darkhaloscope.stamps.injection_schema import without_arc_schema
-from darkhaloscope.stamps.without_arcs import choose_hosts, remove_arcs
-from darkhaloscope.tables import write_table
+from darkhaloscope.core.tables import write_table
+from darkhaloscope.jobs.stage import stage
+from darkhaloscope.tasks.lensfinder.inputs import open_stills
+from darkhaloscope.tasks.lensfinder.schema import without_arc_schema
+from darkhaloscope.tasks.lensfinder.without_arcs import choose_hosts, remove_arcs
 
 with stage(snakemake) as job:
     rendering = {**job.params.dataset["rendering"], "batch_size": snakemake.config["batch_sizes"][job.wildcards.dataset]}

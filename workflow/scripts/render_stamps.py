@@ -2,12 +2,12 @@
 
 from darkhaloscope.config.cosmology import Cosmology
 from darkhaloscope.config.subhalo import SubhaloDataset
-from darkhaloscope.manga.bank import read_bank
-from darkhaloscope.stage import stage
-from darkhaloscope.stamps.render import render_rows
+from darkhaloscope.core.tables import write_table
+from darkhaloscope.ifu.bank import read_bank
+from darkhaloscope.jobs.stage import stage
 from darkhaloscope.stamps.schema import stamp_schema
-from darkhaloscope.stamps.shards import read_rows
-from darkhaloscope.tables import write_table
+from darkhaloscope.tasks.subhalo.render import render_rows
+from darkhaloscope.tasks.subhalo.shards import read_rows
 
 with stage(snakemake) as job:
     rendering = {**job.params.dataset["rendering"], "batch_size": snakemake.config["batch_sizes"][job.wildcards.dataset]}

@@ -2,7 +2,7 @@
 
 from darkhaloscope.archive.retrieve import retrieve_maps
 from darkhaloscope.config.manga import Archive, Downloads
-from darkhaloscope.stage import stage
+from darkhaloscope.jobs.stage import stage
 
 with stage(snakemake) as job:
     archive, downloads = Archive.model_validate(job.params.sample), Downloads.model_validate(snakemake.config["downloads"])

@@ -2,7 +2,7 @@
 
 from darkhaloscope.archive.retrieve_survey import retrieve_brick_table
 from darkhaloscope.config.manga import Downloads
-from darkhaloscope.stage import stage
+from darkhaloscope.jobs.stage import stage
 
 with stage(snakemake) as job:
     downloads = Downloads.model_validate(snakemake.config["downloads"])

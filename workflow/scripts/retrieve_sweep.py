@@ -2,7 +2,7 @@
 
 from darkhaloscope.archive.retrieve_survey import retrieve_sweep
 from darkhaloscope.config.manga import Downloads
-from darkhaloscope.stage import stage
+from darkhaloscope.jobs.stage import stage
 
 with stage(snakemake) as job:
     retrieve_sweep(job.params.base, job.wildcards.sweep_name, job.output.sweep, Downloads.model_validate(snakemake.config["downloads"]))

@@ -1,12 +1,12 @@
 """Rule score_known_lenses: stamps of known lenses and trained networks in; scores, and recall at validation's thresholds, out."""
 
 from darkhaloscope.config.experiment import Evaluation
+from darkhaloscope.detectors.schema import read_scores
 from darkhaloscope.evaluation.known_lenses import recall_known_lenses
-from darkhaloscope.evaluation.schema import read_scores
 from darkhaloscope.evaluation.scored import load_seeds
+from darkhaloscope.jobs.stage import stage
 from darkhaloscope.learning.score_known import score_known_lenses
 from darkhaloscope.learning.weights import load_network
-from darkhaloscope.stage import stage
 
 with stage(snakemake) as job:
     networks = [load_network(*pair) for pair in zip(job.input.weights, job.input.networks, strict=True)]

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 from darkhaloscope.config.manga import Lensability
-from darkhaloscope.manga.lensability import lensability_table
-from darkhaloscope.stage import stage
+from darkhaloscope.ifu.lensability import lensability_table
+from darkhaloscope.jobs.stage import stage
 
 with stage(snakemake) as job:
     metrics = [json.loads(Path(path).read_text(encoding="utf-8")) for path in job.input.metrics]

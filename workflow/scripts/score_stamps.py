@@ -1,9 +1,9 @@
 """Rule score_stamps: shards of each split and a trained network in, one row per stamp with its score out."""
 
-from darkhaloscope.evaluation.schema import scores_schema
+from darkhaloscope.core.tables import write_table
+from darkhaloscope.detectors.schema import scores_schema
+from darkhaloscope.jobs.stage import stage
 from darkhaloscope.learning.score import score_stamps
-from darkhaloscope.stage import stage
-from darkhaloscope.tables import write_table
 
 with stage(snakemake) as job:
     parts = [

@@ -1,12 +1,12 @@
 """Rule select_lrgs: sweeps in, the parent sample and its cut flow out."""
 
 from darkhaloscope.config.legacysurvey import Labels, LensCatalogue, LrgCuts
-from darkhaloscope.legacysurvey.known import merge_known_lenses, read_known_lenses, read_labels
-from darkhaloscope.legacysurvey.parent import CutFlow, select_lrgs
-from darkhaloscope.legacysurvey.schema import PARENT
-from darkhaloscope.legacysurvey.sweeps import BrickTable
-from darkhaloscope.stage import stage
-from darkhaloscope.tables import write_table
+from darkhaloscope.core.tables import write_table
+from darkhaloscope.jobs.stage import stage
+from darkhaloscope.surveys.known_lenses import merge_known_lenses, read_known_lenses, read_labels
+from darkhaloscope.surveys.legacysurvey.parent import CutFlow, select_lrgs
+from darkhaloscope.surveys.legacysurvey.schema import PARENT
+from darkhaloscope.surveys.legacysurvey.sweeps import BrickTable
 
 with stage(snakemake) as job:
     cuts, flow = job.params.cuts, CutFlow()

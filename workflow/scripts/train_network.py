@@ -4,12 +4,12 @@ import shutil
 from pathlib import Path
 
 from darkhaloscope.config.network import Mining, Network
+from darkhaloscope.core.tables import read_table
+from darkhaloscope.jobs.stage import stage
 from darkhaloscope.learning.finish import calibrate
 from darkhaloscope.learning.fit import train_network, write_history
 from darkhaloscope.learning.mining import MINED, training_additions
 from darkhaloscope.learning.weights import save_network
-from darkhaloscope.stage import stage
-from darkhaloscope.tables import read_table
 
 with stage(snakemake) as job:
     network, seed = Network.model_validate(job.params.network), int(job.wildcards.seed)

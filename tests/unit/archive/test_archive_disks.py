@@ -10,7 +10,7 @@ import pytest
 from darkhaloscope.archive import download
 from darkhaloscope.archive.checks import WrongChecksum, check_fits
 from darkhaloscope.archive.download import NotFound, fetch
-from darkhaloscope.files import OutputError
+from darkhaloscope.core.files import OutputError
 from unit.archive.misbehaving_server import CONTENT
 
 

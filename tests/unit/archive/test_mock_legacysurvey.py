@@ -12,18 +12,18 @@ import pytest
 from astropy.io import fits
 from lenstronomy.LensModel.lens_model import LensModel
 
-from darkhaloscope.archive import mock_survey_light as light
-from darkhaloscope.archive import mock_survey_sky as mock_sky
 from darkhaloscope.archive.checks import check_fits, read_checksums
-from darkhaloscope.archive.mock_legacysurvey import README_NAME, TRUTH_NAME, make_mock_survey
-from darkhaloscope.archive.mock_survey_bricks import GAIN, draw_sky
 from darkhaloscope.archive.retrieve_survey import check_coadd
 from darkhaloscope.config.legacysurvey import MOCK_LABELS, MOCK_LENSES, MOCK_SOURCES, MOCK_SWEEPS, PIXEL_BITS, LrgCuts, MockSky
-from darkhaloscope.legacysurvey.bricks import open_brick
-from darkhaloscope.legacysurvey.known import find_known_lenses, read_known_lenses, read_labels
-from darkhaloscope.legacysurvey.parent import CutFlow, select_lrgs
-from darkhaloscope.legacysurvey.sweeps import BrickTable
 from darkhaloscope.lensing.observe import moffat_from_psfsize
+from darkhaloscope.mock import survey_light as light
+from darkhaloscope.mock import survey_sky as mock_sky
+from darkhaloscope.mock.legacysurvey import README_NAME, TRUTH_NAME, make_mock_survey
+from darkhaloscope.mock.survey_bricks import GAIN, draw_sky
+from darkhaloscope.surveys.known_lenses import find_known_lenses, read_known_lenses, read_labels
+from darkhaloscope.surveys.legacysurvey.bricks import open_brick
+from darkhaloscope.surveys.legacysurvey.parent import CutFlow, select_lrgs
+from darkhaloscope.surveys.legacysurvey.sweeps import BrickTable
 
 SEED = 20
 SKY = MockSky(bricks=3, brick_size=450, lens_fraction=0.15, contaminant_fraction=0.3, sources=5)
@@ -111,7 +111,7 @@ def test_the_grid_of_bricks_is_the_surveys():
 
 
 def test_the_default_survey_is_spread_over_cells_and_both_sweeps():
-    from darkhaloscope.legacysurvey.healpix import healpix
+    from darkhaloscope.core.healpix import healpix
 
     cells = mock_sky.draw_bricks(MockSky().bricks)
     assert len({c.name for c in cells}) == len(cells)

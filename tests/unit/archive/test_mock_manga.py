@@ -12,14 +12,15 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from scipy import signal, stats
 
-from darkhaloscope.archive import mock_galaxies, mock_measurements
-from darkhaloscope.archive.mock_manga import TRUTH_NAME, make_mock_manga
-from darkhaloscope.archive.mock_population import draw_observations
 from darkhaloscope.config.manga import Lensability, Quality, Ranking, Sample
-from darkhaloscope.manga.catalogs import rank_disks, read_catalogs
-from darkhaloscope.manga.lensability import score_lensability
-from darkhaloscope.manga.maps import read_maps
-from darkhaloscope.manga.quality import measure_quality
+from darkhaloscope.ifu.lensability import score_lensability
+from darkhaloscope.ifu.manga.catalogs import rank_disks, read_catalogs
+from darkhaloscope.ifu.manga.maps import read_maps
+from darkhaloscope.ifu.quality import measure_quality
+from darkhaloscope.mock import manga_galaxies as mock_galaxies
+from darkhaloscope.mock import manga_measurements as mock_measurements
+from darkhaloscope.mock.manga import TRUTH_NAME, make_mock_manga
+from darkhaloscope.mock.manga_population import draw_observations
 
 SEED = 20
 HA = 23

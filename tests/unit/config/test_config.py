@@ -16,9 +16,10 @@ from darkhaloscope.config.kinds import DATASET_KINDS
 from darkhaloscope.config.run import Run, load, merge, validate
 from darkhaloscope.config.sweeps import expand
 from darkhaloscope.config.wording import ConfigError
-from darkhaloscope.flow import Flow
 from darkhaloscope.generate import files
-from darkhaloscope.stamps import injection_schema, schema
+from darkhaloscope.jobs.flow import Flow
+from darkhaloscope.stamps import schema
+from darkhaloscope.tasks.lensfinder import schema as injection_schema
 
 ROOT = Path(__file__).parents[3]
 
@@ -131,7 +132,7 @@ def test_every_kind_of_dataset_has_its_columns():
 def test_reading_the_config_needs_no_array_library():
     """The Snakefile is parsed again in every cluster job."""
     heavy = "print({m for m in ('numpy', 'pyarrow', 'torch', 'astropy') if m in sys.modules})"
-    code = f"import sys; sys.path.insert(0, {str(ROOT / 'workflow/scripts')!r}); import darkhaloscope.flow; {heavy}"
+    code = f"import sys; sys.path.insert(0, {str(ROOT / 'workflow/scripts')!r}); import darkhaloscope.jobs.flow; {heavy}"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "set()"
 
 

@@ -8,8 +8,8 @@ from darkhaloscope.config.experiment import LENSFINDER_STRATA, SUBHALO_STRATA
 from darkhaloscope.config.lensfinder import ImportedDataset, Injection, LensFinderDataset
 from darkhaloscope.config.run import Run, load, validate
 from darkhaloscope.config.wording import ConfigError
-from darkhaloscope.flow import Flow
-from darkhaloscope.stamps.injection_schema import scalar_columns
+from darkhaloscope.jobs.flow import Flow
+from darkhaloscope.tasks.lensfinder.schema import scalar_columns
 
 ROOT = Path(__file__).parents[3]
 

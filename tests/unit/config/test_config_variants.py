@@ -9,7 +9,7 @@ from darkhaloscope.config.run import Run, merge, validate
 from darkhaloscope.config.sweeps import expand
 from darkhaloscope.config.variants import with_variants
 from darkhaloscope.config.wording import ConfigError
-from darkhaloscope.flow import Flow
+from darkhaloscope.jobs.flow import Flow
 
 ROOT = Path(__file__).parents[3]
 

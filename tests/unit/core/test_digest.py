@@ -5,7 +5,7 @@ import hashlib
 
 import pytest
 
-import darkhaloscope.digest as digest
+import darkhaloscope.jobs.digest as digest
 
 
 @pytest.fixture

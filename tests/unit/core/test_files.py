@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from darkhaloscope.files import OutputError, sha256, whole, write_json, write_text
+from darkhaloscope.core.files import OutputError, sha256, whole, write_json, write_text
 
 
 def test_a_failed_write_keeps_the_old_file_and_leaves_no_other(tmp_path):
@@ -50,9 +50,7 @@ def test_files_get_the_usual_permissions_and_a_known_digest(tmp_path):
 
 
 def test_what_a_killed_process_left_is_removed_by_the_next_write_and_a_living_ones_stays(tmp_path):
-    script = (
-        "import os, sys, time; from darkhaloscope.files import whole\nwith whole(sys.argv[1]) as t: print(t, flush=True); time.sleep(60)"
-    )
+    script = "import os, sys, time; from darkhaloscope.core.files import whole\nwith whole(sys.argv[1]) as t: print(t, flush=True); time.sleep(60)"
     path = tmp_path / "a.txt"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     writers = [

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from darkhaloscope.files import sha256
-from darkhaloscope.provenance import Stale, record, record_path, recorded, stale
+from darkhaloscope.core.files import sha256
+from darkhaloscope.jobs.provenance import Stale, record, record_path, recorded, stale
 
 
 def make(tmp_path, params, wildcards=None, output="out.csv"):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from darkhaloscope.random import stable_hash, stream
+from darkhaloscope.core.random import stable_hash, stream
 
 
 def test_a_row_draws_the_same_whatever_was_drawn_before():

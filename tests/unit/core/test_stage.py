@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from darkhaloscope.stage import CONFIG, CONFIGFILES, log, rerun_command, stage
+from darkhaloscope.jobs.stage import CONFIG, CONFIGFILES, log, rerun_command, stage
 
 
 class Named(list):
@@ -96,7 +96,7 @@ def test_a_gpu_that_slurm_gave_and_torch_does_not_see_is_named_in_the_log(snakem
 STOPPABLE = """
 import sys, time
 from types import SimpleNamespace
-from darkhaloscope.stage import stage
+from darkhaloscope.jobs.stage import stage
 
 class Named(list):
     def items(self):

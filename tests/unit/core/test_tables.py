@@ -5,8 +5,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from darkhaloscope.core.tables import Column, Schema, TableError, images, open_table, read_table, write_table
 from darkhaloscope.stamps.schema import MANIFEST, scalar_columns, stamp_schema
-from darkhaloscope.tables import Column, Schema, TableError, images, open_table, read_table, write_table
 
 SCHEMA = Schema(
     "toy",

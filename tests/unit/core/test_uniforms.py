@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from darkhaloscope.random import row_keys, stream, uniforms
+from darkhaloscope.core.random import row_keys, stream, uniforms
 
 
 @pytest.mark.parametrize("count", [1, 4, 19])

@@ -7,9 +7,9 @@ from sklearn.calibration import calibration_curve as sklearn_curve
 from sklearn.metrics import brier_score_loss, precision_score
 
 from darkhaloscope.config.experiment import Evaluation
+from darkhaloscope.core.intervals import wilson
 from darkhaloscope.evaluation.calibration import brier, calibration_curve, expected_calibration_error, purity, purity_interval
 from darkhaloscope.evaluation.evaluate import evaluate_network
-from darkhaloscope.evaluation.intervals import wilson
 
 
 @pytest.fixture

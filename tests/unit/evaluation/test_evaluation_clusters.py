@@ -7,14 +7,14 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from darkhaloscope.config.experiment import Evaluation, Stratum
+from darkhaloscope.core.intervals import percentiles, tpr_at_fpr_interval
+from darkhaloscope.core.rates import rank
+from darkhaloscope.core.resampling import Draws, Gathered, Resampled
 from darkhaloscope.evaluation import resampled_clusters
 from darkhaloscope.evaluation.clusters import GROUPS, find_clusters
 from darkhaloscope.evaluation.comparison import compare_networks
 from darkhaloscope.evaluation.evaluate import evaluate_network
-from darkhaloscope.evaluation.intervals import percentiles, tpr_at_fpr_interval
-from darkhaloscope.evaluation.rates import rank
 from darkhaloscope.evaluation.resampled_clusters import widest
-from darkhaloscope.evaluation.resampling import Draws, Gathered, Resampled
 
 
 def named(values, label):

@@ -6,9 +6,9 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from darkhaloscope.config.experiment import Evaluation, Stratum
+from darkhaloscope.core.intervals import delong_interval
+from darkhaloscope.core.rates import EvaluationError, rank
 from darkhaloscope.evaluation.comparison import COMPARISON, compare_networks
-from darkhaloscope.evaluation.intervals import delong_interval
-from darkhaloscope.evaluation.rates import EvaluationError, rank
 
 EVALUATION = Evaluation(fprs=(0.05, 0.1, 0.001), strata={"mass_bin": Stratum()}, bootstrap=200, d_prime_edges=(0, 1, 2, 5))
 

@@ -9,9 +9,9 @@ from scipy.special import expit
 from statsmodels.stats.proportion import proportion_confint
 
 from darkhaloscope.config.experiment import Evaluation, Stratum
+from darkhaloscope.core.rates import EvaluationError
 from darkhaloscope.evaluation import selection
 from darkhaloscope.evaluation.completeness import map_completeness
-from darkhaloscope.evaluation.rates import EvaluationError
 from darkhaloscope.evaluation.scored import read_split
 from darkhaloscope.evaluation.strata import cut_pairs
 from darkhaloscope.evaluation.surfaces import CELLS, Surface

@@ -10,11 +10,11 @@ from torch import nn
 
 from darkhaloscope.config.experiment import Explanations
 from darkhaloscope.config.network import Network
+from darkhaloscope.core.tables import TableError, images
 from darkhaloscope.evaluation.explanations import GROUPS, choose_stamps, explain_networks, near, summarise_explanations
 from darkhaloscope.learning.networks import Classifier
 from darkhaloscope.learning.scaling import Normalisation
 from darkhaloscope.stamps.chosen import read_chosen
-from darkhaloscope.tables import TableError, images
 from unit.learning.stamp_shards import stamp_columns, write_shards
 
 SIZE, PIXEL = 16, 0.1

@@ -6,9 +6,9 @@ import pytest
 from scipy.special import expit
 from scipy.stats import norm
 
-from darkhaloscope.evaluation.fusion import FusionError, fuse, main
-from darkhaloscope.evaluation.schema import SCORES
-from darkhaloscope.tables import write_table
+from darkhaloscope.core.tables import write_table
+from darkhaloscope.detectors.fusion import FusionError, fuse, main
+from darkhaloscope.detectors.schema import SCORES
 
 N = 40000
 

@@ -6,9 +6,9 @@ import pytest
 from scipy import stats
 
 from darkhaloscope.config.experiment import Evaluation
+from darkhaloscope.core.rates import EvaluationError, auc, rank
 from darkhaloscope.evaluation import information
 from darkhaloscope.evaluation.information import d_prime, ideal_auc, judge_information, saturation
-from darkhaloscope.evaluation.rates import EvaluationError, auc, rank
 from darkhaloscope.evaluation.scored import read_split
 
 

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
-from darkhaloscope.evaluation.intervals import (
+from darkhaloscope.core.intervals import (
     clopper_pearson,
     delong_components,
     delong_difference,
@@ -15,7 +15,7 @@ from darkhaloscope.evaluation.intervals import (
     tpr_at_fpr_interval,
     wilson,
 )
-from darkhaloscope.evaluation.rates import Ranked, auc, rank, tpr_at_fpr
+from darkhaloscope.core.rates import Ranked, auc, rank, tpr_at_fpr
 
 COUNTS = [(0, 10), (1, 10), (10, 10), (3, 1000), (999, 1000), (450, 1000)]
 

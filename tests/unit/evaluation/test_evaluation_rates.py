@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 from sklearn.metrics import accuracy_score, roc_auc_score, roc_curve
 
-from darkhaloscope.evaluation.rates import EvaluationError, accuracy, auc, cuts_at_fpr, fpr_at_tpr, rank, roc, thin, tpr_at_fpr
+from darkhaloscope.core.rates import EvaluationError, accuracy, auc, cuts_at_fpr, fpr_at_tpr, rank, roc, thin, tpr_at_fpr
 
 FPRS = (0.001, 0.01, 0.05, 0.1, 0.3)
 TPRS = (0.5, 0.8, 0.9, 0.95, 0.99)

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from darkhaloscope.evaluation import resampling
-from darkhaloscope.evaluation.intervals import delong_components
-from darkhaloscope.evaluation.rates import auc, fpr_at_tpr, rank, tpr_at_fpr
-from darkhaloscope.evaluation.resampling import Draws, Resampled, row_weights
+from darkhaloscope.core import resampling
+from darkhaloscope.core.intervals import delong_components
+from darkhaloscope.core.rates import auc, fpr_at_tpr, rank, tpr_at_fpr
+from darkhaloscope.core.resampling import Draws, Resampled, row_weights
 
 
 def sample(tied=False, n=600, seed=1):

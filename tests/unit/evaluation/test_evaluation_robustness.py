@@ -6,8 +6,8 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from darkhaloscope.config.experiment import Evaluation
-from darkhaloscope.evaluation.intervals import delong_difference
-from darkhaloscope.evaluation.rates import EvaluationError
+from darkhaloscope.core.intervals import delong_difference
+from darkhaloscope.core.rates import EvaluationError
 from darkhaloscope.evaluation.robustness import ROBUSTNESS, measure_robustness
 
 EVALUATION = Evaluation(fprs=(0.1, 0.05, 0.001), bootstrap=400)

@@ -7,8 +7,8 @@ import pytest
 from statsmodels.stats.proportion import proportion_confint
 
 from darkhaloscope.config.experiment import Evaluation, Stratum
+from darkhaloscope.core.rates import EvaluationError
 from darkhaloscope.evaluation.known_lenses import RECALL, recall_known_lenses
-from darkhaloscope.evaluation.rates import EvaluationError
 from darkhaloscope.evaluation.rounds import ROUNDS, compare_rounds
 from darkhaloscope.evaluation.scored import load_seeds
 

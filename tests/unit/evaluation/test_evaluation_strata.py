@@ -6,9 +6,9 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from darkhaloscope.config.experiment import Evaluation, Stratum
+from darkhaloscope.core.rates import EvaluationError
+from darkhaloscope.detectors.schema import SCORES
 from darkhaloscope.evaluation.evaluate import evaluate_network
-from darkhaloscope.evaluation.rates import EvaluationError
-from darkhaloscope.evaluation.schema import SCORES
 from darkhaloscope.evaluation.scored import read_split
 from darkhaloscope.evaluation.strata import bins, cut_strata
 

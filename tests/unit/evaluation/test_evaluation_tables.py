@@ -8,10 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from darkhaloscope.config.experiment import Evaluation, ScoresTable, Stratum
+from darkhaloscope.core.rates import EvaluationError
 from darkhaloscope.evaluation.any_table import default_clusters, default_surfaces, evaluate_table, open_scores
 from darkhaloscope.evaluation.completeness import map_table
 from darkhaloscope.evaluation.evaluate import evaluate_network
-from darkhaloscope.evaluation.rates import EvaluationError
 from darkhaloscope.evaluation.scored import load_seeds
 from darkhaloscope.evaluation.sweep import sweep_table
 

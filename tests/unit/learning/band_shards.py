@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from darkhaloscope.stamps.injection_schema import injection_schema
-from darkhaloscope.tables import write_table
+from darkhaloscope.core.tables import write_table
+from darkhaloscope.tasks.lensfinder.schema import injection_schema
 
 KINDS = {"string": "x", "float64": 1.0, "float32": 1.0, "int64": 1, "int32": 1, "int8": 1, "bool": True}
 NOISE = np.array([0.02, 0.03, 0.06])

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from darkhaloscope.config.network import Network
 from darkhaloscope.learning import fit
-from darkhaloscope.stage import stage
+from darkhaloscope.jobs.stage import stage
 given = json.loads(sys.argv[1])
 module, name = given["batches"].rsplit(".", 1)
 batches = getattr(importlib.import_module(module), name)

@@ -14,8 +14,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from darkhaloscope.config.network import PRESETS, Network
-from darkhaloscope.evaluation.schema import LENS_SCORES, scores_schema
-from darkhaloscope.files import sha256
+from darkhaloscope.core.files import sha256
+from darkhaloscope.detectors.schema import LENS_SCORES, scores_schema
 from darkhaloscope.learning.backbones import build_backbone
 from darkhaloscope.learning.band_splits import read_band_split
 from darkhaloscope.learning.calibration import fit_calibration

@@ -5,12 +5,12 @@ import pytest
 import torch
 
 from darkhaloscope.config.network import Network, Scaling
+from darkhaloscope.core.tables import TableError
 from darkhaloscope.learning.augment import MARGIN, orient_images, shift_images, shifts
 from darkhaloscope.learning.band_splits import BAD_PIXELS, band_loaders, read_band_split
 from darkhaloscope.learning.bands import Emphasis, Extra, index_bands, measure_bands
 from darkhaloscope.learning.scaling import BANDS, SCALARS, LearningError
 from darkhaloscope.learning.streaming import Stream
-from darkhaloscope.tables import TableError
 from unit.learning.band_shards import NOISE, band_columns, write_band_shards
 from unit.learning.stamp_shards import stamp_columns, write_shards
 

@@ -15,8 +15,8 @@ from scipy.special import expit
 from sklearn.metrics import log_loss, roc_auc_score
 
 from darkhaloscope.config.network import Network, Training
-from darkhaloscope.evaluation.schema import SCORES
-from darkhaloscope.files import sha256
+from darkhaloscope.core.files import sha256
+from darkhaloscope.detectors.schema import SCORES
 from darkhaloscope.learning.checkpoints import WholeCheckpoints, usable_checkpoint
 from darkhaloscope.learning.data import read_stamps
 from darkhaloscope.learning.fit import CHECKPOINT, stamp_losses, train_network, write_history

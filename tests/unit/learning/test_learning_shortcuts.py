@@ -13,11 +13,11 @@ from sklearn.metrics import roc_auc_score
 from darkhaloscope.config.cosmology import Cosmology
 from darkhaloscope.config.network import Network
 from darkhaloscope.config.subhalo import SubhaloDataset
+from darkhaloscope.core.tables import write_table
 from darkhaloscope.learning import data
-from darkhaloscope.stamps.manifest import build_manifest
-from darkhaloscope.stamps.render import render_rows
 from darkhaloscope.stamps.schema import stamp_schema
-from darkhaloscope.tables import write_table
+from darkhaloscope.tasks.subhalo.manifest import build_manifest
+from darkhaloscope.tasks.subhalo.render import render_rows
 
 STAMPS = 2000
 #: Five standard deviations of the AUC of a statistic that knows nothing (Mann & Whitney 1947), classes of equal size.

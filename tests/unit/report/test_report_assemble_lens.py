@@ -11,13 +11,13 @@ from darkhaloscope.config.cosmology import Cosmology
 from darkhaloscope.config.experiment import LENSFINDER_STRATA, Evaluation, Experiment
 from darkhaloscope.config.lensfinder import LensFinderDataset
 from darkhaloscope.config.network import Network
+from darkhaloscope.core.tables import write_table
+from darkhaloscope.detectors.schema import LENS_SCORES
 from darkhaloscope.evaluation.evaluate import evaluate_network
 from darkhaloscope.evaluation.rounds import compare_rounds
-from darkhaloscope.evaluation.schema import LENS_SCORES
 from darkhaloscope.report.assemble import TABLES, ReportConfig, ReportFiles, assemble
 from darkhaloscope.report.context import LensContext, ReportError
 from darkhaloscope.report.page import build_report
-from darkhaloscope.tables import write_table
 from unit.learning.band_shards import band_columns, write_band_shards
 from unit.report.synthetic import history
 

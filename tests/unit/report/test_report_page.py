@@ -12,7 +12,8 @@ import pytest
 
 from darkhaloscope.config.experiment import Stratum
 from darkhaloscope.config.subhalo import SubhaloDataset
-from darkhaloscope.evaluation.schema import maps_schema
+from darkhaloscope.core.tables import write_table
+from darkhaloscope.detectors.schema import maps_schema
 from darkhaloscope.learning.networks import describe_network
 from darkhaloscope.report import figures
 from darkhaloscope.report.answer import answer, gates, rates_of, unsaid
@@ -22,7 +23,6 @@ from darkhaloscope.report.frames import number, power, rate_text, read_frame
 from darkhaloscope.report.page import Summary, build_index, build_report, other_summaries, read_summary, summarise
 from darkhaloscope.report.robustness import read_robustness
 from darkhaloscope.report.sections import strata_table
-from darkhaloscope.tables import write_table
 from unit.report import synthetic
 
 

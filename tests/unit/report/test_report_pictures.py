@@ -8,6 +8,7 @@ from PIL import Image
 
 from darkhaloscope.config.cosmology import Cosmology
 from darkhaloscope.config.subhalo import SubhaloDataset
+from darkhaloscope.core.tables import Column, Schema, write_table
 from darkhaloscope.report.assemble import _caption
 from darkhaloscope.report.context import ReportError, ReportSettings
 from darkhaloscope.report.examples import (
@@ -22,8 +23,7 @@ from darkhaloscope.report.examples import (
     with_strata,
 )
 from darkhaloscope.report.pictures import FLUX_RANGE, MASKED, palette, velocity_limit, write_sheets
-from darkhaloscope.stamps.manifest import build_manifest
-from darkhaloscope.tables import Column, Schema, write_table
+from darkhaloscope.tasks.subhalo.manifest import build_manifest
 from unit.report import synthetic
 
 SHARD = Schema(

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from darkhaloscope.config.lensfinder import CosmosSources
-from darkhaloscope.manga.bank import bank_schema
+from darkhaloscope.ifu.bank import bank_schema
 from darkhaloscope.sources.cosmos import CosmosImages, isolate, list_sources
 from darkhaloscope.sources.emission import emission_image
 from darkhaloscope.sources.sersic import sersic_image

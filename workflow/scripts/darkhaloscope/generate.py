@@ -17,13 +17,13 @@ from pydantic.fields import FieldInfo
 from .config.base import Distribution
 from .config.kinds import DATASET_KINDS, Dataset
 from .config.run import Run
-from .evaluation.schema import SCORE, maps_schema
-from .files import write_text
-from .legacysurvey.schema import KNOWN_LENSES, PARENT
-from .manga.bank import BANK
-from .stamps.injection_schema import INJECTION, INJECTION_MANIFEST, without_arc_schema
+from .core.files import write_text
+from .core.tables import Schema
+from .detectors.schema import SCORE, maps_schema
+from .ifu.bank import BANK
 from .stamps.schema import MANIFEST, stamp_schema
-from .tables import Schema
+from .surveys.legacysurvey.schema import KNOWN_LENSES, PARENT
+from .tasks.lensfinder.schema import INJECTION, INJECTION_MANIFEST, without_arc_schema
 
 ROOT = Path(__file__).parents[3]
 

@@ -27,7 +27,7 @@ import requests
 import urllib3
 
 from ..config.manga import Downloads
-from ..files import OutputError, disk_errors
+from ..core.files import OutputError, disk_errors
 from . import s3
 from .addresses import local_path, without_credentials
 from .checks import (

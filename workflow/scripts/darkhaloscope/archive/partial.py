@@ -6,7 +6,7 @@ import json
 import os
 from pathlib import Path
 
-from ..files import write_json
+from ..core.files import write_json
 from .addresses import without_credentials
 from .checks import partial_name
 

@@ -14,15 +14,8 @@ from typing import Literal
 from astropy.io import fits
 
 from ..config.manga import Downloads
-from ..files import write_json
-from .addresses import (
-    BRICK_PRODUCTS,
-    brick_table_url,
-    coadd_url,
-    legacysurvey_checksum_url,
-    sweep_url,
-    without_credentials,
-)
+from ..core.files import write_json
+from .addresses import BRICK_PRODUCTS, brick_table_url, coadd_url, legacysurvey_checksum_url, sweep_url, without_credentials
 from .checks import ArchiveError, BadChecksums, BadFits, HtmlInsteadOfFits, check_fits, read_checksums, shown
 from .download import Fetched, NotFound, Refused, fetch
 

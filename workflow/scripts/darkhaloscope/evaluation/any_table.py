@@ -25,9 +25,9 @@ from ..config.experiment import (
     ScoresTable,
     Stratum,
 )
+from ..core.rates import EvaluationError
 from .evaluate import evaluate_network
 from .lazy_table import LazyTable, Pieces, parquet_pieces, table_pieces
-from .rates import EvaluationError
 from .scored import has_split
 
 #: Names under which a column is recognised, the first one found counts.

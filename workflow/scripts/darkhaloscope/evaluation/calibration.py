@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from .intervals import wilson
+from ..core.intervals import wilson
 
 #: Bins of equal width of the calibration curve and of the expected calibration error.
 BINS = 10

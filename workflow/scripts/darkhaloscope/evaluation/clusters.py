@@ -18,9 +18,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ..config.columns import SKY_CELLS
-from ..legacysurvey.healpix import healpix
+from ..core.healpix import healpix
+from ..core.resampling import chunks, drawn
 from .lazy_table import BATCH, LazyTable
-from .resampling import chunks, drawn
 
 #: Groups that are drawn at most, of clusters and of stamps of each class without one.
 GROUPS = 1024

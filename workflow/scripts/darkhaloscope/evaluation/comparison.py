@@ -17,14 +17,14 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ..config.experiment import Evaluation, Stratum
-from ..random import stable_hash, stream
+from ..core.intervals import delong_difference, percentiles
+from ..core.random import stable_hash, stream
+from ..core.rates import EvaluationError, auc, rank, tpr_at_fpr
+from ..core.resampling import Draws, Resampled, row_weights
 from .evaluate import TIDY, frame, tested
 from .information import D_PRIME_COLUMN
-from .intervals import delong_difference, percentiles
 from .judging import MIN_PER_CLASS, Row, everything, expected_note, needed_negatives, resolves, row
-from .rates import EvaluationError, auc, rank, tpr_at_fpr
 from .resampled_clusters import STAMP, cluster_rng, enough_clusters, over, widest
-from .resampling import Draws, Resampled, row_weights
 from .scored import COMMITTEE, Scored, load_seeds, match, need_both_classes
 from .strata import Group, cut_strata
 

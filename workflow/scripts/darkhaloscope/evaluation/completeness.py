@@ -9,10 +9,10 @@ import pandas as pd
 import pyarrow as pa
 
 from ..config.experiment import Evaluation, ScoresTable
-from ..random import stable_hash, stream
+from ..core.random import stable_hash, stream
+from ..core.rates import EvaluationError
 from .any_table import open_settings
 from .evaluate import tested
-from .rates import EvaluationError
 from .scored import COMMITTEE, load_seeds, need_both_classes
 from .selection import Selection, fit_selection
 from .surfaces import CELLS, completeness_cells, edges_of, positives_by, thresholds

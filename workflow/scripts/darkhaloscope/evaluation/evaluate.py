@@ -25,10 +25,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..config.experiment import Evaluation
+from ..core.rates import EvaluationError, rank, roc, thin
 from .calibration import CURVE, calibration_curve, purity_table
 from .information import judge_information
 from .judging import Cuts, Judge, Row, everything
-from .rates import EvaluationError, rank, roc, thin
 from .resampled_clusters import draw_clusters
 from .scored import COMMITTEE, Scored, has_split, load_seeds, need_both_classes
 from .strata import Group, cut_pairs, cut_strata

@@ -14,12 +14,12 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ..config.experiment import Explanations
+from ..core.random import stable_hash, stream
+from ..core.rates import EvaluationError
+from ..core.tables import images
+from ..detectors.schema import maps_schema
 from ..learning.explain import Explained, explain_stamps
 from ..learning.networks import Classifier
-from ..random import stable_hash, stream
-from ..tables import images
-from .rates import EvaluationError
-from .schema import maps_schema
 
 #: Groups of stamps, in the order in which they choose.
 GROUPS = ("highest-scored positives", "lowest-scored positives", "highest-scored controls", "positives by chance")

@@ -17,8 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import log_ndtr, logsumexp, ndtri, ndtri_exp
 
 from ..config.experiment import Evaluation
+from ..core.rates import EvaluationError
 from .judging import ALL, Judge, Row, row
-from .rates import EvaluationError
 from .resampled_clusters import draw_clusters
 from .scored import Scored
 from .strata import Group, bins

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from ..config.experiment import Evaluation
-from ..random import stable_hash, stream
+from ..core.intervals import clopper_pearson, delong_interval, edge_widened, fpr_at_tpr_interval, percentiles, tpr_at_fpr_interval, wilson
+from ..core.random import stable_hash, stream
+from ..core.rates import ROUNDING, Ranked, accuracy, auc, cuts_at_fpr, fpr_at_tpr, share_above, tpr_at_fpr
+from ..core.resampling import Draws
 from .calibration import brier, calibration_curve, expected_calibration_error
-from .intervals import clopper_pearson, delong_interval, edge_widened, fpr_at_tpr_interval, percentiles, tpr_at_fpr_interval, wilson
-from .rates import ROUNDING, Ranked, accuracy, auc, cuts_at_fpr, fpr_at_tpr, share_above, tpr_at_fpr
 from .resampled_clusters import STAMP, Clustered, over, widest
-from .resampling import Draws
 from .scored import Scored
 from .strata import Group
 

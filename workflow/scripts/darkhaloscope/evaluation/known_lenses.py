@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..config.experiment import Evaluation
-from .intervals import wilson
+from ..core.intervals import wilson
 from .judging import Cuts, needed_negatives, resolves
 from .scored import COMMITTEE, Scored
 

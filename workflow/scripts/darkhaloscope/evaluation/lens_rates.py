@@ -13,10 +13,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..config.experiment import Evaluation
+from ..core.intervals import clopper_pearson, wilson
+from ..core.rates import fpr_at_tpr
 from .evaluate import frame
-from .intervals import clopper_pearson, wilson
 from .judging import Cuts, Judge, resolves
-from .rates import fpr_at_tpr
 from .resampled_clusters import STAMP, draw_clusters
 from .scored import COMMITTEE, Scored, load_seeds
 from .strata import Group

@@ -16,8 +16,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from .intervals import delong_interval
-from .rates import Ranked, auc
+from ..core.intervals import delong_interval
+from ..core.rates import Ranked, auc
 
 #: Folds of the probe, and the inverse strength of its penalty: features outnumber the stamps of a few seeds together.
 FOLDS, PENALTY = 5, 0.1

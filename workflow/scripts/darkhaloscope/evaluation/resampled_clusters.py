@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..config.experiment import Evaluation
-from ..random import stable_hash, stream
+from ..core.random import stable_hash, stream
+from ..core.resampling import Draws, Gathered
 from .clusters import Clusters, words
-from .resampling import Draws, Gathered
 from .scored import Scored
 from .strata import Group
 

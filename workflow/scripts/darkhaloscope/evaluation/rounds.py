@@ -11,12 +11,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ..config.experiment import Evaluation
-from ..random import stable_hash, stream
-from .intervals import percentiles
+from ..core.intervals import percentiles
+from ..core.random import stable_hash, stream
+from ..core.rates import EvaluationError, fpr_at_tpr, rank
+from ..core.resampling import Draws, Resampled, row_weights
 from .judging import everything
-from .rates import EvaluationError, fpr_at_tpr, rank
 from .resampled_clusters import STAMP, cluster_rng, enough_clusters, widest
-from .resampling import Draws, Resampled, row_weights
 from .scored import Scored, load_seeds, match, need_both_classes
 
 ROUNDS = (

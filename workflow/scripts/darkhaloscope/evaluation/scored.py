@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from ..core.rates import EvaluationError
 from .clusters import Clusters, find_clusters
 from .lazy_table import LazyTable
-from .rates import EvaluationError
 
 COMMITTEE = "committee"
 

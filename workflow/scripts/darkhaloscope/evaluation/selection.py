@@ -19,8 +19,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.interpolate import BSpline
 from scipy.special import expit, ndtri
 
-from ..files import write_json
-from .rates import EvaluationError
+from ..core.files import write_json
+from ..core.rates import EvaluationError
 from .surfaces import Surface
 
 FORMAT = "dark-halo-scope selection function, version 1"

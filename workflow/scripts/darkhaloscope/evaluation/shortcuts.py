@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from ..config.experiment import ShortcutGates
-from ..random import stable_hash, stream
-from .intervals import delong_interval, tpr_at_fpr_interval, wilson
+from ..core.intervals import delong_interval, tpr_at_fpr_interval, wilson
+from ..core.random import stable_hash, stream
+from ..core.rates import Ranked, auc, cuts_at_fpr, share_above
 from .likeness import frechet_excess, linear_probe
-from .rates import Ranked, auc, cuts_at_fpr, share_above
 
 SHORTCUTS = (
     "test_dataset", "gate", "measure", "value", "low", "high", "limit", "verdict", "n_positives", "n_negatives", "note",

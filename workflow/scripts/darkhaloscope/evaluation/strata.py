@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ..config.experiment import Stratum
-from .rates import EvaluationError
+from ..core.rates import EvaluationError
 from .scored import Scored, encode
 
 #: A float column with more distinct values than this is no category.

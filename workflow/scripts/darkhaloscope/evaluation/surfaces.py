@@ -13,9 +13,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ..config.experiment import Evaluation
-from .intervals import wilson
+from ..core.intervals import wilson
+from ..core.rates import cuts_at_fpr
 from .judging import Cuts, expected_note, resolves
-from .rates import cuts_at_fpr
 from .scored import Scored
 from .strata import bins
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from .rates import EvaluationError
+from ..core.rates import EvaluationError
 
 
 def sweep_table(points: Sequence[tuple[str, str, Mapping[str, Any]]], frames: Sequence[pd.DataFrame]) -> pd.DataFrame:

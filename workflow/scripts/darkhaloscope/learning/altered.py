@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ..random import stable_hash
+from ..core.random import stable_hash
 from .bands import IMAGE, BandStamps, chosen_share, index_bands
 from .networks import Classifier
 from .scaling import SCALARS

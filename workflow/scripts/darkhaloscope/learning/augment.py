@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import pad
 
-from ..random import stable_hash
+from ..core.random import stable_hash
 from .data import hashed
 
 #: Pixels by which images are mirrored at their edges before a shift, so that the edges do not wrap around.

@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ..config.network import Network, Scaling
-from ..random import stable_hash
-from ..tables import TableError
+from ..core.random import stable_hash
+from ..core.tables import TableError
 from .data import MIN_SIZE, hashed
 from .scaling import BANDS, SCALARS, LearningError, Normalisation
 

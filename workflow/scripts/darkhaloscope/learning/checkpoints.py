@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from lightning.pytorch.plugins import CheckpointIO
 
-from ..files import whole
+from ..core.files import whole
 
 log = logging.getLogger(__name__)
 

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..config.network import Network
-from ..random import stable_hash
+from ..core.random import stable_hash
+from ..core.tables import TableError, open_table
 from ..stamps.schema import MANIFEST, stamp_schema
-from ..tables import TableError, open_table
 from .scaling import BESIDE_FLUX, COLUMNS, INPUTS, LearningError, Normalisation, measure, normalise, scaled_input
 
 #: Smallest stamp that the architectures take: three halvings leave 2×2.

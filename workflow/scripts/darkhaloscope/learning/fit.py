@@ -24,9 +24,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from ..config.network import Network, Training
-from ..files import write_text
-from ..random import stable_hash
-from ..stopping import Stopped
+from ..core.files import write_text
+from ..core.random import stable_hash
+from ..core.stopping import Stopped
 from .band_splits import BandSplit, band_loaders, read_band_split
 from .bands import Emphasis, Extra
 from .checkpoints import WholeCheckpoints, usable_checkpoint

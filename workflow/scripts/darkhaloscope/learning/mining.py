@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from ..config.network import Mining
-from ..tables import Column, Schema, TableError
+from ..core.tables import Column, Schema, TableError
 from .bands import Emphasis, Extra
 from .networks import Classifier
 from .scaling import LearningError

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from ..random import stable_hash, stream
+from ..core.random import stable_hash, stream
 from .data import StampData, hashed
 
 

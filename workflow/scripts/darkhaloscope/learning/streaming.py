@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from ..random import stream
+from ..core.random import stream
 from .augment import orient_images, shift_images, shifts
 from .bands import BandStamps
 from .order import orientations

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from ..config.network import Network
-from ..files import sha256, whole, write_json
+from ..core.files import sha256, whole, write_json
 from .band_network import ForeignNetwork
 from .calibration import calibration_of
 from .foreign import Recognised

@@ -18,12 +18,12 @@ from ..config.cosmology import Cosmology
 from ..config.experiment import Experiment
 from ..config.network import Network
 from ..config.subhalo import SubhaloDataset
+from ..core.tables import images
+from ..detectors.schema import read_score_table
 from ..evaluation.lens_rates import judge_resolved, rate_contaminants
-from ..evaluation.schema import read_score_table
-from ..manga.bank import read_bank
-from ..provenance import git_commit, versions
-from ..stamps.render import noiseless_pairs
-from ..tables import images
+from ..ifu.bank import read_bank
+from ..jobs.provenance import git_commit, versions
+from ..tasks.subhalo.render import noiseless_pairs
 from .answer import quality_gates
 from .context import Dataset, Examples, LensContext, Pairs, ReportContext, ReportSettings
 from .examples import collect_browser, collect_colour_browser, collect_sources, with_strata

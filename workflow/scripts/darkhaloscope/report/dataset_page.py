@@ -10,7 +10,7 @@ from typing import Any
 
 import jinja2
 
-from ..stamps.injection_pictures import Pictures
+from ..tasks.lensfinder.pictures import Pictures
 from .composites import enlarged
 from .pictures import data_uri
 

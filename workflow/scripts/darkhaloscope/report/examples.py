@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 
 from ..config.cosmology import Cosmology
 from ..config.subhalo import SubhaloDataset
-from ..stamps.lights import row_columns, row_source
+from ..core.tables import images
 from ..stamps.schema import MANIFEST
-from ..tables import images
+from ..tasks.subhalo.lights import row_columns, row_source
 from .context import Browser, ColourBrowser, ReportError, ReportSettings, Sources
 
 #: Columns of a stamp that the browser shows, where the table has them.

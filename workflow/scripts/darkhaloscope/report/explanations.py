@@ -13,8 +13,8 @@ from matplotlib.patches import Circle
 
 from ..config.lensfinder import PIXEL_SCALE_ARCSEC
 from ..config.subhalo import SubhaloDataset
-from ..evaluation.schema import maps_schema
-from ..tables import Schema, images, read_table
+from ..core.tables import Schema, images, read_table
+from ..detectors.schema import maps_schema
 from . import print_figures as printing
 from .composites import three_colours
 from .context import Explained, ReportContext

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from plotly.offline import get_plotlyjs
 
-from ..files import whole
+from ..core.files import whole
 from . import print_figures as printing
 from .answer import compared, quality_gates, rates_of
 from .context import LensContext, ReportContext, ReportError

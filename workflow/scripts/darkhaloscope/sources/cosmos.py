@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from ..config.lensfinder import CosmosSources
-from ..random import stable_hash
-from ..tables import Column, Schema
+from ..core.random import stable_hash
+from ..core.tables import Column, Schema
 from .source import SourceError
 from .still import StillImage, still_image
 

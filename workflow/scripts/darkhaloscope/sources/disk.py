@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import gamma, gammaincinv, lambertw
 
-from ..random import stream
+from ..core.random import stream
 from .source import Source, SourceError
 
 #: Knots lie within this many scale radii of the centre.

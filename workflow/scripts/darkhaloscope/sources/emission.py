@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from ..tables import images
+from ..core.tables import images
 from .manga import bank_rows
 from .source import SourceError
 from .still import StillImage, still_image

@@ -7,7 +7,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ..config.cosmology import Cosmology
-from ..tables import images
+from ..core.tables import images
 from .scaling import kpc_per_arcsec
 from .source import Source, SourceError, moment_planes, turned
 

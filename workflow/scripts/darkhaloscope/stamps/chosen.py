@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..tables import Schema, TableError, open_table
+from ..core.tables import Schema, TableError, open_table
 from .schema import MANIFEST
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..tables import Column, Schema
+from ..core.tables import Column, Schema
 
 
 def _c(name: str, dtype: str, unit: str, description: str, nullable: bool = False) -> Column:

@@ -1,0 +1,256 @@
+"""Source tensors: the contract and its way back, conservation of flux, no bleeding of masked zeros."""
+
+import json
+import struct
+
+import numpy as np
+import pytest
+from astropy.cosmology import FlatLambdaCDM
+from scipy.ndimage import map_coordinates
+
+from darkhaloscope.config.cosmology import Cosmology
+from darkhaloscope.config.manga import Quality, Tensor
+from darkhaloscope.ifu.quality import measure_quality
+from darkhaloscope.ifu.resample import pixel_coordinate, resample_flux, resample_weighted
+from darkhaloscope.ifu.tensors import (
+    AllMasked,
+    CriticalQuality,
+    TensorError,
+    build_source_tensor,
+    compactness,
+    elliptical_centre,
+    receding_axis_rad,
+    to_physical,
+    write_source_tensor,
+)
+
+SHA = "0" * 64
+
+
+def build(maps, tensor=None):
+    return build_source_tensor(maps, measure_quality(maps, Quality()), tensor or Tensor(), Cosmology(), SHA)
+
+
+def test_contract(make_maps):
+    result = build(make_maps())
+    assert result.tensor.shape == (2, 64, 64)
+    assert result.tensor.dtype == np.float32
+    assert result.tensor[0].min() >= 0
+    assert result.tensor[0].max() == 1
+    assert np.abs(result.tensor[1]).max() == 1
+    assert not result.tensor[:, ~result.valid].any()
+    side = result.sidecar
+    assert side["pixel_scale_arcsec"] == pytest.approx(34 * 0.5 / 64)
+    assert {"plateifu", "mangaid", "z", "inclination_deg", "pa_deg", "metrics", "source_sha256"} <= set(side)
+    json.dumps(side, allow_nan=False)
+
+
+def test_normalisation_is_that_of_the_valid_spaxels(make_maps):
+    maps = make_maps()
+    side = build(maps).sidecar
+    good = maps.flux_valid & maps.velocity_valid
+    low, high = np.percentile(maps.flux[good], [5, 99.5])
+    median = np.median(maps.velocity[good])
+    assert (side["flux_p5_per_spaxel"], side["flux_p99_5_per_spaxel"]) == pytest.approx((low, high))
+    assert side["flux_p5_per_arcsec2"] == pytest.approx(low / 0.25)
+    assert side["velocity_median_kms"] == pytest.approx(median)
+    assert side["velocity_scale_kms"] == pytest.approx(np.percentile(np.abs(maps.velocity[good] - median), 95))
+
+
+def test_way_back_to_physical_units(make_maps):
+    result = build(make_maps())
+    flux, velocity = to_physical(result.tensor, result.sidecar)
+    inside = result.valid & (result.tensor[0] > 0) & (result.tensor[0] < 1)
+    assert inside.sum() > 0.8 * result.valid.sum()
+    # float32 tensor of a range of about 400: 1e-7 × 400, with room for the inverse.
+    np.testing.assert_allclose(flux[inside], result.flux_per_arcsec2[inside], atol=1e-4)
+    inside = result.valid & (np.abs(result.tensor[1]) < 1)
+    np.testing.assert_allclose(velocity[inside], result.velocity[inside], atol=1e-4)
+    # What the tensor clips the physical maps keep.
+    clipped = result.valid & (np.abs(result.tensor[1]) == 1)
+    assert clipped.any()
+    assert (np.abs(result.velocity[clipped]) >= result.sidecar["velocity_scale_kms"] - 1e-3).all()
+
+
+def test_wrong_shape_is_refused(make_maps):
+    result = build(make_maps())
+    with pytest.raises(TensorError, match=r"shape \(64, 64\), its sidecar says \(2, 64, 64\)"):
+        to_physical(result.tensor[0], result.sidecar)
+
+
+@pytest.mark.parametrize("spaxels", [42, 54, 64, 74, 80])
+@pytest.mark.parametrize("size", [32, 64, 100])
+def test_total_flux_is_conserved(make_maps, spaxels, size):
+    maps = make_maps(size=spaxels)
+    result = build(maps, Tensor(size=size))
+    total = result.flux_per_arcsec2.sum(dtype=float) * result.sidecar["pixel_scale_arcsec"] ** 2
+    assert total == pytest.approx(maps.flux[maps.flux_valid].sum(), rel=1e-6)
+    # The one factor that makes it so is small even where a pixel is more than twice a spaxel.
+    assert result.sidecar["flux_factor"] == pytest.approx(1, abs=0.02)
+    assert size * result.sidecar["pixel_scale_arcsec"] == pytest.approx(spaxels * 0.5)
+
+
+def test_centre_and_size_do_not_move(make_maps):
+    small, large = build(make_maps(), Tensor(size=34)), build(make_maps(), Tensor(size=102))
+    for result in (small, large):
+        side = result.sidecar
+        assert side["centre_x_pix"] == pytest.approx((side["size"] - 1) / 2, abs=1e-3)
+        y, x = np.indices(result.valid.shape)
+        light = result.flux_per_arcsec2
+        assert (light * x).sum() / light.sum() == pytest.approx(side["centre_x_pix"], abs=1e-3)
+        assert (light * y).sum() / light.sum() == pytest.approx(side["centre_y_pix"], abs=1e-3)
+    # Interpolation blurs by less than a spaxel.
+    assert large.sidecar["r_half_pix"] / 3 == pytest.approx(small.sidecar["r_half_pix"], rel=0.03)
+
+
+def test_same_size_changes_nothing(make_maps):
+    maps = make_maps()
+    result = build(maps, Tensor(size=34))
+    np.testing.assert_allclose(result.flux_per_arcsec2, maps.flux / 0.25, rtol=1e-6)
+    np.testing.assert_allclose(result.velocity, maps.velocity, atol=1e-4)
+    np.testing.assert_allclose(result.dispersion, maps.dispersion, atol=1e-4)
+    assert (result.valid == maps.flux_valid).all()
+
+
+def test_resampling_is_bilinear():
+    rng = np.random.default_rng(3)
+    image = rng.random((42, 42))
+    valid = np.ones_like(image, bool)
+    place = (np.arange(64) + 0.5) * 42 / 64 - 0.5
+    expected = map_coordinates(image, np.meshgrid(place, place, indexing="ij"), order=1, mode="nearest")
+    np.testing.assert_allclose(resample_flux(image, valid, 64)[0], expected, atol=1e-12)
+    np.testing.assert_allclose(resample_weighted(image, valid.astype(float), valid, 64), expected, atol=1e-12)
+    assert pixel_coordinate(20.5, 42, 64) == 31.5
+
+
+def test_masked_zeros_do_not_bleed_into_the_edges():
+    """Constant flux and velocity stay constant up to the last valid pixel, whatever the mask holds."""
+    rng = np.random.default_rng(4)
+    valid = rng.random((50, 50)) < 0.6
+    flux, new_valid = resample_flux(np.where(valid, 7.0, 0.0), valid, 64)
+    velocity = resample_weighted(np.where(valid, -120.0, 0.0), np.where(valid, 7.0, 0.0), valid, 64)
+    assert 0.4 < new_valid.mean() < 0.8
+    np.testing.assert_allclose(flux[new_valid], 7.0, rtol=1e-12)
+    np.testing.assert_allclose(velocity[new_valid], -120.0, rtol=1e-12)
+    assert not flux[~new_valid].any()
+
+
+def test_what_masked_spaxels_hold_does_not_matter():
+    rng = np.random.default_rng(5)
+    valid = rng.random((50, 50)) < 0.7
+    flux, velocity = rng.uniform(1, 2, (50, 50)), rng.normal(size=(50, 50))
+    junk = np.where(valid, 0, 1e12)
+    np.testing.assert_array_equal(resample_flux(flux, valid, 64)[0], resample_flux(flux + junk, valid, 64)[0])
+    np.testing.assert_array_equal(resample_weighted(velocity, flux, valid, 64), resample_weighted(velocity + junk, flux + junk, valid, 64))
+
+
+def test_velocity_is_weighted_by_flux():
+    # A pixel halfway between two spaxels of flux 3 and 1 has the velocity (3·100 + 1·(−100))/4.
+    velocity, flux = np.array([[100.0, -100.0]] * 2), np.array([[3.0, 1.0]] * 2)
+    assert resample_weighted(velocity, flux, np.ones((2, 2), bool), 1)[0, 0] == pytest.approx(50.0)
+
+
+def test_velocity_without_flux_counts_only_where_it_is_alone():
+    velocity = np.array([[100.0, 100.0, -50.0, -50.0]] * 4)
+    flux = np.array([[1.0, 1.0, 0.0, 0.0]] * 4)
+    result = resample_weighted(velocity, flux, np.ones((4, 4), bool), 8)
+    assert result[3, 7] == -50
+    assert result[3, 4] == pytest.approx(100, abs=1e-5)
+
+
+def test_first_moment_is_conserved_where_velocity_is_smooth(make_maps):
+    maps = make_maps(velocity=150 * np.tanh((np.indices((34, 34))[1] - 12) / 6))
+    result = build(maps)
+    good = maps.flux_valid
+    mean = (maps.flux * maps.velocity)[good].sum() / maps.flux[good].sum()
+    light = result.flux_per_arcsec2.astype(float)
+    # Bilinear weights of neighbouring pixels do not add up to exactly one per spaxel: 1% of the range.
+    assert (light * result.velocity).sum() / light.sum() == pytest.approx(mean, abs=3)
+
+
+def test_pixel_scale_in_kpc_is_astropys(make_maps):
+    side = build(make_maps()).sidecar
+    kpc = FlatLambdaCDM(H0=70, Om0=0.3).kpc_proper_per_arcmin(0.03).value / 60
+    assert side["kpc_per_arcsec"] == pytest.approx(kpc, rel=1e-6)
+    assert side["original_pixel_scale_kpc"] == pytest.approx(0.5 * kpc, rel=1e-6)
+    assert side["psf_fwhm_kpc"] == pytest.approx(2.6 * kpc, rel=1e-6)
+
+
+def test_centre_of_elliptical_coordinates(make_maps):
+    y, x = np.indices((34, 34))
+    u, v = (x - 14.3) * 0.8 + (y - 19.6) * 0.6, (y - 19.6) * 0.8 - (x - 14.3) * 0.6
+    maps = make_maps({"r_re": np.hypot(u, v / 0.6)})
+    assert elliptical_centre(maps) == pytest.approx((14.3, 19.6), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("pa", "slope", "expected"), [(0, (0, 1), 90), (0, (0, -1), 270), (90, (-1, 0), 180), (90, (1, 0), 0), (45, (-1, 1), 135)]
+)
+def test_receding_half_of_the_major_axis(make_maps, pa, slope, expected):
+    """North is up, east to the left: PA 0 points up, PA 90 to the left."""
+    y, x = np.indices((34, 34))
+    maps = make_maps(cards={"ECOOPA": float(pa)}, velocity=5.0 * (slope[0] * x + slope[1] * y))
+    assert np.degrees(receding_axis_rad(maps, maps.velocity_valid)) == pytest.approx(expected, abs=1e-9)
+
+
+def test_speed_and_radius_of_a_known_disk(make_maps):
+    x = np.indices((34, 34))[1] - 16.5
+    maps = make_maps(velocity=np.where(x > 0, 100.0, -100.0), cards={"ECOOELL": 0.5})
+    side = build(maps).sidecar
+    assert side["v_peak_los_kms"] == pytest.approx(100)
+    assert side["v_peak_kms"] == pytest.approx(100 / np.sin(np.radians(60)))
+    # Face-on flux 100·exp(−r/5): half of what lies inside the valid circle of 15.3 spaxels.
+    r = np.linspace(0, 15.3, 20000)
+    inside = np.cumsum(r * np.exp(-r / 5))
+    assert side["half_light_radius_arcsec"] == pytest.approx(0.5 * np.interp(0.5, inside / inside[-1], r), rel=0.01)
+
+
+def test_compactness_of_a_gaussian():
+    y, x = np.indices((101, 101)) - 50
+    sigma = 8.0
+    result = compactness(np.exp(-(x**2 + y**2) / (2 * sigma**2)), np.ones((101, 101), bool))
+    # Inside r lies 1 − exp(−r²/2σ²); pixels are small beside σ.
+    assert result["r_half_pix"] == pytest.approx(sigma * np.sqrt(2 * np.log(2)), rel=0.01)
+    assert result["r80_pix"] == pytest.approx(sigma * np.sqrt(2 * np.log(5)), rel=0.01)
+    assert result["flux_frac_central_5x5"] == pytest.approx(25 / (2 * np.pi * sigma**2), rel=0.04)
+
+
+def test_dispersion_fills_from_the_mean_where_unknown(make_maps):
+    maps = make_maps()
+    known = maps.dispersion_valid.copy()
+    known[15:19] = False
+    maps = make_maps({"dispersion_valid": known, "dispersion": np.where(known, 48.0, 0.0)})
+    result = build(maps)
+    np.testing.assert_allclose(result.dispersion[result.valid], 48.0, rtol=1e-5)
+    assert result.sidecar["dispersion_mean_kms"] == pytest.approx(48.0)
+
+
+def test_all_masked(make_maps):
+    with pytest.raises(AllMasked, match=r"galaxy 99999-1901: all 1156 spaxels are masked in flux or velocity of Ha-6564"):
+        build(make_maps(good=np.zeros((34, 34), bool)))
+
+
+@pytest.mark.parametrize("card", ["DRP3QUAL", "DAPQUAL"])
+def test_critical_quality(make_maps, card):
+    with pytest.raises(CriticalQuality, match=f"{card} (is )?1073741824.*bit 30"):
+        build(make_maps(cards={card: 1 << 30}))
+
+
+def test_constant_maps_cannot_be_normalised(make_maps):
+    with pytest.raises(TensorError, match="does not vary over its"):
+        build(make_maps(velocity=np.full((34, 34), 10.0)))
+
+
+def test_files(make_maps, tmp_path):
+    result = build(make_maps())
+    paths = [tmp_path / f"source_tensor_99999-1901.{s}" for s in ("npy", "json", "npz", "png")]
+    write_source_tensor(result, *paths)
+    first = [p.read_bytes() for p in paths]
+    np.testing.assert_array_equal(np.load(paths[0], allow_pickle=False), result.tensor)
+    assert json.loads(paths[1].read_text()) == result.sidecar
+    with np.load(paths[2], allow_pickle=False) as maps:
+        np.testing.assert_array_equal(maps["velocity"], result.velocity)
+        assert set(maps) == {"flux_per_arcsec2", "velocity", "dispersion", "valid"}
+    assert struct.unpack(">II", first[3][16:24]) == (1440, 860)
+    write_source_tensor(result, *paths)
+    assert [p.read_bytes() for p in paths] == first

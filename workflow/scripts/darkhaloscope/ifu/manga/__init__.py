@@ -1,0 +1,1 @@
+"""MaNGA: catalogues and MAPS files."""

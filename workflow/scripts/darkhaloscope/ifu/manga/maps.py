@@ -1,0 +1,364 @@
+"""Reading a MaNGA DAP MAPS file, DR15 or DR17 layout: one line's flux, and velocity and dispersion with it.
+
+The layouts differ in the number of emission lines (22 or 35) and in SPX_ELLCOO (3 or 4 channels).
+Every channel is therefore found by its name in the header cards `C01…` (numbered from 1), never by
+number. Sources: the SDSS data model of mangaMaps, and Westfall et al. (2019, AJ 158, 231).
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import math
+import os
+import re
+import warnings
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+from astropy.utils.exceptions import AstropyUserWarning
+from numpy.typing import NDArray
+
+from ...config.manga import Quality
+
+#: Speed of light [km/s]; the DAP's SCINPVEL is c·z with this value.
+LIGHT_SPEED_KMS = 299792.458
+#: Bit of DRP3QUAL and of DAPQUAL that says "do not use this observation".
+CRITICAL_BIT = 30
+#: MANGA_DAPPIXMASK, bit by bit (sdssMaskbits.par).
+PIXEL_MASK_BITS = {
+    0: "NOCOV",
+    1: "LOWCOV",
+    2: "DEADFIBER",
+    3: "FORESTAR",
+    4: "NOVALUE",
+    5: "UNRELIABLE",
+    6: "MATHERROR",
+    7: "FITFAILED",
+    8: "NEARBOUND",
+    9: "NOCORRECTION",
+    10: "MULTICOMP",
+    30: "DONOTUSE",
+}
+GZIP_MAGIC = b"\x1f\x8b"
+SPAXEL_ARCSEC = 0.5
+R_RE, AZIMUTH = "R/Re", "Elliptical azimuth"
+_LAYOUTS = {3: "DR15", 4: "DR17"}
+
+
+class MapsError(ValueError):
+    """A MAPS file is not what it should be; the message names the file and what to do."""
+
+
+class UnreadableMaps(MapsError):
+    """The file is truncated, or no FITS file."""
+
+
+class MissingExtension(MapsError):
+    """An extension is not in the file."""
+
+
+class MissingCard(MapsError):
+    """A header card is not in the file, or has an impossible value."""
+
+
+class LineNotFound(MapsError):
+    """No channel has the name of the line."""
+
+
+class WrongChannels(MapsError):
+    """Channel names and data, or two extensions, do not match."""
+
+
+class NotFinite(MapsError):
+    """Spaxels that the mask calls good hold NaN or infinity."""
+
+
+@dataclass(frozen=True)
+class Maps:
+    """Maps of one galaxy, each (ny, nx), north up and east to the left (x grows to the west).
+
+    Attributes
+    ----------
+    flux, flux_ivar : flux of the line per spaxel [1e-17 erg/s/cm²/spaxel] and its inverse variance.
+    velocity, velocity_ivar : velocity relative to SCINPVEL [km/s] and its inverse variance.
+    dispersion : dispersion without the instrument's share [km/s]; 0 where the line is narrower than
+        the instrument's profile (unresolved).
+    flux_valid, velocity_valid, dispersion_valid : bool, `mask == 0` and `ivar > 0`. Where False, the
+        map holds 0, which is no measurement.
+    r_re, azimuth : elliptical radius over Re, and azimuth from the major axis [deg].
+    snr : mean g-band S/N per spaxel.
+    binid : bin of the emission-line fit (gas) or of the stellar fit; −1 outside.
+    header : plateifu, mangaid, z (= SCINPVEL/c), scinpvel_kms, ba (= 1 − ECOOELL), pa_deg (north
+        through east), reff_arcsec, rfwhm_arcsec, drp3qual, dapqual, daptype.
+    layout : "DR15" or "DR17".
+    channels : name of every emission line in the file, and its index, from 0.
+    line, kinematics : the line that was read, and "gas" or "stellar".
+    pixel_scale_arcsec : side of a spaxel [arcsec].
+    """
+
+    flux: NDArray
+    flux_ivar: NDArray
+    flux_valid: NDArray
+    velocity: NDArray
+    velocity_ivar: NDArray
+    velocity_valid: NDArray
+    dispersion: NDArray
+    dispersion_valid: NDArray
+    r_re: NDArray
+    azimuth: NDArray
+    snr: NDArray
+    binid: NDArray
+    header: dict
+    layout: str
+    channels: dict[str, int]
+    line: str
+    kinematics: str
+    pixel_scale_arcsec: float = SPAXEL_ARCSEC
+
+
+def read_maps(path: str | os.PathLike, quality: Quality) -> Maps:
+    """Read the maps of one galaxy.
+
+    A galaxy without any good spaxel, or one whose DRP3QUAL or DAPQUAL is critical, is read all the
+    same: `measure_quality` calls it unusable, with the reason.
+
+    Parameters
+    ----------
+    path : path of the MAPS file, gzipped or not.
+    quality : `line` names the emission line, `velocity` chooses gas or stellar kinematics.
+
+    Returns
+    -------
+    Maps
+
+    Raises
+    ------
+    UnreadableMaps, MissingExtension, MissingCard, LineNotFound, WrongChannels, NotFinite
+        All of them are `MapsError`.
+    """
+    path = Path(path)
+    with open_maps(path) as hdus:
+        channels = channel_names(hdus, "EMLINE_GFLUX", path)
+        flux, flux_ivar, flux_valid = _measured(hdus, "EMLINE_GFLUX", quality.line, path)
+        kinematics = _gas if quality.velocity == "gas" else _stellar
+        velocity, velocity_ivar, velocity_valid, dispersion, dispersion_valid, bins = kinematics(hdus, quality.line, path)
+        radius, azimuth, layout = _elliptical(hdus, path)
+        maps = Maps(
+            flux=flux,
+            flux_ivar=flux_ivar,
+            flux_valid=flux_valid,
+            velocity=velocity,
+            velocity_ivar=velocity_ivar,
+            velocity_valid=velocity_valid,
+            dispersion=dispersion,
+            dispersion_valid=dispersion_valid,
+            r_re=radius,
+            azimuth=azimuth,
+            snr=_plane(hdus, "SPX_SNR", None, path).astype(float),
+            binid=bins,
+            header=_header(hdus, path),
+            layout=layout,
+            channels=channels,
+            line=quality.line,
+            kinematics=quality.velocity,
+            pixel_scale_arcsec=_pixel_scale(hdus["EMLINE_GFLUX"].header),
+        )
+    _check_shapes(maps, path)
+    return maps
+
+
+def open_maps(path: Path) -> fits.HDUList:
+    """Open a MAPS file and walk through all its extensions.
+
+    Raises
+    ------
+    UnreadableMaps
+        The file is absent, truncated, not gzip, or not FITS.
+    """
+    try:
+        content = path.read_bytes()
+        # astropy reads what is left of a cut gzip file without a word; gzip itself does not.
+        if content[:2] == GZIP_MAGIC:
+            content = gzip.decompress(content)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", message="(?s).*(truncated|corrupted)", category=AstropyUserWarning)
+            hdus = fits.open(io.BytesIO(content), memmap=False, mode="readonly")
+            len(hdus)
+            return hdus
+    except FileNotFoundError as error:
+        raise UnreadableMaps(f"{path}: this MAPS file does not exist; run the stage that fetches it") from error
+    except (OSError, EOFError, ValueError, zlib.error, AstropyUserWarning, KeyError) as error:
+        raise UnreadableMaps(
+            f"{path}: expected a whole MAPS file in FITS format, but reading fails ({error}); delete it and fetch it again"
+        ) from error
+
+
+def channel_names(hdus: fits.HDUList, extension: str, path: Path) -> dict[str, int]:
+    """Return the names of an extension's channels, each with its index from 0.
+
+    Raises
+    ------
+    WrongChannels
+        The cards `C01…` do not count the channels of the data one by one.
+    """
+    hdu = _extension(hdus, extension, path)
+    cards = {int(m[1]): str(hdu.header[key]).strip() for key in hdu.header if (m := re.fullmatch(r"C(\d+)", key))}
+    planes = hdu.shape[0] if len(hdu.shape) == 3 else 0
+    if sorted(cards) != list(range(1, planes + 1)) or len(set(cards.values())) != planes:
+        raise WrongChannels(
+            f"{path}: {extension} has {planes} channels but its header names {len(cards)} (cards C01 to C{max(cards, default=0):02d}); "
+            "expected one name for each channel; fetch the file again"
+        )
+    return {name: number - 1 for number, name in sorted(cards.items())}
+
+
+def is_critical(bits: int) -> bool:
+    """Return whether DRP3QUAL or DAPQUAL has its critical bit set."""
+    return bool(int(bits) >> CRITICAL_BIT & 1)
+
+
+def mask_bit_counts(mask: NDArray) -> dict[str, int]:
+    """Return how many spaxels have each bit of MANGA_DAPPIXMASK set, by the bit's name."""
+    mask = np.asarray(mask, np.int64)
+    return {PIXEL_MASK_BITS.get(bit, f"bit {bit}"): n for bit in range(31) if (n := int((mask >> bit & 1).sum()))}
+
+
+def _gas(hdus: fits.HDUList, line: str, path: Path) -> tuple[NDArray, ...]:
+    velocity, ivar, valid = _measured(hdus, "EMLINE_GVEL", line, path)
+    sigma, _, sigma_valid = _measured(hdus, "EMLINE_GSIGMA", line, path)
+    instrument = _plane(hdus, "EMLINE_INSTSIGMA", line, path).astype(float)
+    dispersion, sigma_valid = _intrinsic(sigma, sigma_valid, instrument)
+    return velocity, ivar, valid, dispersion, sigma_valid, _bins(hdus, "Em. line models", path)
+
+
+def _stellar(hdus: fits.HDUList, line: str, path: Path) -> tuple[NDArray, ...]:
+    velocity, ivar, valid = _measured(hdus, "STELLAR_VEL", None, path)
+    sigma, _, sigma_valid = _measured(hdus, "STELLAR_SIGMA", None, path)
+    correction = _extension(hdus, "STELLAR_SIGMACORR", path).data
+    # DR17 has two corrections; the data model says to use the first.
+    correction = np.asarray(correction[0] if correction.ndim == 3 else correction, float)
+    dispersion, sigma_valid = _intrinsic(sigma, sigma_valid, correction)
+    return velocity, ivar, valid, dispersion, sigma_valid, _bins(hdus, "Stellar continua", path)
+
+
+def _intrinsic(sigma: NDArray, valid: NDArray, instrument: NDArray) -> tuple[NDArray, NDArray]:
+    """Take the instrument out in quadrature; a line narrower than the instrument is unresolved and gets 0."""
+    valid = valid & np.isfinite(instrument)
+    squared = np.where(valid, sigma**2 - np.where(valid, instrument, 0.0) ** 2, 0.0)
+    return np.sqrt(np.maximum(squared, 0.0)), valid
+
+
+def _measured(hdus: fits.HDUList, name: str, line: str | None, path: Path) -> tuple[NDArray, NDArray, NDArray]:
+    """Return values, inverse variances and validity of one quantity; 0 where not valid."""
+    values, ivar, mask = (_plane(hdus, name + suffix, line, path) for suffix in ("", "_IVAR", "_MASK"))
+    good = (mask == 0) & ~(ivar <= 0)
+    broken = int((good & ~(np.isfinite(values) & np.isfinite(ivar))).sum())
+    if broken:
+        raise NotFinite(
+            f"{path}: {broken} spaxels of {name}{f' ({line})' if line else ''} are NaN or infinite although {name}_MASK is 0; "
+            "expected finite values; fetch the file again, or leave this galaxy out"
+        )
+    return np.where(good, values, 0.0).astype(float), np.where(good, ivar, 0.0).astype(float), good
+
+
+def _plane(hdus: fits.HDUList, name: str, line: str | None, path: Path) -> NDArray:
+    """Return the image of an extension, of the line's channel where it has channels."""
+    hdu = _extension(hdus, name, path)
+    try:
+        data = hdu.data
+    except (OSError, EOFError, ValueError, TypeError, zlib.error) as error:
+        raise UnreadableMaps(
+            f"{path}: the data of {name} cannot be read, the file is truncated ({error}); delete it and fetch it again"
+        ) from error
+    if data is None or data.ndim != (3 if line else 2):
+        found = "no data" if data is None else f"{data.ndim} dimensions"
+        raise WrongChannels(f"{path}: {name} has {found}, expected {3 if line else 2}; fetch the file again if it should be a MAPS file")
+    if line is None:
+        return data
+    channels = channel_names(hdus, name, path)
+    if line not in channels:
+        raise LineNotFound(
+            f"{path}: no emission line '{line}' in {name} (it has: {', '.join(channels)}); "
+            "set `manga.quality.line` to one of them, or fetch the file again if it should be a MAPS file"
+        )
+    return data[channels[line]]
+
+
+def _extension(hdus: fits.HDUList, name: str, path: Path) -> fits.ImageHDU:
+    if name not in hdus:
+        raise MissingExtension(
+            f"{path}: expected the extension {name}, found {len(hdus)} without it ({', '.join(h.name for h in hdus)}); "
+            "fetch the file again, or check that it is a DAP MAPS file"
+        )
+    return hdus[name]
+
+
+def _elliptical(hdus: fits.HDUList, path: Path) -> tuple[NDArray, NDArray, str]:
+    names = channel_names(hdus, "SPX_ELLCOO", path)
+    missing = [n for n in (R_RE, AZIMUTH) if n not in names]
+    if missing or len(names) not in _LAYOUTS:
+        raise WrongChannels(
+            f"{path}: SPX_ELLCOO has {len(names)} channels ({', '.join(names)}), expected 3 (DR15) or 4 (DR17) "
+            f"with '{R_RE}' and '{AZIMUTH}'; this layout is not known"
+        )
+    data = hdus["SPX_ELLCOO"].data
+    return data[names[R_RE]].astype(float), data[names[AZIMUTH]].astype(float), _LAYOUTS[len(names)]
+
+
+def _bins(hdus: fits.HDUList, step: str, path: Path) -> NDArray:
+    names = channel_names(hdus, "BINID", path)
+    if step not in names:
+        raise WrongChannels(f"{path}: BINID has no channel '{step}' (it has: {', '.join(names)}); fetch the file again")
+    return hdus["BINID"].data[names[step]].astype(np.int64)
+
+
+def _header(hdus: fits.HDUList, path: Path) -> dict:
+    def card(key: str, kind: type, check=lambda value: True):
+        value = hdus[0].header.get(key)
+        try:
+            value = kind(value)
+            good = (not isinstance(value, float) or math.isfinite(value)) and check(value)
+        except (TypeError, ValueError):
+            good = False
+        if not good:
+            raise MissingCard(
+                f"{path}: card {key} of the primary header is {value!r}, expected a usable {kind.__name__}; fetch the file again"
+            )
+        return value
+
+    velocity = card("SCINPVEL", float, lambda v: v > 0)
+    ellipticity = card("ECOOELL", float, lambda e: 0 <= e < 1)
+    return {
+        "plateifu": card("PLATEIFU", str, lambda s: re.fullmatch(r"\d+-\d+", s)),
+        "mangaid": card("MANGAID", str, lambda s: s not in ("", "None")),
+        "z": velocity / LIGHT_SPEED_KMS,
+        "scinpvel_kms": velocity,
+        "ba": 1.0 - ellipticity,
+        "pa_deg": card("ECOOPA", float),
+        "reff_arcsec": card("REFF", float, lambda r: r > 0),
+        "rfwhm_arcsec": card("RFWHM", float, lambda r: r > 0),
+        "drp3qual": card("DRP3QUAL", int),
+        "dapqual": card("DAPQUAL", int),
+        "daptype": card("DAPTYPE", str),
+    }
+
+
+def _pixel_scale(header: fits.Header) -> float:
+    """Return the side of a spaxel from the WCS [arcsec]; 0.5 where the header has none."""
+    step = header.get("PC1_1", 1.0) * header["CDELT1"] if "CDELT1" in header else header.get("CD1_1", 0.0)
+    return round(abs(step) * 3600, 4) or SPAXEL_ARCSEC
+
+
+def _check_shapes(maps: Maps, path: Path) -> None:
+    for name in ("velocity", "dispersion", "r_re", "azimuth", "snr", "binid"):
+        found = getattr(maps, name).shape
+        if found != maps.flux.shape:
+            raise WrongChannels(
+                f"{path}: the {name} map has {found} spaxels, expected {maps.flux.shape} as the flux map; fetch the file again"
+            )
+    if maps.flux.shape[0] != maps.flux.shape[1]:
+        raise WrongChannels(f"{path}: maps have {maps.flux.shape} spaxels, expected as many rows as columns; fetch the file again")

@@ -1,0 +1,1 @@
+"""All that knows Snakemake: paths, parameters, digests of code, provenance, storage."""

@@ -1,0 +1,1 @@
+"""Mock archives in the real layouts, for tests and demonstrations."""

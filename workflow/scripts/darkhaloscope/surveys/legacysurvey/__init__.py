@@ -1,0 +1,1 @@
+"""The DESI Legacy Surveys: sweeps, parent sample, bricks."""

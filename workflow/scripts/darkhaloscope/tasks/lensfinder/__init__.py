@@ -1,0 +1,1 @@
+"""Lens-finder stamps: lensed sources injected into cutouts of a survey."""

@@ -1,0 +1,229 @@
+"""Stamps of the lens finder: real cutouts, the lensed source of positives added with its own Poisson noise, and measures.
+
+Where nothing is injected a pixel keeps the cutout's bits. A stamp depends on its row and its cutout alone.
+The source's magnitude is that of the unlensed source, in r as observed; its fluxes in g and z follow from its
+colours. Positives whose cutout is not ok are not rendered.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterable, Mapping
+from itertools import islice
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from ... import __version__
+from ...config.lensfinder import BANDS, PIXEL_SCALE_ARCSEC, LensFinderDataset
+from ...core.random import row_keys, stream
+from ...lensing.batching import one_thread
+from ...lensing.products import half_light_radius
+from ...surveys.legacysurvey.bricks import Cutout
+from .light import Lensed, Stills, lens_sources, psf_fwhm
+from .schema import INJECTION_MANIFEST, MEASURES, injection_schema
+
+log = logging.getLogger("darkhaloscope")
+
+ZERO_POINT = 22.5
+#: Least share of an arc's light that falls on good pixels, for its measures to count.
+LEAST_LIGHT_SEEN = 0.5
+#: A lens never shows less of its source than there is; the stamp's edge and the renderer's accuracy take this much.
+LEAST_MAGNIFICATION = 0.9
+R = BANDS.index("r")
+
+Columns = dict[str, NDArray]
+
+
+class InjectionError(ValueError):
+    """Stamps cannot be made; the message says which and why."""
+
+
+def inject_rows(rows: pa.Table, dataset: LensFinderDataset, cutouts: Iterable[Cutout], stills: Stills) -> pa.Table:
+    """Make the stamps of some rows of a manifest.
+
+    Parameters
+    ----------
+    rows : pyarrow.Table
+        Schema `INJECTION_MANIFEST`.
+    dataset : LensFinderDataset
+    cutouts : one per row, in their order; read as they are needed
+    stills : for each kind of source but sersic, what gives a row's image (see `injection_light`)
+
+    Returns
+    -------
+    pyarrow.Table
+        Schema `injection_schema(size)`, in the order of `rows`.
+
+    Raises
+    ------
+    InjectionError
+        A kind of source has no images, or there are fewer cutouts than rows.
+    SourceError
+        A source's image cannot be used.
+    """
+    INJECTION_MANIFEST.check(rows.schema, "the rows to inject")
+    columns = row_columns(rows)
+    kinds = sorted({k for k in columns["source_kind"] if k and k != "sersic"} - set(stills))
+    if kinds:
+        raise InjectionError(
+            f"rows have {' and '.join(kinds)} sources, but no images of such are given; set sources.mix and build the manifest again"
+        )
+    schema = injection_schema(dataset.camera.stamp_size)
+    supply, parts, done = iter(cutouts), [], 0
+    with one_thread():
+        while done < rows.num_rows:
+            count = min(dataset.rendering.batch_size, rows.num_rows - done)
+            batch = list(islice(supply, count))
+            if len(batch) < count:
+                raise InjectionError(f"there are {rows.num_rows} rows but only {done + len(batch)} cutouts")
+            made = _batch({k: v[done : done + count] for k, v in columns.items()}, batch, dataset, stills)
+            given = rows.slice(done, count)
+            parts.append(schema.table({**{c.name: given.column(c.name).combine_chunks() for c in INJECTION_MANIFEST.columns}, **made}))
+            done += count
+    log.info(
+        "%d stamps, %d of them with a cutout that is ok",
+        done,
+        sum(int(np.sum(p["cutout_ok"].to_numpy(zero_copy_only=False))) for p in parts),
+    )
+    return pa.concat_tables(parts)
+
+
+def row_columns(rows: pa.Table) -> Columns:
+    """Return the columns of a manifest as arrays; missing numbers are NaN, missing names None, missing truths false."""
+    out: Columns = {}
+    for name in rows.column_names:
+        column = rows.column(name)
+        if pa.types.is_boolean(column.type):
+            column = column.fill_null(False)
+        out[name] = column.to_numpy() if not pa.types.is_string(column.type) else np.array(column.to_pylist(), object)
+    return out
+
+
+def source_fluxes(columns: Mapping[str, NDArray]) -> NDArray:
+    """Return the unlensed fluxes of the sources in g, r, z, (n, 3) nanomaggies; 0 for controls."""
+    r = columns["mag_r"] + columns["src_dmag"]
+    magnitudes = np.stack([r + columns["src_gr"], r, r - columns["src_rz"]], 1)
+    return np.nan_to_num(10 ** (0.4 * (ZERO_POINT - magnitudes)), nan=0.0)
+
+
+def signal_to_noise(signal: NDArray, invvar: NDArray, good: NDArray) -> dict[str, float]:
+    """Return the three S/N of an arc in one band, on good pixels: greatest pixel, summed, matched filter.
+
+    Parameters
+    ----------
+    signal : (h, w) noiseless flux
+    invvar : (h, w) inverse variance without the arc's own noise
+    good : (h, w) bool
+        Pixels to use; those without weight tell nothing and are left out.
+    """
+    good = good & (invvar > 0)
+    s, w = signal[good].astype(np.float64), invvar[good].astype(np.float64)
+    if not len(s) or not s.any():
+        return {"arc_snr": 0.0, "arc_snr_sum": 0.0, "arc_snr_matched": 0.0}
+    return {
+        "arc_snr": float((s * np.sqrt(w)).max()),
+        "arc_snr_sum": float(s.sum() / math.sqrt((1 / w).sum())),
+        "arc_snr_matched": float(math.sqrt((s * s * w).sum())),
+    }
+
+
+# --- one batch ---------------------------------------------------------------------------------
+
+
+def _batch(columns: Columns, cutouts: list[Cutout], dataset: LensFinderDataset, stills: Stills) -> dict[str, object]:
+    count, size = len(cutouts), dataset.camera.stamp_size
+    ok = np.array([c.ok for c in cutouts])
+    images = np.zeros((count, len(BANDS), size, size), np.float32)
+    measures: dict[str, list] = {c.name: [None] * count for c in MEASURES}
+    lit = np.flatnonzero(ok & (columns["label"] == 1))
+    fwhm = psf_fwhm(np.stack([c.psfsize for c in cutouts]), dataset.camera)
+    offset = np.array([(c.x_offset_arcsec, c.y_offset_arcsec) for c in cutouts])
+    place = dict(zip(lit.tolist(), range(len(lit)), strict=True))
+    keys = row_keys(columns["object_id"], columns["replicate"])
+    lensed = None
+    if len(lit):
+        lensed = lens_sources(
+            {k: v[lit] for k, v in columns.items()}, offset[lit], fwhm[lit], dataset.camera, dataset.rendering.accuracy, stills
+        )
+        radius = half_light_radius(lensed.observed[:, R], offset[lit], PIXEL_SCALE_ARCSEC)
+        fluxes = source_fluxes({k: v[lit] for k, v in columns.items()})
+    for i, cutout in enumerate(cutouts):
+        row = {**_plain(cutout, size), **_widths(fwhm[i], float(columns["theta_e_arcsec"][i]))}
+        if ok[i]:
+            images[i] = cutout.image
+        if i in place:
+            k = place[i]
+            signal = lensed.observed[k] * fluxes[k][:, None, None]
+            light = detected_light(signal, dataset, int(keys[i]))
+            # Pixels without light keep their bits.
+            images[i] = np.where(light != 0, cutout.image + light, cutout.image)
+            row |= _arc(signal, cutout, lensed, k, float(radius[k]), dataset)
+        for name, value in row.items():
+            measures[name][i] = value
+    return {**measures, "image": images}
+
+
+def detected_light(signal: NDArray, dataset: LensFinderDataset, key: int) -> NDArray[np.float32]:
+    """Return noiseless light as the camera counts it: with its own Poisson noise.
+
+    Parameters
+    ----------
+    signal : (3, h, w) nanomaggies
+    dataset : LensFinderDataset
+        Its seed and camera.
+    key : the row's number for random draws
+    """
+    light = np.maximum(signal, 0.0)
+    if dataset.camera.poisson:
+        gain = np.array([dataset.camera.electrons_per_nanomaggy[b] for b in BANDS])[:, None, None]
+        light = stream(dataset.seed, key, "arc noise").poisson(light * gain) / gain
+    return light.astype(np.float32)
+
+
+def _plain(cutout: Cutout, size: int) -> dict[str, object]:
+    """Measures of a stamp without an arc."""
+    sigma = [
+        float(1 / np.sqrt(np.median(w[g]))) if cutout.ok and g.any() else None for w, g in zip(cutout.invvar, cutout.good, strict=True)
+    ]
+    return {
+        "cutout_ok": cutout.ok,
+        "cutout_reason": None if cutout.ok else cutout.reason,
+        "bad_pixel_frac": cutout.bad_fraction,
+        "host_x_arcsec": cutout.x_offset_arcsec if cutout.ok else None,
+        "host_y_arcsec": cutout.y_offset_arcsec if cutout.ok else None,
+        **{f"sky_sigma_{b}": s for b, s in zip(BANDS, sigma, strict=True)},
+        **{c.name: 0.0 for c in MEASURES if c.name.startswith(("arc_snr", "total_injected_flux"))},
+        "physics_valid": cutout.ok,
+        "metrics_ok": cutout.ok,
+        "stamp_size": size,
+        "bandset": "".join(BANDS),
+        "pipeline_version": __version__,
+    }
+
+
+def _widths(fwhm: NDArray, theta_e: float) -> dict[str, float | None]:
+    known = [float(f) if f > 0 else None for f in fwhm]
+    ratio = None if known[R] is None else theta_e / known[R]
+    return {**{f"psf_fwhm_used_{b}": f for b, f in zip(BANDS, known, strict=True)}, "theta_over_psf": ratio}
+
+
+def _arc(signal: NDArray, cutout: Cutout, lensed: Lensed, k: int, radius: float, dataset: LensFinderDataset) -> dict[str, object]:
+    row: dict[str, object] = {}
+    for i, band in enumerate(BANDS):
+        snr = signal_to_noise(signal[i], cutout.invvar[i], cutout.good[i])
+        row |= {name if band == "r" else f"{name}_{band}": value for name, value in snr.items()}
+        row[f"total_injected_flux_{band}"] = float(signal[i].sum())
+    measured = {
+        "flux_closure": float(lensed.closure[k]),
+        "lensed_hlr_arcsec": radius,
+        "magnification": float(lensed.magnification[k]),
+        "tangential_stretch": float(lensed.tangential[k]),
+        "radial_stretch": float(lensed.radial[k]),
+    }
+    finite = all(math.isfinite(v) for v in (*row.values(), *measured.values()))
+    seen = float(signal[R][cutout.good[R]].sum()) >= LEAST_LIGHT_SEEN * row["total_injected_flux_r"]
+    valid = finite and measured["flux_closure"] <= dataset.gates.flux_closure and measured["magnification"] >= LEAST_MAGNIFICATION
+    return {**row, **measured, "physics_valid": valid, "metrics_ok": finite and seen}

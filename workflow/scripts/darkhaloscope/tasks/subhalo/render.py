@@ -1,0 +1,362 @@
+"""Rows of the manifest in, stamps out: the noiseless pair, placement, noise, masks, measures, ideal observer.
+
+A stamp depends on its row alone: rows are computed in whole blocks, one kind of source at a time, by one
+thread (more cores render more shards), and every random number comes from the row's own stream, so that
+shards, batches and threads change no bit.
+
+Every measure (arc S/N, magnification, distances, d′) is taken from the smooth lens in both classes, so
+that a stratum made of it cannot know the label. Where the label is the lens itself (contrast `lensed`)
+there is no such image: there, they describe the row's own noiseless image.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+
+from ...config.cosmology import Cosmology
+from ...config.subhalo import Noise, SubhaloDataset
+from ...lensing.batching import BLOCK, one_thread
+from ...lensing.lens import CriticalCurve, critical_curve
+from ...lensing.observe import convolve, psf_kernel
+from ...lensing.products import count_images, half_light_radius, stretches
+from ...lensing.render import Grid
+from ...stamps.schema import MANIFEST, MEASURES, stamp_images, stamp_schema
+from . import observation as obs
+from . import placement
+from .lights import Bank, Columns, disk_light, macro_lenses, row_columns, subhalos_at, take
+from .population import draw_clumps
+from .rays import RENDERERS, Light
+
+log = logging.getLogger("darkhaloscope")
+
+Progress = Callable[[int, int], None]
+DTYPE = torch.float32
+#: Seconds between two lines of progress.
+REPORT_EVERY_S = 10.0
+
+
+class StampError(ValueError):
+    """A stamp cannot be made; the message names it and says what to do."""
+
+
+def render_rows(
+    rows: pa.Table, dataset: SubhaloDataset, bank: pa.Table | None, cosmology: Cosmology, progress: Progress | None = None
+) -> pa.Table:
+    """Render the stamps of some rows of a manifest.
+
+    Parameters
+    ----------
+    rows : pyarrow.Table
+        Rows of the `MANIFEST` schema, any of them in any order.
+    dataset : SubhaloDataset
+        The dataset that the manifest was built from.
+    bank : pyarrow.Table or None
+        Bank of MaNGA sources; None where no row needs one.
+    cosmology : Cosmology
+    progress : callable, optional
+        Told the number of stamps done and of all after each batch; by default a line with rate and time left
+        is logged every ten seconds.
+
+    Returns
+    -------
+    pyarrow.Table
+        Schema `stamp_schema(size)`, in the order of `rows`.
+
+    Raises
+    ------
+    StampError
+        A row needs a bank that is not given, or has no light in its stamp.
+    SourceError
+        The bank lacks a galaxy or its maps are not finite.
+    """
+    MANIFEST.check(rows.schema, "the rows to render")
+    columns = row_columns(rows.select([c.name for c in MANIFEST.columns]))
+    count, size = rows.num_rows, dataset.instrument.stamp_size
+    out = {c.name: np.zeros((count, size, size), c.dtype) for c in stamp_images(size)}
+    out |= {c.name: np.zeros(count) for c in MEASURES}
+    progress = progress or report_progress()
+    done = 0
+    with one_thread():
+        for index, chunk, light in _chunks(columns, dataset, bank, cosmology):
+            for place, stamp in zip(index, _render_chunk(chunk, light, dataset, cosmology, len(index)), strict=True):
+                for name, value in stamp.items():
+                    out[name][place] = value
+            done += len(index)
+            progress(done, count)
+    out["source_fwhm_arcsec"] = _resolution(columns, bank, cosmology)
+    return stamp_schema(size).table({**{c.name: rows.column(c.name).combine_chunks() for c in MANIFEST.columns}, **out})
+
+
+def noiseless_pairs(rows: pa.Table, dataset: SubhaloDataset, bank: pa.Table | None, cosmology: Cosmology) -> dict[str, NDArray]:
+    """Return what a control and a positive of each row would show without noise, for pictures.
+
+    Parameters are those of `render_rows`.
+
+    Returns
+    -------
+    dict
+        `smooth_flux`, `perturbed_flux` in units of the peak and `smooth_velocity`, `perturbed_velocity` in km/s,
+        (n, size, size) each; velocities are NaN where the smooth lens shows none.
+    """
+    columns = row_columns(rows.select([c.name for c in MANIFEST.columns]))
+    size, block = dataset.instrument.stamp_size, dataset.instrument.velocity_block
+    names = ("smooth_flux", "perturbed_flux", "smooth_velocity", "perturbed_velocity")
+    out = {name: np.zeros((rows.num_rows, size, size), np.float32) for name in names}
+    for index, chunk, light in _chunks(columns, dataset, bank, cosmology):
+        pair = _seen(chunk, light, dataset, cosmology).pair
+        for row, place in enumerate(index):
+            smooth_peak = float(chunk["smooth_peak"][row])
+            without, having = _noiseless_pair(pair, row, smooth_peak, block, dataset.contrast)
+            snr, noise = float(chunk["peak_snr"][row]), dataset.instrument.noise
+            mask = obs.velocity_errors(without.flux, obs.flux_variance(without.flux, snr, noise.background_share), noise, block).mask
+            velocities = (np.where(mask, v, np.nan) for v in (without.block_velocity, having.block_velocity))
+            images = (without.flux, having.flux, *(obs.spread(v, block) for v in velocities))
+            for name, image in zip(names, images, strict=True):
+                out[name][place] = image
+    return out
+
+
+def report_progress(what: str = "stamps") -> Progress:
+    """Return a progress function that logs count, rate and time left every `REPORT_EVERY_S` seconds, and at the end."""
+    start = time.monotonic()
+    last = [start]
+
+    def report(done: int, total: int) -> None:
+        now = time.monotonic()
+        if now - last[0] < REPORT_EVERY_S and done < total:
+            return
+        last[0] = now
+        rate = done / max(now - start, 1e-9)
+        log.info("%d of %d %s, %.1f per second, %.0f s left", done, total, what, rate, (total - done) / max(rate, 1e-9))
+
+    return report
+
+
+# --- chunks ------------------------------------------------------------------------------------
+
+
+def _chunks(columns: Columns, dataset: SubhaloDataset, bank: pa.Table | None, cosmology: Cosmology):
+    """Yield indices of rows, their columns filled up to whole blocks with the last of them, and their light."""
+    manga = columns["source_kind"] == "manga"
+    if manga.any() and bank is None:
+        raise StampError(
+            f"stamp {columns['stamp_id'][manga][0]} has a manga source, but there is no bank of sources: name a sample in sources.sample"
+        )
+    batch = math.ceil(dataset.rendering.batch_size / BLOCK) * BLOCK
+    galaxies = Bank(bank, take(columns, np.flatnonzero(manga)), DTYPE) if manga.any() else None
+    for group in (np.flatnonzero(manga), np.flatnonzero(~manga)):
+        for start in range(0, len(group), batch):
+            index = group[start : start + batch]
+            chunk = take(columns, np.concatenate([index, np.full(-len(index) % BLOCK, index[-1])]))
+            light = galaxies.light(chunk, cosmology) if manga[index[0]] else disk_light(chunk, dataset, DTYPE)
+            yield index, chunk, light
+
+
+def _resolution(columns: Columns, bank: pa.Table | None, cosmology: Cosmology) -> NDArray:
+    """Resolution of the sources themselves: the MaNGA PSF at z_s, 0 for disks."""
+    out = np.zeros(len(columns["number"]))
+    manga = np.flatnonzero(columns["source_kind"] == "manga")
+    if len(manga):
+        chunk = take(columns, manga)
+        out[manga] = Bank(bank, chunk, DTYPE).resolution_arcsec(chunk, cosmology)
+    return out
+
+
+# --- one chunk ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """PSF-convolved moments of what the two classes show, (n, 3, h, w) each."""
+
+    control: NDArray
+    positive: NDArray
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """The noiseless pair of each row, the flux behind the PSF that places and distances refer to, and measures (n,)."""
+
+    pair: _Pair
+    flux: NDArray
+    measures: dict[str, NDArray]
+
+
+def _render_chunk(columns: Columns, light: Light, dataset: SubhaloDataset, cosmology: Cosmology, count: int):
+    """Yield the images and measures of the first `count` rows of a chunk; the rest is padding."""
+    seen = _seen(columns, light, dataset, cosmology)
+    x, y = seen.measures["subhalo_x_arcsec"], seen.measures["subhalo_y_arcsec"]
+    for row in range(count):
+        yield {
+            **_stamp(columns, row, seen.pair, dataset),
+            **{name: values[row] for name, values in seen.measures.items()},
+            "subhalo_arc_distance_arcsec": placement.distance_to_arc(x[row], y[row], seen.flux[row], dataset.instrument.pixel_scale_arcsec),
+        }
+
+
+def _seen(columns: Columns, light: Light, dataset: SubhaloDataset, cosmology: Cosmology) -> _Seen:
+    grid = Grid(dataset.instrument.stamp_size, dataset.instrument.pixel_scale_arcsec)
+    curve = critical_curve(macro_lenses(columns, torch.float64))
+    clumps = draw_clumps(columns, dataset, cosmology, DTYPE)
+    kernel = psf_kernel(dataset.instrument.psf, grid.pixel_scale, DTYPE)
+    lens, background = macro_lenses(columns, DTYPE), None if clumps is None else clumps.halos
+    rays = RENDERERS[dataset.rendering.renderer](light, lens, background, grid, kernel, dataset.rendering)
+
+    rough = convolve(rays.rough(), kernel).numpy()
+    _check_light(columns, rough)
+    x, y = _places(columns, rough[:, 0], curve, dataset)
+    if dataset.contrast == "lensed":
+        control, positive = rays.unlensed(), rays.smooth()
+        lensed = positive
+    else:
+        control, positive = rays.pair(subhalos_at(columns, x, y, DTYPE))
+        lensed = control
+    pair = _Pair(convolve(control, kernel).numpy(), convolve(positive, kernel).numpy())
+    measures = _products(columns, light, lensed[:, 0].double(), pair, curve, dataset)
+    measures |= {
+        "subhalo_x_arcsec": x,
+        "subhalo_y_arcsec": y,
+        "subhalo_critical_distance_arcsec": curve.distance(torch.as_tensor(x), torch.as_tensor(y)).numpy(),
+        "critical_radius_arcsec": curve.radius.numpy(),
+        "clump_count": np.zeros(len(x)) if clumps is None else clumps.count,
+        "clump_mass_msun": np.zeros(len(x)) if clumps is None else clumps.mass_msun,
+    }
+    return _Seen(pair, rough[:, 0], measures)
+
+
+def _products(
+    columns: Columns, light: Light, lensed: torch.Tensor, pair: _Pair, curve: CriticalCurve, dataset: SubhaloDataset
+) -> dict[str, NDArray]:
+    """What the smooth lens did to the source; where the label is the lens, what was done to what a row shows."""
+    lens = macro_lenses(columns, torch.float64)
+    grid = Grid(dataset.instrument.stamp_size, dataset.instrument.pixel_scale_arcsec)
+    source = (torch.as_tensor(np.array(columns[f"src_{k}_arcsec"], float)) for k in ("x", "y"))
+    tangential, radial = stretches(lens, lensed, grid)
+    out = {
+        "magnification": lensed.sum((1, 2)) / _total_flux(light).double(),
+        "tangential_stretch": tangential,
+        "radial_stretch": radial,
+        "image_count": count_images(lens, curve, *source),
+    }
+    out = {name: values.numpy() for name, values in out.items()}
+    shown = pair.control[:, 0]
+    if dataset.contrast == "lensed":
+        label = columns["label"] == 1
+        shown = np.where(label[:, None, None], pair.positive[:, 0], shown)
+        out = {name: np.where(label, values, 1.0) for name, values in out.items()}
+    centre = np.stack([columns["lens_x_arcsec"], columns["lens_y_arcsec"]], 1).astype(float)
+    return out | {"lensed_hlr_arcsec": half_light_radius(shown.astype(float), centre, grid.pixel_scale)}
+
+
+def _places(columns: Columns, flux: NDArray, curve: CriticalCurve, dataset: SubhaloDataset) -> tuple[NDArray, NDArray]:
+    places = []
+    subhalo, scale = dataset.subhalo, dataset.instrument.pixel_scale_arcsec
+    for row in range(len(flux)):
+        draws = tuple(float(columns[f"placement_{k}"][row]) for k in (1, 2, 3))
+        if subhalo.placement == "arc":
+            places.append(placement.place_on_arc(flux[row], scale, draws))
+        elif subhalo.placement == "annulus":
+            centre = (float(columns["lens_x_arcsec"][row]), float(columns["lens_y_arcsec"][row]))
+            places.append(placement.place_in_annulus(float(columns["theta_e_arcsec"][row]), centre, subhalo, draws))
+        else:
+            vertices = torch.stack((curve.x[row], curve.y[row]), 1).numpy()
+            places.append(placement.place_near_curve(vertices, subhalo, draws))
+    x, y = np.array(places, float).T
+    return x, y
+
+
+def _stamp(columns: Columns, row: int, pair: _Pair, dataset: SubhaloDataset) -> dict[str, object]:
+    """Return the images of one row, and the measures that come from its light."""
+    instrument, noise = dataset.instrument, dataset.instrument.noise
+    block, snr = instrument.velocity_block, float(columns["peak_snr"][row])
+    label, number = bool(columns["label"][row]), int(columns["number"][row])
+    smooth_peak = float(columns["smooth_peak"][row])
+    without, having = _noiseless_pair(pair, row, smooth_peak, block, dataset.contrast)
+    shown = having if label else without
+    # Label-blind where the label allows it: the smooth lens stands for both classes.
+    reference = shown if dataset.contrast == "lensed" else without
+    variance = obs.flux_variance(reference.flux, snr, noise.background_share)
+    blind = obs.velocity_errors(reference.flux, variance, noise, block)
+
+    flux = obs.noisy_flux(shown.flux, snr, noise.background_share, dataset.seed, number) if noise.flux else shown.flux
+    observed = _observed_errors(flux, snr, noise, block)
+    errors = observed if instrument.mask == "observed" else blind
+    true = obs.velocity_errors_everywhere(shown.flux, obs.flux_variance(shown.flux, snr, noise.background_share), noise, block)
+    velocity = {
+        # Each velocity has the noise that its own σ_v states: of the reference image, or of what is really there.
+        "blind": obs.noisy_velocity(shown.block_velocity, blind, dataset.seed, number) if noise.velocity else shown.block_velocity,
+        "observed": obs.noisy_velocity(shown.block_velocity, true, dataset.seed, number) if noise.velocity else shown.block_velocity,
+    }
+    d_flux, d_velocity = _d_primes(without, having, snr, noise, block, dataset.contrast)
+    return {
+        "flux": flux,
+        "velocity": obs.spread(np.where(errors.mask, velocity["observed" if instrument.mask == "observed" else "blind"], 0), block),
+        "velocity_sigma": obs.spread(errors.sigma_v, block),
+        "mask": obs.spread(errors.mask, block),
+        "observed_velocity": obs.spread(np.where(observed.mask, velocity["observed"], 0), block),
+        "observed_sigma": obs.spread(observed.sigma_v, block),
+        "observed_mask": obs.spread(observed.mask, block),
+        **obs.arc_snrs(reference.flux, variance),
+        "flux_noise": np.sqrt(noise.background_share) / snr,
+        "mask_fraction": errors.mask.mean(),
+        "d_prime_flux": d_flux,
+        "d_prime_velocity": d_velocity,
+        "d_prime_both": np.hypot(d_flux, d_velocity),
+    }
+
+
+def _noiseless_pair(pair: _Pair, row: int, smooth_peak: float, block: int, contrast: str) -> tuple[obs.Noiseless, obs.Noiseless]:
+    """What a control and a positive of this row would show, without noise."""
+    peak = float(pair.control[row, 0].max()) / smooth_peak
+    without = obs.noiseless(pair.control[row].astype(np.float64), peak, block)
+    if contrast == "lensed":
+        # Each has its own peak as unit, or brightness alone would tell them apart.
+        peak = float(pair.positive[row, 0].max()) / smooth_peak
+    having = obs.noiseless(pair.positive[row].astype(np.float64), peak, block)
+    if contrast == "kinematics":
+        having = obs.Noiseless(without.flux, without.block_flux, having.block_velocity)
+    return without, having
+
+
+def _observed_errors(flux: NDArray, snr: float, noise: Noise, block: int) -> obs.Errors:
+    return obs.velocity_errors(flux, obs.flux_variance(flux, snr, noise.background_share), noise, block)
+
+
+def _d_primes(without: obs.Noiseless, having: obs.Noiseless, snr: float, noise: Noise, block: int, contrast: str) -> tuple[float, float]:
+    """Ideal observer's d′ in flux and velocity, with the noise of the image without the subhalo."""
+    variance = obs.flux_variance(without.flux, snr, noise.background_share)
+    errors = obs.velocity_errors(without.flux, variance, noise, block)
+    if contrast == "lensed":
+        # A velocity can be compared only where both images have one.
+        other = obs.velocity_errors(having.flux, obs.flux_variance(having.flux, snr, noise.background_share), noise, block)
+        errors = obs.Errors(variance, errors.mask & other.mask, np.maximum(errors.sigma_v, other.sigma_v))
+    return (
+        obs.flux_d_prime(without.flux, having.flux, variance),
+        obs.velocity_d_prime(without.block_velocity, having.block_velocity, errors),
+    )
+
+
+def _total_flux(light: Light) -> torch.Tensor:
+    """Flux of the unlensed source over its whole extent, (n,)."""
+    return light.flux if light.flux.ndim == 1 else light.flux[:, 0]
+
+
+def _check_light(columns: Columns, smooth: NDArray) -> None:
+    peak = smooth[:, 0].max(axis=(1, 2))
+    bad = ~(np.isfinite(smooth).all(axis=(1, 2, 3)) & (peak > 0))
+    if bad.any():
+        row = int(np.flatnonzero(bad)[0])
+        raise StampError(
+            f"stamp {columns['stamp_id'][row]} has {'no light' if np.isfinite(peak[row]) else 'values that are not finite'} in its field "
+            f"(θ_E {columns['theta_e_arcsec'][row]:.3g} arcsec, source at {columns['src_x_arcsec'][row]:.3g}, {columns['src_y_arcsec'][row]:.3g}): "
+            "enlarge the stamp, or bring the source nearer to the lens (sources.offset_arcsec)"
+        )
