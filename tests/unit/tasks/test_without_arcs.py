@@ -10,7 +10,7 @@ from darkhaloscope.tasks.lensfinder.manifest import build_injections, read_rows
 from darkhaloscope.tasks.lensfinder.schema import injection_schema, without_arc_schema
 from darkhaloscope.tasks.lensfinder.without_arcs import ArcError, choose_hosts, remove_arcs
 from sky import cutout, refused, write_parent
-from unit.stamps.test_injection_stamps import dataset
+from unit.tasks.test_injection_stamps import dataset
 
 SIZE = 64
 
