@@ -50,6 +50,6 @@ def known_lens_bricks(wildcards):
 
 def shard_bricks(wildcards):
     """Bricks that the stamps of one shard come from."""
-    bricks = fetched(checkpoints.build_injections.get(dataset=wildcards.dataset).output.bricks)
+    bricks = fetched(checkpoints.list_shard_bricks.get(dataset=wildcards.dataset).output.bricks)
     survey = flow.survey_of(wildcards)
     return [paths.brick.format(survey=survey, brickname=name) for name in flow.bricks_of(bricks, wildcards.split, int(wildcards.shard))]

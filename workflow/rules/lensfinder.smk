@@ -26,33 +26,30 @@ rule list_cosmos_sources:
         "../scripts/list_cosmos_sources.py"
 
 
-checkpoint build_injections:
-    """Choose hosts and controls and draw every injection: one row per stamp, in the order of bricks."""
+checkpoint list_shard_bricks:
+    """List the bricks that each shard of a dataset needs."""
     input:
-        parent=lambda wildcards: paths.parent.format(survey=flow.survey_of(wildcards)),
-        cosmos=flow.listed_cosmos,
-        bank=flow.bank,
-    output:
         manifest=paths.manifest,
+    output:
         bricks=paths.shard_bricks,
     log:
-        paths.log("build_injections/{dataset}"),
+        paths.log("list_shard_bricks/{dataset}"),
     benchmark:
-        paths.benchmark("build_injections/{dataset}")
+        paths.benchmark("list_shard_bricks/{dataset}")
     wildcard_constraints:
         dataset=flow.of_kind("lensfinder"),
     conda:
         "../envs/lensing.yaml"
     resources:
-        mem_mb=4000,
-        runtime="2h",
+        mem_mb=2000,
+        runtime="15m",
     params:
         dataset=flow.dataset_without("description", "gates", "rendering"),
-        code=digest("build_injections"),
+        code=digest("list_shard_bricks"),
     message:
-        "Drawing the injections of dataset {wildcards.dataset}"
+        "Listing the bricks of dataset {wildcards.dataset}"
     script:
-        "../scripts/build_injections.py"
+        "../scripts/list_shard_bricks.py"
 
 
 rule inject_stamps:
@@ -142,70 +139,3 @@ rule import_stamps:
         "Importing {wildcards.dataset}, {wildcards.split} shard {wildcards.shard}"
     script:
         "../scripts/import_stamps.py"
-
-
-rule check_injections:
-    """Check a lens-finder dataset, describe it in a table and pick stamps to look at; a failed gate stops the run."""
-    input:
-        train=lambda wildcards: flow.shards(wildcards.dataset, "train"),
-        validation=lambda wildcards: flow.shards(wildcards.dataset, "validation"),
-        test=lambda wildcards: flow.shards(wildcards.dataset, "test"),
-    output:
-        checks=paths.checks,
-        table=report(
-            paths.quality_table,
-            caption="../report/quality.rst",
-            category="Datasets",
-            labels={"dataset": "{dataset}"},
-        ),
-        pictures=paths.quality_pictures,
-    log:
-        paths.log("check_injections/{dataset}"),
-    benchmark:
-        paths.benchmark("check_injections/{dataset}")
-    wildcard_constraints:
-        dataset=flow.of_kind("lensfinder", "imported"),
-    conda:
-        "../envs/evaluation.yaml"
-    resources:
-        mem_mb=6000,
-        runtime="2h",
-    params:
-        dataset=flow.dataset_without("description", "rendering", "shard_size"),
-        code=digest("check_injections"),
-    message:
-        "Checking dataset {wildcards.dataset}"
-    script:
-        "../scripts/check_injections.py"
-
-
-rule build_dataset_page:
-    """Write the quality report of a lens-finder dataset: a page of its own, so that its looks make no training stale."""
-    input:
-        checks=paths.checks,
-        pictures=paths.quality_pictures,
-    output:
-        page=report(
-            paths.quality_page,
-            caption="../report/quality.rst",
-            category="Datasets",
-            labels={"dataset": "{dataset}"},
-        ),
-    log:
-        paths.log("build_dataset_page/{dataset}"),
-    benchmark:
-        paths.benchmark("build_dataset_page/{dataset}")
-    wildcard_constraints:
-        dataset=flow.of_kind("lensfinder", "imported"),
-    localrule: True
-    conda:
-        "../envs/report.yaml"
-    resources:
-        mem_mb=1000,
-        runtime="5m",
-    params:
-        code=digest("build_dataset_page"),
-    message:
-        "Writing the page of dataset {wildcards.dataset}"
-    script:
-        "../scripts/build_dataset_page.py"

@@ -11,8 +11,8 @@ import pytest
 
 from darkhaloscope.config.lensfinder import ImportedDataset
 from darkhaloscope.core.tables import images
-from darkhaloscope.tasks.imported import StampImportError, find_columns, import_shard, read_cell
-from darkhaloscope.tasks.lensfinder.schema import injection_schema
+from darkhaloscope.tasks.imported.shard import StampImportError, find_columns, import_shard, read_cell
+from darkhaloscope.tasks.lensfinder.schema import stamp_schema
 
 SIZE = 16
 
@@ -71,7 +71,7 @@ def imported(path, split="train", shard=0, **values):
 
 def test_cells_written_by_numpy_come_out_as_they_were(tmp_path):
     table = imported(write(tmp_path, columns()))
-    injection_schema(SIZE).check(table.schema, "x")
+    stamp_schema(SIZE).check(table.schema, "x")
     np.testing.assert_array_equal(images(table, "image"), pixels()[:6])
     assert table["label"].to_pylist() == [1, 0] * 3 and table["split"].to_pylist() == ["train"] * 6
     # The older name of the lensed radius; θ_E over the PSF that psfsize stands for; no θ_E without an arc.

@@ -114,11 +114,16 @@ class Archives(Base):
 
     def listed_cosmos(self, wildcards: Any) -> list[str]:
         """Return the list of COSMOS galaxies of a dataset, if its sources need one."""
-        uses = self.run.datasets[wildcards.dataset].sources.uses("cosmos")
+        uses = self.run.datasets[wildcards.dataset].sources.mix.get("cosmos", 0) > 0
         return [self.paths.cosmos_sources.format(dataset=wildcards.dataset)] if uses else []
 
+    def parent(self, wildcards: Any) -> list[str]:
+        """Return the parent sample that a dataset takes its hosts from, if it does."""
+        survey = getattr(self.run.datasets[wildcards.dataset], "survey", None)
+        return [self.paths.parent.format(survey=survey)] if survey else []
+
     def bricks_of(self, path: str, split: str, shard: int) -> list[str]:
-        """Return the bricks that a shard needs, from the list that build_injections wrote; read once per version of the file."""
+        """Return the bricks that a shard needs, from the list that list_shard_bricks wrote; read once per version of the file."""
         key = (path, os.stat(path).st_mtime_ns)
         if key not in self._bricks:
             self._bricks[key] = {}

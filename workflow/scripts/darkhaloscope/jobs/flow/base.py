@@ -11,7 +11,7 @@ from ...config.base import Section
 from ...config.run import Run, load
 from ...config.sweeps import Point, expand
 from ...config.variants import with_variants
-from ..digest import code_digest, remember
+from ..digest import PACKAGE, code_digest, remember
 from ..paths import Paths
 
 SCRIPTS = Path(__file__).parents[3]
@@ -75,6 +75,15 @@ class Base:
     def digest(script: str) -> str:
         """Return the digest of a script and the library modules that it imports."""
         return code_digest(SCRIPTS / f"{script}.py")
+
+    def task_digest(self, script: str, part: str) -> Callable[[Any], str]:
+        """Return the digest of a script with one part of the dataset's task, which it imports by the dataset's kind."""
+
+        def of(wildcards: Any) -> str:
+            kind = self.run.datasets[wildcards.dataset].kind
+            return f"{self.digest(script)}-{code_digest(PACKAGE / 'tasks' / kind / f'{part}.py')}"
+
+        return of
 
     def shards(self, dataset: str, split: str) -> list[str]:
         """Return the shards of one split of a dataset."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from ...config.lensfinder import BANDS, LensFinderDataset
 from ...core.tables import Column, Schema
-from ...stamps.schema import IDENTITY
+from ...stamps.columns import IDENTITY, shared
+from ...stamps.columns import column as _c
 
-BANDS = ("g", "r", "z")
-
-
-def _c(name: str, dtype: str, unit: str, description: str, nullable: bool = False) -> Column:
-    return Column(name, dtype, unit, description, nullable=nullable)
+#: What stands in the lens finder's tables for what controls do not have.
+NULL = {"note": "null for controls", "nullable": True}
 
 
 def _bands(name: str, dtype: str, unit: str, description: str, nullable: bool = False) -> tuple[Column, ...]:
@@ -31,7 +30,7 @@ TASK = (
 )
 
 SOURCE = (
-    _c("source_kind", "string", "", "sersic, cosmos or manga; null for controls", True),
+    *shared("source_kind", **NULL),
     _c(
         "source_id",
         "string",
@@ -43,20 +42,14 @@ SOURCE = (
     _c("src_reff_arcsec", "float64", "arcsec", "Half-light radius of the unlensed source; null for controls", True),
     _c("src_e", "float64", "", "Ellipticity (1 − q)/(1 + q) of a sersic source; null for others", True),
     _c("src_n", "float64", "", "Sérsic index of a sersic source; null for others", True),
-    _c("src_x_arcsec", "float64", "arcsec", "Source centre from the lens centre, to the right (west); null for controls", True),
-    _c("src_y_arcsec", "float64", "arcsec", "Source centre from the lens centre, up (north); null for controls", True),
-    _c("src_phi_rad", "float64", "rad", "Direction of the source's major axis, or rotation of its image, counter-clockwise from x", True),
-    _c("src_flip", "bool", "", "Whether the source image is reflected about its y axis before it is rotated; null for controls", True),
+    *shared("src_x_arcsec", "src_y_arcsec", "src_phi_rad", "src_flip", **NULL),
     _c("src_gr", "float64", "mag", "Observed g − r of the source, from a prior; one morphology in all bands", True),
     _c("src_rz", "float64", "mag", "Observed r − z of the source, from a prior; one morphology in all bands", True),
 )
 
 LENS = (
-    _c("theta_e_arcsec", "float64", "arcsec", "Einstein radius; 0 for controls"),
-    _c("lens_e", "float64", "", "Ellipticity (1 − q)/(1 + q) of the SIE; null for controls", True),
-    _c("lens_phi_rad", "float64", "rad", "Direction of its major axis, counter-clockwise from x (west); null for controls", True),
-    _c("shear", "float64", "", "External shear; null for controls", True),
-    _c("shear_phi_rad", "float64", "rad", "Direction of the shear; null for controls", True),
+    *shared("theta_e_arcsec", note="0 for controls"),
+    *shared("lens_e", "lens_phi_rad", "shear", "shear_phi_rad", **NULL),
 )
 
 CONDITIONS = (
@@ -67,7 +60,7 @@ CONDITIONS = (
 )
 
 #: One row per stamp, before any pixel is read.
-INJECTION_MANIFEST = Schema("injection manifest", (*IDENTITY, *TASK, *SOURCE, *LENS, *CONDITIONS))
+MANIFEST = Schema("injection manifest", (*IDENTITY, *TASK, *SOURCE, *LENS, *CONDITIONS))
 
 MEASURES = (
     _c("cutout_ok", "bool", "", "Whether the cutout has pixels enough to be used; the image is 0 everywhere where not"),
@@ -89,10 +82,8 @@ MEASURES = (
     ),
     *_bands("sky_sigma", "float64", "nanomaggy", "Median noise of a good pixel, 1/√invvar; null where the cutout is not ok", True),
     *_bands("psf_fwhm_used", "float64", "arcsec", "FWHM of the PSF of the injection, psfsize at the host inverted; null without one", True),
-    _c("theta_over_psf", "float64", "", "θ_E over psf_fwhm_used_r; 0 for controls, null without a PSF", True),
-    _c("arc_snr", "float64", "", "max(signal·√invvar) over the good pixels, r; 0 for controls"),
-    _c("arc_snr_sum", "float64", "", "Σ signal / √Σ(1/invvar) over the good pixels, r; 0 for controls"),
-    _c("arc_snr_matched", "float64", "", "√Σ(signal²·invvar) over the good pixels, r, the optimal one; 0 for controls"),
+    *shared("theta_over_psf", note="in r, by psf_fwhm_used_r; 0 for controls, null without a PSF", nullable=True),
+    *shared("arc_snr", "arc_snr_sum", "arc_snr_matched", note="in r; 0 for controls"),
     *(
         _c(f"{name}_{b}", "float64", "", f"{name} in {b}; 0 for controls")
         for name in ("arc_snr", "arc_snr_sum", "arc_snr_matched")
@@ -106,16 +97,8 @@ MEASURES = (
         "Relative difference between the unlensed source's flux in a stamp and that of its magnitude; null for controls",
         True,
     ),
-    _c(
-        "lensed_hlr_arcsec",
-        "float64",
-        "arcsec",
-        "Radius about the lens with half of the observed lensed light, r, noiseless; null for controls",
-        True,
-    ),
-    _c("magnification", "float64", "", "Lensed over unlensed flux before the PSF; null for controls", True),
-    _c("tangential_stretch", "float64", "", "1/Σ w|1 − κ − γ| over the image, w the share of lensed light; null for controls", True),
-    _c("radial_stretch", "float64", "", "1/Σ w|1 − κ + γ|, likewise; null for controls", True),
+    *shared("lensed_hlr_arcsec", note="in r, null for controls", nullable=True),
+    *shared("magnification", "tangential_stretch", "radial_stretch", **NULL),
     _c("physics_valid", "bool", "", "Whether flux closes, and nothing is demagnified or infinite; true for controls"),
     _c(
         "metrics_ok", "bool", "", "Whether every measure is finite and most of the arc's light falls on good pixels; true for good controls"
@@ -137,9 +120,9 @@ def image_column(size: int) -> Column:
     )
 
 
-def injection_schema(size: int) -> Schema:
+def stamp_schema(size: int) -> Schema:
     """Return the schema of a shard of lens-finder stamps."""
-    return Schema("injected stamps", (*INJECTION_MANIFEST.columns, *MEASURES, image_column(size)))
+    return Schema("injected stamps", (*MANIFEST.columns, *MEASURES, image_column(size)))
 
 
 def without_arc_schema(size: int) -> Schema:
@@ -149,10 +132,11 @@ def without_arc_schema(size: int) -> Schema:
     return Schema("stamps without arcs", (*IDENTITY, *kept, image))
 
 
+def size_of(dataset: LensFinderDataset) -> int:
+    """Return the pixels on a side of a dataset's stamps."""
+    return dataset.camera.stamp_size
+
+
 def scalar_columns() -> tuple[Column, ...]:
     """Return every column of a stamp that is not an image: what strata can be made of."""
-    return (*INJECTION_MANIFEST.columns, *MEASURES)
-
-
-#: Schema of stamps of the default size.
-INJECTION = injection_schema(64)
+    return (*MANIFEST.columns, *MEASURES)

@@ -19,13 +19,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ..config.lensfinder import BANDS, ImportedDataset
-from ..config.subhalo import SPLITS
-from ..core.random import stable_hash
-from ..core.tables import Column
-from ..lensing.observe import moffat_from_psfsize
-from .lensfinder.schema import image_column, injection_schema
-from .subhalo.manifest import NUMBERS_PER_SPLIT
+from ...config.lensfinder import BANDS, ImportedDataset
+from ...config.subhalo import SPLITS
+from ...core.random import stable_hash
+from ...core.tables import Column
+from ...lensing.observe import moffat_from_psfsize
+from ...stamps.manifest import NUMBERS_PER_SPLIT
+from ..lensfinder.schema import image_column, stamp_schema
 
 log = logging.getLogger("darkhaloscope")
 
@@ -50,7 +50,7 @@ class StampImportError(ValueError):
 
 
 def import_shard(table: str | os.PathLike, dataset: ImportedDataset, name: str, split: str, shard: int) -> pa.Table:
-    """Return one shard of a split of a table made elsewhere, in schema `injection_schema(size)`.
+    """Return one shard of a split of a table made elsewhere, in schema `stamp_schema(size)`.
 
     The rows of a split are cut into `shard_counts` runs of nearly equal length, in the order of the table.
 
@@ -202,7 +202,7 @@ def _take(path: Path, columns: list[str], rows: NDArray[np.int64]) -> pa.Table:
 
 
 def _import_rows(path: Path, found: dict[str, str], rows: NDArray, first: int, dataset: ImportedDataset, name: str, split: str) -> pa.Table:
-    schema = injection_schema(dataset.stamp_size)
+    schema = stamp_schema(dataset.stamp_size)
     wanted = [c for c in schema.columns if c.name in found]
     theirs = _take(path, list(dict.fromkeys([*(found[c.name] for c in wanted), found["stamp_npz"]])), rows)
     given = {c.name: _as(theirs.column(found[c.name]), c, path) for c in wanted}

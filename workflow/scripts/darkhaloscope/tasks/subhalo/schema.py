@@ -1,35 +1,18 @@
-"""The tables of the stamp stages: one row per stamp, every drawn parameter and every measure."""
+"""The tables of a subhalo dataset: one row per stamp, every drawn parameter and every measure."""
 
 from __future__ import annotations
 
-from ..core.tables import Column, Schema
-
-
-def _c(name: str, dtype: str, unit: str, description: str, nullable: bool = False) -> Column:
-    return Column(name, dtype, unit, description, nullable=nullable)
-
-
-IDENTITY = (
-    _c("stamp_id", "string", "", "Identifier: dataset-split-number"),
-    _c("number", "int64", "", "Number of the row in its dataset; with the seed it keys all randomness of the stamp"),
-    _c("split", "string", "", "train, validation or test"),
-    _c("label", "int8", "", "1 positive, 0 control"),
-)
+from ...config.subhalo import SubhaloDataset
+from ...core.tables import Column, Schema
+from ...stamps.columns import IDENTITY, shared
+from ...stamps.columns import column as _c
 
 SOURCE = (
-    _c("source_kind", "string", "", "manga, disk or hybrid"),
+    *shared("source_kind"),
     _c("plateifu", "string", "", "MaNGA galaxy of the source; null for analytic disks", True),
     _c("mangaid", "string", "", "Identifier of the galaxy, by which splits are made; null for analytic disks", True),
     _c("z_source", "float64", "", "Source redshift"),
-    _c("src_x_arcsec", "float64", "arcsec", "Source centre, to the right"),
-    _c("src_y_arcsec", "float64", "arcsec", "Source centre, up"),
-    _c(
-        "src_phi_rad",
-        "float64",
-        "rad",
-        "Rotation of the source (manga) or position angle of its kinematic major axis (disk, hybrid), counter-clockwise from x",
-    ),
-    _c("src_flip", "bool", "", "Whether the source image is reflected about its y axis before it is rotated"),
+    *shared("src_x_arcsec", "src_y_arcsec", "src_phi_rad", "src_flip"),
     _c("src_scale", "float64", "", "Factor on the physical size of a MaNGA galaxy; 1 for disks"),
     _c("disk_scale_radius_arcsec", "float64", "arcsec", "Exponential scale radius; null for manga", True),
     _c("disk_turnover_arcsec", "float64", "arcsec", "Turnover radius of the rotation curve; null for manga", True),
@@ -49,14 +32,12 @@ SOURCE = (
 LENS = (
     _c("lens_profile", "string", "", "sis, sie or epl"),
     _c("z_lens", "float64", "", "Lens redshift"),
-    _c("theta_e_arcsec", "float64", "arcsec", "Einstein radius of the main lens"),
+    *shared("theta_e_arcsec"),
     _c("lens_slope", "float64", "", "Density slope γ, 2 is isothermal"),
-    _c("lens_e", "float64", "", "Ellipticity (1 − q)/(1 + q)"),
-    _c("lens_phi_rad", "float64", "rad", "Direction of the lens' major axis, counter-clockwise from x"),
-    _c("lens_x_arcsec", "float64", "arcsec", "Lens centre, to the right"),
-    _c("lens_y_arcsec", "float64", "arcsec", "Lens centre, up"),
-    _c("shear", "float64", "", "External shear"),
-    _c("shear_phi_rad", "float64", "rad", "Direction of the shear"),
+    *shared("lens_e", "lens_phi_rad"),
+    _c("lens_x_arcsec", "float64", "arcsec", "Lens from the stamp's middle, to the right"),
+    _c("lens_y_arcsec", "float64", "arcsec", "Lens from the stamp's middle, up"),
+    *shared("shear", "shear_phi_rad"),
     _c("multipole_m3", "float64", "", "Amplitude of the m = 3 multipole over θ_E"),
     _c("multipole_m3_phi_rad", "float64", "rad", "Direction of the m = 3 multipole"),
     _c("multipole_m4", "float64", "", "Amplitude of the m = 4 multipole over θ_E"),
@@ -81,7 +62,7 @@ INSTRUMENT = (
     _c("peak_snr", "float64", "", "Signal-to-noise of a pixel of unit flux"),
     _c("smooth_peak", "float64", "flux/pixel", "Peak of the smooth lens' image, in the unit of flux"),
     _c("psf_fwhm_arcsec", "float64", "arcsec", "Full width at half maximum of the PSF; 0 without one"),
-    _c("theta_over_psf", "float64", "", "θ_E over PSF FWHM; infinite without a PSF"),
+    *shared("theta_over_psf", note="infinite without a PSF"),
 )
 
 MANIFEST = Schema("manifest", (*IDENTITY, *SOURCE, *LENS, *SUBHALO, *INSTRUMENT))
@@ -102,21 +83,12 @@ MEASURES = (
         "arcsec",
         "Radius of the circle with the area inside the tangential critical curve of the smooth lens",
     ),
-    _c("magnification", "float64", "", "Lensed flux over the flux of the same source unlensed, both in this stamp's row, before noise"),
-    _c(
-        "tangential_stretch",
-        "float64",
-        "",
-        "1/Σ w|1 − κ − γ| over the image, w the share of lensed light, κ and γ of the main lens; 1 unlensed",
-    ),
-    _c("radial_stretch", "float64", "", "1/Σ w|1 − κ + γ|, likewise"),
-    _c("lensed_hlr_arcsec", "float64", "arcsec", "Radius about the lens with half of the noiseless light behind the PSF"),
+    *shared("magnification", "tangential_stretch", "radial_stretch", note="1 unlensed"),
+    *shared("lensed_hlr_arcsec"),
     _c("image_count", "float64", "", "Images that the main lens makes of the source's centre, the demagnified one in the middle left out"),
     _c("clump_count", "float64", "", "Background clumps drawn from `population`"),
     _c("clump_mass_msun", "float64", "M☉", "Their M200 together"),
-    _c("arc_snr", "float64", "", "max(signal·√invvar) over the stamp"),
-    _c("arc_snr_sum", "float64", "", "Σ signal / √Σ(1/invvar) over the stamp"),
-    _c("arc_snr_matched", "float64", "", "√Σ(signal²·invvar) over the stamp, the optimal one"),
+    *shared("arc_snr", "arc_snr_sum", "arc_snr_matched"),
     _c("flux_noise", "float64", "flux/pixel", "Background noise σ per pixel"),
     _c("mask_fraction", "float64", "", "Share of the stamp's pixels with a velocity"),
     _c("source_fwhm_arcsec", "float64", "arcsec", "Resolution of the source itself: the MaNGA PSF moved to z_s and scaled; 0 for disks"),
@@ -169,6 +141,11 @@ def stamp_images(size: int) -> tuple[Column, ...]:
 def stamp_schema(size: int) -> Schema:
     """Return the schema of a stamp shard."""
     return Schema("stamps", (*MANIFEST.columns, *MEASURES, *stamp_images(size)))
+
+
+def size_of(dataset: SubhaloDataset) -> int:
+    """Return the pixels on a side of a dataset's stamps."""
+    return dataset.instrument.stamp_size
 
 
 def scalar_columns() -> tuple[Column, ...]:
