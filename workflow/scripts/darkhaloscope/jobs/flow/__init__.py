@@ -31,7 +31,7 @@ class Flow(Archives, Judging):
         """Return what a plain `snakemake` makes: the reports, their index, tables of completeness and of sweeps; of scores made elsewhere theirs alone."""
         if self.run.scores.table:
             made = [*map(self.paths.table_evaluation, ("rates", "strata")), self.paths.table_completeness["cells"]]
-            return [path.format(scores=self.run.scores.name) for path in made]
+            return [path.format(scores=self.run.scores.folder) for path in made]
         reports = [self.paths.report.format(experiment=name) for name in self.reported]
         surfaces = [path for name in self.reported for path in self.surfaces(name)]
         sweeps = [self.paths.sweep.format(sweep=name) for name in self.run.run if name in self.run.sweeps]

@@ -126,4 +126,4 @@ class Judging(Learning):
 
     def scores_name(self) -> str:
         """Return a pattern of the name of the table of scores made elsewhere."""
-        return re.escape(self.run.scores.name) if self.run.scores.table else "(?!)"
+        return re.escape(self.run.scores.folder) if self.run.scores.table else "(?!)"
