@@ -72,7 +72,7 @@ report: "workflow/report/workflow.rst"
 def targets(wildcards):
     """What a plain `snakemake` makes: reports, their index, tables of completeness and of sweeps; of scores made elsewhere theirs alone."""
     if settings.scores.table:
-        return [f"<results>/scores/{settings.scores.name}/{name}.csv" for name in ("rates", "strata", "completeness")]
+        return [f"<results>/scores/{settings.scores.folder}/{name}.csv" for name in ("rates", "strata", "completeness")]
     # Pages are opened from disk, and so stay on this machine wherever results go.
     reports = [local(f"<results>/experiments/{name}/report/index.html") for name in settings.reported]
     sweeps = [f"<results>/sweeps/{name}/results.csv" for name in settings.run if name in settings.sweeps]

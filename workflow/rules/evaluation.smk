@@ -111,7 +111,7 @@ def scores_table(wildcards):
 
 def scores_name():
     """A pattern of the name of the table of scores made elsewhere."""
-    return any_of([settings.scores.name] if settings.scores.table else [])
+    return any_of([settings.scores.folder] if settings.scores.table else [])
 
 
 rule evaluate_scores:
