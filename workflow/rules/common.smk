@@ -22,23 +22,11 @@ def accepted_tensors(suffix):
 
 
 def experiment_tables(name):
-    """One table of the evaluation of every network of an experiment."""
+    """One table of the evaluation of every detector of an experiment."""
     return lambda wildcards: [
-        paths.evaluation(name).format(experiment=wildcards.experiment, network=network)
-        for network in flow.run.experiments[wildcards.experiment].networks
+        paths.evaluation(name).format(experiment=wildcards.experiment, detector=detector)
+        for detector in flow.run.experiments[wildcards.experiment].detectors
     ]
-
-
-def of_experiment(pattern):
-    """Files of every network and seed of an experiment, in the order of its config."""
-
-    def files(wildcards):
-        settings = flow.run.experiments[wildcards.experiment]
-        return [
-            pattern.format(dataset=settings.dataset, network=network, seed=seed) for network in settings.networks for seed in settings.seeds
-        ]
-
-    return files
 
 
 def known_lens_bricks(wildcards):

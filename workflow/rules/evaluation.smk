@@ -1,28 +1,28 @@
 rule evaluate_scores:
-    """Rates, strata, ROC and the share of information used, of one network in an experiment."""
+    """Rates, strata, ROC and the share of information used, of one detector in an experiment."""
     input:
-        scores=lambda wildcards: flow.scores(wildcards.experiment, wildcards.network),
+        scores=lambda wildcards: flow.scores(wildcards.experiment, wildcards.detector),
     output:
         rates=report(
             paths.evaluation("rates"),
             caption="../report/rates.rst",
             category="Rates",
-            labels={"experiment": "{experiment}", "network": "{network}"},
+            labels={"experiment": "{experiment}", "detector": "{detector}"},
         ),
         strata=report(
             paths.evaluation("strata"),
             caption="../report/strata.rst",
             category="Strata",
-            labels={"experiment": "{experiment}", "network": "{network}"},
+            labels={"experiment": "{experiment}", "detector": "{detector}"},
         ),
         roc=paths.evaluation("roc"),
         information=paths.evaluation("information"),
         calibration=paths.evaluation("calibration"),
         purity=paths.evaluation("purity"),
     log:
-        paths.log("evaluate_scores/{experiment}/{network}"),
+        paths.log("evaluate_scores/{experiment}/{detector}"),
     benchmark:
-        paths.benchmark("evaluate_scores/{experiment}/{network}")
+        paths.benchmark("evaluate_scores/{experiment}/{detector}")
     conda:
         "../envs/evaluation.yaml"
     resources:
@@ -32,10 +32,10 @@ rule evaluate_scores:
         evaluation=needs("experiments.{experiment}.evaluation"),
         dataset=needs("experiments.{experiment}.dataset"),
         tests=needs("experiments.{experiment}.test_datasets"),
-        channels=needs("networks.{network}.channels"),
+        channels=needs("detectors.{detector}.channels"),
         code=digest("evaluate_scores"),
     message:
-        "Evaluating {wildcards.network} in {wildcards.experiment}"
+        "Evaluating {wildcards.detector} in {wildcards.experiment}"
     script:
         "../scripts/evaluate_scores.py"
 
@@ -43,7 +43,7 @@ rule evaluate_scores:
 rule map_completeness:
     """Completeness over two or three columns, cell by cell, and the smooth fits that can be applied to a catalogue."""
     input:
-        scores=lambda wildcards: flow.scores(wildcards.experiment, wildcards.network),
+        scores=lambda wildcards: flow.scores(wildcards.experiment, wildcards.detector),
     output:
         cells=paths.completeness,
         selection=paths.selection,
@@ -51,12 +51,12 @@ rule map_completeness:
             paths.completeness_picture,
             caption="../report/completeness.rst",
             category="Completeness",
-            labels={"experiment": "{experiment}", "network": "{network}"},
+            labels={"experiment": "{experiment}", "detector": "{detector}"},
         ),
     log:
-        paths.log("map_completeness/{experiment}/{network}"),
+        paths.log("map_completeness/{experiment}/{detector}"),
     benchmark:
-        paths.benchmark("map_completeness/{experiment}/{network}")
+        paths.benchmark("map_completeness/{experiment}/{detector}")
     conda:
         "../envs/report.yaml"
     resources:
@@ -68,7 +68,7 @@ rule map_completeness:
         tests=needs("experiments.{experiment}.test_datasets"),
         code=digest("map_completeness"),
     message:
-        "Mapping the completeness of {wildcards.network} in {wildcards.experiment}"
+        "Mapping the completeness of {wildcards.detector} in {wildcards.experiment}"
     script:
         "../scripts/map_completeness.py"
 
@@ -87,13 +87,13 @@ rule check_shortcuts:
             paths.shortcuts,
             caption="../report/shortcuts.rst",
             category="Gates",
-            labels={"experiment": "{experiment}", "network": "{network}", "test": "{test}"},
+            labels={"experiment": "{experiment}", "detector": "{detector}", "test": "{test}"},
         ),
         gates=paths.shortcut_gates,
     log:
-        paths.log("check_shortcuts/{experiment}/{test}/{network}"),
+        paths.log("check_shortcuts/{experiment}/{test}/{detector}"),
     benchmark:
-        paths.benchmark("check_shortcuts/{experiment}/{test}/{network}")
+        paths.benchmark("check_shortcuts/{experiment}/{test}/{detector}")
     conda:
         "../envs/learning.yaml"
     threads: 1
@@ -102,16 +102,16 @@ rule check_shortcuts:
         runtime="1h",
     params:
         evaluation=needs("experiments.{experiment}.evaluation"),
-        joined=lambda wildcards: flow.run.networks[wildcards.network].training.known_lens_weight > 0,
+        joined=lambda wildcards: flow.run.detectors[wildcards.detector].training.known_lens_weight > 0,
         code=digest("check_shortcuts"),
     message:
-        "Looking for shortcuts of {wildcards.network} on {wildcards.test}"
+        "Looking for shortcuts of {wildcards.detector} on {wildcards.test}"
     script:
         "../scripts/check_shortcuts.py"
 
 
 rule compare_networks:
-    """Paired comparisons of networks on the same stamps."""
+    """Paired comparisons of detectors on the same stamps."""
     input:
         scores=lambda wildcards: [
             path
@@ -139,11 +139,11 @@ rule compare_networks:
         tests=needs("experiments.{experiment}.test_datasets"),
         comparisons=needs("experiments.{experiment}.comparisons"),
         channels=lambda wildcards: {
-            network: flow.run.networks[network].channels for _, network in flow.run.experiments[wildcards.experiment].comparisons
+            detector: flow.run.detectors[detector].channels for _, detector in flow.run.experiments[wildcards.experiment].comparisons
         },
         code=digest("compare_networks"),
     message:
-        "Comparing the networks of {wildcards.experiment}"
+        "Comparing the detectors of {wildcards.experiment}"
     script:
         "../scripts/compare_networks.py"
 
@@ -151,18 +151,18 @@ rule compare_networks:
 rule compare_rounds:
     """False-positive rate at fixed completeness of every round of training, on the same test stamps."""
     input:
-        scores=lambda wildcards: flow.round_scores(wildcards.experiment, wildcards.network),
+        scores=lambda wildcards: flow.round_scores(wildcards.experiment, wildcards.detector),
     output:
         rounds=report(
             paths.rounds,
             caption="../report/rounds.rst",
             category="Rounds",
-            labels={"experiment": "{experiment}", "network": "{network}"},
+            labels={"experiment": "{experiment}", "detector": "{detector}"},
         ),
     log:
-        paths.log("compare_rounds/{experiment}/{network}"),
+        paths.log("compare_rounds/{experiment}/{detector}"),
     benchmark:
-        paths.benchmark("compare_rounds/{experiment}/{network}")
+        paths.benchmark("compare_rounds/{experiment}/{detector}")
     conda:
         "../envs/evaluation.yaml"
     resources:
@@ -171,16 +171,16 @@ rule compare_rounds:
     params:
         evaluation=needs("experiments.{experiment}.evaluation"),
         tests=needs("experiments.{experiment}.test_datasets"),
-        rounds=lambda wildcards: flow.round_names(wildcards.network),
+        rounds=lambda wildcards: flow.round_names(wildcards.detector),
         code=digest("compare_rounds"),
     message:
-        "Comparing the rounds of {wildcards.network} in {wildcards.experiment}"
+        "Comparing the rounds of {wildcards.detector} in {wildcards.experiment}"
     script:
         "../scripts/compare_rounds.py"
 
 
 rule measure_robustness:
-    """Every network on every test dataset, and what it loses from its own to the others."""
+    """Every detector on every test dataset, and what it loses from its own to the others."""
     input:
         scores=lambda wildcards: flow.robustness_scores(wildcards.experiment),
     output:
@@ -204,11 +204,11 @@ rule measure_robustness:
         home=needs("experiments.{experiment}.home"),
         variants=needs("experiments.{experiment}.variants"),
         tests=needs("experiments.{experiment}.test_datasets"),
-        networks=needs("experiments.{experiment}.networks"),
+        detectors=needs("experiments.{experiment}.detectors"),
         gains=needs("experiments.{experiment}.comparisons"),
         code=digest("measure_robustness"),
     message:
-        "Measuring the robustness of the networks of {wildcards.experiment}"
+        "Measuring the robustness of the detectors of {wildcards.experiment}"
     script:
         "../scripts/measure_robustness.py"
 
@@ -289,9 +289,9 @@ rule collect_sweep:
     """Gather the rates of every point of a sweep in one tidy table."""
     input:
         rates=lambda wildcards: [
-            paths.evaluation("rates").format(experiment=point.experiment, network=name)
+            paths.evaluation("rates").format(experiment=point.experiment, detector=name)
             for point in flow.points[wildcards.sweep]
-            for name in flow.run.experiments[point.experiment].networks
+            for name in flow.run.experiments[point.experiment].detectors
         ],
     output:
         table=report(
@@ -314,7 +314,7 @@ rule collect_sweep:
         points=lambda wildcards: [
             (point.experiment, name, point.values)
             for point in flow.points[wildcards.sweep]
-            for name in flow.run.experiments[point.experiment].networks
+            for name in flow.run.experiments[point.experiment].detectors
         ],
         code=digest("collect_sweep"),
     message:

@@ -56,19 +56,19 @@ rule score_known_lenses:
         stamps=lambda wildcards: paths.known_stamps.format(dataset=flow.run.experiments[wildcards.experiment].dataset),
         weights=lambda wildcards: flow.members(wildcards, paths.weights),
         networks=lambda wildcards: flow.members(wildcards, paths.network),
-        scores=lambda wildcards: flow.scores(wildcards.experiment, wildcards.network),
+        scores=lambda wildcards: flow.scores(wildcards.experiment, wildcards.detector),
     output:
         recall=report(
             paths.known_recall,
             caption="../report/known_lenses.rst",
             category="Known lenses",
-            labels={"experiment": "{experiment}", "network": "{network}"},
+            labels={"experiment": "{experiment}", "detector": "{detector}"},
         ),
         scores=paths.known_scores,
     log:
-        paths.log("score_known_lenses/{experiment}/{network}"),
+        paths.log("score_known_lenses/{experiment}/{detector}"),
     benchmark:
-        paths.benchmark("score_known_lenses/{experiment}/{network}")
+        paths.benchmark("score_known_lenses/{experiment}/{detector}")
     conda:
         "../envs/learning.yaml"
     resources:
@@ -77,10 +77,10 @@ rule score_known_lenses:
     params:
         evaluation=needs("experiments.{experiment}.evaluation"),
         dataset=needs("experiments.{experiment}.dataset"),
-        joined=lambda wildcards: flow.run.networks[wildcards.network].training.known_lens_weight > 0,
+        joined=lambda wildcards: flow.run.detectors[wildcards.detector].training.known_lens_weight > 0,
         code=digest("score_known_lenses"),
     message:
-        "Scoring known lenses with {wildcards.network} in {wildcards.experiment}"
+        "Scoring known lenses with {wildcards.detector} in {wildcards.experiment}"
     script:
         "../scripts/score_known_lenses.py"
 
@@ -88,25 +88,20 @@ rule score_known_lenses:
 rule rank_candidates:
     """Rank the test stamps of a dataset by their score, with pictures of the first ones."""
     input:
-        scores=lambda wildcards: [
-            paths.scores.format(
-                dataset=flow.run.experiments[wildcards.experiment].dataset, network=wildcards.network, seed=seed, test=wildcards.test
-            )
-            for seed in flow.run.experiments[wildcards.experiment].seeds
-        ],
+        scores=lambda wildcards: flow.seed_scores(wildcards.experiment, wildcards.detector, wildcards.test),
         shards=lambda wildcards: flow.shards(wildcards.test, "test"),
     output:
         page=report(
             paths.candidates,
             caption="../report/candidates.rst",
             category="Candidates",
-            labels={"experiment": "{experiment}", "test": "{test}", "network": "{network}"},
+            labels={"experiment": "{experiment}", "test": "{test}", "detector": "{detector}"},
         ),
         table=paths.candidate_table,
     log:
-        paths.log("rank_candidates/{experiment}/{test}/{network}"),
+        paths.log("rank_candidates/{experiment}/{test}/{detector}"),
     benchmark:
-        paths.benchmark("rank_candidates/{experiment}/{test}/{network}")
+        paths.benchmark("rank_candidates/{experiment}/{test}/{detector}")
     conda:
         "../envs/report.yaml"
     resources:
@@ -115,6 +110,6 @@ rule rank_candidates:
     params:
         code=digest("rank_candidates"),
     message:
-        "Ranking {wildcards.test} by {wildcards.network}"
+        "Ranking {wildcards.test} by {wildcards.detector}"
     script:
         "../scripts/rank_candidates.py"

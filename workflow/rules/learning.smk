@@ -13,11 +13,11 @@ rule train_network:
         network=paths.network,
         history=paths.history,
     log:
-        paths.log("train_network/{dataset}/{network}/seed-{seed}"),
+        paths.log("train_network/{dataset}/{detector}/seed-{seed}"),
     benchmark:
-        paths.benchmark("train_network/{dataset}/{network}/seed-{seed}")
+        paths.benchmark("train_network/{dataset}/{detector}/seed-{seed}")
     wildcard_constraints:
-        network=flow.imported(False),
+        detector=flow.imported(False),
     conda:
         "../envs/learning.yaml"
     # One core each: networks train side by side, and small ones gain little from a second core.
@@ -28,10 +28,10 @@ rule train_network:
     params:
         network=flow.network,
         mining=flow.mining,
-        extra=lambda wildcards: flow.extra_shards(wildcards.network),
+        extra=lambda wildcards: flow.extra_shards(wildcards.detector),
         code=digest("train_network"),
     message:
-        "Training {wildcards.network} on {wildcards.dataset}, seed {wildcards.seed}"
+        "Training {wildcards.detector} on {wildcards.dataset}, seed {wildcards.seed}"
     script:
         "../scripts/train_network.py"
 
@@ -48,11 +48,11 @@ rule import_network:
         network=paths.network,
         history=paths.history,
     log:
-        paths.log("import_network/{dataset}/{network}/seed-{seed}"),
+        paths.log("import_network/{dataset}/{detector}/seed-{seed}"),
     benchmark:
-        paths.benchmark("import_network/{dataset}/{network}/seed-{seed}")
+        paths.benchmark("import_network/{dataset}/{detector}/seed-{seed}")
     wildcard_constraints:
-        network=flow.imported(True),
+        detector=flow.imported(True),
     conda:
         "../envs/learning.yaml"
     threads: 1
@@ -63,7 +63,7 @@ rule import_network:
         network=flow.network,
         code=digest("import_network"),
     message:
-        "Importing {wildcards.network} for {wildcards.dataset}"
+        "Importing {wildcards.detector} for {wildcards.dataset}"
     script:
         "../scripts/import_network.py"
 
@@ -80,9 +80,11 @@ rule mine_hard_negatives:
     output:
         mined=paths.mined,
     log:
-        paths.log("mine_hard_negatives/{dataset}/{network}/seed-{seed}"),
+        paths.log("mine_hard_negatives/{dataset}/{detector}/seed-{seed}"),
     benchmark:
-        paths.benchmark("mine_hard_negatives/{dataset}/{network}/seed-{seed}")
+        paths.benchmark("mine_hard_negatives/{dataset}/{detector}/seed-{seed}")
+    wildcard_constraints:
+        detector=flow.detectors_of_kind("network"),
     conda:
         "../envs/learning.yaml"
     threads: 1
@@ -91,10 +93,10 @@ rule mine_hard_negatives:
         runtime="4h",
     params:
         mining=flow.mining,
-        extra=lambda wildcards: flow.extra_shards(wildcards.network),
+        extra=lambda wildcards: flow.extra_shards(wildcards.detector),
         code=digest("mine_hard_negatives"),
     message:
-        "Mining hard controls of {wildcards.dataset} for {wildcards.network}, seed {wildcards.seed}"
+        "Mining hard controls of {wildcards.dataset} for {wildcards.detector}, seed {wildcards.seed}"
     script:
         "../scripts/mine_hard_negatives.py"
 
@@ -110,9 +112,11 @@ rule score_stamps:
     output:
         scores=paths.scores,
     log:
-        paths.log("score_stamps/{dataset}/{network}/seed-{seed}/{test}"),
+        paths.log("score_stamps/{dataset}/{detector}/seed-{seed}/{test}"),
     benchmark:
-        paths.benchmark("score_stamps/{dataset}/{network}/seed-{seed}/{test}")
+        paths.benchmark("score_stamps/{dataset}/{detector}/seed-{seed}/{test}")
+    wildcard_constraints:
+        detector=flow.detectors_of_kind("network"),
     conda:
         "../envs/learning.yaml"
     threads: 1
@@ -122,6 +126,6 @@ rule score_stamps:
     params:
         code=digest("score_stamps"),
     message:
-        "Scoring {wildcards.test} with {wildcards.network}, seed {wildcards.seed}"
+        "Scoring {wildcards.test} with {wildcards.detector}, seed {wildcards.seed}"
     script:
         "../scripts/score_stamps.py"

@@ -11,9 +11,11 @@ rule build_report:
         robustness=lambda wildcards: flow.robustness(wildcards.experiment),
         explanations=lambda wildcards: flow.explanations(wildcards.experiment),
         observers=lambda wildcards: flow.observers(wildcards.experiment),
-        histories=of_experiment(paths.history),
+        histories=lambda wildcards: flow.histories(wildcards.experiment),
         scores=lambda wildcards: [
-            path for network in flow.run.experiments[wildcards.experiment].networks for path in flow.scores(wildcards.experiment, network)
+            path
+            for detector in flow.run.experiments[wildcards.experiment].detectors
+            for path in flow.scores(wildcards.experiment, detector)
         ],
         shards=lambda wildcards: flow.shards(flow.run.experiments[wildcards.experiment].test_datasets[0], "test"),
         checks=lambda wildcards: paths.checks.format(dataset=flow.run.experiments[wildcards.experiment].test_datasets[0]),
@@ -44,7 +46,9 @@ rule build_report:
     params:
         experiment=needs("experiments.{experiment}"),
         datasets=lambda wildcards: {name: flow.run.datasets[name].plain() for name in flow.scored_datasets(wildcards.experiment)},
-        networks=lambda wildcards: {name: flow.run.networks[name].plain() for name in flow.run.experiments[wildcards.experiment].networks},
+        detectors=lambda wildcards: {
+            name: flow.run.detectors[name].plain() for name in flow.run.experiments[wildcards.experiment].detectors
+        },
         cosmology=needs("cosmology"),
         mock_datasets=lambda wildcards: flow.mock_datasets(wildcards.experiment),
         rounds=lambda wildcards: list(flow.rounds(wildcards.experiment)),

@@ -179,38 +179,38 @@ class Paths:
         """Quality report of a lens-finder dataset, with pictures."""
         return self._at("datasets/{dataset}/quality/index.html")
 
-    # --- networks ---
+    # --- detectors ---
 
     @property
     def weights(self) -> str:
         """Weights of a trained network."""
-        return self._at("networks/{dataset}/{network}/seed-{seed}/network.safetensors")
+        return self._at("detectors/{dataset}/{detector}/seed-{seed}/network.safetensors")
 
     @property
     def network(self) -> str:
         """Architecture, normalisation and channels of a trained network."""
-        return self._at("networks/{dataset}/{network}/seed-{seed}/network.json")
+        return self._at("detectors/{dataset}/{detector}/seed-{seed}/network.json")
 
     @property
     def history(self) -> str:
         """Loss, accuracy and AUC per epoch."""
-        return self._at("networks/{dataset}/{network}/seed-{seed}/history.csv")
+        return self._at("detectors/{dataset}/{detector}/seed-{seed}/history.csv")
 
     @property
     def mined(self) -> str:
         """Hard controls that a round of training adds to those of the rounds before."""
-        return self._at("networks/{dataset}/{network}/seed-{seed}/mined.parquet")
+        return self._at("detectors/{dataset}/{detector}/seed-{seed}/mined.parquet")
 
     @property
     def scores(self) -> str:
-        """Scores of a trained network on one dataset, for every experiment that wants them."""
-        return self._at("networks/{dataset}/{network}/seed-{seed}/scores/{test}.parquet")
+        """Scores by a detector on one dataset, for every experiment that wants them."""
+        return self._at("detectors/{dataset}/{detector}/seed-{seed}/scores/{test}.parquet")
 
     # --- experiments ---
 
     def evaluation(self, name: str) -> str:
-        """One table of the evaluation of a network: rates, strata, roc, information, calibration or purity."""
-        return self._at("experiments/{experiment}/evaluation/{network}/" + name + ".csv")
+        """One table of the evaluation of a detector: rates, strata, roc, information, calibration or purity."""
+        return self._at("experiments/{experiment}/evaluation/{detector}/" + name + ".csv")
 
     def table_evaluation(self, name: str) -> str:
         """One table of the evaluation of scores made elsewhere."""
@@ -224,63 +224,63 @@ class Paths:
 
     @property
     def completeness(self) -> str:
-        """Completeness of a network over two or three columns, cell by cell."""
-        return self._at("experiments/{experiment}/evaluation/{network}/completeness.csv")
+        """Completeness of a detector over two or three columns, cell by cell."""
+        return self._at("experiments/{experiment}/evaluation/{detector}/completeness.csv")
 
     @property
     def completeness_picture(self) -> str:
         """Completeness surfaces and their smooth fits."""
-        return self._at("experiments/{experiment}/evaluation/{network}/completeness.png")
+        return self._at("experiments/{experiment}/evaluation/{detector}/completeness.png")
 
     @property
     def selection(self) -> str:
-        """Selection functions of a network: smooth fits of its completeness."""
-        return self._at("experiments/{experiment}/evaluation/{network}/selection.json")
+        """Selection functions of a detector: smooth fits of its completeness."""
+        return self._at("experiments/{experiment}/evaluation/{detector}/selection.json")
 
     @property
     def shortcuts(self) -> str:
         """Gates that find shortcuts of a network, as a table; a JSON of the same name lies beside it."""
-        return self._at("experiments/{experiment}/shortcuts/{test}/{network}.csv")
+        return self._at("experiments/{experiment}/shortcuts/{test}/{detector}.csv")
 
     @property
     def shortcut_gates(self) -> str:
         """Gates that find shortcuts of a network, in the form of a dataset's checks."""
-        return self._at("experiments/{experiment}/shortcuts/{test}/{network}.json")
+        return self._at("experiments/{experiment}/shortcuts/{test}/{detector}.json")
 
     @property
     def comparison(self) -> str:
-        """Paired comparisons of networks."""
+        """Paired comparisons of detectors."""
         return self._at("experiments/{experiment}/evaluation/comparison.csv")
 
     @property
     def robustness(self) -> str:
-        """Networks of an experiment on several test datasets, and what each loses from one to the other."""
+        """Detectors of an experiment on several test datasets, and what each loses from one to the other."""
         return self._at("experiments/{experiment}/evaluation/robustness.csv")
 
     @property
     def rounds(self) -> str:
         """False-positive rate at fixed completeness of a network's rounds of training."""
-        return self._at("experiments/{experiment}/evaluation/{network}/rounds.csv")
+        return self._at("experiments/{experiment}/evaluation/{detector}/rounds.csv")
 
     @property
     def known_recall(self) -> str:
         """Recall of known lenses at the thresholds of validation."""
-        return self._at("experiments/{experiment}/known_lenses/{network}/recall.csv")
+        return self._at("experiments/{experiment}/known_lenses/{detector}/recall.csv")
 
     @property
     def known_scores(self) -> str:
         """Scores of known lenses."""
-        return self._at("experiments/{experiment}/known_lenses/{network}/scores.csv")
+        return self._at("experiments/{experiment}/known_lenses/{detector}/scores.csv")
 
     @property
     def candidates(self) -> str:
         """Test stamps ranked by their score, with pictures of the first ones; a CSV of the same name lies beside it."""
-        return self._at("experiments/{experiment}/candidates/{test}/{network}.html")
+        return self._at("experiments/{experiment}/candidates/{test}/{detector}.html")
 
     @property
     def candidate_table(self) -> str:
         """Test stamps ranked by their score."""
-        return self._at("experiments/{experiment}/candidates/{test}/{network}.csv")
+        return self._at("experiments/{experiment}/candidates/{test}/{detector}.csv")
 
     def explanations(self, name: str) -> str:
         """Return one file of the explanations of an experiment's networks: stamps.csv, summary.csv or maps.parquet."""

@@ -86,11 +86,12 @@ class Base:
         settings = self.run.experiments[experiment]
         return list(dict.fromkeys([settings.dataset, *settings.test_datasets]))
 
-    def scores(self, experiment: str, network: str) -> list[str]:
-        """Return the score tables of one network in an experiment."""
+    def scores(self, experiment: str, detector: str) -> list[str]:
+        """Return the score tables of one detector in an experiment."""
+        return [path for test in self.scored_datasets(experiment) for path in self.seed_scores(experiment, detector, test)]
+
+    def seed_scores(self, experiment: str, detector: str, test: str) -> list[str]:
+        """Return the score tables of one detector on one dataset, seed by seed."""
         settings = self.run.experiments[experiment]
-        return [
-            self.paths.scores.format(dataset=settings.dataset, network=network, seed=seed, test=test)
-            for test in self.scored_datasets(experiment)
-            for seed in settings.seeds
-        ]
+        seeds = self.run.detectors[detector].seeds_of(settings.seeds)
+        return [self.paths.scores.format(dataset=settings.dataset, detector=detector, seed=seed, test=test) for seed in seeds]

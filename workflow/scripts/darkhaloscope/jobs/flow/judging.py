@@ -20,18 +20,20 @@ class Judging(Learning):
         return [self.paths.marginal.format(experiment=experiment, test=test) for test in settings.test_datasets]
 
     def surfaces(self, experiment: str) -> list[str]:
-        """Return the completeness tables of an experiment's networks, where it asks for surfaces."""
+        """Return the completeness tables of an experiment's detectors, where it asks for surfaces."""
         settings = self.run.experiments[experiment]
-        return [self.paths.completeness.format(experiment=experiment, network=n) for n in settings.networks if settings.evaluation.surfaces]
+        return [
+            self.paths.completeness.format(experiment=experiment, detector=n) for n in settings.detectors if settings.evaluation.surfaces
+        ]
 
     def shortcuts(self, experiment: str) -> list[str]:
         """Return the gates that find shortcuts, of each network that sees bands, on each test dataset, as JSON."""
         settings = self.run.experiments[experiment]
-        networks = [n for n in settings.networks if self.run.networks[n].channels == "bands"]
+        networks = [n for n in self.networks_of(experiment) if self.run.detectors[n].channels == "bands"]
         if not settings.evaluation.shortcuts.stamps:
             return []
         return [
-            self.paths.shortcut_gates.format(experiment=experiment, test=test, network=n)
+            self.paths.shortcut_gates.format(experiment=experiment, test=test, detector=n)
             for n in networks
             for test in settings.test_datasets
         ]
@@ -47,19 +49,19 @@ class Judging(Learning):
         return [self.paths.known_stamps.format(dataset=own)] if same and self.known_recalls(experiment) else []
 
     def robustness(self, experiment: str) -> list[str]:
-        """Return the table of an experiment's networks on several test datasets, where it has them."""
+        """Return the table of an experiment's detectors on several test datasets, where it has them."""
         settings = self.run.experiments[experiment]
         several = settings.robustness or len(settings.test_datasets) > 1
         return [self.paths.robustness.format(experiment=experiment)] if several else []
 
     def robustness_scores(self, experiment: str) -> list[str]:
-        """Return the score tables of all networks of an experiment, those of its variants included."""
+        """Return the score tables of all detectors of an experiment, those of its variants included."""
         settings = self.run.experiments[experiment]
         return [
-            self.paths.scores.format(dataset=settings.dataset, network=network, seed=seed, test=test)
-            for network in settings.networks
+            path
+            for detector in settings.detectors
             for test in (*self.scored_datasets(experiment), *settings.variants.values())
-            for seed in settings.seeds
+            for path in self.seed_scores(experiment, detector, test)
         ]
 
     def explanations(self, experiment: str) -> list[str]:
@@ -73,23 +75,17 @@ class Judging(Learning):
 
     def explained(self, experiment: str) -> list[str]:
         """Return the networks of an experiment that can be explained: those that see a stamp's own pixels."""
-        return [n for n in self.run.experiments[experiment].networks if not self.run.networks[n].shuffle_velocity]
+        return [n for n in self.networks_of(experiment) if not self.run.detectors[n].shuffle_velocity]
 
     def explained_files(self, wildcards: Any, pattern: str) -> list[str]:
         """Return a file of each explained network, trained with the first seed."""
         settings = self.run.experiments[wildcards.experiment]
-        return [pattern.format(dataset=settings.dataset, network=n, seed=settings.seeds[0]) for n in self.explained(wildcards.experiment)]
+        return [pattern.format(dataset=settings.dataset, detector=n, seed=settings.seeds[0]) for n in self.explained(wildcards.experiment)]
 
     def choosing_scores(self, wildcards: Any) -> str:
-        """Return the scores that choose the stamps to be explained: the main network's on the first test dataset."""
+        """Return the scores that choose the stamps to be explained: the main detector's on the first test dataset."""
         settings = self.run.experiments[wildcards.experiment]
-        names = {
-            "dataset": settings.dataset,
-            "network": settings.main_network,
-            "seed": settings.seeds[0],
-            "test": settings.test_datasets[0],
-        }
-        return self.paths.scores.format(**names)
+        return self.seed_scores(wildcards.experiment, settings.main_detector, settings.test_datasets[0])[0]
 
     def marked(self, experiment: str) -> tuple[str, float]:
         """Return what is marked in an experiment's stamps, the subhalo or the ring about θ_E, and their pixel size [arcsec]."""
@@ -105,8 +101,8 @@ class Judging(Learning):
         if self.run.datasets[first].kind == "subhalo":
             return {}
         lists = {
-            f"Candidates ranked by {n}": self.paths.candidates.format(experiment=experiment, test=first, network=n)
-            for n in settings.networks
+            f"Candidates ranked by {n}": self.paths.candidates.format(experiment=experiment, test=first, detector=n)
+            for n in settings.detectors
         }
         return {f"Quality report of {first}": self.paths.quality_page.format(dataset=first), **lists}
 
