@@ -132,6 +132,11 @@ class Run(Section):
                 ]
         return problems
 
+    @property
+    def reported(self) -> list[str]:
+        """Names of the run's experiments."""
+        return [name for name in self.run if name in self.experiments]
+
     def _problems_of_channels(self, dataset: str, detectors: tuple[str, ...]) -> list[str]:
         """What detectors cannot see in the stamps of a dataset."""
         if dataset not in self.datasets:
