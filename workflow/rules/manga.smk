@@ -55,7 +55,7 @@ checkpoint rank_disks:
 
 
 rule retrieve_maps:
-    """Fetch the MAPS file of one galaxy, checked."""
+    """Fetch the maps of one galaxy, checked."""
     input:
         here(flow.archive_inputs),
     output:
@@ -82,7 +82,7 @@ rule retrieve_maps:
 
 
 rule inspect_maps:
-    """Measure how well one galaxy's Hα maps trace its rotation, and write its inspection page."""
+    """Measure how well one galaxy's maps trace its rotation, and write its inspection page."""
     input:
         maps=paths.maps,
     output:
@@ -99,6 +99,7 @@ rule inspect_maps:
         mem_mb=1500,
         runtime="5m",
     params:
+        ifu=needs("manga.samples.{sample}.ifu"),
         quality=needs("manga.quality"),
         code=digest("inspect_maps"),
     message:
@@ -158,6 +159,7 @@ rule build_source_tensor:
         mem_mb=1500,
         runtime="5m",
     params:
+        ifu=needs("manga.samples.{sample}.ifu"),
         quality=needs("manga.quality"),
         tensor=needs("manga.tensor"),
         cosmology=needs("cosmology"),
