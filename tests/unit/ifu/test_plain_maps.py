@@ -69,7 +69,9 @@ def test_verdict_depends_neither_on_sampling_nor_on_distance(tmp_path, times):
     verdicts = []
     for pixel in (0.25, 0.5):
         planes, facts = disk(pixel)
-        metrics = measure_quality(read_plain(written(tmp_path, planes, facts | {"pixel_scale_arcsec": pixel * times}), Quality()), Quality())
+        metrics = measure_quality(
+            read_plain(written(tmp_path, planes, facts | {"pixel_scale_arcsec": pixel * times}), Quality()), Quality()
+        )
         verdicts.append((metrics, score_lensability(metrics, Lensability())))
     (fine, score), (coarse, other) = verdicts
     assert fine["usable"]
@@ -195,7 +197,9 @@ def test_what_is_missing_or_impossible_is_named(tmp_path, change, told):
     assert "NGC1.fits.gz" in str(error.value)
 
 
-@pytest.mark.parametrize("content", [b"", b"<!DOCTYPE html><html></html>", b"PK\x03\x04broken", b"\x1f\x8bbroken", b"SIMPLE  =" + b" " * 100])
+@pytest.mark.parametrize(
+    "content", [b"", b"<!DOCTYPE html><html></html>", b"PK\x03\x04broken", b"\x1f\x8bbroken", b"SIMPLE  =" + b" " * 100]
+)
 def test_damaged_files_are_named(tmp_path, content):
     path = tmp_path / "NGC1.fits"
     path.write_bytes(content)

@@ -13,6 +13,7 @@ from typing import Literal
 
 from astropy.io import fits
 
+from ..config.legacysurvey import PIXEL_SCALE_ARCSEC
 from ..config.manga import Downloads
 from ..core.files import write_json
 from .addresses import BRICK_PRODUCTS, brick_table_url, coadd_url, legacysurvey_checksum_url, sweep_url, without_credentials
@@ -25,7 +26,6 @@ log = logging.getLogger(__name__)
 NEEDED_PRODUCTS = ("image", "invvar", "psfsize")
 #: Says what is in a brick's folder.
 BRICK_RECORD = "brick.json"
-PIXEL_SCALE_ARCSEC = 0.262
 
 
 class CacheFull(ArchiveError):
@@ -48,7 +48,7 @@ def retrieve_brick(
     """Fetch the coadds of one brick into a folder of its own, whole or not at all.
 
     Image, invvar and psfsize of each band, and maskbits, are each checked: FITS structure, published sum, one
-    square image in a tangent projection of 0.262 arcsec pixels, and the same one for all. A band that the
+    square image in a tangent projection of the survey's pixels, and the same one for all. A band that the
     archive does not have is left out: `brick.json` names what is missing, and cutouts tell it too.
 
     The files are gathered in a hidden folder beside `folder`, where a later attempt finds those that are whole.
@@ -146,7 +146,7 @@ def check_coadd(path: str | os.PathLike) -> tuple:
     Raises
     ------
     BadFits
-        Not FITS, no image, not square, or not a tangent projection of 0.262 arcsec pixels.
+        Not FITS, no image, not square, or not a tangent projection of the survey's pixels.
     """
     check_fits(path)
     with fits.open(path, disable_image_compression=True, memmap=False) as hdus:

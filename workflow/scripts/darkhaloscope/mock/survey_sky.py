@@ -13,11 +13,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.random import Generator
 
-from ..config.legacysurvey import MockSky
+from ..config.legacysurvey import BANDS, MockSky
 from ..core.random import stream
 from .survey_light import PIXEL_ARCSEC, Seeing, psfsize_of
 
-BANDS = ("g", "r", "z")
 #: DR10 has 10000 to 10999.
 RELEASE = 30999
 #: Extinction per E(B−V) of DECam's g, r, z and of W1.

@@ -17,15 +17,13 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ...config.legacysurvey import LrgCuts
+from ...config.legacysurvey import ZERO_POINT, LrgCuts
 from ...core.healpix import healpix
 from ..known_lenses import match
 from .schema import PARENT
 from .sweeps import BANDS, BrickTable, read_sweep
 
 log = logging.getLogger("darkhaloscope")
-
-ZERO_POINT = 22.5
 
 
 @dataclass
