@@ -17,9 +17,9 @@ from darkhaloscope.config.run import Run, load, merge, validate
 from darkhaloscope.config.sweeps import expand
 from darkhaloscope.config.wording import ConfigError
 from darkhaloscope.generate import files
-from darkhaloscope.jobs.flow import Flow
 from darkhaloscope.stamps import schema
 from darkhaloscope.tasks.lensfinder import schema as injection_schema
+from rule_files import rule_files
 
 ROOT = Path(__file__).parents[3]
 
@@ -132,7 +132,7 @@ def test_every_kind_of_dataset_has_its_columns():
 def test_reading_the_config_needs_no_array_library():
     """The Snakefile is parsed again in every cluster job."""
     heavy = "print({m for m in ('numpy', 'pyarrow', 'torch', 'astropy') if m in sys.modules})"
-    code = f"import sys; sys.path.insert(0, {str(ROOT / 'workflow/scripts')!r}); import darkhaloscope.jobs.flow; {heavy}"
+    code = f"import sys; sys.path.insert(0, {str(ROOT / 'workflow/scripts')!r}); import darkhaloscope.jobs.startup, darkhaloscope.config.load; {heavy}"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "set()"
 
 
@@ -183,8 +183,8 @@ def test_keys_with_the_same_last_word_do_not_share_a_name():
 
 def test_experiments_share_the_scores_of_a_network():
     copy = {"question": "Again?", "dataset": "subhalo", "networks": ["flux", "mask"], "seeds": [1]}
-    flow = Flow({"experiments": {"again": copy}}, ROOT)
-    assert set(flow.scores("again", "flux")) < set(flow.scores("subhalo", "flux"))
+    rules = rule_files({"experiments": {"again": copy}})
+    assert set(rules.scores("again", "flux")) < set(rules.scores("subhalo", "flux"))
 
 
 def test_points_of_a_sweep_have_names_of_their_own_that_paths_take():
@@ -215,11 +215,11 @@ def test_what_is_called_like_a_distribution_is_merged_like_anything_else():
 def test_galaxies_that_are_set_aside_leave_their_place_in_the_ranking_to_the_next(tmp_path):
     ranking = tmp_path / "ranking.csv"
     ranking.write_text("rank,plateifu\n1,1000-11101\n2,2000-22202\n3,3000-33303\n4,4000-44404\n")
-    flow = Flow({"manga": {"samples": {"dr17": {"galaxies": {"n_top": 2, "set_aside": ["1000-11101"], "listed": ["9000-99909"]}}}}}, ROOT)
-    assert flow.candidates("dr17", lambda: str(ranking)) == ["2000-22202", "3000-33303", "9000-99909"]
-    assert Flow({}, ROOT).run.manga.samples["dr17"].galaxies.set_aside == ("9487-9102", "11982-9102", "11013-6101")
+    rules = rule_files({"manga": {"samples": {"dr17": {"galaxies": {"n_top": 2, "set_aside": ["1000-11101"], "listed": ["9000-99909"]}}}}})
+    assert rules.chosen(rules.settings.manga.samples["dr17"].galaxies, lambda: str(ranking)) == ["2000-22202", "3000-33303", "9000-99909"]
+    assert load({}, ROOT).manga.samples["dr17"].galaxies.set_aside == ("9487-9102", "11982-9102", "11013-6101")
     with pytest.raises(ConfigError, match="set_aside and listed both name 1000-11101"):
-        Flow({"manga": {"samples": {"dr17": {"galaxies": {"set_aside": ["1000-11101"], "listed": ["1000-11101"]}}}}}, ROOT)
+        load({"manga": {"samples": {"dr17": {"galaxies": {"set_aside": ["1000-11101"], "listed": ["1000-11101"]}}}}}, ROOT)
 
 
 def test_sweeps_refuse_unknown_keys_and_bad_values():

@@ -205,6 +205,9 @@ class ScoresTable(Section):
         min_length=1,
         description="Parquet or CSV table of scores made elsewhere; where it is given, it is evaluated in place of `run`",
     )
+    name: Name | None = Field(
+        None, description="Name of the folder of its results; the file's name without its ending where it is left out"
+    )
     columns: dict[str, str] = Field(
         {}, description="The table's columns for stamp_id, label, score, split or a column of strata, where no known name is found"
     )
@@ -223,9 +226,9 @@ class ScoresTable(Section):
         return value
 
     @property
-    def name(self) -> str:
-        """Name of the folder of its results: the file's, without its ending."""
-        return (
+    def folder(self) -> str:
+        """Name of the folder of its results: `name`, or the file's without its ending."""
+        return self.name or (
             re.sub(r"[^\w.=+-]", "_", re.sub(r"\.(parquet|pq|csv|csv\.gz)$", "", Path(self.table or "").name)).lstrip("._=+-") or "scores"
         )
 

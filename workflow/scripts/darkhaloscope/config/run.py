@@ -94,6 +94,11 @@ class Run(Section):
             raise ValueError("\n".join(problems))
         return self
 
+    @property
+    def reported(self) -> list[str]:
+        """Names of the run's experiments."""
+        return [name for name in self.run if name in self.experiments]
+
     def _problems_of_channels(self, dataset: str, networks: tuple[str, ...]) -> list[str]:
         """What networks cannot see in the stamps of a dataset."""
         if dataset not in self.datasets:

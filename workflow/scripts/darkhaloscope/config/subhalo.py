@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from .base import Distribution, Fraction, Name, GalaxyId, Positive, Section, at_least, within
+from .base import Distribution, Fraction, GalaxyId, Name, Positive, Section, at_least, within
 
 SPLITS = ("train", "validation", "test")
 #: Below this many pixels per full width at half maximum a PSF is not sampled at all.

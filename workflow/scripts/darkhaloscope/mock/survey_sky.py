@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.random import Generator
 
-from ..config.legacysurvey import BANDS, MockSky
+from ..config.legacysurvey import MockSky
 from ..core.random import stream
 from .survey_light import PIXEL_ARCSEC, Seeing, psfsize_of
 

@@ -13,9 +13,9 @@ import pandas as pd
 import pyarrow as pa
 from astropy import units
 from astropy.coordinates import SkyCoord
+from astropy_healpix import lonlat_to_healpix
 from numpy.typing import ArrayLike, NDArray
 
-from ..core.healpix import healpix
 from ..config.legacysurvey import BANDS, ZERO_POINT
 from .legacysurvey.schema import KNOWN_LENSES
 from .legacysurvey.sweeps import BrickTable
@@ -202,7 +202,7 @@ def find_known_lenses(lenses: pd.DataFrame, parent: pa.Table, bricks: BrickTable
         "object_id": np.where(matched, own["object_id"].fillna(-1).to_numpy(np.int64), -1),
         "separation_arcsec": distance.astype(np.float32),
         "brickname": names,
-        "healpix": healpix(ra, dec, nside),
+        "healpix": lonlat_to_healpix(ra * units.deg, dec * units.deg, nside, order="nested"),
     }
     for band in BANDS:
         typical = {
