@@ -10,7 +10,8 @@ from darkhaloscope.config.cosmology import Cosmology
 from darkhaloscope.config.manga import Galaxies, Lensability, Quality, Tensor
 from darkhaloscope.ifu.bank import build_bank, read_bank, write_bank
 from darkhaloscope.ifu.lensability import lensability_table
-from darkhaloscope.ifu.plain import read_plain, write_plain
+from darkhaloscope.ifu.plain.file import write_plain
+from darkhaloscope.ifu.plain.maps import read_plain
 from darkhaloscope.ifu.quality import measure_quality
 from darkhaloscope.ifu.tensors import build_source_tensor, write_source_tensor
 from darkhaloscope.sources.manga import manga_source

@@ -7,12 +7,12 @@ from pathlib import Path
 from darkhaloscope.config.cosmology import Cosmology
 from darkhaloscope.config.manga import Quality, Tensor
 from darkhaloscope.core.files import sha256
-from darkhaloscope.ifu.members import member
+from darkhaloscope.ifu.members import read_galaxy
 from darkhaloscope.ifu.tensors import TensorError, build_source_tensor, write_left_out, write_source_tensor
 from darkhaloscope.jobs.stage import stage
 
 with stage(snakemake) as job:
-    maps = member(job.params.ifu).read(job.input.maps, Quality.model_validate(job.params.quality))
+    maps = read_galaxy(job.params.ifu, job.input.maps, Quality.model_validate(job.params.quality))
     metrics = json.loads(Path(job.input.metrics).read_text(encoding="utf-8"))
     files = (job.output.tensor, job.output.sidecar, job.output.maps, job.output.preview)
     settings, cosmology = Tensor.model_validate(job.params.tensor), Cosmology.model_validate(job.params.cosmology)

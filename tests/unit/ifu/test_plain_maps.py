@@ -12,9 +12,11 @@ from darkhaloscope.config.manga import Archive, Downloads, Galaxies, Lensability
 from darkhaloscope.ifu.bank import build_bank
 from darkhaloscope.ifu.inspection import inspection_page
 from darkhaloscope.ifu.lensability import lensability_table, score_lensability
-from darkhaloscope.ifu.members import member
-from darkhaloscope.ifu.plain import PlainMapsError, outline, read_plain, write_plain
+from darkhaloscope.ifu.members import read_galaxy
+from darkhaloscope.ifu.plain.file import PlainMapsError, write_plain
+from darkhaloscope.ifu.plain.maps import outline, read_plain
 from darkhaloscope.ifu.quality import measure_quality
+from darkhaloscope.ifu.retrieve import retrieve_galaxy
 from darkhaloscope.ifu.tensors import TensorError, build_source_tensor, write_left_out, write_source_tensor
 
 FACTS = {"galaxy_id": "NGC1", "instrument": "ALMA", "line": "CO(2-1)", "flux_unit": "Jy/beam km/s", "z": 0.017, "psf_fwhm_arcsec": 0.2}
@@ -211,7 +213,7 @@ def test_fetched_from_a_folder_whatever_its_format(tmp_path):
     planes, facts = disk()
     np.savez(tmp_path / "NGC1.npz", **planes, **facts)
     archive = Archive(base=f"file://{tmp_path}/", ifu="plain", catalogs=False)
-    retrieve = member("plain").retrieve
+    retrieve = retrieve_galaxy
     retrieve(archive, "NGC1", tmp_path / "out" / "NGC1.fits.gz", Downloads())
     first = (tmp_path / "out" / "NGC1.fits.gz").read_bytes()
     assert read_plain(tmp_path / "out" / "NGC1.fits.gz", Quality()).galaxy_id == "NGC1"
@@ -226,7 +228,7 @@ def test_fetched_from_a_folder_whatever_its_format(tmp_path):
 
 def test_an_unknown_member_is_named():
     with pytest.raises(ValueError, match=r"no source of velocity maps 'sauron' \(there is: manga, plain\)"):
-        member("sauron")
+        read_galaxy("sauron", "x", Quality())
 
 
 def test_table_of_the_score_takes_both(tmp_path):

@@ -85,6 +85,13 @@ class Maps:
         return self.flux_unit == FLUX_UNIT
 
 
+def known(members: dict, name: str):
+    """Return a member by its name; raise `ValueError` with the known names where there is none."""
+    if name not in members:
+        raise ValueError(f"there is no source of velocity maps '{name}' (there is: {', '.join(members)}); correct the sample's `ifu`")
+    return members[name]
+
+
 def squared(maps: Maps) -> Maps:
     """Return maps with as many rows as columns: the shorter side is padded with spaxels that hold nothing."""
     rows, columns = maps.flux.shape
