@@ -19,6 +19,7 @@ from ..core.files import write_json
 from .addresses import BRICK_PRODUCTS, brick_table_url, coadd_url, legacysurvey_checksum_url, sweep_url, without_credentials
 from .checks import ArchiveError, BadChecksums, BadFits, HtmlInsteadOfFits, check_fits, read_checksums, shown
 from .download import Fetched, NotFound, Refused, fetch
+from .projection import KINDS, WcsError, read_projection
 
 log = logging.getLogger(__name__)
 
@@ -154,20 +155,17 @@ def check_coadd(path: str | os.PathLike) -> tuple:
     header = next((h for h in headers if h.get("ZIMAGE") or (h.get("NAXIS") == 2 and h.get("XTENSION", "IMAGE").strip() == "IMAGE")), None)
     if header is None:
         raise BadFits(f"{shown(path)} holds no image; expected a coadd such as legacysurvey-0001m002-image-g.fits.fz")
-    prefix = "Z" if header.get("ZIMAGE") else ""
     try:
-        shape = header[f"{prefix}NAXIS2"], header[f"{prefix}NAXIS1"]
-        kinds = header["CTYPE1"].strip(), header["CTYPE2"].strip()
-        place = tuple(header[k] for k in ("CRVAL1", "CRVAL2", "CRPIX1", "CRPIX2", "CD1_1", "CD1_2", "CD2_1", "CD2_2"))
-    except KeyError as error:
-        raise BadFits(f"{shown(path)} has no card {error.args[0]}; expected the projection of a coadd") from None
-    scale = math.sqrt(abs(place[4] * place[7] - place[5] * place[6])) * 3600
-    if kinds != ("RA---TAN", "DEC--TAN") or shape[0] != shape[1] or not math.isclose(scale, PIXEL_SCALE_ARCSEC, rel_tol=1e-3):
+        projection = read_projection(header, shown(path))
+    except WcsError as error:
+        raise BadFits(f"{error}; expected the projection of a coadd") from None
+    shape, scale = projection.shape, projection.pixel_scale_arcsec
+    if shape[0] != shape[1] or not math.isclose(scale, PIXEL_SCALE_ARCSEC, rel_tol=1e-3):
         raise BadFits(
-            f"{shown(path)} has {shape[1]} × {shape[0]} pixels of {scale:.4g} arcsec in {', '.join(kinds)}; "
-            f"expected a square image of {PIXEL_SCALE_ARCSEC} arcsec pixels in RA---TAN, DEC--TAN"
+            f"{shown(path)} has {shape[1]} × {shape[0]} pixels of {scale:.4g} arcsec in {', '.join(KINDS)}; "
+            f"expected a square image of {PIXEL_SCALE_ARCSEC} arcsec pixels in {', '.join(KINDS)}"
         )
-    return (*shape, *place)
+    return (*shape, *projection.place)
 
 
 def _same_pixels(pixels: Mapping[str, tuple], brickname: str) -> None:
