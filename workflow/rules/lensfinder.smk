@@ -1,15 +1,46 @@
+def cosmos_catalog(wildcards):
+    """The catalogue of a dataset's COSMOS sources; a mock survey brings its own."""
+    dataset = settings.datasets[wildcards.dataset]
+    if not dataset.sources.uses("cosmos"):
+        return None
+    return dataset.sources.cosmos.catalog or f"{mock_survey(dataset.survey)}/{MOCK_SOURCES}"
+
+
+def cosmos_inputs(wildcards):
+    """What must exist before the COSMOS catalogue can be read: the file itself, or the mock's marker."""
+    dataset = settings.datasets[wildcards.dataset]
+    return [dataset.sources.cosmos.catalog or f"<results>/mock/legacysurvey/{dataset.survey}/mock-survey.json"]
+
+
+@functools.cache
+def bricks_by_shard(path, version):
+    """Names of the bricks of each (split, shard) in the list that list_shard_bricks wrote; read once per version of the file."""
+    found = {}
+    with open(path, encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            found.setdefault((row["split"], int(row["shard"])), []).append(row["brickname"])
+    return found
+
+
+def shard_bricks(wildcards):
+    """Bricks that the stamps of one shard come from."""
+    path = fetched(checkpoints.list_shard_bricks.get(dataset=wildcards.dataset).output.bricks)
+    names = bricks_by_shard(path, os.stat(path).st_mtime_ns).get((wildcards.split, int(wildcards.shard)), [])
+    return [f"<results>/legacysurvey/{survey_of(wildcards)}/bricks/{name}" for name in names]
+
+
 rule list_cosmos_sources:
     """List the galaxies of a COSMOS sample that pass a dataset's cuts."""
     input:
-        catalog=here(flow.cosmos_inputs),
+        catalog=stays_here(cosmos_inputs),
     output:
-        sources=paths.cosmos_sources,
+        sources="<results>/datasets/{dataset}/cosmos_sources.parquet",
     log:
-        paths.log("list_cosmos_sources/{dataset}"),
+        "<logs>/list_cosmos_sources/{dataset}.log",
     benchmark:
-        paths.benchmark("list_cosmos_sources/{dataset}")
+        "<benchmarks>/list_cosmos_sources/{dataset}.tsv"
     wildcard_constraints:
-        dataset=flow.of_kind("lensfinder"),
+        dataset=of_kind("lensfinder"),
     localrule: True
     conda:
         "../envs/astro.yaml"
@@ -18,7 +49,7 @@ rule list_cosmos_sources:
         runtime="10m",
     params:
         settings=needs("datasets.{dataset}.sources.cosmos"),
-        catalog=flow.cosmos_catalog,
+        catalog=cosmos_catalog,
         code=digest("list_cosmos_sources"),
     message:
         "Listing the COSMOS galaxies of dataset {wildcards.dataset}"
@@ -29,22 +60,22 @@ rule list_cosmos_sources:
 checkpoint list_shard_bricks:
     """List the bricks that each shard of a dataset needs."""
     input:
-        manifest=paths.manifest,
+        manifest="<results>/datasets/{dataset}/manifest.parquet",
     output:
-        bricks=paths.shard_bricks,
+        bricks="<results>/datasets/{dataset}/bricks.csv",
     log:
-        paths.log("list_shard_bricks/{dataset}"),
+        "<logs>/list_shard_bricks/{dataset}.log",
     benchmark:
-        paths.benchmark("list_shard_bricks/{dataset}")
+        "<benchmarks>/list_shard_bricks/{dataset}.tsv"
     wildcard_constraints:
-        dataset=flow.of_kind("lensfinder"),
+        dataset=of_kind("lensfinder"),
     conda:
         "../envs/lensing.yaml"
     resources:
         mem_mb=2000,
         runtime="15m",
     params:
-        dataset=flow.dataset_without("description", "gates", "rendering"),
+        dataset=dataset_without("description", "gates", "rendering"),
         code=digest("list_shard_bricks"),
     message:
         "Listing the bricks of dataset {wildcards.dataset}"
@@ -55,18 +86,18 @@ checkpoint list_shard_bricks:
 rule inject_stamps:
     """Cut one shard's galaxies out of their bricks and add the lensed sources."""
     input:
-        manifest=paths.manifest,
+        manifest="<results>/datasets/{dataset}/manifest.parquet",
         bricks=shard_bricks,
-        cosmos=flow.listed_cosmos,
-        bank=flow.bank,
+        cosmos=listed_cosmos,
+        bank=bank,
     output:
-        shard=paths.shard,
+        shard="<results>/datasets/{dataset}/stamps/{split}/{shard}.parquet",
     log:
-        paths.log("inject_stamps/{dataset}/{split}/{shard}"),
+        "<logs>/inject_stamps/{dataset}/{split}/{shard}.log",
     benchmark:
-        paths.benchmark("inject_stamps/{dataset}/{split}/{shard}")
+        "<benchmarks>/inject_stamps/{dataset}/{split}/{shard}.tsv"
     wildcard_constraints:
-        dataset=flow.of_kind("lensfinder"),
+        dataset=of_kind("lensfinder"),
     conda:
         "../envs/lensing.yaml"
     threads: 1
@@ -74,9 +105,9 @@ rule inject_stamps:
         mem_mb=3000,
         runtime="2h",
     params:
-        dataset=flow.dataset_without("description", "splits", "hosts", "rendering.batch_size"),
-        survey=lambda wildcards: flow.cutout_limits(flow.survey_of(wildcards)),
-        catalog=flow.cosmos_catalog,
+        dataset=dataset_without("description", "splits", "hosts", "rendering.batch_size"),
+        survey=cutout_limits,
+        catalog=cosmos_catalog,
         code=digest("inject_stamps"),
     message:
         "Injecting {wildcards.dataset}, {wildcards.split} shard {wildcards.shard}"
@@ -87,18 +118,18 @@ rule inject_stamps:
 rule remove_arcs:
     """Take the arcs of some test positives away again, for the gates that look at their hosts."""
     input:
-        shards=lambda wildcards: flow.shards(wildcards.dataset, "test"),
-        cosmos=flow.listed_cosmos,
-        bank=flow.bank,
+        shards=lambda wildcards: shards(wildcards.dataset, "test"),
+        cosmos=listed_cosmos,
+        bank=bank,
     output:
-        removed=paths.arcs_removed,
-        bare=paths.bare_hosts,
+        removed="<results>/datasets/{dataset}/hosts/arcs_removed.parquet",
+        bare="<results>/datasets/{dataset}/hosts/bare.parquet",
     log:
-        paths.log("remove_arcs/{dataset}"),
+        "<logs>/remove_arcs/{dataset}.log",
     benchmark:
-        paths.benchmark("remove_arcs/{dataset}")
+        "<benchmarks>/remove_arcs/{dataset}.tsv"
     wildcard_constraints:
-        dataset=flow.of_kind("lensfinder"),
+        dataset=of_kind("lensfinder"),
     conda:
         "../envs/lensing.yaml"
     threads: 1
@@ -106,8 +137,8 @@ rule remove_arcs:
         mem_mb=3000,
         runtime="1h",
     params:
-        dataset=flow.dataset_without("description", "size", "shard_size", "splits", "hosts", "gates", "rendering.batch_size"),
-        catalog=flow.cosmos_catalog,
+        dataset=dataset_without("description", "size", "shard_size", "splits", "hosts", "gates", "rendering.batch_size"),
+        catalog=cosmos_catalog,
         code=digest("remove_arcs"),
     message:
         "Taking arcs of {wildcards.dataset} away"
@@ -118,22 +149,22 @@ rule remove_arcs:
 rule import_stamps:
     """Bring one shard of stamps made elsewhere into this project's table."""
     input:
-        table=lambda wildcards: local(flow.run.datasets[wildcards.dataset].table),
+        table=lambda wildcards: local(settings.datasets[wildcards.dataset].table),
     output:
-        shard=paths.shard,
+        shard="<results>/datasets/{dataset}/stamps/{split}/{shard}.parquet",
     log:
-        paths.log("import_stamps/{dataset}/{split}/{shard}"),
+        "<logs>/import_stamps/{dataset}/{split}/{shard}.log",
     benchmark:
-        paths.benchmark("import_stamps/{dataset}/{split}/{shard}")
+        "<benchmarks>/import_stamps/{dataset}/{split}/{shard}.tsv"
     wildcard_constraints:
-        dataset=flow.of_kind("imported"),
+        dataset=of_kind("imported"),
     conda:
         "../envs/lensing.yaml"
     resources:
         mem_mb=4000,
         runtime="2h",
     params:
-        dataset=flow.dataset_without("description", "gates"),
+        dataset=dataset_without("description", "gates"),
         code=digest("import_stamps"),
     message:
         "Importing {wildcards.dataset}, {wildcards.split} shard {wildcards.shard}"

@@ -1,28 +1,50 @@
+def parent(wildcards):
+    """The parent sample that a dataset takes its hosts from, if it does."""
+    survey = getattr(settings.datasets[wildcards.dataset], "survey", None)
+    return [f"<results>/legacysurvey/{survey}/parent.parquet"] if survey else []
+
+
+def listed_cosmos(wildcards):
+    """The list of COSMOS galaxies of a dataset, if its sources need one."""
+    uses = settings.datasets[wildcards.dataset].sources.mix.get("cosmos", 0) > 0
+    return [f"<results>/datasets/{wildcards.dataset}/cosmos_sources.parquet"] if uses else []
+
+
+def task_digest(script, part):
+    """The digest of a script with one part of the dataset's task, which the script imports by the dataset's kind."""
+    library = SCRIPTS / "darkhaloscope" / "tasks"
+
+    def of(wildcards):
+        return f"{digest(script)}-{code_digest(library / settings.datasets[wildcards.dataset].kind / f'{part}.py')}"
+
+    return of
+
+
 rule build_manifest:
     """Draw every parameter of every stamp: one row each, balanced, split by galaxy and by sky."""
     input:
-        bank=flow.bank,
-        parent=flow.parent,
-        cosmos=flow.listed_cosmos,
+        bank=bank,
+        parent=parent,
+        cosmos=listed_cosmos,
         # Its path is in the params; as an input, another file at that path makes the stamps again.
-        kernel=here(flow.kernel),
+        kernel=stays_here(kernel),
     output:
-        manifest=paths.manifest,
+        manifest="<results>/datasets/{dataset}/manifest.parquet",
     log:
-        paths.log("build_manifest/{dataset}"),
+        "<logs>/build_manifest/{dataset}.log",
     benchmark:
-        paths.benchmark("build_manifest/{dataset}")
+        "<benchmarks>/build_manifest/{dataset}.tsv"
     wildcard_constraints:
-        dataset=flow.of_kind("subhalo", "lensfinder"),
+        dataset=of_kind("subhalo", "lensfinder"),
     conda:
         "../envs/lensing.yaml"
     resources:
         mem_mb=4000,
         runtime="30m",
     params:
-        dataset=flow.dataset_without("description", "rendering", "shard_size", "gates"),
+        dataset=dataset_without("description", "rendering", "shard_size", "gates"),
         cosmology=needs("cosmology"),
-        code=flow.task_digest("build_manifest", "manifest"),
+        code=task_digest("build_manifest", "manifest"),
     message:
         "Drawing the stamps of dataset {wildcards.dataset}"
     script:
@@ -32,17 +54,17 @@ rule build_manifest:
 rule render_stamps:
     """Render one shard of stamps."""
     input:
-        manifest=paths.manifest,
-        bank=flow.bank,
-        kernel=here(flow.kernel),
+        manifest="<results>/datasets/{dataset}/manifest.parquet",
+        bank=bank,
+        kernel=stays_here(kernel),
     output:
-        shard=paths.shard,
+        shard="<results>/datasets/{dataset}/stamps/{split}/{shard}.parquet",
     log:
-        paths.log("render_stamps/{dataset}/{split}/{shard}"),
+        "<logs>/render_stamps/{dataset}/{split}/{shard}.log",
     benchmark:
-        paths.benchmark("render_stamps/{dataset}/{split}/{shard}")
+        "<benchmarks>/render_stamps/{dataset}/{split}/{shard}.tsv"
     wildcard_constraints:
-        dataset=flow.of_kind("subhalo"),
+        dataset=of_kind("subhalo"),
     conda:
         "../envs/lensing.yaml"
     threads: 1
@@ -50,7 +72,7 @@ rule render_stamps:
         mem_mb=3000,
         runtime="1h",
     params:
-        dataset=flow.dataset_without("description", "size", "splits", "rendering.batch_size"),
+        dataset=dataset_without("description", "size", "splits", "rendering.batch_size"),
         cosmology=needs("cosmology"),
         code=digest("render_stamps"),
     message:
@@ -62,30 +84,30 @@ rule render_stamps:
 rule check_stamps:
     """Check a dataset, describe it in a table and pick stamps to look at; a failed gate stops the run."""
     input:
-        train=lambda wildcards: flow.shards(wildcards.dataset, "train"),
-        validation=lambda wildcards: flow.shards(wildcards.dataset, "validation"),
-        test=lambda wildcards: flow.shards(wildcards.dataset, "test"),
+        train=lambda wildcards: shards(wildcards.dataset, "train"),
+        validation=lambda wildcards: shards(wildcards.dataset, "validation"),
+        test=lambda wildcards: shards(wildcards.dataset, "test"),
     output:
-        checks=paths.checks,
+        checks="<results>/datasets/{dataset}/quality/checks.json",
         table=report(
-            paths.quality_table,
+            "<results>/datasets/{dataset}/quality/distributions.csv",
             caption="../report/quality.rst",
             category="Datasets",
             labels={"dataset": "{dataset}"},
         ),
-        pictures=paths.quality_pictures,
+        pictures="<results>/datasets/{dataset}/quality/pictures.npz",
     log:
-        paths.log("check_stamps/{dataset}"),
+        "<logs>/check_stamps/{dataset}.log",
     benchmark:
-        paths.benchmark("check_stamps/{dataset}")
+        "<benchmarks>/check_stamps/{dataset}.tsv"
     conda:
         "../envs/evaluation.yaml"
     resources:
         mem_mb=6000,
         runtime="2h",
     params:
-        dataset=flow.dataset_without("description", "rendering", "shard_size"),
-        code=flow.task_digest("check_stamps", "checks"),
+        dataset=dataset_without("description", "rendering", "shard_size"),
+        code=task_digest("check_stamps", "checks"),
     message:
         "Checking dataset {wildcards.dataset}"
     script:
@@ -95,19 +117,19 @@ rule check_stamps:
 rule build_dataset_page:
     """Write the quality report of a dataset: a page of its own, so that its looks make no training stale."""
     input:
-        checks=paths.checks,
-        pictures=paths.quality_pictures,
+        checks="<results>/datasets/{dataset}/quality/checks.json",
+        pictures="<results>/datasets/{dataset}/quality/pictures.npz",
     output:
         page=report(
-            paths.quality_page,
+            "<results>/datasets/{dataset}/quality/index.html",
             caption="../report/quality.rst",
             category="Datasets",
             labels={"dataset": "{dataset}"},
         ),
     log:
-        paths.log("build_dataset_page/{dataset}"),
+        "<logs>/build_dataset_page/{dataset}.log",
     benchmark:
-        paths.benchmark("build_dataset_page/{dataset}")
+        "<benchmarks>/build_dataset_page/{dataset}.tsv"
     localrule: True
     conda:
         "../envs/report.yaml"

@@ -16,53 +16,48 @@ from numpy.typing import NDArray
 
 from ..core.tables import Column
 
-
-def column(name: str, dtype: str, unit: str, description: str, nullable: bool = False) -> Column:
-    """Return a column of scalars."""
-    return Column(name, dtype, unit, description, nullable=nullable)
-
-
 IDENTITY = (
-    column("stamp_id", "string", "", "Identifier: dataset-split-number"),
-    column("number", "int64", "", "Number of the row in its dataset; keys the randomness of the stamp"),
-    column("split", "string", "", "train, validation or test"),
-    column("label", "int8", "", "1 positive, 0 control"),
+    Column("stamp_id", "string", "", "Identifier: dataset-split-number"),
+    Column("number", "int64", "", "Number of the row in its dataset; keys the randomness of the stamp"),
+    Column("split", "string", "", "train, validation or test"),
+    Column("label", "int8", "", "1 positive, 0 control"),
 )
 
 _SHARED = (
-    column("source_kind", "string", "", "Kind of the source, by its name in `sources.mix`"),
-    column("src_x_arcsec", "float64", "arcsec", "Centre of the unlensed source from the lens' centre, to the right"),
-    column("src_y_arcsec", "float64", "arcsec", "Centre of the unlensed source from the lens' centre, up"),
-    column(
+    Column("source_kind", "string", "", "Kind of the source, by its name in `sources.mix`"),
+    Column("src_x_arcsec", "float64", "arcsec", "Centre of the unlensed source from the lens' centre, to the right"),
+    Column("src_y_arcsec", "float64", "arcsec", "Centre of the unlensed source from the lens' centre, up"),
+    Column(
         "src_phi_rad",
         "float64",
         "rad",
         "Rotation of a source that is an image; of an analytic one the direction of its major axis (a disk's kinematic one), counter-clockwise from x",
     ),
-    column("src_flip", "bool", "", "Whether the source image is reflected about its y axis before it is rotated"),
-    column("theta_e_arcsec", "float64", "arcsec", "Einstein radius of the main lens"),
-    column("lens_e", "float64", "", "Ellipticity (1 − q)/(1 + q) of the main lens"),
-    column("lens_phi_rad", "float64", "rad", "Direction of the lens' major axis, counter-clockwise from x"),
-    column("shear", "float64", "", "External shear, about the lens: it deflects nothing at the lens' centre"),
-    column("shear_phi_rad", "float64", "rad", "Direction of the shear, counter-clockwise from x"),
-    column("theta_over_psf", "float64", "", "θ_E over the FWHM of the PSF"),
-    column(
+    Column("src_flip", "bool", "", "Whether the source image is reflected about its y axis before it is rotated"),
+    Column("theta_e_arcsec", "float64", "arcsec", "Einstein radius of the main lens"),
+    Column("lens_e", "float64", "", "Ellipticity (1 − q)/(1 + q) of the main lens"),
+    Column("lens_phi_rad", "float64", "rad", "Direction of the lens' major axis, counter-clockwise from x"),
+    Column("shear", "float64", "", "External shear, about the lens: it deflects nothing at the lens' centre"),
+    Column("shear_phi_rad", "float64", "rad", "Direction of the shear, counter-clockwise from x"),
+    Column("theta_over_psf", "float64", "", "θ_E over the FWHM of the PSF"),
+    Column(
         "arc_snr", "float64", "", "max(signal·√invvar) over the good pixels; signal is noiseless, invvar lacks the arc's own Poisson noise"
     ),
-    column("arc_snr_sum", "float64", "", "Σ signal / √Σ(1/invvar) over the good pixels, likewise"),
-    column("arc_snr_matched", "float64", "", "√Σ(signal²·invvar) over the good pixels, the optimal one, likewise"),
-    column("magnification", "float64", "", "Lensed flux in the stamp over the flux of the unlensed source, before the PSF"),
-    column("tangential_stretch", "float64", "", "1/Σ w|1 − κ − γ| over the image, w the share of lensed light, κ and γ of the main lens"),
-    column("radial_stretch", "float64", "", "1/Σ w|1 − κ + γ|, likewise"),
-    column("lensed_hlr_arcsec", "float64", "arcsec", "Radius about the lens with half of the noiseless lensed light behind the PSF"),
+    Column("arc_snr_sum", "float64", "", "Σ signal / √Σ(1/invvar) over the good pixels, likewise"),
+    Column("arc_snr_matched", "float64", "", "√Σ(signal²·invvar) over the good pixels, the optimal one, likewise"),
+    Column("magnification", "float64", "", "Lensed flux in the stamp over the flux of the unlensed source, before the PSF"),
+    Column("tangential_stretch", "float64", "", "1/Σ w|1 − κ − γ| over the image, w the share of lensed light, κ and γ of the main lens"),
+    Column("radial_stretch", "float64", "", "1/Σ w|1 − κ + γ|, likewise"),
+    Column("lensed_hlr_arcsec", "float64", "arcsec", "Radius about the lens with half of the noiseless lensed light behind the PSF"),
 )
 SHARED: dict[str, Column] = {c.name: c for c in _SHARED}
 
 
-def shared(*names: str, note: str = "", nullable: bool = False) -> tuple[Column, ...]:
-    """Return shared columns as a task's table has them: `note` says which rows hold what stands for no value."""
+def shared(*names: str, description: str = "", nullable: bool = False) -> tuple[Column, ...]:
+    """Return shared columns as a task's table has them: `description` adds which rows hold what stands for no value."""
     return tuple(
-        replace(SHARED[name], nullable=nullable, description="; ".join(filter(None, (SHARED[name].description, note)))) for name in names
+        replace(SHARED[name], nullable=nullable, description="; ".join(filter(None, (SHARED[name].description, description))))
+        for name in names
     )
 
 

@@ -10,8 +10,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
-from ...config.lensfinder import BANDS, LensFinderDataset
+from ...config.legacysurvey import BANDS, ZERO_POINT
+from ...config.lensfinder import LensFinderDataset
 from ...config.subhalo import SPLITS
 from ...stamps.checks import Checks, Images
 from ...stamps.gates import Stamps, Verdict, gate, same_in_both_classes, shares, words
@@ -33,10 +35,8 @@ DESCRIBED = (
 )  # fmt: skip
 #: Bounds of lensed flux in the stamp over magnification times the flux of the source's magnitude, in the median.
 FLUX_SCALE = (0.9, 1.02)
-#: Magnitude of one nanomaggy, AB.
-ZERO_POINT = 22.5
-#: Fewest stamps of a class in the regression on central pixels, and its flux scale [nanomaggies].
-LEAST_CORE, SOFTENING = 50, 0.1
+#: Fewest stamps of a class in the regression on central pixels, its penalty, and its flux scale [nanomaggies].
+LEAST_CORE, PENALTY, SOFTENING = 50, 1.0, 0.1
 #: Positions closer than this count as one galaxy [deg].
 SAME_PLACE_DEG = 1e-4
 
@@ -167,9 +167,10 @@ def central_pixels(stamps: Stamps) -> Verdict:
     fit, judged = chosen.get("train"), chosen.get("test", chosen.get("validation"))
     if fit is None or judged is None or min((part[1] == k).sum() for part in (fit, judged) for k in (0, 1)) < LEAST_CORE:
         return asked, f"not judged: fewer than {LEAST_CORE} stamps of a class in training or test", True
-    # Its default penalty is enough against pixels that are nearly alike.
-    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)).fit(*fit)
-    area = float(roc_auc_score(judged[1], model.decision_function(judged[0])))
+    regression = make_pipeline(StandardScaler(), LogisticRegression(C=1 / PENALTY, max_iter=1000))
+    with threadpool_limits(1):
+        score = regression.fit(*fit).decision_function(judged[0])
+    area = float(roc_auc_score(judged[1], score))
     return asked, f"AUC {area:.3f}", area <= limits.core_auc
 
 

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ...config.cosmology import Cosmology
+from ...config.legacysurvey import ZERO_POINT
 from ...config.lensfinder import LensFinderDataset
 from ...config.subhalo import SPLITS
 from ...core.files import whole
@@ -24,9 +25,6 @@ from ...stamps.manifest import ManifestError, identity, piece_ranges, repeated
 from .hosts import Chosen, Parent, choose_hosts, read_parent
 from .priors import Galaxies, draw_injections, grid_cells, read_galaxies
 from .schema import CONDITIONS, LENS, MANIFEST, SOURCE
-
-#: Magnitude of one nanomaggy, AB.
-ZERO_POINT = 22.5
 
 
 def draw_manifest(name: str, dataset: LensFinderDataset, parent: Parent, galaxies: dict[str, Galaxies]) -> Iterator[pa.Table]:
