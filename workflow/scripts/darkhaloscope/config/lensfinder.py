@@ -266,6 +266,10 @@ class ImportedDataset(Section):
         {"train": 1, "validation": 1, "test": 1},
         description="Files that each split is cut into; 0 for a split that the table does not have",
     )
+    positions: Literal["lens", "stamp"] = Field(
+        "lens",
+        description="What the table counts `src_x_arcsec` and `src_y_arcsec` from: the lens, the shear being about it; or the stamp's middle, the shear being about that: converted, with `host_x_arcsec` and `host_y_arcsec`",
+    )
     stamp_size: int = Field(64, ge=16, le=256, description="Pixels on a side of the stamps")
     splits: SkySplits = Field(SkySplits(), description="Shares of the stamps that the splits should have")
     gates: InjectionGates = Field(InjectionGates(), description="Limits of the quality gates")
