@@ -9,9 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from .base import Distribution, Fraction, Name, Positive, Section, within
 from .legacysurvey import BANDS, PIXEL_SCALE_ARCSEC
-from .subhalo import SPLITS, AboveZero, NonNegative, Size, check_rings_fit, draw
-
-SOURCE_KINDS = ("sersic", "cosmos", "manga")
+from .subhalo import SPLITS, AboveZero, NonNegative, Size, check_adds_up, check_rings_fit, draw
 
 
 class SkySplits(Section):
@@ -27,9 +25,7 @@ class SkySplits(Section):
 
     @model_validator(mode="after")
     def _check(self) -> SkySplits:
-        total = sum(self.fractions.values())
-        if abs(total - 1) > 1e-6:
-            raise ValueError(f"split fractions must add up to 1, these add up to {total:g}")
+        check_adds_up("split fractions", self.fractions)
         return self
 
 
@@ -165,9 +161,7 @@ class InjectedSources(Section):
 
     @model_validator(mode="after")
     def _check(self) -> InjectedSources:
-        total = sum(self.mix.values())
-        if abs(total - 1) > 1e-6:
-            raise ValueError(f"source shares must add up to 1, these add up to {total:g}")
+        check_adds_up("source shares", self.mix)
         if self.sample is None and self.uses("manga"):
             raise ValueError("manga sources need a sample: name one of `manga.samples`")
         return self

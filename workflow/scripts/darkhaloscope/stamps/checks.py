@@ -173,7 +173,7 @@ def _batches(path: str | os.PathLike, split: str, dataset: Any, checks: Checks) 
             pictures = {name: images(batch, name) for name in checks.images}
             frame = batch.select(names).to_pandas()
             usable = frame[checks.usable].to_numpy(bool) if checks.usable else np.ones(len(frame), bool)
-            whole = np.all([np.isfinite(p.reshape(len(p), -1)).all(1) for p in pictures.values()], axis=0)
+            complete = np.all([np.isfinite(p.reshape(len(p), -1)).all(1) for p in pictures.values()], axis=0)
             digest = [stable_hash(*(pictures[name][i].tobytes() for name in checks.digested)) for i in range(len(frame))]
             seen = {
                 "split": split,
@@ -181,7 +181,7 @@ def _batches(path: str | os.PathLike, split: str, dataset: Any, checks: Checks) 
                 "row": np.arange(start, start + len(frame)),
                 "misplaced": (frame["split"] != split).to_numpy(),
                 "usable": usable,
-                "finite": whole | ~usable,
+                "finite": complete | ~usable,
                 "digest": np.array(digest, np.uint64),
             }
             features = checks.features(pictures, dataset)[usable] if checks.features else None
