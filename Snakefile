@@ -21,11 +21,11 @@ from darkhaloscope.config.network import HUB
 from darkhaloscope.config.rounds import all_rounds
 from darkhaloscope.config.wording import ConfigError
 from darkhaloscope.jobs.digest import code_digest
-from darkhaloscope.jobs.startup import begin, lock, prepare
+from darkhaloscope.jobs.startup import begin, edits, lock, prepare
 from darkhaloscope.jobs.storage import fetched
 
 try:
-    settings, sweep_points = read(config, Path(workflow.basedir))
+    settings, sweep_points = read(edits(workflow), Path(workflow.basedir), workflow.overwrite_configfiles)
 except ConfigError as error:
     raise WorkflowError(str(error))
 prepare(config, settings)

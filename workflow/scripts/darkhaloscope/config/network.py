@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from .base import Fraction, Name, Positive, Section
+from .base import FilePath, Fraction, Name, Positive, Section
 
 #: Architectures written here; the deep ones take `width`.
 OWN = ("toy", "flux_baseline", "dual_stream", "deep_baseline", "deep_dual_stream")
@@ -108,12 +108,12 @@ class Network(Section):
     )
     shuffle_velocity: bool = Field(False, description="Control: every stamp gets the velocity channels of another stamp")
     width: int = Field(32, ge=4, le=512, description="Channels of the first block, for the deep architectures and slim")
-    pretrained: str | None = Field(
+    pretrained: FilePath | None = Field(
         None,
         min_length=1,
         description=f"Weights to start from: a file (safetensors or a PyTorch state dict), or `{HUB}name` of a timm model on its hub",
     )
-    weights: str | None = Field(
+    weights: FilePath | None = Field(
         None,
         min_length=1,
         description="File of weights trained elsewhere, used as they are: nothing is trained, and they say the architecture",

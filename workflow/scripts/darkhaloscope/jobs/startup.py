@@ -21,6 +21,7 @@ from typing import Any
 
 from ..config.run import Run
 from ..config.wording import ConfigError
+from ..config.yaml_files import parse_yaml
 from . import digest
 from . import storage as object_storage
 from .provenance import Record, recorded, stale
@@ -31,6 +32,22 @@ DECIDED = {"--forcerun", "-R", "--forceall", "-F", "--touch", "-t", "--lint", "-
 
 #: What the main process found out about the sources, for the next parse.
 DIGESTS = Path(".snakemake/darkhaloscope-digests.json")
+
+
+def edits(workflow: Any) -> dict[str, Any]:
+    """Return the keys given on the command line. Config files are read anew, since Snakemake's reader lets a repeated key win in silence.
+
+    Raises
+    ------
+    ConfigError
+        A value in braces or brackets is no YAML, or holds a key twice.
+    """
+    values = dict(workflow.config_settings.config)
+    for entry in workflow.config_settings.config_args or ():
+        key, _, text = str(entry).partition("=")
+        if text.lstrip().startswith(("{", "[")):
+            values[key] = parse_yaml(text, f"--config {key}")
+    return values
 
 
 def prepare(config: dict[str, Any], settings: Run) -> None:
