@@ -65,7 +65,7 @@ def experiment(**settings):
         ),
         pytest.param(experiment(seeds=[1, 2]), {"train_network": 3, "score_stamps": 3}, id="seeds"),
         pytest.param(
-            experiment(networks=["flux", "both"]), {"train_network": -1, "score_stamps": -1, "evaluate_scores": -1}, id="networks"
+            experiment(detectors=["flux", "both"]), {"train_network": -1, "score_stamps": -1, "evaluate_scores": -1}, id="networks"
         ),
         pytest.param(experiment(comparisons=[]), {"compare_networks": -1}, id="comparisons"),
         pytest.param(experiment(evaluation={"marginal_stamps": 0}), {"observe_marginal": -1}, id="marginal_stamps"),

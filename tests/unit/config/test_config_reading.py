@@ -31,7 +31,7 @@ def written(folder, text, name="mine.yaml"):
         ('{"root": "a", "root": "b"}', "the key `root` is there twice"),
         ("datasets:\n  null: {seed: 5}\n", "line 2: a key must be text, but `null` is read as None; put it in quotes"),
         ("datasets:\n  ~: {seed: 5}\n", "a key must be text"),
-        ("networks:\n  true: {width: 5}\n", "is read as True"),
+        ("detectors:\n  true: {width: 5}\n", "is read as True"),
         ("datasets:\n  [a, b]: {seed: 5}\n", "a key must be text"),
     ],
 )

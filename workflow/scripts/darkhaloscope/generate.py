@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from .config.base import Distribution
+from .config.detectors import DETECTOR_KINDS, AnyDetector
 from .config.kinds import DATASET_KINDS, Dataset
 from .config.run import Run
 from .core.files import write_text
@@ -25,6 +26,9 @@ from .surveys.legacysurvey.schema import KNOWN_LENSES, PARENT
 from .tasks.lensfinder.schema import INJECTION, INJECTION_MANIFEST, without_arc_schema
 
 ROOT = Path(__file__).parents[3]
+
+#: Sections of several kinds, whose keys are listed kind by kind.
+UNIONS = ((Dataset, DATASET_KINDS), (AnyDetector, DETECTOR_KINDS))
 
 README = """\
 # Configuration
@@ -42,7 +46,7 @@ make config CONFIG=mine.yaml TO=all.yaml # every key of a run, into a file
 | file | what it is |
 |---|---|
 | `config.yaml` | the full survey run, short |
-| `presets/` | the datasets, networks and experiments that every run has; an overlay changes single keys of them |
+| `presets/` | the datasets, detectors and experiments that every run has; an overlay changes single keys of them |
 | `demo.yaml` | the whole chain, small, on a mock archive: `make demo` |
 | `real-sample.yaml` | one real galaxy in the DR15 layout, scored with the demo's networks |
 | `subhalo-reference.yaml` | the reference run whose figures are in `docs/results.md` |
@@ -72,7 +76,7 @@ It ends in `results/sweeps/noise-and-strength/results.csv`; what a point does no
 again.
 
 **Robustness** names variants of an experiment's dataset by dotted keys. Each is the dataset's test stamps with
-these keys changed, drawn as before, and scored by the networks as they are; nothing is trained:
+these keys changed, drawn as before, and scored by the detectors as they are; nothing is trained:
 
 ```yaml
 experiments:
@@ -130,7 +134,7 @@ def tables() -> str:
         "Manifest of a lens-finder dataset": INJECTION_MANIFEST,
         "Stamps of a lens-finder dataset": Schema("injected stamps", INJECTION.columns[len(INJECTION_MANIFEST.columns) :]),
         "Hosts without arcs, `datasets/{dataset}/hosts/arcs_removed.parquet` and `bare.parquet`": without_arc_schema(64),
-        "Scores, `networks/{dataset}/{network}/seed-{seed}/scores/{test}.parquet`": Schema("scores", SCORE),
+        "Scores, `detectors/{dataset}/{detector}/seed-{seed}/scores/{test}.parquet`": Schema("scores", SCORE),
         "Attributions, `experiments/{experiment}/explanations/maps.parquet`": maps_schema(48),
     }
     before = {
@@ -167,8 +171,9 @@ def _rows(model: type[BaseModel], prefix: str):
     for name, field in model.model_fields.items():
         key = f"{prefix}{name}"
         annotation = _bare(field.annotation)
-        if get_origin(annotation) is dict and get_args(annotation)[1] == Dataset:
-            for kind, section in DATASET_KINDS.items():
+        kinds = next((kinds for union, kinds in UNIONS if get_origin(annotation) is dict and get_args(annotation)[1] == union), None)
+        if kinds:
+            for kind, section in kinds.items():
                 yield f"{key}.‹{kind}›", "section", "", _cell(section.__doc__ or "")
                 yield from _rows(section, f"{key}.‹{kind}›.")
         elif get_origin(annotation) is dict and _section(get_args(annotation)[1]):

@@ -1,4 +1,4 @@
-"""The datasets, networks and experiments that a run has before its config says anything: the files of config/presets."""
+"""The datasets, detectors and experiments that a run has before its config says anything: the files of config/presets."""
 
 from __future__ import annotations
 
