@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag
 
-from .base import Name
+from .base import FilePath, Name
 from .detector import Channels, Detector, NotTrained
 from .network import Network
 
