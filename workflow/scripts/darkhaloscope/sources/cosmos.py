@@ -18,6 +18,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from ..archive.fits_files import FitsFileError, open_fits, told
 from ..config.lensfinder import CosmosSources
 from ..core.random import stable_hash
 from ..core.tables import Column, Schema
@@ -113,14 +114,20 @@ class CosmosImages:
             raise SourceError(f"COSMOS galaxy {ident} is not in the list of sources; build manifest and list from the same catalogue")
         row = self._rows[ident]
         path = self._folder / row["file"]
-        if row["file"] not in self._files:
-            if not path.is_file():
-                raise SourceError(f"{path} is missing: it holds the image of COSMOS galaxy {ident}; put the whole sample into one folder")
-            self._files[row["file"]] = fitsio.FITS(str(path))
+        if row["file"] not in self._files and not path.is_file():
+            raise SourceError(f"{path} is missing: it holds the image of COSMOS galaxy {ident}; put the whole sample into one folder")
         try:
-            image = self._files[row["file"]][row["hdu"]].read()
-        except (OSError, ValueError) as error:
-            raise SourceError(f"{path}: HDU {row['hdu']}, the image of COSMOS galaxy {ident}, cannot be read ({error})") from error
+            if row["file"] not in self._files:
+                self._files[row["file"]] = open_fits(path)
+            with told(path, f"at HDU {row['hdu']}, the image of COSMOS galaxy {ident}"):
+                image = self._files[row["file"]][row["hdu"]].read()
+        except FitsFileError as error:
+            raise SourceError(f"{error}; fetch the COSMOS sample again with `galsim_download_cosmos`") from None
+        if image is None or np.ndim(image) != 2:
+            raise SourceError(
+                f"{path}: HDU {row['hdu']} should be the image of COSMOS galaxy {ident}, found {'nothing' if image is None else np.shape(image)}; "
+                "take catalogue and images of one sample"
+            )
         flux = isolate(np.asarray(image, float) - row["noise_mean"], ident)
         return still_image(flux, row["pixel_scale_arcsec"], f"COSMOS galaxy {ident}")
 
@@ -210,9 +217,12 @@ def _read(path: Path, columns: tuple[str, ...], catalog: Path) -> NDArray:
         )
         raise SourceError(f"{path} is missing, which belongs to {catalog.name}; {reason}")
     try:
-        table = fitsio.read(str(path), ext=1)
-    except OSError as error:
-        raise SourceError(f"{path}: not a FITS table ({error}); fetch it again") from error
+        with open_fits(path) as file, told(path, "as a FITS table"):
+            table = file[1].read()
+    except FitsFileError as error:
+        raise SourceError(f"{error}; expected a FITS table of the COSMOS sample: fetch it again") from None
+    if table is None or table.dtype.names is None:
+        raise SourceError(f"{path}: HDU 1 is not a FITS table; expected a table of the COSMOS sample: fetch it again")
     lower = {name.lower(): name for name in table.dtype.names}
     missing = [c for c in columns if c.lower() not in lower]
     if missing:

@@ -12,14 +12,13 @@ import fitsio
 import numpy as np
 from numpy.typing import NDArray
 
+from ...archive.fits_files import UNREADABLE, open_fits
 from ...archive.projection import Projection, WcsError, read_projection
 from ...config.legacysurvey import PIXEL_SCALE_ARCSEC, ZERO_POINT
 from ..cutouts import Cutout
 
 #: What each band has; a brick has one more image, maskbits.
 BAND_PRODUCTS = ("image", "invvar", "psfsize")
-#: What fitsio raises for files and tiles that cannot be read.
-UNREADABLE = (OSError, ValueError, RuntimeError)
 
 
 def coadd_name(brickname: str, product: str, band: str = "") -> str:
@@ -155,7 +154,7 @@ class Brick:
             self._problems[name] = f"{name} is missing"
             return
         try:
-            file = fitsio.FITS(str(path))
+            file = open_fits(path)
             self._files.append(file)
             image = next((hdu for hdu in file if hdu.get_exttype() == "IMAGE_HDU" and len(hdu.get_dims()) == 2), None)
             if image is None:
