@@ -40,7 +40,7 @@ pathvars:
 wildcard_constraints:
     sample=r"[A-Za-z0-9][\w.=+-]*",
     dataset=r"[A-Za-z0-9][\w.=+-]*",
-    network=r"[A-Za-z0-9][\w.=+-]*",
+    detector=r"[A-Za-z0-9][\w.=+-]*",
     experiment=r"[A-Za-z0-9][\w.=+-]*",
     test=r"[A-Za-z0-9][\w.=+-]*",
     sweep=r"[A-Za-z0-9][\w.=+-]*",
