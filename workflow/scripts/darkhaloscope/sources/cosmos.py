@@ -39,6 +39,8 @@ COSMOS_SOURCES = Schema(
     ),
 )
 
+#: What a user can do about a galaxy whose image is of no use.
+LEAVE_OUT = "leave this galaxy out: add its IDENT to `sources.cosmos.set_aside`"
 #: Cuts of GalSim's exclusion levels by sample: least S/N, least mask distance [pixels], largest ratio of adjacent to peak counts.
 SAMPLE_CUTS = {"23.5": (20.0, 11.0, 0.2), "25.2": (12.0, 11.0, 0.8)}
 #: Isophote beyond which light is faded: smoothing σ [pixels], threshold in σ of the smoothed noise, growth [pixels], softness [pixels].
@@ -71,6 +73,7 @@ def list_sources(settings: CosmosSources, catalog: str | os.PathLike) -> tuple[p
     said = [f"{len(main)} galaxies in {path.name}"]
     for name, passed in (
         (f"exclusion level {settings.exclusion}", _not_excluded(settings.exclusion, path, main, fits, radius)),
+        ("set_aside", ~np.isin(main["IDENT"], settings.set_aside)),
         ("half-light radius", (radius >= settings.half_light_radius_arcsec[0]) & (radius <= settings.half_light_radius_arcsec[1])),
         ("magnitude", (main["MAG"] >= settings.magnitude[0]) & (main["MAG"] <= settings.magnitude[1])),
     ):
@@ -129,7 +132,10 @@ class CosmosImages:
                 "take catalogue and images of one sample"
             )
         flux = isolate(np.asarray(image, float) - row["noise_mean"], ident)
-        return still_image(flux, row["pixel_scale_arcsec"], f"COSMOS galaxy {ident}")
+        try:
+            return still_image(flux, row["pixel_scale_arcsec"], f"COSMOS galaxy {ident}")
+        except SourceError as error:
+            raise SourceError(f"{error}: add its IDENT to `sources.cosmos.set_aside`") from None
 
 
 def isolate(image: NDArray, name: str) -> NDArray:
@@ -145,7 +151,7 @@ def isolate(image: NDArray, name: str) -> NDArray:
         Nothing stands out of the noise.
     """
     if not np.isfinite(image).all():
-        raise SourceError(f"the image of COSMOS galaxy {name} has pixels that are not finite; leave this galaxy out")
+        raise SourceError(f"the image of COSMOS galaxy {name} has pixels that are not finite; {LEAVE_OUT}")
     smooth = ndimage.gaussian_filter(image, SMOOTHING)
     # The background is 0 already; what lies below it is noise, whatever galaxy there is.
     below = smooth[smooth < 0]
@@ -156,7 +162,7 @@ def isolate(image: NDArray, name: str) -> NDArray:
     peak = (peak[0] + h // 4, peak[1] + w // 4)
     regions, _ = ndimage.label(smooth > THRESHOLD * sigma)
     if not regions[peak]:
-        raise SourceError(f"COSMOS galaxy {name} does not stand out of its noise; leave it out")
+        raise SourceError(f"COSMOS galaxy {name} does not stand out of its noise; {LEAVE_OUT}")
     region = ndimage.binary_dilation(regions == regions[peak], iterations=GROWTH)
     # A galaxy that reaches the image's own edge is faded there as well: a cut would be lensed into an edge.
     margin = round(2 * SOFTNESS)
