@@ -139,6 +139,9 @@ class CosmosSources(Section):
     )
     half_light_radius_arcsec: tuple[float, float] = Field((0.1, 1.0), description="Bounds of the half-light radius [arcsec]")
     magnitude: tuple[float, float] = Field((0.0, 25.2), description="Bounds of the F814W magnitude [mag]")
+    set_aside: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        (), description="Galaxies to leave out, by IDENT, such as those without a usable image"
+    )
     most: int = Field(20000, ge=2, description="Galaxies used at most: those whose hashed IDENT comes first")
 
     @model_validator(mode="after")
