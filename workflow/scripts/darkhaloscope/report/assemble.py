@@ -18,6 +18,7 @@ from ..config.cosmology import Cosmology
 from ..config.detector import Detector
 from ..config.experiment import Experiment
 from ..config.subhalo import SubhaloDataset
+from ..core.csv_tables import read_csv
 from ..core.tables import images
 from ..detectors.schema import read_score_table
 from ..evaluation.lens_rates import judge_resolved, rate_contaminants
@@ -142,7 +143,7 @@ def _subhalo_context(
         examples=_examples(config, files.shards, bank),
         browser=collect_browser(_of_dataset(tables, experiment.test_datasets[0]), files.shards, main, config.settings),
         observers={
-            test: with_strata(pd.read_csv(path), rows[test]) for test, path in zip(experiment.test_datasets, files.observers, strict=False)
+            test: with_strata(read_csv(path), rows[test]) for test, path in zip(experiment.test_datasets, files.observers, strict=False)
         },
         notes=_mock_note(
             config,

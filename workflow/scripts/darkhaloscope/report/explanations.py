@@ -13,6 +13,7 @@ from matplotlib.patches import Circle
 
 from ..config.lensfinder import PIXEL_SCALE_ARCSEC
 from ..config.subhalo import SubhaloDataset
+from ..core.csv_tables import read_csv
 from ..core.tables import Schema, images, read_table
 from ..detectors.schema import maps_schema
 from . import print_figures as printing
@@ -29,7 +30,7 @@ _SIZE = 6
 
 def read_explanations(paths: Sequence[str | os.PathLike]) -> Explained:
     """Return the explanations of an experiment from its three files: stamps, their summary, maps."""
-    table, summary = (pd.read_csv(path, dtype={"stamp_id": str, "group": str, "network": str, "mark": str}) for path in paths[:2])
+    table, summary = (read_csv(path) for path in paths[:2])
     any_size = Schema("explanations", maps_schema(1).columns[:3])
     rows = read_table(paths[2], any_size)
     found = images(rows, "map")

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ..config.lensfinder import PIXEL_SCALE_ARCSEC, ImportedDataset, LensFinderDataset
+from ..core.csv_tables import TEXT, read_csv
 from .answer import rates_of
 from .context import LensContext
 from .figures import COLOURS, DASHES, SYMBOLS, Figure, errors, plain_layout, strata_figure
@@ -234,5 +235,5 @@ def _span(distribution: Any) -> str:
 
 def read_table(path: str) -> pd.DataFrame:
     """Return a table of rounds or of recall, seeds as text."""
-    frame = pd.read_csv(path, dtype={"seed": str, "value": str, "stratum": str, "note": str})
+    frame = read_csv(path, (*TEXT, "value"))
     return frame.assign(resolved=frame["resolved"].map(lambda v: str(v).lower() == "true")) if "resolved" in frame else frame
