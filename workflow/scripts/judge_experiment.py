@@ -15,7 +15,7 @@ from darkhaloscope.jobs.stage import stage
 
 with stage(snakemake) as job:
     experiment = Experiment.model_validate(job.params.experiment)
-    frames = {name: {table: read_frame(job.input[table][i]) for table in TABLES} for i, name in enumerate(experiment.networks)}
+    frames = {name: {table: read_frame(job.input[table][i]) for table in TABLES} for i, name in enumerate(experiment.detectors)}
     observers = pd.DataFrame()
     if job.input.observers:
         stamps = read_score_table(job.input.scores[0], ("stamp_id", "mass_bin", "subhalo_profile")).to_pandas()
@@ -23,7 +23,7 @@ with stage(snakemake) as job:
     found = judge_experiment(
         experiment,
         DATASET_KINDS[job.params.dataset["kind"]].model_validate(job.params.dataset),
-        {name: SimpleNamespace(**values) for name, values in job.params.networks.items()},
+        {name: SimpleNamespace(**values) for name, values in job.params.detectors.items()},
         frames,
         read_frame(job.input.comparison[0]) if job.input.comparison else pd.DataFrame(),
         observers,

@@ -191,7 +191,7 @@ def context(
         "experiment": Experiment(
             question=QUESTION,
             dataset=tests[0],
-            networks=tuple(separations),
+            detectors=tuple(separations),
             seeds=seeds,
             tests=tests,
             comparisons=comparisons,
@@ -199,7 +199,7 @@ def context(
             evaluation=evaluation,
         ),
         "dataset": SubhaloDataset(description="A made-up dataset for the report's tests", sources={"sample": None, "mix": {"disk": 1.0}}),
-        "networks": {
+        "detectors": {
             name: Network(
                 description=f"Sees {name}",
                 channels=name if name in ("flux", "velocity", "mask") else "both",
@@ -242,7 +242,7 @@ def context(
 def decided(values: dict) -> dict:
     """Return a context's fields with what the evaluation decides of them."""
     test = values["experiment"].test_datasets[0]
-    named = ("experiment", "dataset", "networks", "frames", "comparison")
+    named = ("experiment", "dataset", "detectors", "frames", "comparison")
     return {"decided": judge_experiment(*(values[name] for name in named), values.get("observers", {}).get(test, pd.DataFrame()))} | values
 
 

@@ -57,13 +57,13 @@ def judge_experiment(
     tables = _Tables(experiment, frames, comparison)
     return {
         "test_dataset": tables.test,
-        "main_detector": experiment.main_network,
+        "main_detector": experiment.main_detector,
         "saturated_d_prime": SATURATED,
-        "detectors": {name: _judge_detector(tables, name, detectors[name], observers) for name in experiment.networks},
+        "detectors": {name: _judge_detector(tables, name, detectors[name], observers) for name in experiment.detectors},
         "comparisons": [_judge_comparison(tables, *pair) for pair in experiment.comparisons],
         "strata": list(_by_stratum(tables, observers)),
         "criterion": {
-            name: judge_criterion(frames[name]["resolved"], tables.test, experiment.evaluation.confidence) for name in experiment.networks
+            name: judge_criterion(frames[name]["resolved"], tables.test, experiment.evaluation.confidence) for name in experiment.detectors
         },
         "gates": list(_gates(tables, dataset, detectors)),
     }
@@ -209,7 +209,7 @@ def _gates(tables: _Tables, dataset: Any, detectors: Mapping[str, Any]) -> Itera
         return
     # A mask cut from the observed flux tells velocity networks of the flux, and without noise d′ is no ceiling.
     blind = dataset.contrast != "lensed" and dataset.instrument.mask == "smooth"
-    for name in tables.experiment.networks:
+    for name in tables.experiment.detectors:
         settings, row = detectors[name], tables.auc(name)
         if row is None or not row["resolved"]:
             continue
@@ -263,7 +263,7 @@ def _chance_gate(name: str, row: pd.Series) -> dict[str, Any]:
 def _ideal_gate(tables: _Tables, detectors: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """A network above the ideal observer has found something else than the subhalo."""
     above, n = [], 0
-    for name in tables.experiment.networks:
+    for name in tables.experiment.detectors:
         if detectors[name].channels in ("velocity", "mask") and not detectors[name].label_blind:
             continue  # its mask tells of the flux, which the observer of velocity alone does not see
         row, ideal = tables.information(name, "auc"), _value(tables.information(name, "ideal_auc"))

@@ -128,7 +128,7 @@ def seed_words(context: ReportContext) -> Iterator[str]:
     seeds = context.experiment.seeds
     if len(seeds) == 1:
         yield "How much a retrained network would differ: one training seed was used."
-    elif main_seed(context.frames[context.experiment.networks[0]]["rates"]) == COMMITTEE:
+    elif main_seed(context.frames[context.experiment.detectors[0]]["rates"]) == COMMITTEE:
         yield f"How one network does by itself: rates quoted are of the mean score of {len(seeds)} seeds; each seed's are in the tables."
 
 
@@ -218,7 +218,7 @@ def _ideal_words(context: ReportContext) -> Iterator[str]:
             least = "at least " if str(share["note"]).startswith("lower limit") else ""
             reached = f"{least}{100 * share['value']:.0f}%" if share["value"] >= 0.005 else "nothing"
             used = f" (“{name}” reaches {reached} of its d′)"
-        parts.append(f"{number(found['ideal_auc'])} on {_CHANNELS[context.networks[name].channels]}{used}")
+        parts.append(f"{number(found['ideal_auc'])} on {_CHANNELS[context.detectors[name].channels]}{used}")
     if parts:
         yield "The ideal observer, who knows lens and source, has AUC " + ", ".join(dict.fromkeys(parts)) + "."
 
@@ -238,7 +238,7 @@ def _holds_chance(row: Mapping[str, Any] | None) -> bool:
 
 
 def _limits(context: ReportContext) -> Iterator[str]:
-    first = context.experiment.networks[0]
+    first = context.experiment.detectors[0]
     rates = overall(rates_of(context, first))
     yield from unresolved_words(rates)
     sought = "lenses" if context.dataset.contrast == "lensed" else "subhalos"

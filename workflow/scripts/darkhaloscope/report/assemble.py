@@ -13,8 +13,8 @@ import pandas as pd
 import pyarrow as pa
 
 from ..config.cosmology import Cosmology
+from ..config.detector import Detector
 from ..config.experiment import Experiment
-from ..config.network import Network
 from ..config.subhalo import SubhaloDataset
 from ..core.csv_tables import read_csv
 from ..detectors.schema import read_score_table
@@ -69,7 +69,7 @@ class ReportConfig:
     name: str
     experiment: Experiment
     datasets: Mapping[str, Dataset]
-    networks: Mapping[str, Network]
+    detectors: Mapping[str, Detector]
     cosmology: Cosmology
     mock_datasets: tuple[str, ...] = ()
     settings: ReportSettings = field(default_factory=ReportSettings)
@@ -86,13 +86,13 @@ def assemble(config: ReportConfig, files: ReportFiles) -> ReportContext:
 def _shared(config: ReportConfig, files: ReportFiles) -> dict[str, Any]:
     """Return what the contexts of both chains hold."""
     experiment = config.experiment
-    runs = [(network, seed) for network in experiment.networks for seed in experiment.seeds]
+    runs = [(name, seed) for name in experiment.detectors if config.detectors[name].kind == "network" for seed in experiment.seeds]
     return {
         "experiment_name": config.name,
         "experiment": experiment,
         "dataset": config.datasets[experiment.dataset],
-        "networks": config.networks,
-        "frames": {network: {name: read_frame(files.tables[name][i]) for name in TABLES} for i, network in enumerate(experiment.networks)},
+        "detectors": config.detectors,
+        "frames": {network: {name: read_frame(files.tables[name][i]) for name in TABLES} for i, network in enumerate(experiment.detectors)},
         "comparison": read_frame(files.comparison[0]) if files.comparison else pd.DataFrame(),
         "robustness": read_robustness(files.robustness[0]) if files.robustness else pd.DataFrame(),
         "explanations": read_explanations(files.explanations) if files.explanations else None,
@@ -116,7 +116,7 @@ def _read_scores(paths: Paths) -> dict[tuple[str, str, int], pa.Table]:
     for path in paths:
         table = read_score_table(path)
         head = table.slice(0, 1).to_pylist()[0]
-        out[head["dataset"], head["network"], int(head["seed"])] = table
+        out[head["dataset"], head["detector"], int(head["seed"])] = table
     return out
 
 
@@ -190,7 +190,7 @@ def _lens_context(
         ),
     )
     shown = _of_dataset(tables, experiment.test_datasets[0])
-    return replace(context, browser=collect_colour_browser(shown, files.shards, context.main_network, config.settings))
+    return replace(context, browser=collect_colour_browser(shown, files.shards, context.main_detector, config.settings))
 
 
 def _of_test(paths: Mapping[str, str], test: str) -> dict[str, pd.DataFrame]:
@@ -203,6 +203,6 @@ def _resolved(config: ReportConfig) -> dict[str, Any]:
     return {
         "experiments": {config.name: config.experiment.plain()},
         "datasets": {name: value.plain() for name, value in config.datasets.items()},
-        "networks": {name: value.plain() for name, value in config.networks.items()},
+        "detectors": {name: value.plain() for name, value in config.detectors.items()},
         "cosmology": config.cosmology.plain(),
     }

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..config.detector import Detector
 from ..config.experiment import Experiment
 from ..config.lensfinder import ImportedDataset, LensFinderDataset
-from ..config.network import Network
 from ..config.subhalo import SubhaloDataset
 
 Dataset = SubhaloDataset | LensFinderDataset | ImportedDataset
@@ -181,8 +181,8 @@ class ReportContext:
     experiment : Experiment
     dataset : Dataset
         The training dataset.
-    networks : mapping of name to Network
-    frames : mapping of network to mapping of `rates`, `strata`, `roc`, `information` to DataFrame
+    detectors : mapping of name to Detector
+    frames : mapping of detector to mapping of `rates`, `strata`, `roc`, `information` to DataFrame
         As `evaluation.evaluate.evaluate_network` gives them.
     comparison : DataFrame
         Paired comparisons; empty where the experiment has none.
@@ -213,7 +213,7 @@ class ReportContext:
     experiment_name: str
     experiment: Experiment
     dataset: Dataset
-    networks: Mapping[str, Network]
+    detectors: Mapping[str, Detector]
     frames: Mapping[str, Mapping[str, pd.DataFrame]]
     comparison: pd.DataFrame
     histories: Mapping[tuple[str, int], pd.DataFrame]
@@ -231,7 +231,7 @@ class ReportContext:
     explanations: Explained | None = None
 
     @property
-    def main_network(self) -> str:
+    def main_detector(self) -> str:
         """The network whose scores order the stamps."""
         return self.decided["main_detector"]
 
@@ -254,14 +254,14 @@ class ReportContext:
         return bool(np.allclose(psf, psf.iloc[0], rtol=1e-6)) if len(psf) else False
 
     def __post_init__(self) -> None:
-        for name in self.experiment.networks:
-            if name not in self.networks or name not in self.frames:
+        for name in self.experiment.detectors:
+            if name not in self.detectors or name not in self.frames:
                 raise ReportError(
-                    f"experiment {self.experiment_name} has network {name}, but its settings or its evaluation were not given to the report"
+                    f"experiment {self.experiment_name} has detector {name}, but its settings or its evaluation were not given to the report"
                 )
             missing = {"rates", "strata", "roc", "information"} - set(self.frames[name])
             if missing:
-                raise ReportError(f"the evaluation of network {name} lacks {sorted(missing)}; make it again with rule evaluate_scores")
+                raise ReportError(f"the evaluation of detector {name} lacks {sorted(missing)}; make it again with rule evaluate_scores")
 
 
 @dataclass(frozen=True)
@@ -270,11 +270,11 @@ class LensContext(ReportContext):
 
     Attributes
     ----------
-    resolved, contaminants : mapping of network to DataFrame
+    resolved, contaminants : mapping of detector to DataFrame
         Rates of resolved lenses with the criterion, and false positives by class, as `evaluate_network` gives them.
-    rounds : mapping of network to DataFrame
+    rounds : mapping of detector to DataFrame
         Rounds of training compared, as `evaluation.rounds.compare_rounds` gives them; networks of one round have none.
-    known_lenses : mapping of network to DataFrame
+    known_lenses : mapping of detector to DataFrame
         Recall of known lenses, as `evaluation.known_lenses.recall_known_lenses` gives it, where there are any.
     pages : mapping of text to address
         Pages beside this one, relative to it: the dataset's quality, ranked candidates.

@@ -61,7 +61,7 @@ def explanations_section(context: ReportContext) -> dict[str, Any] | None:
         cells += [(row["complete"], f"{row['complete']} of {row['stamps']}"), (row["largest_error"], f"{row['largest_error']:.2g}")]
         rows.append({"network": row["network"], "group": row["group"], "cells": cells})
     ring = (explained.table["mark"] == "ring").any()
-    return {"rows": rows, "ring": bool(ring), "main": context.main_network, "n": count(explained.table["stamp_id"].nunique())}
+    return {"rows": rows, "ring": bool(ring), "main": context.main_detector, "n": count(explained.table["stamp_id"].nunique())}
 
 
 def print_explanations(context: ReportContext) -> Drawing:
@@ -88,7 +88,7 @@ def print_explanations(context: ReportContext) -> Drawing:
             panel.set(xticks=[], yticks=[])
             if i == 0:
                 panel.set_title(head, fontsize=_SIZE, pad=2)
-        said = f"{row['group']}: score {number(row['score'])} of {context.main_network}"
+        said = f"{row['group']}: score {number(row['score'])} of {context.main_detector}"
         part.suptitle(said, fontsize=_SIZE, x=0.012, ha="left")
     return figure
 

@@ -21,8 +21,8 @@ COMPLETENESS = ("theta_e_arcsec", "theta_over_psf", "arc_snr")
 
 def completeness_figures(context: LensContext) -> dict[str, Any]:
     """Return completeness by each column of `COMPLETENESS`, one variant for each FPR that is resolved, smallest first."""
-    strata = {n: rates_of(context, n, name="strata") for n in context.experiment.networks}
-    fprs = sorted({f for name in context.experiment.networks for f in resolved_fprs(context, name)})
+    strata = {n: rates_of(context, n, name="strata") for n in context.experiment.detectors}
+    fprs = sorted({f for name in context.experiment.detectors for f in resolved_fprs(context, name)})
     out = {}
     for column in completeness_columns(context):
         variants = {}
