@@ -24,7 +24,7 @@ log = logging.getLogger("darkhaloscope")
 
 CHANNELS = ("flux", "velocity", "both")
 #: Steps on the image itself before the kernel is chosen again.
-FIRST_STEPS = 4
+FIRST_STEPS = 3
 #: Least flux at a ray that carries a velocity, in the unit of the stamp.
 FAINTEST = 0.01
 
@@ -114,7 +114,7 @@ class Detector:
     def _detect(self, stamps: Sequence[Stamp], skies: Sequence[Sky]) -> list[Finding]:
         channels = [flux_channel(sky, self.kernel, self.scale) for sky in skies]
         batch = stack(channels, self.device)
-        linear, kernel, steps = self._fit(batch, self._start(skies, self.settings.draws, self.settings.starts))
+        linear, kernel, steps = self._fit(batch, *self._start(skies, self.settings.draws, self.settings.starts))
         chi2 = linear.solved.chi2(batch)
         bad = torch.nonzero(chi2 > self.settings.restart_chi2).flatten()
         restarted = torch.zeros(len(stamps), dtype=torch.bool)
@@ -129,10 +129,10 @@ class Detector:
 
     # --- the lens ---------------------------------------------------------------------------------
 
-    def _start(self, skies: Sequence[Sky], count: int, starts: int) -> Tensor:
-        """Return lens parameters (b, q) near the best of the coarse image."""
+    def _start(self, skies: Sequence[Sky], count: int, starts: int) -> tuple[Tensor, Kernel]:
+        """Return lens parameters (b, q) near the best of the coarse image, and the kernels that fit there."""
         settings, tried = self.settings, self._prior_draws(count)
-        out = []
+        out, kernels = [], []
         for sky in skies:
             coarse = flux_channel(sky, self.kernel, self.scale, settings.start_bin)
             noisy = replace(coarse, variance=coarse.variance * settings.start_noise)
@@ -145,12 +145,12 @@ class Detector:
             # With the noise that there is, and a source of the kernel that fits: nearly as good as the image itself, at a tenth of the cost.
             alone = stack([coarse], self.device)
             kernel = pick_kernel(alone, self.prior, near, settings.source_kernels)
-            out.append(climb(alone, self.prior, near, kernel, settings.coarse_steps, settings.enough)[0].values[0])
-        return torch.stack(out)
+            out.append(climb(alone, self.prior, near, kernel, settings.coarse_steps, settings.enough)[0].values)
+            kernels.append(kernel)
+        return torch.cat(out), Kernel(*(torch.cat([getattr(k, name) for k in kernels]) for name in ("amplitude", "length")))
 
-    def _fit(self, batch: Batch, start: Tensor) -> tuple[Linear, Kernel, Tensor]:
+    def _fit(self, batch: Batch, start: Tensor, kernel: Kernel) -> tuple[Linear, Kernel, Tensor]:
         settings = self.settings
-        kernel = pick_kernel(batch, self.prior, start, settings.source_kernels)
         linear, first = climb(batch, self.prior, start, kernel, min(FIRST_STEPS, settings.steps), settings.enough)
         again = pick_kernel(batch, self.prior, linear.values, settings.source_kernels)
         linear, second = climb(batch, self.prior, linear.values, again, settings.steps - FIRST_STEPS, settings.enough)
@@ -163,7 +163,7 @@ class Detector:
         chosen = [int(row) for row in bad]
         some = stack([channels[row] for row in chosen], self.device)
         start = self._start([skies[row] for row in chosen], self.settings.restart_draws, 2 * self.settings.starts)
-        again, again_kernel, more = self._fit(some, start)
+        again, again_kernel, more = self._fit(some, *start)
         better = again.log_posterior > linear.log_posterior[bad]
         values, amplitude, length, steps = linear.values.clone(), kernel.amplitude.clone(), kernel.length.clone(), steps.clone()
         for old, new in ((values, again.values), (amplitude, again_kernel.amplitude), (length, again_kernel.length)):

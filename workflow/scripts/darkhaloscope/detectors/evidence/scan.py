@@ -141,10 +141,10 @@ def try_subhalos(batch: Batch, linear: Linear, row: int, deflection: Tensor) -> 
     rays = deflection.shape[1]
     moved = torch.zeros(len(batch.data), batch.x.shape[1], len(deflection), device=deflection.device)
     moved[row, :rays] = -(deflection[..., 0] * gradient[:rays, 0] + deflection[..., 1] * gradient[:rays, 1]).T
-    seen = batch.observe(moved)[row].double()
-    factor = linear.solved.factor[row]
+    # Signals of some σ, to a part in ten thousand: float32 is enough.
+    whitened = torch.linalg.solve_triangular(linear.solved.factor[row].float(), batch.observe(moved)[row], upper=False)
     return Trial(
-        whitened=torch.linalg.solve_triangular(factor, seen, upper=False),
+        whitened=whitened.double(),
         score=-(deflection.flatten(1) @ score[:rays].flatten()).double(),
         jacobian=linear.jacobian[row],
         lens_score=linear.score[row],
