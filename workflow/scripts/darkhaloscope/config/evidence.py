@@ -34,13 +34,19 @@ class Evidence(Section):
     )
     start_kernel: Terms = Field(((0.4, 0.35),), description="Smooth kernel of the search for the lens on the coarse image", min_length=1)
     start_bin: int = Field(2, ge=1, le=8, description="Pixels on a side of a bin of the coarse image")
-    start_noise: float = Field(4.0, ge=1, description="Factor on the variance of the coarse image, so that a rough lens already counts as near")
+    start_noise: float = Field(
+        4.0, ge=1, description="Factor on the variance of the coarse image, so that a rough lens already counts as near"
+    )
     draws: int = Field(64, ge=1, le=4096, description="Lenses of the prior that are tried on the coarse image")
     starts: int = Field(4, ge=1, description="Best of them from which the lens is fitted on the coarse image")
     coarse_steps: int = Field(8, ge=1, description="Most Gauss–Newton steps on the coarse image")
     steps: int = Field(8, ge=1, description="Most Gauss–Newton steps on the image itself")
-    enough: float = Field(0.3, ge=0, description="Fit no further where the next step promises less than this in the logarithm of the evidence")
-    restart_chi2: float = Field(1.2, gt=1, description="χ² per pixel above which the lens is looked for anew, and a fit is not to be trusted")
+    enough: float = Field(
+        0.3, ge=0, description="Fit no further where the next step promises less than this in the logarithm of the evidence"
+    )
+    restart_chi2: float = Field(
+        1.2, gt=1, description="χ² per pixel above which the lens is looked for anew, and a fit is not to be trusted"
+    )
     restart_draws: int = Field(512, ge=1, le=65536, description="Lenses of the prior that are tried then")
     place_step: int = Field(2, ge=1, le=8, description="1 tries a subhalo in every pixel, 2 in every second one, as on a chessboard")
     batch_size: int = Field(4, ge=1, description="Stamps computed at a time; changes memory and speed alone")

@@ -83,8 +83,12 @@ class Detector:
             The dataset's label is not a subhalo.
         """
         if dataset.contrast != "subhalo":
-            raise DetectorError(f"the evidence detector looks for a subhalo, which contrast `{dataset.contrast}` does not have: leave it out there")
-        return cls(dataset, settings, LensPrior.of(dataset.lens), subhalo_profiles(dataset, cosmology), response(dataset.instrument), device)
+            raise DetectorError(
+                f"the evidence detector looks for a subhalo, which contrast `{dataset.contrast}` does not have: leave it out there"
+            )
+        return cls(
+            dataset, settings, LensPrior.of(dataset.lens), subhalo_profiles(dataset, cosmology), response(dataset.instrument), device
+        )
 
     @property
     def scale(self) -> float:
@@ -123,7 +127,9 @@ class Detector:
             chi2 = linear.solved.chi2(batch)
         velocities = self._velocities(stamps, skies, channels, batch, linear)
         return [
-            self._finding(stamps[row], skies[row], batch, linear, row, velocities[row], float(chi2[row]), int(steps[row]), bool(restarted[row]))
+            self._finding(
+                stamps[row], skies[row], batch, linear, row, velocities[row], float(chi2[row]), int(steps[row]), bool(restarted[row])
+            )
             for row in range(len(stamps))
         ]
 
@@ -140,7 +146,9 @@ class Detector:
                 [evaluate(stack([noisy] * len(some), self.device), self.prior, some, self._smooth(len(some))) for some in tried.split(64)]
             )
             best = tried[heights.topk(min(starts, len(tried))).indices]
-            found, _ = climb(stack([noisy] * len(best), self.device), self.prior, best, self._smooth(len(best)), settings.coarse_steps, settings.enough)
+            found, _ = climb(
+                stack([noisy] * len(best), self.device), self.prior, best, self._smooth(len(best)), settings.coarse_steps, settings.enough
+            )
             near = found.values[found.log_posterior.argmax()][None]
             # With the noise that there is, and a source of the kernel that fits: nearly as good as the image itself, at a tenth of the cost.
             alone = stack([coarse], self.device)
@@ -201,7 +209,16 @@ class Detector:
     # --- the subhalo ------------------------------------------------------------------------------
 
     def _finding(
-        self, stamp: Stamp, sky: Sky, batch: Batch, linear: Linear, row: int, velocity: tuple[Batch, Linear, int] | None, chi2: float, steps: int, restarted: bool
+        self,
+        stamp: Stamp,
+        sky: Sky,
+        batch: Batch,
+        linear: Linear,
+        row: int,
+        velocity: tuple[Batch, Linear, int] | None,
+        chi2: float,
+        steps: int,
+        restarted: bool,
     ) -> Finding:
         values = linear.values[row]
         where = places(self.dataset, sky, self.prior, values, self.settings.place_step)

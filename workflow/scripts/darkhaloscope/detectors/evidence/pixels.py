@@ -114,7 +114,9 @@ def measure_sky(flux: NDArray, instrument: Instrument, name: str = "the stamp") 
             "the detector out for this dataset"
         )
     if not np.isfinite(flux).all():
-        raise DetectorError(f"{name} has {np.count_nonzero(~np.isfinite(flux))} pixels that are not finite: render it again, or check its source")
+        raise DetectorError(
+            f"{name} has {np.count_nonzero(~np.isfinite(flux))} pixels that are not finite: render it again, or check its source"
+        )
     brightness = uniform_filter(flux, 3, mode="nearest")
     sigma = _sky_sigma(flux, brightness, name)
     snr = float(np.clip(np.sqrt(share) / max(sigma, 1e-12), *prior))
