@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from .base import Distribution, Fraction, GalaxyId, Name, Positive, Section, at_least, within
+from .base import Distribution, FilePath, Fraction, GalaxyId, Name, Positive, Section, at_least, within
 
 SPLITS = ("train", "validation", "test")
 #: Below this many pixels per full width at half maximum a PSF is not sampled at all.
@@ -208,7 +208,7 @@ class Psf(Section):
     kind: Literal["none", "gaussian", "moffat", "kernel"] = Field("gaussian", description="Shape of the PSF; `kernel` reads a pixel kernel")
     fwhm_arcsec: float = Field(0.12, ge=0, description="Full width at half maximum, for gaussian and moffat [arcsec]")
     beta: float = Field(3.5, gt=1, description="Moffat slope β")
-    kernel: str | None = Field(None, description="Path of a .npy or FITS image at the stamp's pixel scale, odd sides, for kind kernel")
+    kernel: FilePath | None = Field(None, description="Path of a .npy or FITS image at the stamp's pixel scale, odd sides, for kind kernel")
 
     @model_validator(mode="after")
     def _check(self) -> Psf:

@@ -25,6 +25,11 @@ SCORES = Schema("scores", (*SCORE, *scalar_columns()))
 LENS_SCORES = Schema("lens scores", (*SCORE, *lensfinder.scalar_columns()))
 
 
+def score_columns() -> tuple[str, ...]:
+    """Return the columns that a table of scores begins with; those of the stamps follow."""
+    return tuple(column.name for column in SCORE)
+
+
 def maps_schema(size: int) -> Schema:
     """Return the schema of attributions of stamps with `size` pixels on a side."""
     return Schema(
