@@ -110,6 +110,8 @@ def read_parametric(shards: Sequence[str | os.PathLike], n: int) -> pa.Table:
         rows = rows.filter(pc.not_equal(rows["source_kind"], "manga")).slice(0, n - found)
         parts.append(rows)
         found += rows.num_rows
+    if found < n:
+        log.warning("%d stamps with analytic sources were asked for, the %d shards hold %d", n, len(shards), found)
     return pa.concat_tables(parts).combine_chunks()
 
 
