@@ -8,5 +8,5 @@ from darkhaloscope.tasks.lensfinder.priors import read_galaxies
 
 with stage(snakemake) as job:
     dataset = LensFinderDataset.model_validate(job.params.dataset)
-    galaxies = read_galaxies(dataset, cosmos=job.input.cosmos, bank=job.input.bank)
+    galaxies = read_galaxies(dataset, {"cosmos": job.input.cosmos, "bank": job.input.bank})
     build_injections(job.wildcards.dataset, dataset, read_parent(job.input.parent), galaxies, job.output.manifest, job.output.bricks)

@@ -7,22 +7,13 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from .base import Distribution, Fraction, Name, PlateIfu, Positive, Section, at_least, within
+from .base import AboveZero, Distribution, Fraction, Name, NonNegative, PlateIfu, Positive, Section, draw, within
+from .sources import MOVING, Mixed, with_sections
 
 SPLITS = ("train", "validation", "test")
 #: Below this many pixels per full width at half maximum a PSF is not sampled at all.
 MIN_PIXELS_PER_FWHM = 1.0
 FWHM_PER_SIGMA = 2 * math.sqrt(2 * math.log(2))
-
-Draw = Distribution
-NonNegative = Annotated[Distribution, AfterValidator(at_least(0))]
-AboveZero = Annotated[Distribution, AfterValidator(at_least(0, strict=True))]
-UnitInterval = Annotated[Distribution, AfterValidator(within(0, 1))]
-
-
-def draw(value: float | dict) -> Distribution:
-    """Short way to write a default distribution."""
-    return Distribution.model_validate(value)
 
 
 def check_rings_fit(theta_e: Distribution, width_arcsec: float) -> None:
@@ -61,44 +52,17 @@ class SplitFractions(Section):
         return self
 
 
-class Disk(Section):
-    """Analytic rotating disks: exponential light with knots and a bulge, arctan-like rotation."""
-
-    scale_radius_arcsec: AboveZero = Field(draw({"uniform": [0.12, 0.35]}), description="Scale radius R_s of the exponential disk [arcsec]")
-    turnover_ratio: AboveZero = Field(
-        draw({"uniform": [0.2, 0.6]}), description="Turnover radius of V(R) = V_max (1 − exp(−R/R_turn)) over R_s"
-    )
-    v_max_kms: AboveZero = Field(draw({"uniform": [120, 280]}), description="Asymptotic rotation speed [km/s]")
-    inclination_deg: Annotated[Distribution, AfterValidator(within(0, 85))] = Field(
-        draw({"uniform": [30, 75]}), description="Inclination, 0 is face-on [deg]"
-    )
-    dispersion_kms: NonNegative = Field(draw({"uniform": [15, 40]}), description="Intrinsic gas dispersion [km/s]")
-    n_knots: NonNegative = Field(draw({"choice": [4, 6, 8, 10, 12]}), description="Number of bright star-forming knots")
-    knot_fraction: UnitInterval = Field(draw({"uniform": [0.1, 0.5]}), description="Share of the light in knots")
-    knot_radius_ratio: AboveZero = Field(draw({"uniform": [0.1, 0.25]}), description="Gaussian σ of a knot over R_s")
-    bulge_fraction: UnitInterval = Field(draw({"uniform": [0.0, 0.3]}), description="Share of the light in a Sérsic bulge")
-    bulge_sersic_n: AboveZero = Field(draw(2.0), description="Sérsic index of the bulge")
-    bulge_radius_ratio: AboveZero = Field(draw(0.4), description="Half-light radius of the bulge over R_s")
-    bar_amplitude_kms: NonNegative = Field(draw(0.0), description="Amplitude of the m = 2 non-circular motion [km/s]")
-    radial_flow_kms: Draw = Field(draw(0.0), description="Radial motion in the plane of the disk, positive outwards [km/s]")
-
-    @model_validator(mode="after")
-    def _check(self) -> Disk:
-        most = self.bulge_fraction.bounds[1] + self.knot_fraction.bounds[1]
-        if most > 1 + 1e-9:
-            raise ValueError(
-                f"bulge_fraction and knot_fraction can add up to {most:g} of a disk's light: lower one of them so that they stay at or below 1"
-            )
-        return self
+#: Kinds that need a sample, and the others, in words.
+_FROM_SAMPLE, _ELSE = (" and ".join(name for name, kind in MOVING.items() if (kind.needs == "sample") == needs) for needs in (True, False))
 
 
-class Sources(Section):
+class Sources(Mixed):
     """What is lensed."""
 
     sample: Name | None = Field(
         "dr17", description="Sample under `manga.samples` whose bank gives the galaxies; null for analytic disks alone"
     )
-    mix: dict[Literal["manga", "disk", "hybrid"], Fraction] = Field(
+    mix: dict[Literal[tuple(MOVING)], Fraction] = Field(
         {"manga": 0.4, "disk": 0.4, "hybrid": 0.2}, description="Share of each source kind; the shares add up to 1"
     )
     redshift: AboveZero = Field(draw(1.5), description="Source redshift z_s")
@@ -110,16 +74,21 @@ class Sources(Section):
         description="Factor on the physical size of a MaNGA galaxy when it is moved to z_s (galaxies were smaller then)",
     )
     augment: bool = Field(True, description="Rotate MaNGA sources by any angle and reflect half of them, all channels alike")
-    disk: Disk = Field(Disk(), description="Parameters of analytic disks")
 
     @model_validator(mode="after")
     def _check(self) -> Sources:
-        total = sum(self.mix.values())
-        if abs(total - 1) > 1e-6:
-            raise ValueError(f"source shares must add up to 1, these add up to {total:g}")
-        if self.sample is None and any(self.mix.get(k, 0) > 0 for k in ("manga", "hybrid")):
-            raise ValueError("manga and hybrid sources need a sample: name one of `manga.samples`, or set the mix to disk alone")
+        self.check_shares()
+        if self.sample is None and self.galaxy_kinds:
+            raise ValueError(f"{_FROM_SAMPLE} sources need a sample: name one of `manga.samples`, or set the mix to {_ELSE} alone")
         return self
+
+    @property
+    def galaxy_kinds(self) -> list[str]:
+        """Kinds with a share above 0 that are made from galaxies of the sample."""
+        return self.used(MOVING, "sample")
+
+
+Sources = with_sections(Sources, MOVING)
 
 
 class Lens(Section):

@@ -400,7 +400,7 @@ def _limits(context: ReportContext) -> Iterator[str]:
     ideal = [pick(_all_information(context, n), "ideal_d_prime") for n in context.experiment.networks]
     if any(r is not None and is_number(r["value"]) and r["value"] > SATURATED for r in ideal):
         yield f"What share of the information is used above an ideal d′ of {SATURATED:g}: the AUC saturates, and shares are lower limits."
-    if any(context.dataset.sources.mix.get(kind, 0) > 0 for kind in ("manga", "hybrid")):
+    if context.dataset.sources.galaxy_kinds:
         yield "What source structure below the resolution of MaNGA would do (2.5″ at z ≈ 0.03): a moved galaxy keeps it in kpc."
     if context.dataset.instrument.mask == "observed":
         yield "That velocity alone carries the signal: the velocity mask is cut from the observed flux, which knows the label."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..core.tables import Column, Schema
+from ..sources.moving import kind_columns
 
 
 def _c(name: str, dtype: str, unit: str, description: str, nullable: bool = False) -> Column:
@@ -17,9 +18,7 @@ IDENTITY = (
 )
 
 SOURCE = (
-    _c("source_kind", "string", "", "manga, disk or hybrid"),
-    _c("plateifu", "string", "", "MaNGA galaxy of the source; null for analytic disks", True),
-    _c("mangaid", "string", "", "Identifier of the galaxy, by which splits are made; null for analytic disks", True),
+    _c("source_kind", "string", "", "Kind of the source, by its name in `sources.mix`"),
     _c("z_source", "float64", "", "Source redshift"),
     _c("src_x_arcsec", "float64", "arcsec", "Source centre, to the right"),
     _c("src_y_arcsec", "float64", "arcsec", "Source centre, up"),
@@ -31,19 +30,7 @@ SOURCE = (
     ),
     _c("src_flip", "bool", "", "Whether the source image is reflected about its y axis before it is rotated"),
     _c("src_scale", "float64", "", "Factor on the physical size of a MaNGA galaxy; 1 for disks"),
-    _c("disk_scale_radius_arcsec", "float64", "arcsec", "Exponential scale radius; null for manga", True),
-    _c("disk_turnover_arcsec", "float64", "arcsec", "Turnover radius of the rotation curve; null for manga", True),
-    _c("disk_v_max_kms", "float64", "km/s", "Asymptotic rotation speed; null for manga", True),
-    _c("disk_inclination_rad", "float64", "rad", "Inclination; null for manga", True),
-    _c("disk_dispersion_kms", "float64", "km/s", "Intrinsic dispersion; null for manga", True),
-    _c("disk_n_knots", "int32", "", "Bright knots; null for manga", True),
-    _c("disk_knot_fraction", "float64", "", "Share of the light in knots; null for manga", True),
-    _c("disk_knot_radius_arcsec", "float64", "arcsec", "Gaussian σ of a knot; null for manga", True),
-    _c("disk_bulge_fraction", "float64", "", "Share of the light in the bulge; null for manga", True),
-    _c("disk_bulge_sersic_n", "float64", "", "Sérsic index of the bulge; null for manga", True),
-    _c("disk_bulge_radius_arcsec", "float64", "arcsec", "Half-light radius of the bulge; null for manga", True),
-    _c("disk_bar_amplitude_kms", "float64", "km/s", "Amplitude of m = 2 motions; null for manga", True),
-    _c("disk_radial_flow_kms", "float64", "km/s", "Radial flow; null for manga", True),
+    *kind_columns(),
 )
 
 LENS = (

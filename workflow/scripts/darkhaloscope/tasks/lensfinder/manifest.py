@@ -19,6 +19,7 @@ from ...config.lensfinder import LensFinderDataset
 from ...config.subhalo import SPLITS
 from ...core.files import whole
 from ...core.tables import open_table, write_table
+from ...sources.stills import KINDS
 from ..subhalo.manifest import NUMBERS_PER_SPLIT, ManifestError
 from .hosts import Chosen, Parent, choose_hosts
 from .priors import Galaxies, draw_injections, grid_cells
@@ -50,7 +51,7 @@ def build_injections(
         Name of the dataset; stamp ids begin with it.
     dataset : LensFinderDataset
     parent : Parent
-    galaxies : source galaxies by kind, as `share_galaxies` gives them; none for sersic
+    galaxies : source galaxies by kind, as `share_galaxies` gives them, for the kinds that are made of some
     manifest, bricks : paths of the Parquet table (`INJECTION_MANIFEST`) and of the CSV list (split, shard, brickname)
 
     Returns
@@ -63,7 +64,7 @@ def build_injections(
     ManifestError
         Too few galaxies, shares of the splits other than those asked for, or sources of a kind that is not given.
     """
-    missing = [k for k in dataset.sources.mix if k != "sersic" and dataset.sources.uses(k) and k not in galaxies]
+    missing = [k for k in dataset.sources.mix if KINDS[k].galaxies and dataset.sources.uses(k) and k not in galaxies]
     if missing:
         raise ManifestError(
             f"sources.mix asks for {' and '.join(missing)} sources, but no such galaxies are given; set sources.mix to others"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ...core.tables import Column, Schema
+from ...sources.stills import kind_columns
 from ...stamps.schema import IDENTITY
 
 BANDS = ("g", "r", "z")
@@ -31,18 +32,10 @@ TASK = (
 )
 
 SOURCE = (
-    _c("source_kind", "string", "", "sersic, cosmos or manga; null for controls", True),
-    _c(
-        "source_id",
-        "string",
-        "",
-        "Galaxy of the source, by which splits are made: COSMOS IDENT or MANGAID; null for sersic and controls",
-        True,
-    ),
+    _c("source_kind", "string", "", "Kind of the source, by its name in `sources.mix`; null for controls", True),
     _c("src_dmag", "float64", "mag", "Magnitude of the unlensed source less that of the host, r as observed; null for controls", True),
     _c("src_reff_arcsec", "float64", "arcsec", "Half-light radius of the unlensed source; null for controls", True),
-    _c("src_e", "float64", "", "Ellipticity (1 − q)/(1 + q) of a sersic source; null for others", True),
-    _c("src_n", "float64", "", "Sérsic index of a sersic source; null for others", True),
+    *kind_columns(),
     _c("src_x_arcsec", "float64", "arcsec", "Source centre from the lens centre, to the right (west); null for controls", True),
     _c("src_y_arcsec", "float64", "arcsec", "Source centre from the lens centre, up (north); null for controls", True),
     _c("src_phi_rad", "float64", "rad", "Direction of the source's major axis, or rotation of its image, counter-clockwise from x", True),

@@ -26,7 +26,7 @@ from ...lensing.light import DiskLight
 from ...lensing.observe import convolve, psf_kernel
 from ...lensing.render import Grid
 from . import observation as obs
-from .lights import Columns, disk_light, macro_lenses, row_columns, subhalos_at, take
+from .lights import Columns, closed_form, disk_light, macro_lenses, row_columns, subhalos_at, take
 from .population import draw_clumps
 from .render import StampError, report_progress
 
@@ -79,7 +79,7 @@ def marginal_d_prime(
             "the marginal observer looks for a subhalo, which contrast `lensed` does not have: set marginal_stamps to 0 for it"
         )
     columns = row_columns(rows)
-    columns = take(columns, np.flatnonzero(columns["source_kind"] != "manga"))
+    columns = take(columns, np.flatnonzero(closed_form(columns)))
     progress = progress or report_progress("marginal observers")
     out = []
     for row in range(len(columns["number"])):
