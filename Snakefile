@@ -40,11 +40,11 @@ pathvars:
 wildcard_constraints:
     sample=r"[A-Za-z0-9][\w.=+-]*",
     dataset=r"[A-Za-z0-9][\w.=+-]*",
-    network=r"[A-Za-z0-9][\w.=+-]*",
+    detector=r"[A-Za-z0-9][\w.=+-]*",
     experiment=r"[A-Za-z0-9][\w.=+-]*",
     test=r"[A-Za-z0-9][\w.=+-]*",
     sweep=r"[A-Za-z0-9][\w.=+-]*",
-    plateifu=r"\d+-\d+",
+    plateifu=r"[A-Za-z0-9][A-Za-z0-9._+-]*",
     survey=r"[A-Za-z0-9][\w.=+-]*",
     sweep_name=r"sweep-\d{3}[pm]\d{3}-\d{3}[pm]\d{3}",
     brickname=r"\d{4}[pm]\d{3}",

@@ -86,14 +86,24 @@ def scored_datasets(experiment):
     return list(dict.fromkeys([section.dataset, *section.test_datasets]))
 
 
-def scores(experiment, network, tests=None):
-    """The score tables of one network in an experiment."""
+def scores(experiment, detector, tests=None):
+    """The score tables of one detector in an experiment."""
     section = settings.experiments[experiment]
     return [
-        f"<results>/networks/{section.dataset}/{network}/seed-{seed}/scores/{test}.parquet"
+        f"<results>/detectors/{section.dataset}/{detector}/seed-{seed}/scores/{test}.parquet"
         for test in tests or scored_datasets(experiment)
-        for seed in section.seeds
+        for seed in settings.detectors[detector].seeds_of(section.seeds)
     ]
+
+
+def networks_of(experiment):
+    """The detectors of an experiment that are networks."""
+    return [name for name in settings.experiments[experiment].detectors if settings.detectors[name].kind == "network"]
+
+
+def detectors_of_kind(kind):
+    """A pattern of the names of the detectors of one kind, for `wildcard_constraints`."""
+    return any_of(name for name, detector in settings.detectors.items() if detector.kind == kind)
 
 
 def members(file):
@@ -101,7 +111,7 @@ def members(file):
 
     def files(wildcards):
         section = settings.experiments[wildcards.experiment]
-        return [f"<results>/networks/{section.dataset}/{wildcards.network}/seed-{seed}/{file}" for seed in section.seeds]
+        return [f"<results>/detectors/{section.dataset}/{wildcards.detector}/seed-{seed}/{file}" for seed in section.seeds]
 
     return files
 
@@ -112,9 +122,9 @@ def known_recalls(experiment):
     survey = settings.legacysurvey.surveys.get(getattr(settings.datasets[section.dataset], "survey", None))
     if survey is None or not (survey.known_lenses or survey.mock):
         return {}
-    return {network: f"<results>/experiments/{experiment}/known_lenses/{network}/recall.csv" for network in section.networks}
+    return {name: f"<results>/experiments/{experiment}/known_lenses/{name}/recall.csv" for name in networks_of(experiment)}
 
 
 def joined_training(wildcards):
     """Whether known lenses joined the training of the wildcard's network."""
-    return settings.networks[wildcards.network].training.known_lens_weight > 0
+    return settings.detectors[wildcards.detector].training.known_lens_weight > 0

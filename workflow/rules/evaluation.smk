@@ -6,16 +6,16 @@ def observers(experiment):
 
 
 def surfaces(experiment):
-    """The completeness tables of an experiment's networks, where it asks for surfaces."""
+    """The completeness tables of an experiment's detectors, where it asks for surfaces."""
     section = settings.experiments[experiment]
-    networks = section.networks if section.evaluation.surfaces else []
-    return [f"<results>/experiments/{experiment}/evaluation/{network}/completeness.csv" for network in networks]
+    detectors = section.detectors if section.evaluation.surfaces else []
+    return [f"<results>/experiments/{experiment}/evaluation/{detector}/completeness.csv" for detector in detectors]
 
 
 def shortcuts(experiment):
     """The gates that find shortcuts, of each network that sees bands, on each test dataset, as JSON."""
     section = settings.experiments[experiment]
-    networks = [n for n in section.networks if settings.networks[n].channels == "bands" and section.evaluation.shortcuts.stamps]
+    networks = [n for n in networks_of(experiment) if settings.detectors[n].channels == "bands" and section.evaluation.shortcuts.stamps]
     return [f"<results>/experiments/{experiment}/shortcuts/{test}/{n}.json" for n in networks for test in section.test_datasets]
 
 
@@ -36,29 +36,29 @@ def real_lenses(wildcards):
 
 
 def compared_scores(wildcards):
-    """The scores of the networks that an experiment compares."""
+    """The scores of the detectors that an experiment compares."""
     pairs = settings.experiments[wildcards.experiment].comparisons
     return [path for name in dict.fromkeys(n for pair in pairs for n in pair) for path in scores(wildcards.experiment, name)]
 
 
 def rounds(experiment):
     """The tables that compare rounds of training, by network, of those that have several."""
-    names = [n for n in settings.experiments[experiment].networks if settings.networks[n].rounds > 1]
+    names = [n for n in settings.experiments[experiment].detectors if settings.detectors[n].rounds > 1]
     return {n: f"<results>/experiments/{experiment}/evaluation/{n}/rounds.csv" for n in names}
 
 
 def robustness(experiment):
-    """The table of an experiment's networks on several test datasets, where it has them."""
+    """The table of an experiment's detectors on several test datasets, where it has them."""
     section = settings.experiments[experiment]
     several = section.robustness or len(section.test_datasets) > 1
     return [f"<results>/experiments/{experiment}/evaluation/robustness.csv"] if several else []
 
 
 def robustness_scores(wildcards):
-    """The score tables of all networks of an experiment, those of its variants included."""
+    """The score tables of all detectors of an experiment, those of its variants included."""
     section = settings.experiments[wildcards.experiment]
     tests = [*scored_datasets(wildcards.experiment), *section.variants.values()]
-    return [path for network in section.networks for path in scores(wildcards.experiment, network, tests)]
+    return [path for detector in section.detectors for path in scores(wildcards.experiment, detector, tests)]
 
 
 def explanations(experiment):
@@ -70,7 +70,7 @@ def explanations(experiment):
 
 def explained(experiment):
     """The networks of an experiment that can be explained: those that see a stamp's own pixels."""
-    return [n for n in settings.experiments[experiment].networks if not settings.networks[n].shuffle_velocity]
+    return [n for n in networks_of(experiment) if not settings.detectors[n].shuffle_velocity]
 
 
 def explained_files(file):
@@ -78,17 +78,16 @@ def explained_files(file):
 
     def files(wildcards):
         section = settings.experiments[wildcards.experiment]
-        folder = f"<results>/networks/{section.dataset}"
-        return [f"{folder}/{network}/seed-{section.seeds[0]}/{file}" for network in explained(wildcards.experiment)]
+        folder = f"<results>/detectors/{section.dataset}"
+        return [f"{folder}/{detector}/seed-{section.seeds[0]}/{file}" for detector in explained(wildcards.experiment)]
 
     return files
 
 
 def choosing_scores(wildcards):
-    """The scores that choose the stamps to be explained: the main network's on the first test dataset."""
-    section = settings.experiments[wildcards.experiment]
-    folder = f"<results>/networks/{section.dataset}/{section.main_network}/seed-{section.seeds[0]}"
-    return f"{folder}/scores/{first_test(wildcards)}.parquet"
+    """The scores that choose the stamps to be explained: the main detector's on the first test dataset."""
+    main = settings.experiments[wildcards.experiment].main_detector
+    return scores(wildcards.experiment, main, [first_test(wildcards)])[0]
 
 
 def marked(wildcards):
@@ -99,9 +98,9 @@ def marked(wildcards):
     return "ring" if dataset.contrast == "lensed" else "subhalo", dataset.instrument.pixel_scale_arcsec
 
 
-def sweep_networks(sweep):
-    """Each point of a sweep with each network of its experiment."""
-    return [(point, network) for point in sweep_points[sweep] for network in settings.experiments[point.experiment].networks]
+def sweep_detectors(sweep):
+    """Each point of a sweep with each detector of its experiment."""
+    return [(point, detector) for point in sweep_points[sweep] for detector in settings.experiments[point.experiment].detectors]
 
 
 def scores_table(wildcards):
@@ -115,30 +114,30 @@ def scores_name():
 
 
 rule evaluate_scores:
-    """Rates, strata, ROC and the share of information used, of one network in an experiment."""
+    """Rates, strata, ROC and the share of information used, of one detector in an experiment."""
     input:
-        scores=lambda wildcards: scores(wildcards.experiment, wildcards.network),
+        scores=lambda wildcards: scores(wildcards.experiment, wildcards.detector),
     output:
         rates=report(
-            "<results>/experiments/{experiment}/evaluation/{network}/rates.csv",
+            "<results>/experiments/{experiment}/evaluation/{detector}/rates.csv",
             caption="../report/rates.rst",
             category="Rates",
-            labels={"experiment": "{experiment}", "network": "{network}"},
+            labels={"experiment": "{experiment}", "detector": "{detector}"},
         ),
         strata=report(
-            "<results>/experiments/{experiment}/evaluation/{network}/strata.csv",
+            "<results>/experiments/{experiment}/evaluation/{detector}/strata.csv",
             caption="../report/strata.rst",
             category="Strata",
-            labels={"experiment": "{experiment}", "network": "{network}"},
+            labels={"experiment": "{experiment}", "detector": "{detector}"},
         ),
-        roc="<results>/experiments/{experiment}/evaluation/{network}/roc.csv",
-        information="<results>/experiments/{experiment}/evaluation/{network}/information.csv",
-        calibration="<results>/experiments/{experiment}/evaluation/{network}/calibration.csv",
-        purity="<results>/experiments/{experiment}/evaluation/{network}/purity.csv",
+        roc="<results>/experiments/{experiment}/evaluation/{detector}/roc.csv",
+        information="<results>/experiments/{experiment}/evaluation/{detector}/information.csv",
+        calibration="<results>/experiments/{experiment}/evaluation/{detector}/calibration.csv",
+        purity="<results>/experiments/{experiment}/evaluation/{detector}/purity.csv",
     log:
-        "<logs>/evaluate_scores/{experiment}/{network}.log",
+        "<logs>/evaluate_scores/{experiment}/{detector}.log",
     benchmark:
-        "<benchmarks>/evaluate_scores/{experiment}/{network}.tsv"
+        "<benchmarks>/evaluate_scores/{experiment}/{detector}.tsv"
     conda:
         "../envs/evaluation.yaml"
     resources:
@@ -148,10 +147,10 @@ rule evaluate_scores:
         evaluation=needs("experiments.{experiment}.evaluation"),
         dataset=needs("experiments.{experiment}.dataset"),
         tests=needs("experiments.{experiment}.test_datasets"),
-        channels=needs("networks.{network}.channels"),
+        channels=needs("detectors.{detector}.channels"),
         code=digest("evaluate_scores"),
     message:
-        "Evaluating {wildcards.network} in {wildcards.experiment}"
+        "Evaluating {wildcards.detector} in {wildcards.experiment}"
     script:
         "../scripts/evaluate_scores.py"
 
@@ -159,20 +158,20 @@ rule evaluate_scores:
 rule map_completeness:
     """Completeness over two or three columns, cell by cell, and the smooth fits that can be applied to a catalogue."""
     input:
-        scores=lambda wildcards: scores(wildcards.experiment, wildcards.network),
+        scores=lambda wildcards: scores(wildcards.experiment, wildcards.detector),
     output:
-        cells="<results>/experiments/{experiment}/evaluation/{network}/completeness.csv",
-        selection="<results>/experiments/{experiment}/evaluation/{network}/selection.json",
+        cells="<results>/experiments/{experiment}/evaluation/{detector}/completeness.csv",
+        selection="<results>/experiments/{experiment}/evaluation/{detector}/selection.json",
         picture=report(
-            "<results>/experiments/{experiment}/evaluation/{network}/completeness.png",
+            "<results>/experiments/{experiment}/evaluation/{detector}/completeness.png",
             caption="../report/completeness.rst",
             category="Completeness",
-            labels={"experiment": "{experiment}", "network": "{network}"},
+            labels={"experiment": "{experiment}", "detector": "{detector}"},
         ),
     log:
-        "<logs>/map_completeness/{experiment}/{network}.log",
+        "<logs>/map_completeness/{experiment}/{detector}.log",
     benchmark:
-        "<benchmarks>/map_completeness/{experiment}/{network}.tsv"
+        "<benchmarks>/map_completeness/{experiment}/{detector}.tsv"
     conda:
         "../envs/report.yaml"
     resources:
@@ -184,7 +183,7 @@ rule map_completeness:
         tests=needs("experiments.{experiment}.test_datasets"),
         code=digest("map_completeness"),
     message:
-        "Mapping the completeness of {wildcards.network} in {wildcards.experiment}"
+        "Mapping the completeness of {wildcards.detector} in {wildcards.experiment}"
     script:
         "../scripts/map_completeness.py"
 
@@ -200,16 +199,16 @@ rule check_shortcuts:
         networks=members("network.json"),
     output:
         table=report(
-            "<results>/experiments/{experiment}/shortcuts/{test}/{network}.csv",
+            "<results>/experiments/{experiment}/shortcuts/{test}/{detector}.csv",
             caption="../report/shortcuts.rst",
             category="Gates",
-            labels={"experiment": "{experiment}", "network": "{network}", "test": "{test}"},
+            labels={"experiment": "{experiment}", "detector": "{detector}", "test": "{test}"},
         ),
-        gates="<results>/experiments/{experiment}/shortcuts/{test}/{network}.json",
+        gates="<results>/experiments/{experiment}/shortcuts/{test}/{detector}.json",
     log:
-        "<logs>/check_shortcuts/{experiment}/{test}/{network}.log",
+        "<logs>/check_shortcuts/{experiment}/{test}/{detector}.log",
     benchmark:
-        "<benchmarks>/check_shortcuts/{experiment}/{test}/{network}.tsv"
+        "<benchmarks>/check_shortcuts/{experiment}/{test}/{detector}.tsv"
     conda:
         "../envs/learning.yaml"
     threads: 1
@@ -221,13 +220,13 @@ rule check_shortcuts:
         joined=joined_training,
         code=digest("check_shortcuts"),
     message:
-        "Looking for shortcuts of {wildcards.network} on {wildcards.test}"
+        "Looking for shortcuts of {wildcards.detector} on {wildcards.test}"
     script:
         "../scripts/check_shortcuts.py"
 
 
 rule compare_networks:
-    """Paired comparisons of networks on the same stamps."""
+    """Paired comparisons of detectors on the same stamps."""
     input:
         scores=compared_scores,
     output:
@@ -251,11 +250,11 @@ rule compare_networks:
         tests=needs("experiments.{experiment}.test_datasets"),
         comparisons=needs("experiments.{experiment}.comparisons"),
         channels=lambda wildcards: {
-            network: settings.networks[network].channels for _, network in settings.experiments[wildcards.experiment].comparisons
+            detector: settings.detectors[detector].channels for _, detector in settings.experiments[wildcards.experiment].comparisons
         },
         code=digest("compare_networks"),
     message:
-        "Comparing the networks of {wildcards.experiment}"
+        "Comparing the detectors of {wildcards.experiment}"
     script:
         "../scripts/compare_networks.py"
 
@@ -263,18 +262,18 @@ rule compare_networks:
 rule compare_rounds:
     """False-positive rate at fixed completeness of every round of training, on the same test stamps."""
     input:
-        scores=lambda wildcards: [path for name in rounds_of(wildcards.network) for path in scores(wildcards.experiment, name)],
+        scores=lambda wildcards: [path for name in rounds_of(wildcards.detector) for path in scores(wildcards.experiment, name)],
     output:
         rounds=report(
-            "<results>/experiments/{experiment}/evaluation/{network}/rounds.csv",
+            "<results>/experiments/{experiment}/evaluation/{detector}/rounds.csv",
             caption="../report/rounds.rst",
             category="Rounds",
-            labels={"experiment": "{experiment}", "network": "{network}"},
+            labels={"experiment": "{experiment}", "detector": "{detector}"},
         ),
     log:
-        "<logs>/compare_rounds/{experiment}/{network}.log",
+        "<logs>/compare_rounds/{experiment}/{detector}.log",
     benchmark:
-        "<benchmarks>/compare_rounds/{experiment}/{network}.tsv"
+        "<benchmarks>/compare_rounds/{experiment}/{detector}.tsv"
     conda:
         "../envs/evaluation.yaml"
     resources:
@@ -283,16 +282,16 @@ rule compare_rounds:
     params:
         evaluation=needs("experiments.{experiment}.evaluation"),
         tests=needs("experiments.{experiment}.test_datasets"),
-        rounds=lambda wildcards: rounds_of(wildcards.network),
+        rounds=lambda wildcards: rounds_of(wildcards.detector),
         code=digest("compare_rounds"),
     message:
-        "Comparing the rounds of {wildcards.network} in {wildcards.experiment}"
+        "Comparing the rounds of {wildcards.detector} in {wildcards.experiment}"
     script:
         "../scripts/compare_rounds.py"
 
 
 rule measure_robustness:
-    """Every network on every test dataset, and what it loses from its own to the others."""
+    """Every detector on every test dataset, and what it loses from its own to the others."""
     input:
         scores=robustness_scores,
     output:
@@ -316,11 +315,11 @@ rule measure_robustness:
         home=needs("experiments.{experiment}.home"),
         variants=needs("experiments.{experiment}.variants"),
         tests=needs("experiments.{experiment}.test_datasets"),
-        networks=needs("experiments.{experiment}.networks"),
+        detectors=needs("experiments.{experiment}.detectors"),
         gains=needs("experiments.{experiment}.comparisons"),
         code=digest("measure_robustness"),
     message:
-        "Measuring the robustness of the networks of {wildcards.experiment}"
+        "Measuring the robustness of the detectors of {wildcards.experiment}"
     script:
         "../scripts/measure_robustness.py"
 
@@ -401,8 +400,8 @@ rule collect_sweep:
     """Gather the rates of every point of a sweep in one tidy table."""
     input:
         rates=lambda wildcards: [
-            f"<results>/experiments/{point.experiment}/evaluation/{network}/rates.csv"
-            for point, network in sweep_networks(wildcards.sweep)
+            f"<results>/experiments/{point.experiment}/evaluation/{detector}/rates.csv"
+            for point, detector in sweep_detectors(wildcards.sweep)
         ],
     output:
         table=report(
@@ -422,7 +421,7 @@ rule collect_sweep:
         mem_mb=1000,
         runtime="10m",
     params:
-        points=lambda wildcards: [(point.experiment, network, point.values) for point, network in sweep_networks(wildcards.sweep)],
+        points=lambda wildcards: [(point.experiment, detector, point.values) for point, detector in sweep_detectors(wildcards.sweep)],
         code=digest("collect_sweep"),
     message:
         "Gathering sweep {wildcards.sweep}"

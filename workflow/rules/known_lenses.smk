@@ -63,19 +63,19 @@ rule score_known_lenses:
         stamps=lambda wildcards: f"<results>/datasets/{settings.experiments[wildcards.experiment].dataset}/known_lenses.parquet",
         weights=members("network.safetensors"),
         networks=members("network.json"),
-        scores=lambda wildcards: scores(wildcards.experiment, wildcards.network),
+        scores=lambda wildcards: scores(wildcards.experiment, wildcards.detector),
     output:
         recall=report(
-            "<results>/experiments/{experiment}/known_lenses/{network}/recall.csv",
+            "<results>/experiments/{experiment}/known_lenses/{detector}/recall.csv",
             caption="../report/known_lenses.rst",
             category="Known lenses",
-            labels={"experiment": "{experiment}", "network": "{network}"},
+            labels={"experiment": "{experiment}", "detector": "{detector}"},
         ),
-        scores="<results>/experiments/{experiment}/known_lenses/{network}/scores.csv",
+        scores="<results>/experiments/{experiment}/known_lenses/{detector}/scores.csv",
     log:
-        "<logs>/score_known_lenses/{experiment}/{network}.log",
+        "<logs>/score_known_lenses/{experiment}/{detector}.log",
     benchmark:
-        "<benchmarks>/score_known_lenses/{experiment}/{network}.tsv"
+        "<benchmarks>/score_known_lenses/{experiment}/{detector}.tsv"
     conda:
         "../envs/learning.yaml"
     resources:
@@ -87,7 +87,7 @@ rule score_known_lenses:
         joined=joined_training,
         code=digest("score_known_lenses"),
     message:
-        "Scoring known lenses with {wildcards.network} in {wildcards.experiment}"
+        "Scoring known lenses with {wildcards.detector} in {wildcards.experiment}"
     script:
         "../scripts/score_known_lenses.py"
 
@@ -95,20 +95,20 @@ rule score_known_lenses:
 rule rank_candidates:
     """Rank the test stamps of a dataset by their score, with pictures of the first ones."""
     input:
-        scores=lambda wildcards: scores(wildcards.experiment, wildcards.network, [wildcards.test]),
+        scores=lambda wildcards: scores(wildcards.experiment, wildcards.detector, [wildcards.test]),
         shards=lambda wildcards: shards(wildcards.test, "test"),
     output:
         page=report(
-            "<results>/experiments/{experiment}/candidates/{test}/{network}.html",
+            "<results>/experiments/{experiment}/candidates/{test}/{detector}.html",
             caption="../report/candidates.rst",
             category="Candidates",
-            labels={"experiment": "{experiment}", "test": "{test}", "network": "{network}"},
+            labels={"experiment": "{experiment}", "test": "{test}", "detector": "{detector}"},
         ),
-        table="<results>/experiments/{experiment}/candidates/{test}/{network}.csv",
+        table="<results>/experiments/{experiment}/candidates/{test}/{detector}.csv",
     log:
-        "<logs>/rank_candidates/{experiment}/{test}/{network}.log",
+        "<logs>/rank_candidates/{experiment}/{test}/{detector}.log",
     benchmark:
-        "<benchmarks>/rank_candidates/{experiment}/{test}/{network}.tsv"
+        "<benchmarks>/rank_candidates/{experiment}/{test}/{detector}.tsv"
     conda:
         "../envs/report.yaml"
     resources:
@@ -117,6 +117,6 @@ rule rank_candidates:
     params:
         code=digest("rank_candidates"),
     message:
-        "Ranking {wildcards.test} by {wildcards.network}"
+        "Ranking {wildcards.test} by {wildcards.detector}"
     script:
         "../scripts/rank_candidates.py"

@@ -1,33 +1,35 @@
 def imported(elsewhere):
     """A pattern of the names of networks whose weights come from elsewhere, or of all others."""
-    return any_of(name for name, network in settings.networks.items() if (network.weights is not None) == elsewhere)
+    return any_of(
+        name for name, detector in settings.detectors.items() if detector.kind == "network" and (detector.weights is not None) == elsewhere
+    )
 
 
 def network_section(wildcards):
     """A network's section less its description, which no weight depends on, and mining, which has a rule of its own."""
-    return settings.networks[wildcards.network].without("description", "mining")
+    return settings.detectors[wildcards.detector].without("kind", "description", "mining")
 
 
 def rounds_of(network):
     """The names of a network's rounds of training, the first one first."""
-    return all_rounds(network, settings.networks)
+    return all_rounds(network, settings.detectors)
 
 
 def mined(wildcards):
     """The tables of hard controls that a network's round of training uses: its own and those of earlier rounds."""
-    names = rounds_of(wildcards.network)[1:]
-    return [f"<results>/networks/{wildcards.dataset}/{name}/seed-{wildcards.seed}/mined.parquet" for name in names]
+    names = rounds_of(wildcards.detector)[1:]
+    return [f"<results>/detectors/{wildcards.dataset}/{name}/seed-{wildcards.seed}/mined.parquet" for name in names]
 
 
 def mining(wildcards):
     """How hard controls are mined and weighed, for rounds above 1."""
-    network = settings.networks[wildcards.network]
+    network = settings.detectors[wildcards.detector]
     return network.mining.plain() if network.rounds > 1 else {}
 
 
 def extra_shards(wildcards):
     """The training shards of each extra dataset that a network's rounds mine."""
-    network = settings.networks[wildcards.network]
+    network = settings.detectors[wildcards.detector]
     return {name: shards(name, "train") for name in network.mining.extra} if network.rounds > 1 else {}
 
 
@@ -38,14 +40,14 @@ def mined_shards(wildcards):
 
 def round_before(file):
     """A file of the round before a network's own."""
-    return lambda wildcards: (f"<results>/networks/{wildcards.dataset}/{rounds_of(wildcards.network)[-2]}/seed-{wildcards.seed}/{file}")
+    return lambda wildcards: (f"<results>/detectors/{wildcards.dataset}/{rounds_of(wildcards.detector)[-2]}/seed-{wildcards.seed}/{file}")
 
 
 def held_out(wildcards):
     """The validation and test shards of every dataset that a network is judged on: mining keeps away from them."""
-    rounds = set(rounds_of(wildcards.network))
-    later = {name for name in settings.networks if rounds <= set(rounds_of(name))}
-    judged = [e for e in settings.experiments.values() if e.dataset == wildcards.dataset and later & set(e.networks)]
+    rounds = set(rounds_of(wildcards.detector))
+    later = {name for name in settings.detectors if rounds <= set(rounds_of(name))}
+    judged = [e for e in settings.experiments.values() if e.dataset == wildcards.dataset and later & set(e.detectors)]
     names = dict.fromkeys([wildcards.dataset, *(test for e in judged for test in e.test_datasets)])
     return [path for name in names for split in ("validation", "test") for path in shards(name, split)]
 
@@ -58,13 +60,13 @@ def known_lens_tables(wildcards):
 
 def known_training(wildcards):
     """The stamps of known lenses that join a network's training, if its config gives them a weight."""
-    joins = settings.networks[wildcards.network].training.known_lens_weight > 0
+    joins = settings.detectors[wildcards.detector].training.known_lens_weight > 0
     return [f"<results>/datasets/{wildcards.dataset}/known_lenses.parquet"] if joins else []
 
 
 def start_weights(wildcards):
     """The files of weights from elsewhere that a network's config names."""
-    network = settings.networks[wildcards.network]
+    network = settings.detectors[wildcards.detector]
     files = [network.weights, None if (network.pretrained or "").startswith(HUB) else network.pretrained]
     return [path for path in files if path]
 
@@ -80,15 +82,15 @@ rule train_network:
         known=known_training,
         start=stays_here(start_weights),
     output:
-        weights="<results>/networks/{dataset}/{network}/seed-{seed}/network.safetensors",
-        network="<results>/networks/{dataset}/{network}/seed-{seed}/network.json",
-        history="<results>/networks/{dataset}/{network}/seed-{seed}/history.csv",
+        weights="<results>/detectors/{dataset}/{detector}/seed-{seed}/network.safetensors",
+        network="<results>/detectors/{dataset}/{detector}/seed-{seed}/network.json",
+        history="<results>/detectors/{dataset}/{detector}/seed-{seed}/history.csv",
     log:
-        "<logs>/train_network/{dataset}/{network}/seed-{seed}.log",
+        "<logs>/train_network/{dataset}/{detector}/seed-{seed}.log",
     benchmark:
-        "<benchmarks>/train_network/{dataset}/{network}/seed-{seed}.tsv"
+        "<benchmarks>/train_network/{dataset}/{detector}/seed-{seed}.tsv"
     wildcard_constraints:
-        network=imported(False),
+        detector=imported(False),
     conda:
         "../envs/learning.yaml"
     # One core each: networks train side by side, and small ones gain little from a second core.
@@ -102,7 +104,7 @@ rule train_network:
         extra=extra_shards,
         code=digest("train_network"),
     message:
-        "Training {wildcards.network} on {wildcards.dataset}, seed {wildcards.seed}"
+        "Training {wildcards.detector} on {wildcards.dataset}, seed {wildcards.seed}"
     script:
         "../scripts/train_network.py"
 
@@ -115,15 +117,15 @@ rule import_network:
         validation=lambda wildcards: shards(wildcards.dataset, "validation"),
         checks="<results>/datasets/{dataset}/quality/checks.json",
     output:
-        weights="<results>/networks/{dataset}/{network}/seed-{seed}/network.safetensors",
-        network="<results>/networks/{dataset}/{network}/seed-{seed}/network.json",
-        history="<results>/networks/{dataset}/{network}/seed-{seed}/history.csv",
+        weights="<results>/detectors/{dataset}/{detector}/seed-{seed}/network.safetensors",
+        network="<results>/detectors/{dataset}/{detector}/seed-{seed}/network.json",
+        history="<results>/detectors/{dataset}/{detector}/seed-{seed}/history.csv",
     log:
-        "<logs>/import_network/{dataset}/{network}/seed-{seed}.log",
+        "<logs>/import_network/{dataset}/{detector}/seed-{seed}.log",
     benchmark:
-        "<benchmarks>/import_network/{dataset}/{network}/seed-{seed}.tsv"
+        "<benchmarks>/import_network/{dataset}/{detector}/seed-{seed}.tsv"
     wildcard_constraints:
-        network=imported(True),
+        detector=imported(True),
     conda:
         "../envs/learning.yaml"
     threads: 1
@@ -134,7 +136,7 @@ rule import_network:
         network=network_section,
         code=digest("import_network"),
     message:
-        "Importing {wildcards.network} for {wildcards.dataset}"
+        "Importing {wildcards.detector} for {wildcards.dataset}"
     script:
         "../scripts/import_network.py"
 
@@ -149,11 +151,13 @@ rule mine_hard_negatives:
         held_out=held_out,
         lenses=known_lens_tables,
     output:
-        mined="<results>/networks/{dataset}/{network}/seed-{seed}/mined.parquet",
+        mined="<results>/detectors/{dataset}/{detector}/seed-{seed}/mined.parquet",
     log:
-        "<logs>/mine_hard_negatives/{dataset}/{network}/seed-{seed}.log",
+        "<logs>/mine_hard_negatives/{dataset}/{detector}/seed-{seed}.log",
     benchmark:
-        "<benchmarks>/mine_hard_negatives/{dataset}/{network}/seed-{seed}.tsv"
+        "<benchmarks>/mine_hard_negatives/{dataset}/{detector}/seed-{seed}.tsv"
+    wildcard_constraints:
+        detector=detectors_of_kind("network"),
     conda:
         "../envs/learning.yaml"
     threads: 1
@@ -165,7 +169,7 @@ rule mine_hard_negatives:
         extra=extra_shards,
         code=digest("mine_hard_negatives"),
     message:
-        "Mining hard controls of {wildcards.dataset} for {wildcards.network}, seed {wildcards.seed}"
+        "Mining hard controls of {wildcards.dataset} for {wildcards.detector}, seed {wildcards.seed}"
     script:
         "../scripts/mine_hard_negatives.py"
 
@@ -173,17 +177,19 @@ rule mine_hard_negatives:
 rule score_stamps:
     """Score the validation and test stamps of a dataset with one trained network."""
     input:
-        weights="<results>/networks/{dataset}/{network}/seed-{seed}/network.safetensors",
-        network="<results>/networks/{dataset}/{network}/seed-{seed}/network.json",
+        weights="<results>/detectors/{dataset}/{detector}/seed-{seed}/network.safetensors",
+        network="<results>/detectors/{dataset}/{detector}/seed-{seed}/network.json",
         validation=lambda wildcards: shards(wildcards.test, "validation"),
         test=lambda wildcards: shards(wildcards.test, "test"),
         checks=lambda wildcards: f"<results>/datasets/{wildcards.test}/quality/checks.json",
     output:
-        scores="<results>/networks/{dataset}/{network}/seed-{seed}/scores/{test}.parquet",
+        scores="<results>/detectors/{dataset}/{detector}/seed-{seed}/scores/{test}.parquet",
     log:
-        "<logs>/score_stamps/{dataset}/{network}/seed-{seed}/{test}.log",
+        "<logs>/score_stamps/{dataset}/{detector}/seed-{seed}/{test}.log",
     benchmark:
-        "<benchmarks>/score_stamps/{dataset}/{network}/seed-{seed}/{test}.tsv"
+        "<benchmarks>/score_stamps/{dataset}/{detector}/seed-{seed}/{test}.tsv"
+    wildcard_constraints:
+        detector=detectors_of_kind("network"),
     conda:
         "../envs/learning.yaml"
     threads: 1
@@ -193,6 +199,6 @@ rule score_stamps:
     params:
         code=digest("score_stamps"),
     message:
-        "Scoring {wildcards.test} with {wildcards.network}, seed {wildcards.seed}"
+        "Scoring {wildcards.test} with {wildcards.detector}, seed {wildcards.seed}"
     script:
         "../scripts/score_stamps.py"

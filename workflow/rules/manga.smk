@@ -95,7 +95,7 @@ checkpoint rank_disks:
 
 
 rule retrieve_maps:
-    """Fetch the MAPS file of one galaxy, checked."""
+    """Fetch the maps of one galaxy, checked."""
     input:
         stays_here(archive),
     output:
@@ -122,7 +122,7 @@ rule retrieve_maps:
 
 
 rule inspect_maps:
-    """Measure how well one galaxy's Hα maps trace its rotation, and write its inspection page."""
+    """Measure how well one galaxy's maps trace its rotation, and write its inspection page."""
     input:
         maps="<results>/manga/{sample}/maps/{plateifu}.fits.gz",
     output:
@@ -139,6 +139,7 @@ rule inspect_maps:
         mem_mb=1500,
         runtime="5m",
     params:
+        ifu=needs("manga.samples.{sample}.ifu"),
         quality=needs("manga.quality"),
         code=digest("inspect_maps"),
     message:
@@ -198,6 +199,7 @@ rule build_source_tensor:
         mem_mb=1500,
         runtime="5m",
     params:
+        ifu=needs("manga.samples.{sample}.ifu"),
         quality=needs("manga.quality"),
         tensor=needs("manga.tensor"),
         cosmology=needs("cosmology"),

@@ -1,9 +1,9 @@
 def experiment_tables(name):
-    """One table of the evaluation of every network of an experiment."""
+    """One table of the evaluation of every detector of an experiment."""
 
     def files(wildcards):
-        networks = settings.experiments[wildcards.experiment].networks
-        return [f"<results>/experiments/{wildcards.experiment}/evaluation/{network}/{name}.csv" for network in networks]
+        detectors = settings.experiments[wildcards.experiment].detectors
+        return [f"<results>/experiments/{wildcards.experiment}/evaluation/{detector}/{name}.csv" for detector in detectors]
 
     return files
 
@@ -17,14 +17,14 @@ def comparison(wildcards):
 def histories(wildcards):
     """How every network and seed of an experiment trained, in the order of its config."""
     section = settings.experiments[wildcards.experiment]
-    folder = f"<results>/networks/{section.dataset}"
-    return [f"{folder}/{network}/seed-{seed}/history.csv" for network in section.networks for seed in section.seeds]
+    folder = f"<results>/detectors/{section.dataset}"
+    return [f"{folder}/{detector}/seed-{seed}/history.csv" for detector in networks_of(wildcards.experiment) for seed in section.seeds]
 
 
 def all_scores(wildcards):
-    """The scores of every network of an experiment."""
-    networks = settings.experiments[wildcards.experiment].networks
-    return [path for network in networks for path in scores(wildcards.experiment, network)]
+    """The scores of every detector of an experiment."""
+    detectors = settings.experiments[wildcards.experiment].detectors
+    return [path for detector in detectors for path in scores(wildcards.experiment, detector)]
 
 
 def pages(experiment):
@@ -33,7 +33,7 @@ def pages(experiment):
     first = section.test_datasets[0]
     if settings.datasets[first].kind == "subhalo":
         return {}
-    lists = {f"Candidates ranked by {n}": f"<results>/experiments/{experiment}/candidates/{first}/{n}.html" for n in section.networks}
+    lists = {f"Candidates ranked by {n}": f"<results>/experiments/{experiment}/candidates/{first}/{n}.html" for n in section.detectors}
     return {f"Quality report of {first}": f"<results>/datasets/{first}/quality/index.html", **lists}
 
 
@@ -89,7 +89,9 @@ rule build_report:
     params:
         experiment=needs("experiments.{experiment}"),
         datasets=lambda wildcards: {name: settings.datasets[name].plain() for name in scored_datasets(wildcards.experiment)},
-        networks=lambda wildcards: {name: settings.networks[name].plain() for name in settings.experiments[wildcards.experiment].networks},
+        detectors=lambda wildcards: {
+            name: settings.detectors[name].plain() for name in settings.experiments[wildcards.experiment].detectors
+        },
         cosmology=needs("cosmology"),
         mock_datasets=mock_datasets,
         rounds=lambda wildcards: list(rounds(wildcards.experiment)),

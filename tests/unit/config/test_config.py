@@ -66,10 +66,10 @@ def evaluated(**settings):
         (
             {
                 "experiments": {
-                    "subhalo": {"question": "?", "dataset": "subhalo", "networks": ["flux", "both", "velocity", "shuffled", "fluxx"]}
+                    "subhalo": {"question": "?", "dataset": "subhalo", "detectors": ["flux", "both", "velocity", "shuffled", "fluxx"]}
                 }
             },
-            ["`fluxx`", "nearest: `flux`", "networks"],
+            ["`fluxx`", "nearest: `flux`", "detectors"],
         ),
         (
             {"datasets": {"subhalo": {"splits": {"assigned": {"train": ["8593-12705"], "test": ["8593-12705"]}}}}},
@@ -146,14 +146,14 @@ def sweep(grid):
 
 
 def test_a_sweep_makes_only_what_its_points_change():
-    run, points = expand(sweep({"dataset.subhalo.theta_e_factor": [0.03, 0.1], "network.training.epochs": [20, 5]}))
+    run, points = expand(sweep({"dataset.subhalo.theta_e_factor": [0.03, 0.1], "detector.training.epochs": [20, 5]}))
     assert len(points["s"]) == 4
     # 0.03 and 20 are the defaults: those points keep the names of the dataset and of the networks.
     assert set(run.datasets) - set(Run().datasets) == {"subhalo+theta_e_factor=0.1"}
-    assert {n for n in run.networks if n.startswith("flux+")} == {"flux+epochs=5"}
+    assert {n for n in run.detectors if n.startswith("flux+")} == {"flux+epochs=5"}
     by_values = {tuple(p.values.values()): run.experiments[p.experiment] for p in points["s"]}
-    assert by_values[0.03, 20].dataset == "subhalo" and by_values[0.03, 20].networks[0] == "flux"
-    assert by_values[0.1, 5].dataset == "subhalo+theta_e_factor=0.1" and by_values[0.1, 5].networks[0] == "flux+epochs=5"
+    assert by_values[0.03, 20].dataset == "subhalo" and by_values[0.03, 20].detectors[0] == "flux"
+    assert by_values[0.1, 5].dataset == "subhalo+theta_e_factor=0.1" and by_values[0.1, 5].detectors[0] == "flux+epochs=5"
     assert by_values[0.1, 5].comparisons[0] == ("flux+epochs=5", "both+epochs=5")
 
 
@@ -162,7 +162,7 @@ def test_points_that_are_the_same_are_made_once():
         "a": {"dataset.subhalo.theta_e_factor": [0.03, 0.1]},
         "b": {"dataset.subhalo.theta_e_factor": [0.1, 0.2]},
         "c": {"dataset.instrument.noise.velocity_floor_kms": [6]},
-        "d": {"dataset.sources.disk.bulge_fraction": [0.5], "network.training.epochs": [20]},
+        "d": {"dataset.sources.disk.bulge_fraction": [0.5], "detector.training.epochs": [20]},
     }
     sweeps = {name: {"experiment": "subhalo", "grid": grid} for name, grid in grids.items()}
     run, points = expand(validate(merge(Run().plain(), {"run": list(grids), "sweeps": sweeps})))
@@ -182,22 +182,22 @@ def test_keys_with_the_same_last_word_do_not_share_a_name():
 
 
 def test_experiments_share_the_scores_of_a_network():
-    copy = {"question": "Again?", "dataset": "subhalo", "networks": ["flux", "mask"], "seeds": [1]}
+    copy = {"question": "Again?", "dataset": "subhalo", "detectors": ["flux", "mask"], "seeds": [1]}
     rules = rule_files({"experiments": {"again": copy}})
     assert set(rules.scores("again", "flux")) < set(rules.scores("subhalo", "flux"))
 
 
 def test_points_of_a_sweep_have_names_of_their_own_that_paths_take():
-    grid = {"network.architecture": ["toy", "timm:resnet10t"], "network.training.learning_rate": [0.001, 0.0010000001]}
+    grid = {"detector.architecture": ["toy", "timm:resnet10t"], "detector.training.learning_rate": [0.001, 0.0010000001]}
     run, points = expand(sweep(grid))
     names = [p.experiment for p in points["s"]]
     assert len(set(names)) == 4 and all(re.fullmatch(NAME_PATTERN, n) for n in names)
     assert "subhalo+architecture=timm-resnet10t+learning_rate=0.0010000001" in names
-    rates = {run.networks[run.experiments[n].networks[0]].training.learning_rate for n in names}
+    rates = {run.detectors[run.experiments[n].detectors[0]].training.learning_rate for n in names}
     assert rates == {0.001, 0.0010000001}
     # Values that differ only in what paths do not take would share results.
     with pytest.raises(ConfigError, match=r"makes `flux\+description=a-b`, but another of that name differs"):
-        expand(sweep({"network.description": ["a b", "a/b"]}))
+        expand(sweep({"detector.description": ["a b", "a/b"]}))
     many = {f"dataset.lens.{k}": [0.01, 0.02] for k in ("shear", "ellipticity", "multipole_m3", "multipole_m4")}
     many |= {f"dataset.instrument.noise.{k}": [4.0, 6.0] for k in ("velocity_floor_kms", "velocity_min_snr")}
     _, points = expand(sweep(many))

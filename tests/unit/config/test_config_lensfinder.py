@@ -57,7 +57,7 @@ def test_an_unknown_kind_is_answered_with_the_known_ones():
 
 
 def test_cosmos_sources_of_a_real_survey_need_their_catalogue():
-    experiment = {"question": "?", "dataset": "lensfinder", "networks": ["flux"]}
+    experiment = {"question": "?", "dataset": "lensfinder", "detectors": ["flux"]}
     values = Run().plain()
     with pytest.raises(ConfigError, match=r"datasets\.lensfinder\.sources\.cosmos\.catalog"):
         validate({**values, "experiments": {**values["experiments"], "finder": experiment}})
@@ -94,7 +94,7 @@ def test_what_lens_finder_stamps_cannot_be_asked_is_refused(evaluation, message)
 
 def test_bands_have_no_two_streams():
     with pytest.raises(ConfigError, match="deep_dual_stream has a stream for flux and one for velocity, but channels bands has neither"):
-        validate({"networks": {"x": {"architecture": "deep_dual_stream", "channels": "bands"}}})
+        validate({"detectors": {"x": {"architecture": "deep_dual_stream", "channels": "bands"}}})
 
 
 def test_batches_and_the_brick_cache_are_no_parameters():

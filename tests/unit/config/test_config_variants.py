@@ -59,7 +59,7 @@ def test_wrong_variants_are_refused_in_words(overlay, words):
 
 
 def test_two_variants_of_one_name_must_be_the_same():
-    again = {"question": "?", "dataset": "subhalo", "networks": ["flux"], "robustness": {"v": {"instrument.velocity_block": 2}}}
+    again = {"question": "?", "dataset": "subhalo", "detectors": ["flux"], "robustness": {"v": {"instrument.velocity_block": 2}}}
     run = varied(
         {"v": {"instrument.velocity_block": 2}},
         experiments={"subhalo": {"robustness": {"v": {"instrument.velocity_block": 2}}}, "again": again},
@@ -81,14 +81,14 @@ def test_a_sweeps_points_have_variants_of_their_own():
 
 
 def test_a_lens_finders_dataset_has_variants_and_an_imported_one_none():
-    experiment = {"question": "?", "dataset": "lensfinder", "networks": ["lens"], "robustness": {"wings": {"camera.beta": 2.5}}}
+    experiment = {"question": "?", "dataset": "lensfinder", "detectors": ["lens"], "robustness": {"wings": {"camera.beta": 2.5}}}
     networks = {"lens": {"channels": "bands", "architecture": "slim"}}
     cosmos = {"lensfinder": {"sources": {"mix": {"sersic": 1.0}}}}
-    run, _ = read({"experiments": {"finder": experiment}, "networks": networks, "datasets": cosmos}, ROOT)
+    run, _ = read({"experiments": {"finder": experiment}, "detectors": networks, "datasets": cosmos}, ROOT)
     assert run.datasets["lensfinder+wings"].camera.beta == 2.5 and run.datasets["lensfinder+wings"].shards("train") == 0
     old = {"old": {"kind": "imported", "table": "old.parquet"}}
     with pytest.raises(ConfigError, match="made elsewhere"):
-        read({"experiments": {"finder": {**experiment, "dataset": "old"}}, "networks": networks, "datasets": old}, ROOT)
+        read({"experiments": {"finder": {**experiment, "dataset": "old"}}, "detectors": networks, "datasets": old}, ROOT)
 
 
 def test_the_reference_runs_variants_are_valid():

@@ -8,12 +8,9 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from .base import AboveZero, Distribution, Fraction, Name, NonNegative, Positive, Section, draw, within
+from .legacysurvey import BANDS, PIXEL_SCALE_ARCSEC
 from .sources import STILL, Mixed, with_sections
 from .subhalo import SPLITS, Size, check_rings_fit
-
-BANDS = ("g", "r", "z")
-#: Pixel size of Legacy Survey coadds [arcsec].
-PIXEL_SCALE_ARCSEC = 0.262
 
 
 class SkySplits(Section):

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from .base import AboveZero, Distribution, Fraction, Name, NonNegative, PlateIfu, Positive, Section, draw, within
+from .base import AboveZero, Distribution, Fraction, GalaxyId, Name, NonNegative, Positive, Section, draw, within
 from .sources import MOVING, Mixed, with_sections
 
 SPLITS = ("train", "validation", "test")
@@ -31,7 +31,7 @@ class SplitFractions(Section):
     fractions: dict[Literal["train", "validation", "test"], Fraction] = Field(
         {"train": 0.7, "validation": 0.15, "test": 0.15}, description="Share of the MANGAIDs in each split; they add up to 1"
     )
-    assigned: dict[Literal["train", "validation", "test"], tuple[PlateIfu, ...]] = Field(
+    assigned: dict[Literal["train", "validation", "test"], tuple[GalaxyId, ...]] = Field(
         {}, description="Galaxies put into a split by name, as plate-ifu; the rest follow the fractions"
     )
     tolerance: Fraction = Field(

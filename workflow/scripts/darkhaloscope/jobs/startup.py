@@ -130,7 +130,7 @@ def stale_results(
         try:
             return {k: v(SimpleNamespace(**wildcards)) if callable(v) else v for k, v in rules[rule].items()}
         except (KeyError, AttributeError):
-            return None  # the config does not name this dataset, network or experiment any more
+            return None  # the config does not name this dataset, detector or experiment any more
 
     # One line for all shards of a folder: there may be thousands.
     groups: dict[tuple[str | None, str, str], list[str]] = {}

@@ -13,6 +13,7 @@ from matplotlib.patches import Circle
 
 from ..config.lensfinder import PIXEL_SCALE_ARCSEC
 from ..config.subhalo import SubhaloDataset
+from ..core.csv_tables import read_csv
 from ..core.tables import Schema, images, read_table
 from ..detectors.schema import maps_schema
 from . import print_figures as printing
@@ -29,7 +30,7 @@ _SIZE = 6
 
 def read_explanations(paths: Sequence[str | os.PathLike]) -> Explained:
     """Return the explanations of an experiment from its three files: stamps, their summary, maps."""
-    table, summary = (pd.read_csv(path, dtype={"stamp_id": str, "group": str, "network": str, "mark": str}) for path in paths[:2])
+    table, summary = (read_csv(path) for path in paths[:2])
     any_size = Schema("explanations", maps_schema(1).columns[:3])
     rows = read_table(paths[2], any_size)
     found = images(rows, "map")
@@ -60,7 +61,7 @@ def explanations_section(context: ReportContext) -> dict[str, Any] | None:
         cells += [(row["complete"], f"{row['complete']} of {row['stamps']}"), (row["largest_error"], f"{row['largest_error']:.2g}")]
         rows.append({"network": row["network"], "group": row["group"], "cells": cells})
     ring = (explained.table["mark"] == "ring").any()
-    return {"rows": rows, "ring": bool(ring), "main": context.main_network, "n": count(explained.table["stamp_id"].nunique())}
+    return {"rows": rows, "ring": bool(ring), "main": context.main_detector, "n": count(explained.table["stamp_id"].nunique())}
 
 
 def print_explanations(context: ReportContext) -> Drawing:
@@ -87,7 +88,7 @@ def print_explanations(context: ReportContext) -> Drawing:
             panel.set(xticks=[], yticks=[])
             if i == 0:
                 panel.set_title(head, fontsize=_SIZE, pad=2)
-        said = f"{row['group']}: score {number(row['score'])} of {context.main_network}"
+        said = f"{row['group']}: score {number(row['score'])} of {context.main_detector}"
         part.suptitle(said, fontsize=_SIZE, x=0.012, ha="left")
     return figure
 

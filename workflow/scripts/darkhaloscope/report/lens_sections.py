@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ..config.lensfinder import PIXEL_SCALE_ARCSEC, ImportedDataset, LensFinderDataset
+from ..core.csv_tables import TEXT, read_csv
 from .answer import rates_of
 from .context import LensContext
 from .figures import COLOURS, DASHES, SYMBOLS, Figure, errors, plain_layout, strata_figure
@@ -20,8 +21,8 @@ COMPLETENESS = ("theta_e_arcsec", "theta_over_psf", "arc_snr")
 
 def completeness_figures(context: LensContext) -> dict[str, Any]:
     """Return completeness by each column of `COMPLETENESS`, one variant for each FPR that is resolved, smallest first."""
-    strata = {n: rates_of(context, n, name="strata") for n in context.experiment.networks}
-    fprs = sorted({f for name in context.experiment.networks for f in resolved_fprs(context, name)})
+    strata = {n: rates_of(context, n, name="strata") for n in context.experiment.detectors}
+    fprs = sorted({f for name in context.experiment.detectors for f in resolved_fprs(context, name)})
     out = {}
     for column in completeness_columns(context):
         variants = {}
@@ -234,5 +235,5 @@ def _span(distribution: Any) -> str:
 
 def read_table(path: str) -> pd.DataFrame:
     """Return a table of rounds or of recall, seeds as text."""
-    frame = pd.read_csv(path, dtype={"seed": str, "value": str, "stratum": str, "note": str})
+    frame = read_csv(path, (*TEXT, "value"))
     return frame.assign(resolved=frame["resolved"].map(lambda v: str(v).lower() == "true")) if "resolved" in frame else frame

@@ -69,8 +69,8 @@ def _tables(context: LensContext) -> dict[str, pd.DataFrame]:
 
 
 def _pictures(context: LensContext, folder: Path) -> dict[str, str]:
-    network = context.main_network
-    strata = {n: rates_of(context, n, name="strata") for n in context.experiment.networks}
+    network = context.main_detector
+    strata = {n: rates_of(context, n, name="strata") for n in context.experiment.detectors}
     at = smallest_fpr(context, network)
     for column in completeness_columns(context) if at is not None else ():
         printing.save(printing.print_strata(strata, column, "tpr_at_fpr", at), folder, f"completeness-by-{column}")
@@ -85,7 +85,7 @@ def _gallery(context: LensContext) -> list[tuple[str, list[tuple[np.ndarray, str
     """Return example stamps of the browser by group, with captions."""
     if context.browser is None or not len(context.browser.rows):
         return []
-    rows, score = context.browser.rows, f"score_{context.main_network}"
+    rows, score = context.browser.rows, f"score_{context.main_detector}"
     out = []
     for title, (group, label) in GROUPS.items():
         of_class = rows[rows["label"] == label]

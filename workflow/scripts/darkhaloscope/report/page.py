@@ -177,7 +177,7 @@ def _write_tables(context: ReportContext, folder: Path) -> dict[str, str]:
     """Write every table of the evaluation as CSV and return their links."""
     folder.mkdir(parents=True)
     links = {}
-    frames = {f"{network}-{name}": frame for network in context.experiment.networks for name, frame in context.frames[network].items()}
+    frames = {f"{network}-{name}": frame for network in context.experiment.detectors for name, frame in context.frames[network].items()}
     frames |= {"comparison": context.comparison, "robustness": context.robustness} | story_of(context).tables(context)
     if context.browser is not None:
         frames["stamps"] = context.browser.rows
@@ -201,7 +201,7 @@ def _interactive(context: ReportContext) -> dict[str, Any]:
     if context.histories:
         kinds = [q for q in ("loss", "auc", "accuracy") if any(f"val_{q}" in h for h in context.histories.values())]
         figures["history"] = {"variants": {q: history_figure(context.histories, q) for q in kinds}}
-    strata = {n: rates_of(context, n, name="strata") for n in context.experiment.networks}
+    strata = {n: rates_of(context, n, name="strata") for n in context.experiment.detectors}
     columns = strata_columns(strata)
     if columns:
         figures["strata"] = {"variants": {column_name(c): strata_figure(strata, c, "auc", None) for c in columns}}
@@ -229,7 +229,7 @@ def _print(context: ReportContext, folder: Path) -> None:
     printing.save(printing.print_roc(*_curves(context, context.experiment.test_datasets[0])), folder, "roc")
     if context.histories:
         printing.save(printing.print_histories(context.histories), folder, "training")
-    strata = {n: rates_of(context, n, name="strata") for n in context.experiment.networks}
+    strata = {n: rates_of(context, n, name="strata") for n in context.experiment.detectors}
     for column in strata_columns(strata):
         printing.save(printing.print_strata(strata, column, "auc", None), folder, f"auc-by-{column}")
     if len(context.robustness):
@@ -251,11 +251,11 @@ def _explain(context: ReportContext, folder: Path) -> str:
 
 
 def _curves(context: ReportContext, test: str) -> tuple[dict[str, pd.DataFrame], float]:
-    curves = {name: rates_of(context, name, test, "roc") for name in context.experiment.networks}
-    row = pick(overall(rates_of(context, context.experiment.networks[0], test)), "auc")
+    curves = {name: rates_of(context, name, test, "roc") for name in context.experiment.detectors}
+    row = pick(overall(rates_of(context, context.experiment.detectors[0], test)), "auc")
     if row is None:
         raise ReportError(
-            f"the rates of network {context.experiment.networks[0]} have no AUC on {test}; make them again with rule evaluate_scores"
+            f"the rates of network {context.experiment.detectors[0]} have no AUC on {test}; make them again with rule evaluate_scores"
         )
     return curves, fpr_limit(row["n_negatives"], context.experiment.evaluation.min_expected_fp)
 
@@ -294,7 +294,7 @@ def _write_browser(context: ReportContext, folder: Path) -> dict[str, Any]:
             continue
         columns.append({"key": key, "name": f"score, {key[6:]}" if key in scores else column_name(key), "kind": kind})
         values[key] = [_short(v) for v in data] if kind == "number" else [None if pd.isna(v) else str(v) for v in data]
-    main = f"score_{context.main_network}"
+    main = f"score_{context.main_detector}"
     view = story.sheets(context, folder)
     return plain(
         {

@@ -11,20 +11,17 @@ import pandas as pd
 from matplotlib.figure import Figure as Drawing
 from matplotlib.ticker import NullLocator
 
+from ..core.csv_tables import read_csv
 from . import print_figures as printing
 from .context import ReportContext
 from .figures import Figure, chance_line, interval_trace, plain_layout, style
 from .frames import count, is_number, metric_name, number, pick, rate_text, tidy
 from .sections import flat, sort_value
 
-_TEXT = {"test_dataset": str, "variant": str, "baseline": str, "network": str, "metric": str, "interval": str, "unit": str, "note": str}
-
 
 def read_robustness(path: str | os.PathLike) -> pd.DataFrame:
     """Return a table of robustness, names as text whatever they look like."""
-    frame = pd.read_csv(path, dtype=_TEXT)
-    for name in _TEXT:
-        frame[name] = frame[name].fillna("").astype(str)
+    frame = read_csv(path)
     # Rates are those of the committee; the readers of evaluation tables ask for a seed.
     return tidy(frame.assign(seed="committee")).drop(columns=["seed", "column", "stratum"])
 

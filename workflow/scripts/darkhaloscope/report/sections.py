@@ -27,7 +27,7 @@ def rates_tables(context: ReportContext) -> list[dict[str, Any]]:
     heads += [("fpr_at_tpr", t) for t in evaluation.tprs]
     for test in context.experiment.test_datasets:
         rows = []
-        for name in context.experiment.networks:
+        for name in context.experiment.detectors:
             frame = overall(context.frames[name]["rates"])
             frame = frame[frame["test_dataset"] == test]
             # The committee of one seed is that seed.
@@ -44,7 +44,7 @@ def rates_tables(context: ReportContext) -> list[dict[str, Any]]:
 def strata_table(context: ReportContext) -> dict[str, Any]:
     """Return every stratum of every network at the seed that is quoted, as a table to choose from."""
     rows = []
-    for name in context.experiment.networks:
+    for name in context.experiment.detectors:
         for test in context.experiment.test_datasets:
             part = rates_of(context, name, test, "strata")
             part = part[part["metric"].isin(STRATA_METRICS)] if len(part) else part
@@ -90,8 +90,8 @@ def comparison_tables(context: ReportContext) -> list[dict[str, Any]]:
 def information_bins(context: ReportContext) -> pd.DataFrame:
     """Return AUC of network and ideal observer by bin of the ideal d′, lowest bin first; empty without ideal observers."""
     parts = []
-    for name in context.experiment.networks:
-        if context.networks[name].channels == "mask":
+    for name in context.experiment.detectors:
+        if context.detectors[name].channels == "mask":
             continue
         frame = rates_of(context, name, name="information")
         frame = frame[frame["stratum"] != OVERALL] if len(frame) else frame
@@ -109,7 +109,7 @@ def information_bins(context: ReportContext) -> pd.DataFrame:
 def information_table(context: ReportContext) -> list[dict[str, Any]]:
     """Return AUC and d′ of network and ideal observer and the share reached, over all stamps and by bin."""
     rows = []
-    for name in context.experiment.networks:
+    for name in context.experiment.detectors:
         frame = rates_of(context, name, name="information")
         for stratum in dict.fromkeys(frame["stratum"]) if len(frame) else ():
             part = frame[frame["stratum"] == stratum]
@@ -183,8 +183,11 @@ def distributions(context: ReportContext) -> dict[str, Any] | None:
 def network_table(context: ReportContext) -> dict[str, Any]:
     """Return what each network sees, how large it is, and how it was trained."""
     rows, seeds = [], len(context.experiment.seeds)
-    for name in context.experiment.networks:
-        network = context.networks[name]
+    for name in context.experiment.detectors:
+        network = context.detectors[name]
+        if network.kind != "network":
+            rows.append((name, network.channels, network.kind, "–", "–", "–", "–", network.description))
+            continue
         training = network.training
         width = f", width {network.width}" if network.architecture.startswith("deep") or network.architecture == "slim" else ""
         how = f"{training.epochs} epochs, {training.optimizer}, {seeds} seed{'' if seeds == 1 else 's'}"

@@ -16,7 +16,8 @@ from astropy.coordinates import SkyCoord
 from astropy_healpix import lonlat_to_healpix
 from numpy.typing import ArrayLike, NDArray
 
-from .legacysurvey.schema import BANDS, KNOWN_LENSES
+from ..config.legacysurvey import BANDS, ZERO_POINT
+from .legacysurvey.schema import KNOWN_LENSES
 from .legacysurvey.sweeps import BrickTable
 
 FIELDS = ("name", "ra", "dec", "theta_e_arcsec", "grade", "source")
@@ -217,7 +218,7 @@ def find_known_lenses(lenses: pd.DataFrame, parent: pa.Table, bricks: BrickTable
 
 def depth_to_invvar(depth: NDArray) -> NDArray:
     """Return the inverse variance of a point source's flux [nanomaggy⁻²] from a 5 σ depth [AB mag], as brick tables have it."""
-    return (5 / 10 ** ((22.5 - np.asarray(depth, float)) / 2.5)) ** 2
+    return (5 / 10 ** ((ZERO_POINT - np.asarray(depth, float)) / 2.5)) ** 2
 
 
 def _read_text(path: Path) -> pd.DataFrame:

@@ -19,14 +19,12 @@ from astropy import units
 from astropy_healpix import lonlat_to_healpix
 from numpy.typing import NDArray
 
-from ...config.legacysurvey import LrgCuts
+from ...config.legacysurvey import ZERO_POINT, LrgCuts
 from ..known_lenses import match
 from .schema import PARENT
 from .sweeps import BANDS, BrickTable, read_sweep
 
 log = logging.getLogger("darkhaloscope")
-
-ZERO_POINT = 22.5
 
 
 @dataclass
