@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, create_model, model_validator
 
-from .base import AboveZero, Distribution, Draw, NonNegative, Section, UnitInterval, draw, within
+from .base import AboveZero, Distribution, Draw, FilePath, NonNegative, Section, UnitInterval, draw, within
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Disk(Section):
 class CosmosSources(Section):
     """Real galaxies in GalSim's COSMOS format (23.5 and 25.2 samples)."""
 
-    catalog: str | None = Field(
+    catalog: FilePath | None = Field(
         None,
         description="Path of real_galaxy_catalog_23.5.fits or _25.2.fits, the other files of the sample beside it; null takes the survey's mock sample",
     )
@@ -76,6 +76,9 @@ class CosmosSources(Section):
     )
     half_light_radius_arcsec: tuple[float, float] = Field((0.1, 1.0), description="Bounds of the half-light radius [arcsec]")
     magnitude: tuple[float, float] = Field((0.0, 25.2), description="Bounds of the F814W magnitude [mag]")
+    set_aside: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        (), description="Galaxies to leave out, by IDENT, such as those without a usable image"
+    )
     most: int = Field(20000, ge=2, description="Galaxies used at most: those whose hashed IDENT comes first")
 
     @model_validator(mode="after")
@@ -135,12 +138,6 @@ class Mixed(Section):
     def used(self, kinds: Mapping[str, SourceKind], needs: str) -> list[str]:
         """Return the kinds with a share above 0 that need a sample, or a catalogue."""
         return [name for name, kind in kinds.items() if kind.needs == needs and self.uses(name)]
-
-    def check_shares(self) -> None:
-        """Raise ValueError where the shares do not add up to 1."""
-        total = sum(self.mix.values())
-        if abs(total - 1) > 1e-6:
-            raise ValueError(f"source shares must add up to 1, these add up to {total:g}")
 
 
 def with_sections(model: type[Mixed], kinds: Mapping[str, SourceKind]) -> type[Mixed]:

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from .base import AboveZero, Distribution, Fraction, GalaxyId, Name, NonNegative, Positive, Section, draw, within
+from .base import AboveZero, Distribution, FilePath, Fraction, GalaxyId, Name, NonNegative, Positive, Section, draw, within
+from .lenses import MAIN, SUBHALO, drawing
 from .sources import MOVING, Mixed, with_sections
 
 SPLITS = ("train", "validation", "test")
 #: Below this many pixels per full width at half maximum a PSF is not sampled at all.
 MIN_PIXELS_PER_FWHM = 1.0
 FWHM_PER_SIGMA = 2 * math.sqrt(2 * math.log(2))
+
+
+def check_adds_up(what: str, shares: Mapping[str, float]) -> None:
+    """Raise ValueError unless shares add up to 1."""
+    total = sum(shares.values())
+    if abs(total - 1) > 1e-6:
+        raise ValueError(f"{what} must add up to 1, these add up to {total:g}")
 
 
 def check_rings_fit(theta_e: Distribution, width_arcsec: float) -> None:
@@ -40,9 +49,7 @@ class SplitFractions(Section):
 
     @model_validator(mode="after")
     def _check(self) -> SplitFractions:
-        total = sum(self.fractions.values())
-        if abs(total - 1) > 1e-6:
-            raise ValueError(f"split fractions must add up to 1, these add up to {total:g}")
+        check_adds_up("split fractions", self.fractions)
         seen: dict[str, str] = {}
         for split, names in self.assigned.items():
             for name in names:
@@ -77,7 +84,7 @@ class Sources(Mixed):
 
     @model_validator(mode="after")
     def _check(self) -> Sources:
-        self.check_shares()
+        check_adds_up("source shares", self.mix)
         if self.sample is None and self.galaxy_kinds:
             raise ValueError(f"{_FROM_SAMPLE} sources need a sample: name one of `manga.samples`, or set the mix to {_ELSE} alone")
         return self
@@ -94,7 +101,7 @@ Sources = with_sections(Sources, MOVING)
 class Lens(Section):
     """The smooth lens, the same population in both classes."""
 
-    profile: Literal["sis", "sie", "epl"] = Field("epl", description="Mass profile of the main lens")
+    profile: Literal[tuple(MAIN)] = Field("epl", description="Mass profile of the main lens")
     redshift: AboveZero = Field(draw(0.3), description="Lens redshift z_l")
     theta_e_arcsec: AboveZero = Field(draw({"uniform": [0.8, 1.2]}), description="Einstein radius [arcsec]")
     ellipticity: Annotated[Distribution, AfterValidator(within(0, 0.7))] = Field(
@@ -120,7 +127,7 @@ class Lens(Section):
 class Subhalo(Section):
     """The dark subhalo of the positives, and the phantom of the controls."""
 
-    profiles: dict[Literal["sis", "nfw", "tnfw"], Fraction] = Field(
+    profiles: dict[Literal[tuple(SUBHALO)], Fraction] = Field(
         {"sis": 0.5, "nfw": 0.5}, description="Share of each profile; the shares add up to 1"
     )
     theta_e_factor: AboveZero = Field(draw(0.03), description="Einstein radius of an SIS subhalo over that of the lens")
@@ -138,9 +145,7 @@ class Subhalo(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Subhalo:
-        total = sum(self.profiles.values())
-        if abs(total - 1) > 1e-6:
-            raise ValueError(f"subhalo profile shares must add up to 1, these add up to {total:g}")
+        check_adds_up("subhalo profile shares", self.profiles)
         for low, high in self.log10_mass_msun:
             if not 4 <= low <= high <= 13:
                 raise ValueError(f"mass bin [{low:g}, {high:g}] is not an increasing pair of log10 masses between 4 and 13")
@@ -158,7 +163,7 @@ class Population(Section):
     slope: float = Field(-1.9, ge=-4, le=1, description="Slope of the mass function dN/dM ∝ M^slope")
     mass_msun: tuple[Positive, Positive] = Field((1e7, 1e9), description="Bounds of M200 [M☉]")
     radius: Positive = Field(2.0, description="Clumps lie within this many θ_E of the lens, uniform in area")
-    profile: Literal["nfw", "tnfw"] = Field(
+    profile: Literal[tuple(drawing("log10_mass_msun"))] = Field(
         "tnfw", description="Their profile, with concentration and truncation drawn as those of `subhalo`"
     )
 
@@ -175,7 +180,7 @@ class Psf(Section):
     kind: Literal["none", "gaussian", "moffat", "kernel"] = Field("gaussian", description="Shape of the PSF; `kernel` reads a pixel kernel")
     fwhm_arcsec: float = Field(0.12, ge=0, description="Full width at half maximum, for gaussian and moffat [arcsec]")
     beta: float = Field(3.5, gt=1, description="Moffat slope β")
-    kernel: str | None = Field(None, description="Path of a .npy or FITS image at the stamp's pixel scale, odd sides, for kind kernel")
+    kernel: FilePath | None = Field(None, description="Path of a .npy or FITS image at the stamp's pixel scale, odd sides, for kind kernel")
 
     @model_validator(mode="after")
     def _check(self) -> Psf:

@@ -6,18 +6,12 @@ import numpy as np
 import pyarrow as pa
 
 from ..config.sources import MOVING, columns_of
-from ..core.tables import Column
 from . import disk, hybrid, manga
 from .kinds import Draws, Moving
 from .source import SourceError
 
 #: By their names in `sources.mix`; each has an entry in `config.sources` as well.
 KINDS: dict[str, Moving] = {"manga": manga.MOVING, "disk": disk.MOVING, "hybrid": hybrid.MOVING}
-
-
-def kind_columns() -> tuple[Column, ...]:
-    """Return the columns of a row that not every kind of source has."""
-    return tuple(Column(name, dtype, unit, text, nullable=True) for name, (dtype, unit, text) in columns_of(MOVING).items())
 
 
 def draw_sources(draws: Draws, kind: np.ndarray) -> dict[str, np.ndarray | pa.Array]:
@@ -31,7 +25,7 @@ def draw_sources(draws: Draws, kind: np.ndarray) -> dict[str, np.ndarray | pa.Ar
     Returns
     -------
     dict
-        `src_phi_rad`, `src_flip` and `src_scale`, and the columns of `kind_columns`, null where a row's kind lacks them.
+        `src_phi_rad`, `src_flip` and `src_scale`, and those of the kinds' entries in `config.sources`, null where a row's kind lacks them.
 
     Raises
     ------

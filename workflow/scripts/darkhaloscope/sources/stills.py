@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from ..config.sources import STILL, columns_of
-from ..core.tables import Column
 from . import cosmos, emission, sersic
 from .kinds import Still
 
@@ -14,15 +13,5 @@ KINDS: dict[str, Still] = {"sersic": sersic.STILL, "cosmos": cosmos.STILL, "mang
 INPUTS = {"catalog": "cosmos", "sample": "bank", None: None}
 #: Columns of the shared priors that some kinds have.
 PROPERTIES = tuple(dict.fromkeys(name for kind in KINDS.values() for name in kind.properties))
-
-
-def kind_columns() -> tuple[Column, ...]:
-    """Return the columns of a row that not every kind of source has: null for the others and for controls."""
-    return tuple(
-        Column(name, dtype, unit, f"{text}; null for controls", nullable=True) for name, (dtype, unit, text) in columns_of(STILL).items()
-    )
-
-
-def own_columns() -> tuple[Column, ...]:
-    """Return those of them that kinds draw themselves."""
-    return tuple(c for c in kind_columns() if c.name not in ("source_id", *PROPERTIES))
+#: Columns that kinds draw themselves.
+OWN = tuple(name for name in columns_of(STILL) if name not in ("source_id", *PROPERTIES))

@@ -18,8 +18,8 @@ from ...config.sources import STILL
 from ...config.subhalo import SPLITS
 from ...core.random import row_keys, stable_hash, stream, uniforms
 from ...sources.kinds import Draws, Files, category, quantile
-from ...sources.stills import INPUTS, KINDS, PROPERTIES, own_columns
-from ..subhalo.manifest import ManifestError
+from ...sources.stills import INPUTS, KINDS, OWN, PROPERTIES
+from ...stamps.manifest import ManifestError
 from .hosts import check_shares
 
 #: One uniform number per slot and row. New slots go to the end: the order is what keeps old draws.
@@ -125,7 +125,7 @@ def draw_injections(
     radius, turn, flips = p["src_reff_arcsec"].copy(), np.full(len(kind), 2.0), np.ones(len(kind), bool)
     given = {name: np.full(len(kind), np.nan) for name in PROPERTIES}
     own = Draws(u, row_keys(object_id, replicate), dataset.seed, dataset.sources)
-    drawn: dict[str, NDArray] = {c.name: np.full(len(kind), np.nan) for c in own_columns()}
+    drawn: dict[str, NDArray] = {name: np.full(len(kind), np.nan) for name in OWN}
     for name in np.unique(kind):
         some, rows = KINDS[name], np.flatnonzero(kind == name)
         if name in galaxies:

@@ -13,36 +13,19 @@ from torch import Tensor
 
 from ...config.cosmology import Cosmology
 from ...config.subhalo import SubhaloDataset
-from ...lensing.lens import NFW, SIS, TNFW, MacroLens, Subhalos
+from ...lensing.lens import MacroLens, Subhalos
 from ...lensing.light import DiskLight, PixelLight
+from ...lensing.profiles import codes
 from ...lensing.pyramid import Pyramid, build_pyramid
 from ...sources.disk import disk_source
 from ...sources.kinds import Maps, Supply
 from ...sources.moving import KINDS
 from ...sources.source import Source
+from ...stamps.columns import source_position
+from ...stamps.rows import Columns, take
 
-Columns = dict[str, NDArray]
-
-SUBHALO_CODES = {"sis": SIS, "nfw": NFW, "tnfw": TNFW}
 #: Length in place of one that a profile does not have: any positive number will do.
 UNUSED = 1.0
-
-
-def row_columns(rows: pa.Table) -> Columns:
-    """Return the columns of a manifest as arrays; missing numbers are NaN, missing text is None."""
-    out = {}
-    for name in rows.column_names:
-        column = rows.column(name)
-        if pa.types.is_string(column.type):
-            out[name] = np.asarray(column.to_pylist(), object)
-        else:
-            out[name] = column.to_numpy(zero_copy_only=False) if isinstance(column, pa.Array) else column.to_numpy()
-    return out
-
-
-def take(columns: Columns, index: NDArray) -> Columns:
-    """Return some of the rows."""
-    return {name: values[index] for name, values in columns.items()}
 
 
 def macro_lenses(columns: Columns, dtype: torch.dtype) -> MacroLens:
@@ -78,7 +61,7 @@ def subhalos_at(columns: Columns, x: NDArray, y: NDArray, dtype: torch.dtype) ->
         return torch.as_tensor(np.where(np.isnan(values), UNUSED, values)).to(dtype)[:, None]
 
     return Subhalos(
-        kind=torch.as_tensor([SUBHALO_CODES[p] for p in columns["subhalo_profile"]])[:, None],
+        kind=torch.as_tensor([codes()[p] for p in columns["subhalo_profile"]])[:, None],
         x=tensor(x),
         y=tensor(y),
         theta_e=tensor(columns["subhalo_theta_e_arcsec"]),
@@ -100,12 +83,13 @@ class Images:
         """Return the sources of the rows, turned, reflected and placed."""
         index, scale, offset = self.maps.place(columns)
         dtype = self.planes.dtype
+        x, y = source_position(columns, columns["lens_x_arcsec"], columns["lens_y_arcsec"])
         return PixelLight(
             planes=self.planes,
             index=torch.as_tensor(index),
             pixel_scale=torch.as_tensor(scale).to(dtype),
-            x=torch.as_tensor(columns["src_x_arcsec"] + offset[:, 0]).to(dtype),
-            y=torch.as_tensor(columns["src_y_arcsec"] + offset[:, 1]).to(dtype),
+            x=torch.as_tensor(x + offset[:, 0]).to(dtype),
+            y=torch.as_tensor(y + offset[:, 1]).to(dtype),
             phi=torch.as_tensor(np.array(columns["src_phi_rad"])).to(dtype),
             flip=torch.as_tensor(columns["src_flip"].astype(bool)),
             pyramid=self.pyramid,
@@ -196,10 +180,11 @@ def disk_light(columns: Columns, dataset: SubhaloDataset, dtype: torch.dtype) ->
             out[row, : len(values)] = values
         return tensor(out)
 
+    x, y = source_position(columns, columns["lens_x_arcsec"], columns["lens_y_arcsec"])
     return DiskLight(
         flux=tensor(np.ones(len(disks))),
-        x=tensor(columns["src_x_arcsec"]),
-        y=tensor(columns["src_y_arcsec"]),
+        x=tensor(x),
+        y=tensor(y),
         pa=tensor([d.pa for d in disks]),
         inclination=tensor([d.inclination for d in disks]),
         scale_radius=tensor([d.scale_radius for d in disks]),
