@@ -19,8 +19,8 @@ from darkhaloscope.config.sweeps import expand
 from darkhaloscope.config.wording import ConfigError
 from darkhaloscope.config.yaml_files import parse_yaml, read_yaml
 from darkhaloscope.generate import files
-from darkhaloscope.stamps import schema
-from darkhaloscope.tasks.lensfinder import schema as injection_schema
+from darkhaloscope.tasks.lensfinder import schema as lensfinder
+from darkhaloscope.tasks.subhalo import schema
 from rule_files import rule_files
 
 ROOT = Path(__file__).parents[3]
@@ -134,7 +134,7 @@ def test_extends_lays_files_over_each_other_and_refuses_circles(tmp_path):
             load({"extends": wrong}, tmp_path)
 
 
-@pytest.mark.parametrize(("kind", "table"), [("subhalo", schema), ("lensfinder", injection_schema), ("imported", injection_schema)])
+@pytest.mark.parametrize(("kind", "table"), [("subhalo", schema), ("lensfinder", lensfinder), ("imported", lensfinder)])
 def test_columns_of_strata_are_those_of_the_stamps(kind, table):
     kinds = {"string": TEXT, "bool": YES_NO, "int8": NUMBER, "int32": NUMBER, "int64": NUMBER, "float64": NUMBER}
     assert COLUMNS[kind] == {c.name: kinds[c.dtype] for c in table.scalar_columns()}

@@ -21,9 +21,9 @@ from .core.files import write_text
 from .core.tables import Schema
 from .detectors.schema import SCORE, maps_schema
 from .ifu.bank import BANK
-from .stamps.schema import MANIFEST, stamp_schema
 from .surveys.legacysurvey.schema import KNOWN_LENSES, PARENT
-from .tasks.lensfinder.schema import INJECTION, INJECTION_MANIFEST, without_arc_schema
+from .tasks.lensfinder import schema as lensfinder
+from .tasks.subhalo.schema import MANIFEST, stamp_schema
 
 ROOT = Path(__file__).parents[3]
 
@@ -131,9 +131,11 @@ def tables() -> str:
         "Known lenses, `legacysurvey/{survey}/known_lenses.parquet`": KNOWN_LENSES,
         "Manifest, `datasets/{dataset}/manifest.parquet`": MANIFEST,
         "Stamps, `datasets/{dataset}/stamps/{split}/{shard}.parquet`": Schema("stamps", stamp.columns[len(MANIFEST.columns) :]),
-        "Manifest of a lens-finder dataset": INJECTION_MANIFEST,
-        "Stamps of a lens-finder dataset": Schema("injected stamps", INJECTION.columns[len(INJECTION_MANIFEST.columns) :]),
-        "Hosts without arcs, `datasets/{dataset}/hosts/arcs_removed.parquet` and `bare.parquet`": without_arc_schema(64),
+        "Manifest of a lens-finder dataset": lensfinder.MANIFEST,
+        "Stamps of a lens-finder dataset": Schema(
+            "injected stamps", lensfinder.stamp_schema(64).columns[len(lensfinder.MANIFEST.columns) :]
+        ),
+        "Hosts without arcs, `datasets/{dataset}/hosts/arcs_removed.parquet` and `bare.parquet`": lensfinder.without_arc_schema(64),
         "Scores, `detectors/{dataset}/{detector}/seed-{seed}/scores/{test}.parquet`": Schema("scores", SCORE),
         "Attributions, `experiments/{experiment}/explanations/maps.parquet`": maps_schema(48),
     }

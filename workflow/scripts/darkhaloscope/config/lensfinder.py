@@ -9,9 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from .base import Distribution, FilePath, Fraction, Name, Positive, Section, within
 from .legacysurvey import BANDS, PIXEL_SCALE_ARCSEC
-from .subhalo import SPLITS, AboveZero, NonNegative, Size, check_rings_fit, draw
-
-SOURCE_KINDS = ("sersic", "cosmos", "manga")
+from .subhalo import SPLITS, AboveZero, NonNegative, Size, check_adds_up, check_rings_fit, draw
 
 
 class SkySplits(Section):
@@ -27,9 +25,7 @@ class SkySplits(Section):
 
     @model_validator(mode="after")
     def _check(self) -> SkySplits:
-        total = sum(self.fractions.values())
-        if abs(total - 1) > 1e-6:
-            raise ValueError(f"split fractions must add up to 1, these add up to {total:g}")
+        check_adds_up("split fractions", self.fractions)
         return self
 
 
@@ -143,6 +139,9 @@ class CosmosSources(Section):
     )
     half_light_radius_arcsec: tuple[float, float] = Field((0.1, 1.0), description="Bounds of the half-light radius [arcsec]")
     magnitude: tuple[float, float] = Field((0.0, 25.2), description="Bounds of the F814W magnitude [mag]")
+    set_aside: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        (), description="Galaxies to leave out, by IDENT, such as those without a usable image"
+    )
     most: int = Field(20000, ge=2, description="Galaxies used at most: those whose hashed IDENT comes first")
 
     @model_validator(mode="after")
@@ -165,9 +164,7 @@ class InjectedSources(Section):
 
     @model_validator(mode="after")
     def _check(self) -> InjectedSources:
-        total = sum(self.mix.values())
-        if abs(total - 1) > 1e-6:
-            raise ValueError(f"source shares must add up to 1, these add up to {total:g}")
+        check_adds_up("source shares", self.mix)
         if self.sample is None and self.uses("manga"):
             raise ValueError("manga sources need a sample: name one of `manga.samples`")
         return self
@@ -265,6 +262,10 @@ class ImportedDataset(Section):
     shard_counts: dict[Literal["train", "validation", "test"], int] = Field(
         {"train": 1, "validation": 1, "test": 1},
         description="Files that each split is cut into; 0 for a split that the table does not have",
+    )
+    positions: Literal["lens", "stamp"] = Field(
+        "lens",
+        description="What the table counts `src_x_arcsec` and `src_y_arcsec` from: the lens, the shear being about it; or the stamp's middle, the shear being about that: converted, with `host_x_arcsec` and `host_y_arcsec`",
     )
     stamp_size: int = Field(64, ge=16, le=256, description="Pixels on a side of the stamps")
     splits: SkySplits = Field(SkySplits(), description="Shares of the stamps that the splits should have")

@@ -32,7 +32,7 @@ INFRASTRUCTURE = ("__init__.py", "jobs/", "core/files.py", "core/stopping.py", "
 DIGESTS = Path(".snakemake/darkhaloscope-digests.json")
 
 #: Calls whose description says what something is, and its place among their positional arguments.
-DESCRIBED = {"Field": None, "Column": 3}
+DESCRIBED = {"Field": None, "Column": 3, "shared": None, "_bands": 3}
 #: Their arguments that are words for people; pydantic's own words for an error among them.
 WORDS = {"description", "title", "examples", "custom_error_message"}
 #: Names of loggers, and what is called on them.
