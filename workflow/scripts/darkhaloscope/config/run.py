@@ -21,7 +21,7 @@ from .manga import Downloads, Manga
 from .presets import preset
 from .subhalo import SubhaloDataset
 from .wording import ConfigError, explain, unknown
-from .yaml_files import read_yaml
+from .yaml_files import read_yaml as _read_yaml
 
 
 class Run(Section):
@@ -221,8 +221,8 @@ def load(overlay: Mapping[str, Any], folder: Path, files: Iterable[Path] = ()) -
     ConfigError
         Naming every wrong key, its value, and the nearest known key.
     """
-    merged = merge(Run().plain(), read_yaml(folder / "config" / "config.yaml"))
-    read = [layer for file in files for layer in _layers(read_yaml(file), folder, (str(file),))]
+    merged = merge(Run().plain(), _read_yaml(folder / "config" / "config.yaml"))
+    read = [layer for file in files for layer in _layers(_read_yaml(file), folder, (str(file),))]
     for layer in [*read, *_layers(dict(overlay), folder, ())]:
         merged = merge(merged, _nested(layer))
     return validate(merged)
@@ -279,4 +279,4 @@ def _layers(overlay: dict[str, Any], folder: Path, seen: tuple[str, ...]) -> lis
         path = folder / expanded(parent)
     except ValueError as error:
         raise ConfigError(f"`extends`: {error}") from None
-    return [*_layers(read_yaml(path), folder, (*seen, parent)), overlay]
+    return [*_layers(_read_yaml(path), folder, (*seen, parent)), overlay]

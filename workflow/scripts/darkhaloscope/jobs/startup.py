@@ -72,7 +72,7 @@ def begin(workflow: Any, settings: Run) -> None:
         Options that decide about them let the run go on. Or object storage cannot be used.
     """
     from snakemake.exceptions import WorkflowError
-    from snakemake.io import regex_from_filepattern
+    from snakemake.io import regex_from_filepattern, strip_wildcard_constraints
 
     os.environ[CONFIGFILES] = os.pathsep.join(str(c) for c in workflow.overwrite_configfiles)
     os.environ[CONFIG] = json.dumps(list(workflow.config_settings.config_args or ()))
@@ -83,7 +83,7 @@ def begin(workflow: Any, settings: Run) -> None:
         return
     digest.keep(digest.DIGESTS)
     outputs = [object_storage.pattern(workflow, output) for rule in workflow.rules for output in rule.output]
-    names = [output.removeprefix(object_storage.prefix(workflow)) for output in outputs]
+    names = [strip_wildcard_constraints(output).removeprefix(object_storage.prefix(workflow)) for output in outputs]
     problem = targets.unknown(_asked_for(), settings, names, [rule.name for rule in workflow.rules])
     if problem:
         raise WorkflowError(problem)
