@@ -29,7 +29,7 @@ from .context import Dataset, Examples, LensContext, Pairs, ReportContext, Repor
 from .examples import collect_browser, collect_colour_browser, collect_sources, with_strata
 from .explanations import read_explanations
 from .frames import read_frame
-from .lens_sections import read_table
+from .lens_story import read_table
 from .robustness import read_robustness
 
 Paths = Sequence[str | os.PathLike]
@@ -68,7 +68,7 @@ class ReportFiles:
 
 @dataclass(frozen=True)
 class ReportConfig:
-    """The parts of the config that a report is about, and addresses of pages that the lens finder's links to."""
+    """The parts of the config that a report is about, and addresses of the pages that its links go to."""
 
     name: str
     experiment: Experiment
@@ -105,6 +105,7 @@ def _shared(config: ReportConfig, files: ReportFiles) -> dict[str, Any]:
         "gates": tuple(gate for path in files.shortcuts for gate in quality_gates(_read_json(path))),
         "provenance": {"git_commit": git_commit() or "not in a git checkout", "packages": versions(), "config": _resolved(config)},
         "settings": config.settings,
+        "pages": config.pages,
         "test_datasets": {name: config.datasets[name] for name in experiment.test_datasets},
     }
 
@@ -170,7 +171,9 @@ def _examples(config: ReportConfig, shards: Paths, bank: pa.Table | None) -> Exa
     chosen = table.take(list(dict.fromkeys([*best, *middle]))[: config.settings.stamps])
     captions = tuple(_caption(row, dataset.contrast) for row in chosen.select(list(CAPTION_COLUMNS)).to_pylist())
     observed = {name: images(chosen, name) for name in ("flux", "velocity", "mask")}
-    pairs = Pairs(captions, **noiseless_pairs(chosen, dataset, bank, config.cosmology), **observed)
+    # Where the label is the lens itself, there is no subhalo to be marked.
+    places = None if dataset.contrast == "lensed" else chosen.select(["subhalo_x_arcsec", "subhalo_y_arcsec"]).to_pandas().to_numpy(float)
+    pairs = Pairs(captions, **noiseless_pairs(chosen, dataset, bank, config.cosmology), **observed, places=places)
     return Examples(sources=collect_sources(table, dataset, bank, config.cosmology, config.settings.sources), pairs=pairs)
 
 
@@ -204,7 +207,6 @@ def _lens_context(
         browser=None,
         rounds={name: read_table(path) for name, path in files.rounds.items()},
         known_lenses={name: read_table(path) for name, path in files.known_lenses.items()},
-        pages=config.pages,
         notes=_mock_note(
             config,
             "The sky is a mock survey, its known lenses planted: figures say what the method does on such a sky.",
