@@ -1,34 +1,50 @@
 """Dark Halo Scope: the config is read and checked, the rules are included, the targets are named."""
 
+import csv
+import functools
+import itertools
+import os
+import re
 import sys
 from pathlib import Path
 
 from snakemake.utils import min_version
 
 min_version("9.14")
-sys.path.insert(0, str(Path(workflow.basedir) / "workflow" / "scripts"))
+SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
+sys.path.insert(0, str(SCRIPTS))
 
+from darkhaloscope.config.legacysurvey import MOCK_LABELS, MOCK_LENSES, MOCK_SOURCES, MOCK_SWEEPS, Labels
+from darkhaloscope.config.lensfinder import PIXEL_SCALE_ARCSEC
+from darkhaloscope.config.load import read
+from darkhaloscope.config.network import HUB
+from darkhaloscope.config.rounds import all_rounds
 from darkhaloscope.config.wording import ConfigError
-from darkhaloscope.jobs.flow import Flow
+from darkhaloscope.jobs.digest import code_digest
+from darkhaloscope.jobs.startup import begin, lock, prepare
 from darkhaloscope.jobs.storage import fetched
-from darkhaloscope.jobs.startup import begin
 
 try:
-    flow = Flow(config, Path(workflow.basedir))
+    settings, sweep_points = read(config, Path(workflow.basedir))
 except ConfigError as error:
     raise WorkflowError(str(error))
-paths, needs, digest = flow.paths, flow.needs, flow.digest
-config.update(flow.manner)
+prepare(config, settings)
+
+
+pathvars:
+    results=settings.root,
+    logs="<results>/logs",
+    benchmarks="<results>/benchmarks",
 
 
 wildcard_constraints:
     sample=r"[A-Za-z0-9][\w.=+-]*",
     dataset=r"[A-Za-z0-9][\w.=+-]*",
-    network=r"[A-Za-z0-9][\w.=+-]*",
+    detector=r"[A-Za-z0-9][\w.=+-]*",
     experiment=r"[A-Za-z0-9][\w.=+-]*",
     test=r"[A-Za-z0-9][\w.=+-]*",
     sweep=r"[A-Za-z0-9][\w.=+-]*",
-    plateifu=r"\d+-\d+",
+    plateifu=r"[A-Za-z0-9][A-Za-z0-9._+-]*",
     survey=r"[A-Za-z0-9][\w.=+-]*",
     sweep_name=r"sweep-\d{3}[pm]\d{3}-\d{3}[pm]\d{3}",
     brickname=r"\d{4}[pm]\d{3}",
@@ -38,8 +54,8 @@ wildcard_constraints:
 
 
 include: "workflow/rules/common.smk"
-include: "workflow/rules/mock.smk"
 include: "workflow/rules/manga.smk"
+include: "workflow/rules/mock.smk"
 include: "workflow/rules/legacysurvey.smk"
 include: "workflow/rules/stamps.smk"
 include: "workflow/rules/lensfinder.smk"
@@ -53,16 +69,27 @@ include: "workflow/rules/measure.smk"
 report: "workflow/report/workflow.rst"
 
 
+def targets(wildcards):
+    """What a plain `snakemake` makes: reports, their index, tables of completeness and of sweeps; of scores made elsewhere theirs alone."""
+    if settings.scores.table:
+        return [f"<results>/scores/{settings.scores.folder}/{name}.csv" for name in ("rates", "strata", "completeness")]
+    # Pages are opened from disk, and so stay on this machine wherever results go.
+    reports = [local(f"<results>/experiments/{name}/report/index.html") for name in settings.reported]
+    sweeps = [f"<results>/sweeps/{name}/results.csv" for name in settings.run if name in settings.sweeps]
+    index = [local("<results>/index.html")] if reports else []
+    return [*reports, *(path for name in settings.reported for path in surfaces(name)), *sweeps, *index]
+
+
 rule all:
     """Make the reports of the experiments and sweeps that the config's `run` names."""
     default_target: True
     input:
-        [local(path) if path in flow.opened_here else path for path in flow.targets()],
+        targets,
     localrule: True
 
 
-begin(workflow, flow)
+begin(workflow, settings)
 
 
 onstart:
-    flow.lock()
+    lock(settings.root)

@@ -55,23 +55,23 @@ rule check_stamps:
 rule train_network:
     input: train=shards("train"), validation=shards("validation"), checks=R + "/datasets/big/quality/checks.json"
     output:
-        R + "/networks/big/flux/seed-{{seed}}/network.safetensors",
-        R + "/networks/big/flux/seed-{{seed}}/network.json",
-        R + "/networks/big/flux/seed-{{seed}}/history.csv",
+        R + "/detectors/big/flux/seed-{{seed}}/network.safetensors",
+        R + "/detectors/big/flux/seed-{{seed}}/network.json",
+        R + "/detectors/big/flux/seed-{{seed}}/history.csv",
     log: R + "/logs/train_network/big/flux/seed-{{seed}}.log"
     benchmark: R + "/benchmarks/train_network/big/flux/seed-{{seed}}.tsv"
     shell: "true"
 rule score_stamps:
     input:
-        R + "/networks/big/flux/seed-{{seed}}/network.safetensors",
-        R + "/networks/big/flux/seed-{{seed}}/network.json",
+        R + "/detectors/big/flux/seed-{{seed}}/network.safetensors",
+        R + "/detectors/big/flux/seed-{{seed}}/network.json",
         validation=shards("validation"), test=shards("test"), checks=R + "/datasets/big/quality/checks.json"
-    output: R + "/networks/big/flux/seed-{{seed}}/scores/big.parquet"
+    output: R + "/detectors/big/flux/seed-{{seed}}/scores/big.parquet"
     log: R + "/logs/score_stamps/big/flux/seed-{{seed}}/big.log"
     benchmark: R + "/benchmarks/score_stamps/big/flux/seed-{{seed}}/big.tsv"
     shell: "true"
 rule evaluate_scores:
-    input: [f"{{R}}/networks/big/flux/seed-{{seed}}/scores/big.parquet" for seed in SEEDS]
+    input: [f"{{R}}/detectors/big/flux/seed-{{seed}}/scores/big.parquet" for seed in SEEDS]
     output: [f"{{R}}/experiments/big/evaluation/flux/{{name}}.csv" for name in ("rates", "strata", "roc", "information")]
     log: R + "/logs/evaluate_scores/big/flux.log"
     benchmark: R + "/benchmarks/evaluate_scores/big/flux.tsv"
@@ -97,7 +97,7 @@ def config(folder: Path, shard_size: int, names: list[str]) -> str:
     experiment = {
         "question": "How long does it take to plan?",
         "dataset": "big",
-        "networks": ["flux"],
+        "detectors": ["flux"],
         "seeds": SEEDS,
         "tests": ["big"],
         "comparisons": [],
@@ -106,7 +106,7 @@ def config(folder: Path, shard_size: int, names: list[str]) -> str:
         "root": "results/plan",
         "run": ["big"],
         "datasets": dict.fromkeys(names, dataset),
-        "networks": {"flux": {}},
+        "detectors": {"flux": {}},
         "experiments": {"big": experiment},
     }
     path = folder / f"{'-'.join(names)}.yaml"

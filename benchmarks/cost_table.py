@@ -65,11 +65,11 @@ def work_of(root: Path, rule: str, job: Path) -> float:
     if rule in ("render_stamps", "inject_stamps"):
         return rows_of(root / "datasets" / parts[0] / "stamps" / parts[1] / f"{parts[2]}.parquet")
     if rule == "train_network":
-        with open(root / "networks" / job / "history.csv", encoding="utf-8", newline="") as file:
+        with open(root / "detectors" / job / "history.csv", encoding="utf-8", newline="") as file:
             epochs = sum(1 for _ in csv.DictReader(file))
         return epochs * rows_of(*(root / "datasets" / parts[0] / "stamps/train").glob("*.parquet"))
     if rule == "score_stamps":
-        return rows_of(root.joinpath("networks", *parts[:3], "scores", f"{parts[3]}.parquet"))
+        return rows_of(root.joinpath("detectors", *parts[:3], "scores", f"{parts[3]}.parquet"))
     return 0.0
 
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+from astropy import units
+from astropy_healpix import lonlat_to_healpix
 
-from darkhaloscope.core.healpix import healpix
 from darkhaloscope.core.tables import write_table
 from darkhaloscope.surveys.legacysurvey.schema import PARENT
 
@@ -57,7 +58,7 @@ def parent_rows(start: int, count: int, seed: int = 1, nside: int = 64) -> pa.Ta
             **{f"nobs_{b}": np.full(count, 4, np.int16) for b in "grz"},
             "contaminant_class": np.where(index % 9 == 0, "spiral", ""),
             "known_lens": index % 40 == 7,
-            "healpix": healpix(ra, dec, nside),
+            "healpix": lonlat_to_healpix(ra * units.deg, dec * units.deg, nside, order="nested"),
         }
     )
 

@@ -97,11 +97,11 @@ def test_killed_during_rendering_and_during_training(finished, tmp_path):
     shards = project.folder / RESULTS / "datasets/subhalo/stamps"
     # Two shards are whole, others are being made.
     kill_when(project, "tests/tiny.yaml", lambda: len(list(shards.glob("*/*.parquet"))) >= 2)
-    networks = project.folder / RESULTS / "networks/subhalo"
+    networks = project.folder / RESULTS / "detectors/subhalo"
     # One network has ended an epoch and is in the next.
     kill_when(project, "tests/tiny.yaml", lambda: any(p.is_file() for p in networks.glob("*/seed-1/checkpoints/**/*")))
     project.snakemake()
-    for patterns in (["datasets/subhalo/stamps/*/*.parquet"], ["networks/**/scores/*.parquet"], ["networks/**/*.safetensors"]):
+    for patterns in (["datasets/subhalo/stamps/*/*.parquet"], ["detectors/**/scores/*.parquet"], ["detectors/**/*.safetensors"]):
         assert hashes(project, *patterns) == hashes(finished, *patterns)
     assert not list(networks.glob("*/seed-1/checkpoints"))
 

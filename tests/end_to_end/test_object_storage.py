@@ -26,7 +26,7 @@ def stored(finished, tmp_path_factory):
         for path in sorted(files, key=lambda p: p.stat().st_mtime_ns):
             server.bucket.upload_file(str(path), f"run/{path.relative_to(finished.folder)}")
         project.config = project.overlay(
-            experiments={"subhalo": {"networks": ["flux"], "comparisons": [], "evaluation": {"marginal_stamps": 0}}}
+            experiments={"subhalo": {"detectors": ["flux"], "comparisons": [], "evaluation": {"marginal_stamps": 0}}}
         )
         project.server = server
         project.log = project.snakemake(*STORED, config=project.config)
@@ -43,8 +43,8 @@ def test_stamps_are_those_of_a_local_run_to_the_bit(finished, stored):
 
 def test_results_logs_and_records_are_in_the_bucket_and_the_pages_on_disk(stored):
     for name in (
-        "networks/subhalo/flux/seed-1/network.safetensors",
-        "networks/subhalo/flux/seed-1/provenance/network.safetensors.json",
+        "detectors/subhalo/flux/seed-1/network.safetensors",
+        "detectors/subhalo/flux/seed-1/provenance/network.safetensors.json",
         "experiments/subhalo/evaluation/flux/rates.csv",
         "logs/render_stamps/subhalo/train/00000.log",
         "benchmarks/render_stamps/subhalo/train/00000.tsv",

@@ -31,7 +31,7 @@ def test_every_stage_ran_and_left_its_files(finished):
         "manga/mock/bank.parquet",
         "datasets/subhalo/manifest.parquet",
         "datasets/subhalo/quality/checks.json",
-        "networks/subhalo/both/seed-1/network.safetensors",
+        "detectors/subhalo/both/seed-1/network.safetensors",
         "experiments/subhalo/evaluation/both/strata.csv",
         "experiments/subhalo/evaluation/comparison.csv",
         "experiments/subhalo/observers/subhalo.csv",
@@ -60,14 +60,14 @@ def test_splits_share_no_galaxy_and_classes_are_balanced(finished):
 
 
 def test_scores_hold_every_validation_and_test_stamp_once(finished):
-    scores = pd.read_parquet(finished.folder / RESULTS / "networks/subhalo/both/seed-1/scores/subhalo.parquet")
+    scores = pd.read_parquet(finished.folder / RESULTS / "detectors/subhalo/both/seed-1/scores/subhalo.parquet")
     ids = [*stamps(finished, "validation")["stamp_id"].to_pylist(), *stamps(finished, "test")["stamp_id"].to_pylist()]
     assert sorted(scores["stamp_id"]) == sorted(ids) and scores["stamp_id"].is_unique
     assert scores["score"].between(0, 1).all()
 
 
 def test_provenance_says_what_made_the_weights(finished):
-    folder = finished.folder / RESULTS / "networks/subhalo/flux/seed-1"
+    folder = finished.folder / RESULTS / "detectors/subhalo/flux/seed-1"
     record = json.loads((folder / "provenance/network.safetensors.json").read_text())
     assert record["rule"] == "train_network" and record["params"]["network"]["training"]["epochs"] == 2
     assert any(name.endswith("00000.parquet") and value.startswith("sha256:") for name, value in record["inputs"].items())
@@ -107,7 +107,7 @@ def test_a_variant_is_scored_by_the_networks_as_they_are(finished, tmp_path):
     variants = {"blurred": {"instrument.psf.fwhm_arcsec": 0.4, "size.test": 40}}
     overlay = {"extends": "tests/tiny.yaml", "experiments": {"subhalo": {"robustness": variants}}}
     (project.folder / "overlay.yaml").write_text(yaml.safe_dump(overlay))
-    weights = project.folder / RESULTS / "networks/subhalo/flux/seed-1/network.safetensors"
+    weights = project.folder / RESULTS / "detectors/subhalo/flux/seed-1/network.safetensors"
     before = weights.stat().st_mtime_ns
     name = f"{RESULTS}/experiments/subhalo/evaluation/robustness.csv"
     project.snakemake(name, config="overlay.yaml")
@@ -144,7 +144,7 @@ def test_a_sweep_over_noise_and_strength_ends_in_its_table(finished, tmp_path):
     overlay = {
         "extends": "tests/tiny.yaml",
         "run": ["noise-and-strength"],
-        "experiments": {"subhalo": {"networks": ["flux"], "comparisons": []}},
+        "experiments": {"subhalo": {"detectors": ["flux"], "comparisons": []}},
         "sweeps": {
             "noise-and-strength": {
                 "experiment": "subhalo",

@@ -61,7 +61,7 @@ def score_with_a_tiny_network(shard, size, folder):
     network = Network.model_validate({"architecture": "dual_stream", "channels": "both", "training": {"epochs": 1, "batch_size": 16}})
     files = folder / "network.safetensors", folder / "network.json"
     save_network(train_network(*paths, network, 1, folder / "checkpoints", 1), *files)
-    table = SCORES.table(score_stamps([shard], *files, dataset="real", network="tiny"))
+    table = SCORES.table(score_stamps([shard], *files, dataset="real", detector="tiny"))
     assert table.num_rows == 20 and set(table["plateifu"].to_pylist()) == {GALAXY}
     scores = table["score"].to_numpy()
     assert ((scores > 0) & (scores < 1)).all() and np.ptp(scores) > 0

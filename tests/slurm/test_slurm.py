@@ -34,7 +34,7 @@ asked = pytest.mark.skipif(
 RESULTS = "results/tiny"
 PROFILE = "profiles/slurm/profile.yaml"
 DATASET = f"{RESULTS}/datasets/subhalo"
-NETWORKS = f"{RESULTS}/networks/subhalo"
+NETWORKS = f"{RESULTS}/detectors/subhalo"
 
 #: Rules of the tiny chain that run where Snakemake runs; all others are Slurm jobs.
 LOCAL = {
@@ -184,7 +184,7 @@ def chain(cluster, tmp_path_factory):
 def faulty(chain, cluster, finished, tmp_path_factory):
     """A run from the manifest to trained networks during which everything fails once; it has ended well."""
     project = finished.copy(tmp_path_factory.mktemp("faulty") / "project")
-    for folder in ("datasets", "networks", "experiments"):
+    for folder in ("datasets", "detectors", "experiments"):
         for path in sorted((project.folder / RESULTS / folder).rglob("*"), reverse=True):
             path.rmdir() if path.is_dir() else path.unlink()
     # At the first attempt one shard gets too little memory, one too little time, and one is on the node that goes down.

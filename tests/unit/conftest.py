@@ -28,6 +28,7 @@ def make_bank():
         }  # fmt: skip
         values |= {k: [v] * count for k, v in numbers.items()}
         values |= {"tier": ["good"] * count, "used_although_rejected": [False] * count, "source_sha256": [""] * count}
+        values |= {"instrument": ["MaNGA"] * count, "line": ["Ha-6564"] * count, "flux_unit": ["1e-17 erg/s/cm^2"] * count}
         return bank_schema(size).table(values | changes)
 
     return make

@@ -89,7 +89,8 @@ def test_results_without_snakemakes_records_are_compared_by_provenance(rerun):
     assert "Nothing to be done" not in output and "--forcerun" in output
     assert "made by rule evaluate_scores with other parameter `evaluation`" in output
     assert (
-        "results/tiny/networks/subhalo/flux/seed-1/network.safetensors" in output and "made by rule train_network with other code" in output
+        "results/tiny/detectors/subhalo/flux/seed-1/network.safetensors" in output
+        and "made by rule train_network with other code" in output
     )
     # The remedy that it gives plans what is stale and what follows.
     names = re.search(r"--forcerun ([\w ]+), or keep", output)[1].split()
@@ -119,8 +120,8 @@ def test_a_broken_provenance_record_stops_the_run_in_words(rerun):
 
 
 def test_a_wrong_config_ends_before_any_job(project):
-    output = project.snakemake("--dry-run", config=project.overlay(networks={"flux": {"architectur": "toy"}}), check=False)
-    assert "unknown key `networks.flux.architectur` (nearest: `architecture`)" in output
+    output = project.snakemake("--dry-run", config=project.overlay(detectors={"flux": {"architectur": "toy"}}), check=False)
+    assert "unknown key `detectors.flux.architectur` (nearest: `architecture`)" in output
 
 
 def test_the_full_survey_config_plans(project):

@@ -7,7 +7,7 @@ BEFORE = {"mine_hard_negatives", "compare_rounds"}
 
 
 def plan(project, network, *targets):
-    values = {"extends": "config/demo.yaml", "run": ["lens-finder"], "networks": {"lens": network}}
+    values = {"extends": "config/demo.yaml", "run": ["lens-finder"], "detectors": {"lens": network}}
     (project.folder / "overlay.yaml").write_text(yaml.safe_dump(values))
     return project.snakemake("--dry-run", *targets, config="overlay.yaml")
 
@@ -24,12 +24,12 @@ def test_rounds_train_and_mine_once_each(project, rounds, trained, mined):
 
 def test_a_rounds_table_can_be_asked_for_by_name(project):
     output = plan(project, {"rounds": 2}, "results/demo/experiments/lens-finder/evaluation/lens/rounds.csv")
-    assert "compare_rounds" in output and "networks/lensfinder/lens+round=1/seed-1/network.safetensors" in output
+    assert "compare_rounds" in output and "detectors/lensfinder/lens+round=1/seed-1/network.safetensors" in output
     assert "build_report" not in output
 
 
 def test_known_lenses_join_the_training_only_where_they_weigh_something(project):
-    target = "results/demo/networks/lensfinder/lens/seed-1/network.safetensors"
+    target = "results/demo/detectors/lensfinder/lens/seed-1/network.safetensors"
     # A second round reads them too: they are no hard negatives.
     assert "find_known_lenses" not in plan(project, {"rounds": 1}, target)
     assert "find_known_lenses" in plan(project, {"rounds": 1, "training": {"known_lens_weight": 2.0}}, target)

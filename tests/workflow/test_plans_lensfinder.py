@@ -36,7 +36,7 @@ def overlay(project, **values):
 
 
 def with_network(architecture):
-    return {"networks": {"lens": {"channels": "bands", "architecture": architecture}}}
+    return {"detectors": {"lens": {"channels": "bands", "architecture": architecture}}}
 
 
 MANGA = {"make_mock_archive", "retrieve_catalogs", "rank_disks", "score_lensability", "build_source_bank"}

@@ -65,7 +65,7 @@ def experiment(**settings):
         ),
         pytest.param(experiment(seeds=[1, 2]), {"train_network": 3, "score_stamps": 3}, id="seeds"),
         pytest.param(
-            experiment(networks=["flux", "both"]), {"train_network": -1, "score_stamps": -1, "evaluate_scores": -1}, id="networks"
+            experiment(detectors=["flux", "both"]), {"train_network": -1, "score_stamps": -1, "evaluate_scores": -1}, id="networks"
         ),
         pytest.param(experiment(comparisons=[]), {"compare_networks": -1}, id="comparisons"),
         pytest.param(experiment(evaluation={"marginal_stamps": 0}), {"observe_marginal": -1}, id="marginal_stamps"),
@@ -104,6 +104,40 @@ def test_a_switch_of_the_dataset_makes_anew_what_follows_from_it(touched, tmp_pa
     project = touched.copy(tmp_path / "project")
     found = project.touch_run(config=project.overlay(datasets={"subhalo": values}))
     assert set(found) == rules - {"collect_sweep"}
+
+
+@pytest.mark.parametrize(
+    ("module", "old", "new"),
+    [
+        pytest.param("core/random.py", '"""Counter-based randomness', '# A comment.\n"""Other words about randomness', id="docstring"),
+        pytest.param("core/tables.py", "make the file again with the stage that writes it", "run that stage again", id="error"),
+        pytest.param("tasks/subhalo/render.py", "log.info(", 'log.info("Begun")\n        log.info(', id="log line"),
+        pytest.param("config/network.py", 'description="', 'description="In other words: ', id="description of a field"),
+        pytest.param("jobs/stage.py", "def rerun_command(", "EDITED = True\n\n\ndef rerun_command(", id="stage"),
+        pytest.param("core/files.py", "def sha256(", "EDITED = True\n\n\ndef sha256(", id="writing of files"),
+        pytest.param("__init__.py", '__version__ = "', '__version__ = "1', id="version"),
+    ],
+)
+def test_an_edit_of_words_or_of_what_surrounds_a_job_plans_nothing(touched, tmp_path, module, old, new):
+    project = touched.copy(tmp_path / "project")
+    project.edit(f"workflow/scripts/darkhaloscope/{module}", old, new)
+    assert project.plan() == set()
+
+
+@pytest.mark.parametrize(
+    ("module", "old", "new", "rules"),
+    [
+        # The finaliser's constant; the manifest draws with it.
+        pytest.param("core/random.py", "2.0**-53", "2.0**-52", from_rule("build_manifest"), id="a constant"),
+        pytest.param(
+            "ifu/quality.py", "import numpy as np", "import numpy as np\n\nEDITED = True", {"inspect_maps"}, id="a galaxy's metrics"
+        ),
+    ],
+)
+def test_an_edit_of_a_formula_plans_its_rule_and_what_follows(touched, tmp_path, module, old, new, rules):
+    project = touched.copy(tmp_path / "project")
+    project.edit(f"workflow/scripts/darkhaloscope/{module}", old, new)
+    assert project.plan() >= rules - {"collect_sweep"}
 
 
 def test_a_variant_is_rendered_scored_and_judged_and_nothing_is_trained(touched, tmp_path):

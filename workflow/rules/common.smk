@@ -1,55 +1,131 @@
-"""Inputs that several rules share: what a wildcard's galaxy, dataset or experiment needs."""
+"""Inputs and parameters that several rules share; what one stage alone needs stands at the head of its rule file.
+
+`settings` is the validated config, `<results>` the folder of its key `root`.
+"""
 
 
-def here(files):
+def needs(key):
+    """The part of the config at a dotted key, for `params`; wildcards in the key (`datasets.{dataset}.lens`) make it a function of the job's."""
+    parts = key.split(".")
+    if "{" not in key:
+        return settings.part(parts)
+    return lambda wildcards: settings.part([getattr(wildcards, part[1:-1]) if part.startswith("{") else part for part in parts])
+
+
+def digest(script):
+    """The digest of a script and the library modules that it imports: a change of code is a change of `params`."""
+    return code_digest(SCRIPTS / f"{script}.py")
+
+
+def dataset_without(*keys, of="dataset"):
+    """The section of the dataset that wildcard `of` names, less the dotted keys that a rule does not use."""
+
+    @functools.cache  # thousands of shards ask for the same section
+    def section(name):
+        return settings.datasets[name].without(*keys)
+
+    return lambda wildcards: section(getattr(wildcards, of))
+
+
+def of_kind(*kinds):
+    """A pattern of the names of the datasets of some kinds, for `wildcard_constraints`."""
+    return any_of(name for name, dataset in settings.datasets.items() if dataset.kind in kinds)
+
+
+def any_of(names):
+    """A pattern that some names match and nothing else."""
+    return "|".join(map(re.escape, names)) or "(?!)"
+
+
+def stays_here(files):
     """Mark what an input function gives as files of this machine, wherever results go: what the user names, and mock archives."""
     return lambda wildcards: [local(path) for path in files(wildcards)]
 
 
-def galaxies(sample):
-    """Galaxies of a sample; waits for the ranking where the sample takes its top."""
-    return flow.candidates(sample, lambda: fetched(checkpoints.rank_disks.get(sample=sample).output.ranking))
+def survey_of(wildcards):
+    """The survey of a dataset."""
+    return settings.datasets[wildcards.dataset].survey
 
 
-def accepted_tensors(suffix):
-    """Source tensors of the galaxies that the lensability score lets through."""
-
-    def files(wildcards):
-        scores = fetched(checkpoints.score_lensability.get(sample=wildcards.sample).output.table)
-        return [paths.tensor(suffix).format(sample=wildcards.sample, plateifu=name) for name in flow.accepted(wildcards.sample, scores)]
-
-    return files
+def shards(dataset, split):
+    """The shards of one split of a dataset."""
+    n = settings.datasets[dataset].shards(split)
+    return [f"<results>/datasets/{dataset}/stamps/{split}/{shard:05d}.parquet" for shard in range(n)]
 
 
-def experiment_tables(name):
-    """One table of the evaluation of every network of an experiment."""
-    return lambda wildcards: [
-        paths.evaluation(name).format(experiment=wildcards.experiment, network=network)
-        for network in flow.run.experiments[wildcards.experiment].networks
+def bank_of(dataset):
+    """The source bank of a dataset, if its sources need one."""
+    sources = getattr(settings.datasets[dataset], "sources", None)
+    uses = sources is not None and any(sources.mix.get(kind, 0) > 0 for kind in ("manga", "hybrid"))
+    return [f"<results>/manga/{sources.sample}/bank.parquet"] if uses else []
+
+
+def bank(wildcards):
+    """The source bank of the wildcard's dataset."""
+    return bank_of(wildcards.dataset)
+
+
+def kernel_of(dataset):
+    """The file of a dataset's PSF kernel, if it has one; the lens finder's cutouts bring their PSF."""
+    instrument = getattr(settings.datasets[dataset], "instrument", None)
+    return [instrument.psf.kernel] if instrument is not None and instrument.psf.kind == "kernel" else []
+
+
+def kernel(wildcards):
+    """The PSF kernel of the wildcard's dataset."""
+    return kernel_of(wildcards.dataset)
+
+
+def first_test(wildcards):
+    """The test dataset that an experiment's report shows."""
+    return settings.experiments[wildcards.experiment].test_datasets[0]
+
+
+def scored_datasets(experiment):
+    """The datasets that are scored: the tests, and the training one, whose validation split sets thresholds."""
+    section = settings.experiments[experiment]
+    return list(dict.fromkeys([section.dataset, *section.test_datasets]))
+
+
+def scores(experiment, detector, tests=None):
+    """The score tables of one detector in an experiment."""
+    section = settings.experiments[experiment]
+    return [
+        f"<results>/detectors/{section.dataset}/{detector}/seed-{seed}/scores/{test}.parquet"
+        for test in tests or scored_datasets(experiment)
+        for seed in settings.detectors[detector].seeds_of(section.seeds)
     ]
 
 
-def of_experiment(pattern):
-    """Files of every network and seed of an experiment, in the order of its config."""
+def networks_of(experiment):
+    """The detectors of an experiment that are networks."""
+    return [name for name in settings.experiments[experiment].detectors if settings.detectors[name].kind == "network"]
+
+
+def detectors_of_kind(kind):
+    """A pattern of the names of the detectors of one kind, for `wildcard_constraints`."""
+    return any_of(name for name, detector in settings.detectors.items() if detector.kind == kind)
+
+
+def members(file):
+    """One file of the wildcard's network, trained with every seed of an experiment."""
 
     def files(wildcards):
-        settings = flow.run.experiments[wildcards.experiment]
-        return [
-            pattern.format(dataset=settings.dataset, network=network, seed=seed) for network in settings.networks for seed in settings.seeds
-        ]
+        section = settings.experiments[wildcards.experiment]
+        return [f"<results>/detectors/{section.dataset}/{wildcards.detector}/seed-{seed}/{file}" for seed in section.seeds]
 
     return files
 
 
-def known_lens_bricks(wildcards):
-    """Bricks that hold known lenses of a dataset's survey."""
-    survey = flow.survey_of(wildcards)
-    names = fetched(checkpoints.list_known_lens_bricks.get(survey=survey).output.names)
-    return [paths.brick.format(survey=survey, brickname=name) for name in open(names, encoding="utf-8").read().split()]
+def known_recalls(experiment):
+    """The recall tables of an experiment's networks by name, where its survey's config or mock sky has known lenses."""
+    section = settings.experiments[experiment]
+    survey = settings.legacysurvey.surveys.get(getattr(settings.datasets[section.dataset], "survey", None))
+    if survey is None or not (survey.known_lenses or survey.mock):
+        return {}
+    return {name: f"<results>/experiments/{experiment}/known_lenses/{name}/recall.csv" for name in networks_of(experiment)}
 
 
-def shard_bricks(wildcards):
-    """Bricks that the stamps of one shard come from."""
-    bricks = fetched(checkpoints.build_injections.get(dataset=wildcards.dataset).output.bricks)
-    survey = flow.survey_of(wildcards)
-    return [paths.brick.format(survey=survey, brickname=name) for name in flow.bricks_of(bricks, wildcards.split, int(wildcards.shard))]
+def joined_training(wildcards):
+    """Whether known lenses joined the training of the wildcard's network."""
+    return settings.detectors[wildcards.detector].training.known_lens_weight > 0

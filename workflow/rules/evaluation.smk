@@ -1,28 +1,143 @@
+def observers(experiment):
+    """The tables of the marginal observer, where the experiment asks for it."""
+    section = settings.experiments[experiment]
+    tests = section.test_datasets if section.evaluation.marginal_stamps else []
+    return [f"<results>/experiments/{experiment}/observers/{test}.csv" for test in tests]
+
+
+def surfaces(experiment):
+    """The completeness tables of an experiment's detectors, where it asks for surfaces."""
+    section = settings.experiments[experiment]
+    detectors = section.detectors if section.evaluation.surfaces else []
+    return [f"<results>/experiments/{experiment}/evaluation/{detector}/completeness.csv" for detector in detectors]
+
+
+def shortcuts(experiment):
+    """The gates that find shortcuts, of each network that sees bands, on each test dataset, as JSON."""
+    section = settings.experiments[experiment]
+    networks = [n for n in networks_of(experiment) if settings.detectors[n].channels == "bands" and section.evaluation.shortcuts.stamps]
+    return [f"<results>/experiments/{experiment}/shortcuts/{test}/{n}.json" for n in networks for test in section.test_datasets]
+
+
+def without_arcs(name):
+    """A file of a test dataset's positives without their arcs; stamps made elsewhere do not say how theirs were made."""
+
+    def files(wildcards):
+        return [f"<results>/datasets/{wildcards.test}/hosts/{name}"] if settings.datasets[wildcards.test].kind == "lensfinder" else []
+
+    return files
+
+
+def real_lenses(wildcards):
+    """The stamps of known lenses that a test dataset's injected ones are compared with: those of the same survey, if it has any."""
+    own = settings.experiments[wildcards.experiment].dataset
+    same = getattr(settings.datasets[wildcards.test], "survey", None) == getattr(settings.datasets[own], "survey", None)
+    return [f"<results>/datasets/{own}/known_lenses.parquet"] if same and known_recalls(wildcards.experiment) else []
+
+
+def compared_scores(wildcards):
+    """The scores of the detectors that an experiment compares."""
+    pairs = settings.experiments[wildcards.experiment].comparisons
+    return [path for name in dict.fromkeys(n for pair in pairs for n in pair) for path in scores(wildcards.experiment, name)]
+
+
+def rounds(experiment):
+    """The tables that compare rounds of training, by network, of those that have several."""
+    names = [n for n in settings.experiments[experiment].detectors if settings.detectors[n].rounds > 1]
+    return {n: f"<results>/experiments/{experiment}/evaluation/{n}/rounds.csv" for n in names}
+
+
+def robustness(experiment):
+    """The table of an experiment's detectors on several test datasets, where it has them."""
+    section = settings.experiments[experiment]
+    several = section.robustness or len(section.test_datasets) > 1
+    return [f"<results>/experiments/{experiment}/evaluation/robustness.csv"] if several else []
+
+
+def robustness_scores(wildcards):
+    """The score tables of all detectors of an experiment, those of its variants included."""
+    section = settings.experiments[wildcards.experiment]
+    tests = [*scored_datasets(wildcards.experiment), *section.variants.values()]
+    return [path for detector in section.detectors for path in scores(wildcards.experiment, detector, tests)]
+
+
+def explanations(experiment):
+    """What says where an experiment's networks look, where it is asked for."""
+    wanted = settings.experiments[experiment].explanations.stamps and explained(experiment)
+    names = ("stamps.csv", "summary.csv", "maps.parquet") if wanted else ()
+    return [f"<results>/experiments/{experiment}/explanations/{name}" for name in names]
+
+
+def explained(experiment):
+    """The networks of an experiment that can be explained: those that see a stamp's own pixels."""
+    return [n for n in networks_of(experiment) if not settings.detectors[n].shuffle_velocity]
+
+
+def explained_files(file):
+    """A file of each explained network, trained with the first seed."""
+
+    def files(wildcards):
+        section = settings.experiments[wildcards.experiment]
+        folder = f"<results>/detectors/{section.dataset}"
+        return [f"{folder}/{detector}/seed-{section.seeds[0]}/{file}" for detector in explained(wildcards.experiment)]
+
+    return files
+
+
+def choosing_scores(wildcards):
+    """The scores that choose the stamps to be explained: the main detector's on the first test dataset."""
+    main = settings.experiments[wildcards.experiment].main_detector
+    return scores(wildcards.experiment, main, [first_test(wildcards)])[0]
+
+
+def marked(wildcards):
+    """What is marked in an experiment's stamps, the subhalo or the ring about θ_E, and their pixel size [arcsec]."""
+    dataset = settings.datasets[first_test(wildcards)]
+    if dataset.kind != "subhalo":
+        return "ring", PIXEL_SCALE_ARCSEC
+    return "ring" if dataset.contrast == "lensed" else "subhalo", dataset.instrument.pixel_scale_arcsec
+
+
+def sweep_detectors(sweep):
+    """Each point of a sweep with each detector of its experiment."""
+    return [(point, detector) for point in sweep_points[sweep] for detector in settings.experiments[point.experiment].detectors]
+
+
+def scores_table(wildcards):
+    """The table of scores made elsewhere, if the config names one."""
+    return [settings.scores.table] if settings.scores.table else []
+
+
+def scores_name():
+    """A pattern of the name of the table of scores made elsewhere."""
+    return any_of([settings.scores.folder] if settings.scores.table else [])
+
+
 rule evaluate_scores:
-    """Rates, strata, ROC and the share of information used, of one network in an experiment."""
+    """Rates, strata, ROC and the share of information used, of one detector in an experiment."""
     input:
-        scores=lambda wildcards: flow.scores(wildcards.experiment, wildcards.network),
+        scores=lambda wildcards: scores(wildcards.experiment, wildcards.detector),
     output:
         rates=report(
-            paths.evaluation("rates"),
+            "<results>/experiments/{experiment}/evaluation/{detector}/rates.csv",
             caption="../report/rates.rst",
             category="Rates",
-            labels={"experiment": "{experiment}", "network": "{network}"},
+            labels={"experiment": "{experiment}", "detector": "{detector}"},
         ),
         strata=report(
-            paths.evaluation("strata"),
+            "<results>/experiments/{experiment}/evaluation/{detector}/strata.csv",
             caption="../report/strata.rst",
             category="Strata",
-            labels={"experiment": "{experiment}", "network": "{network}"},
+            labels={"experiment": "{experiment}", "detector": "{detector}"},
         ),
-        roc=paths.evaluation("roc"),
-        information=paths.evaluation("information"),
-        calibration=paths.evaluation("calibration"),
-        purity=paths.evaluation("purity"),
+        roc="<results>/experiments/{experiment}/evaluation/{detector}/roc.csv",
+        information="<results>/experiments/{experiment}/evaluation/{detector}/information.csv",
+        calibration="<results>/experiments/{experiment}/evaluation/{detector}/calibration.csv",
+        purity="<results>/experiments/{experiment}/evaluation/{detector}/purity.csv",
     log:
-        paths.log("evaluate_scores/{experiment}/{network}"),
+        "<logs>/evaluate_scores/{experiment}/{detector}.log",
     benchmark:
-        paths.benchmark("evaluate_scores/{experiment}/{network}")
+        "<benchmarks>/evaluate_scores/{experiment}/{detector}.tsv"
     conda:
         "../envs/evaluation.yaml"
     resources:
@@ -32,10 +147,10 @@ rule evaluate_scores:
         evaluation=needs("experiments.{experiment}.evaluation"),
         dataset=needs("experiments.{experiment}.dataset"),
         tests=needs("experiments.{experiment}.test_datasets"),
-        channels=needs("networks.{network}.channels"),
+        channels=needs("detectors.{detector}.channels"),
         code=digest("evaluate_scores"),
     message:
-        "Evaluating {wildcards.network} in {wildcards.experiment}"
+        "Evaluating {wildcards.detector} in {wildcards.experiment}"
     script:
         "../scripts/evaluate_scores.py"
 
@@ -43,20 +158,20 @@ rule evaluate_scores:
 rule map_completeness:
     """Completeness over two or three columns, cell by cell, and the smooth fits that can be applied to a catalogue."""
     input:
-        scores=lambda wildcards: flow.scores(wildcards.experiment, wildcards.network),
+        scores=lambda wildcards: scores(wildcards.experiment, wildcards.detector),
     output:
-        cells=paths.completeness,
-        selection=paths.selection,
+        cells="<results>/experiments/{experiment}/evaluation/{detector}/completeness.csv",
+        selection="<results>/experiments/{experiment}/evaluation/{detector}/selection.json",
         picture=report(
-            paths.completeness_picture,
+            "<results>/experiments/{experiment}/evaluation/{detector}/completeness.png",
             caption="../report/completeness.rst",
             category="Completeness",
-            labels={"experiment": "{experiment}", "network": "{network}"},
+            labels={"experiment": "{experiment}", "detector": "{detector}"},
         ),
     log:
-        paths.log("map_completeness/{experiment}/{network}"),
+        "<logs>/map_completeness/{experiment}/{detector}.log",
     benchmark:
-        paths.benchmark("map_completeness/{experiment}/{network}")
+        "<benchmarks>/map_completeness/{experiment}/{detector}.tsv"
     conda:
         "../envs/report.yaml"
     resources:
@@ -68,7 +183,7 @@ rule map_completeness:
         tests=needs("experiments.{experiment}.test_datasets"),
         code=digest("map_completeness"),
     message:
-        "Mapping the completeness of {wildcards.network} in {wildcards.experiment}"
+        "Mapping the completeness of {wildcards.detector} in {wildcards.experiment}"
     script:
         "../scripts/map_completeness.py"
 
@@ -76,24 +191,24 @@ rule map_completeness:
 rule check_shortcuts:
     """Gates that find a network which tells lenses from controls by something other than arcs."""
     input:
-        shards=lambda wildcards: flow.shards(wildcards.test, "test"),
-        removed=lambda wildcards: flow.without_arcs(wildcards.test, paths.arcs_removed),
-        bare=lambda wildcards: flow.without_arcs(wildcards.test, paths.bare_hosts),
-        lenses=lambda wildcards: flow.real_lenses(wildcards.experiment, wildcards.test),
-        weights=lambda wildcards: flow.members(wildcards, paths.weights),
-        networks=lambda wildcards: flow.members(wildcards, paths.network),
+        shards=lambda wildcards: shards(wildcards.test, "test"),
+        removed=without_arcs("arcs_removed.parquet"),
+        bare=without_arcs("bare.parquet"),
+        lenses=real_lenses,
+        weights=members("network.safetensors"),
+        networks=members("network.json"),
     output:
         table=report(
-            paths.shortcuts,
+            "<results>/experiments/{experiment}/shortcuts/{test}/{detector}.csv",
             caption="../report/shortcuts.rst",
             category="Gates",
-            labels={"experiment": "{experiment}", "network": "{network}", "test": "{test}"},
+            labels={"experiment": "{experiment}", "detector": "{detector}", "test": "{test}"},
         ),
-        gates=paths.shortcut_gates,
+        gates="<results>/experiments/{experiment}/shortcuts/{test}/{detector}.json",
     log:
-        paths.log("check_shortcuts/{experiment}/{test}/{network}"),
+        "<logs>/check_shortcuts/{experiment}/{test}/{detector}.log",
     benchmark:
-        paths.benchmark("check_shortcuts/{experiment}/{test}/{network}")
+        "<benchmarks>/check_shortcuts/{experiment}/{test}/{detector}.tsv"
     conda:
         "../envs/learning.yaml"
     threads: 1
@@ -102,33 +217,29 @@ rule check_shortcuts:
         runtime="1h",
     params:
         evaluation=needs("experiments.{experiment}.evaluation"),
-        joined=lambda wildcards: flow.run.networks[wildcards.network].training.known_lens_weight > 0,
+        joined=joined_training,
         code=digest("check_shortcuts"),
     message:
-        "Looking for shortcuts of {wildcards.network} on {wildcards.test}"
+        "Looking for shortcuts of {wildcards.detector} on {wildcards.test}"
     script:
         "../scripts/check_shortcuts.py"
 
 
 rule compare_networks:
-    """Paired comparisons of networks on the same stamps."""
+    """Paired comparisons of detectors on the same stamps."""
     input:
-        scores=lambda wildcards: [
-            path
-            for name in dict.fromkeys(n for pair in flow.run.experiments[wildcards.experiment].comparisons for n in pair)
-            for path in flow.scores(wildcards.experiment, name)
-        ],
+        scores=compared_scores,
     output:
         comparison=report(
-            paths.comparison,
+            "<results>/experiments/{experiment}/evaluation/comparison.csv",
             caption="../report/comparison.rst",
             category="Comparison",
             labels={"experiment": "{experiment}"},
         ),
     log:
-        paths.log("compare_networks/{experiment}"),
+        "<logs>/compare_networks/{experiment}.log",
     benchmark:
-        paths.benchmark("compare_networks/{experiment}")
+        "<benchmarks>/compare_networks/{experiment}.tsv"
     conda:
         "../envs/evaluation.yaml"
     resources:
@@ -139,11 +250,11 @@ rule compare_networks:
         tests=needs("experiments.{experiment}.test_datasets"),
         comparisons=needs("experiments.{experiment}.comparisons"),
         channels=lambda wildcards: {
-            network: flow.run.networks[network].channels for _, network in flow.run.experiments[wildcards.experiment].comparisons
+            detector: settings.detectors[detector].channels for _, detector in settings.experiments[wildcards.experiment].comparisons
         },
         code=digest("compare_networks"),
     message:
-        "Comparing the networks of {wildcards.experiment}"
+        "Comparing the detectors of {wildcards.experiment}"
     script:
         "../scripts/compare_networks.py"
 
@@ -151,18 +262,18 @@ rule compare_networks:
 rule compare_rounds:
     """False-positive rate at fixed completeness of every round of training, on the same test stamps."""
     input:
-        scores=lambda wildcards: flow.round_scores(wildcards.experiment, wildcards.network),
+        scores=lambda wildcards: [path for name in rounds_of(wildcards.detector) for path in scores(wildcards.experiment, name)],
     output:
         rounds=report(
-            paths.rounds,
+            "<results>/experiments/{experiment}/evaluation/{detector}/rounds.csv",
             caption="../report/rounds.rst",
             category="Rounds",
-            labels={"experiment": "{experiment}", "network": "{network}"},
+            labels={"experiment": "{experiment}", "detector": "{detector}"},
         ),
     log:
-        paths.log("compare_rounds/{experiment}/{network}"),
+        "<logs>/compare_rounds/{experiment}/{detector}.log",
     benchmark:
-        paths.benchmark("compare_rounds/{experiment}/{network}")
+        "<benchmarks>/compare_rounds/{experiment}/{detector}.tsv"
     conda:
         "../envs/evaluation.yaml"
     resources:
@@ -171,29 +282,29 @@ rule compare_rounds:
     params:
         evaluation=needs("experiments.{experiment}.evaluation"),
         tests=needs("experiments.{experiment}.test_datasets"),
-        rounds=lambda wildcards: flow.round_names(wildcards.network),
+        rounds=lambda wildcards: rounds_of(wildcards.detector),
         code=digest("compare_rounds"),
     message:
-        "Comparing the rounds of {wildcards.network} in {wildcards.experiment}"
+        "Comparing the rounds of {wildcards.detector} in {wildcards.experiment}"
     script:
         "../scripts/compare_rounds.py"
 
 
 rule measure_robustness:
-    """Every network on every test dataset, and what it loses from its own to the others."""
+    """Every detector on every test dataset, and what it loses from its own to the others."""
     input:
-        scores=lambda wildcards: flow.robustness_scores(wildcards.experiment),
+        scores=robustness_scores,
     output:
         robustness=report(
-            paths.robustness,
+            "<results>/experiments/{experiment}/evaluation/robustness.csv",
             caption="../report/robustness.rst",
             category="Robustness",
             labels={"experiment": "{experiment}"},
         ),
     log:
-        paths.log("measure_robustness/{experiment}"),
+        "<logs>/measure_robustness/{experiment}.log",
     benchmark:
-        paths.benchmark("measure_robustness/{experiment}")
+        "<benchmarks>/measure_robustness/{experiment}.tsv"
     conda:
         "../envs/evaluation.yaml"
     resources:
@@ -204,11 +315,11 @@ rule measure_robustness:
         home=needs("experiments.{experiment}.home"),
         variants=needs("experiments.{experiment}.variants"),
         tests=needs("experiments.{experiment}.test_datasets"),
-        networks=needs("experiments.{experiment}.networks"),
+        detectors=needs("experiments.{experiment}.detectors"),
         gains=needs("experiments.{experiment}.comparisons"),
         code=digest("measure_robustness"),
     message:
-        "Measuring the robustness of the networks of {wildcards.experiment}"
+        "Measuring the robustness of the detectors of {wildcards.experiment}"
     script:
         "../scripts/measure_robustness.py"
 
@@ -216,23 +327,23 @@ rule measure_robustness:
 rule explain_scores:
     """Which pixels the scores of chosen test stamps rest on, network by network, and how much of it lies at the subhalo or the arc."""
     input:
-        scores=flow.choosing_scores,
-        shards=lambda wildcards: flow.shards(flow.run.experiments[wildcards.experiment].test_datasets[0], "test"),
-        weights=lambda wildcards: flow.explained_files(wildcards, paths.weights),
-        networks=lambda wildcards: flow.explained_files(wildcards, paths.network),
+        scores=choosing_scores,
+        shards=lambda wildcards: shards(first_test(wildcards), "test"),
+        weights=explained_files("network.safetensors"),
+        networks=explained_files("network.json"),
     output:
-        table=paths.explanations("stamps.csv"),
+        table="<results>/experiments/{experiment}/explanations/stamps.csv",
         summary=report(
-            paths.explanations("summary.csv"),
+            "<results>/experiments/{experiment}/explanations/summary.csv",
             caption="../report/explanations.rst",
             category="Explanations",
             labels={"experiment": "{experiment}"},
         ),
-        maps=paths.explanations("maps.parquet"),
+        maps="<results>/experiments/{experiment}/explanations/maps.parquet",
     log:
-        paths.log("explain_scores/{experiment}"),
+        "<logs>/explain_scores/{experiment}.log",
     benchmark:
-        paths.benchmark("explain_scores/{experiment}")
+        "<benchmarks>/explain_scores/{experiment}.tsv"
     conda:
         "../envs/learning.yaml"
     threads: 1
@@ -241,9 +352,9 @@ rule explain_scores:
         runtime="1h",
     params:
         explanations=needs("experiments.{experiment}.explanations"),
-        networks=lambda wildcards: flow.explained(wildcards.experiment),
-        mark=lambda wildcards: flow.marked(wildcards.experiment)[0],
-        pixel_arcsec=lambda wildcards: flow.marked(wildcards.experiment)[1],
+        networks=lambda wildcards: explained(wildcards.experiment),
+        mark=lambda wildcards: marked(wildcards)[0],
+        pixel_arcsec=lambda wildcards: marked(wildcards)[1],
         confidence=needs("experiments.{experiment}.evaluation.confidence"),
         bootstrap=needs("experiments.{experiment}.evaluation.bootstrap"),
         code=digest("explain_scores"),
@@ -256,14 +367,14 @@ rule explain_scores:
 rule observe_marginal:
     """What an observer who must also find out lens and source could see, on test stamps of analytic disks."""
     input:
-        shards=lambda wildcards: flow.shards(wildcards.test, "test"),
-        kernel=here(lambda wildcards: flow.kernel_of(wildcards.test)),
+        shards=lambda wildcards: shards(wildcards.test, "test"),
+        kernel=stays_here(lambda wildcards: kernel_of(wildcards.test)),
     output:
-        table=paths.marginal,
+        table="<results>/experiments/{experiment}/observers/{test}.csv",
     log:
-        paths.log("observe_marginal/{experiment}/{test}"),
+        "<logs>/observe_marginal/{experiment}/{test}.log",
     benchmark:
-        paths.benchmark("observe_marginal/{experiment}/{test}")
+        "<benchmarks>/observe_marginal/{experiment}/{test}.tsv"
     conda:
         "../envs/lensing.yaml"
     threads: 1
@@ -271,7 +382,7 @@ rule observe_marginal:
         mem_mb=4000,
         runtime="2h",
     params:
-        dataset=flow.dataset_without(
+        dataset=dataset_without(
             *("description", "size", "shard_size", "splits"),
             *("rendering.batch_size", "rendering.renderer", "rendering.accuracy"),
             of="test",
@@ -289,21 +400,20 @@ rule collect_sweep:
     """Gather the rates of every point of a sweep in one tidy table."""
     input:
         rates=lambda wildcards: [
-            paths.evaluation("rates").format(experiment=point.experiment, network=name)
-            for point in flow.points[wildcards.sweep]
-            for name in flow.run.experiments[point.experiment].networks
+            f"<results>/experiments/{point.experiment}/evaluation/{detector}/rates.csv"
+            for point, detector in sweep_detectors(wildcards.sweep)
         ],
     output:
         table=report(
-            paths.sweep,
+            "<results>/sweeps/{sweep}/results.csv",
             caption="../report/sweep.rst",
             category="Sweeps",
             labels={"sweep": "{sweep}"},
         ),
     log:
-        paths.log("collect_sweep/{sweep}"),
+        "<logs>/collect_sweep/{sweep}.log",
     benchmark:
-        paths.benchmark("collect_sweep/{sweep}")
+        "<benchmarks>/collect_sweep/{sweep}.tsv"
     localrule: True
     conda:
         "../envs/evaluation.yaml"
@@ -311,11 +421,7 @@ rule collect_sweep:
         mem_mb=1000,
         runtime="10m",
     params:
-        points=lambda wildcards: [
-            (point.experiment, name, point.values)
-            for point in flow.points[wildcards.sweep]
-            for name in flow.run.experiments[point.experiment].networks
-        ],
+        points=lambda wildcards: [(point.experiment, detector, point.values) for point, detector in sweep_detectors(wildcards.sweep)],
         code=digest("collect_sweep"),
     message:
         "Gathering sweep {wildcards.sweep}"
@@ -326,30 +432,30 @@ rule collect_sweep:
 rule evaluate_table:
     """Rates, strata, ROC, calibration and purity of a table of scores made elsewhere."""
     input:
-        table=here(flow.scores_table),
+        table=stays_here(scores_table),
     output:
         rates=report(
-            paths.table_evaluation("rates"),
+            "<results>/scores/{scores}/rates.csv",
             caption="../report/table.rst",
             category="Rates",
             labels={"scores": "{scores}"},
         ),
         strata=report(
-            paths.table_evaluation("strata"),
+            "<results>/scores/{scores}/strata.csv",
             caption="../report/table.rst",
             category="Strata",
             labels={"scores": "{scores}"},
         ),
-        roc=paths.table_evaluation("roc"),
-        information=paths.table_evaluation("information"),
-        calibration=paths.table_evaluation("calibration"),
-        purity=paths.table_evaluation("purity"),
+        roc="<results>/scores/{scores}/roc.csv",
+        information="<results>/scores/{scores}/information.csv",
+        calibration="<results>/scores/{scores}/calibration.csv",
+        purity="<results>/scores/{scores}/purity.csv",
     log:
-        paths.log("evaluate_table/{scores}"),
+        "<logs>/evaluate_table/{scores}.log",
     benchmark:
-        paths.benchmark("evaluate_table/{scores}")
+        "<benchmarks>/evaluate_table/{scores}.tsv"
     wildcard_constraints:
-        scores=flow.scores_name(),
+        scores=scores_name(),
     conda:
         "../envs/evaluation.yaml"
     resources:
@@ -367,22 +473,22 @@ rule evaluate_table:
 rule map_table_completeness:
     """Completeness of scores made elsewhere over two or three columns, cell by cell, and the smooth fits."""
     input:
-        table=here(flow.scores_table),
+        table=stays_here(scores_table),
     output:
-        cells=paths.table_completeness["cells"],
-        selection=paths.table_completeness["selection"],
+        cells="<results>/scores/{scores}/completeness.csv",
+        selection="<results>/scores/{scores}/selection.json",
         picture=report(
-            paths.table_completeness["picture"],
+            "<results>/scores/{scores}/completeness.png",
             caption="../report/table_completeness.rst",
             category="Completeness",
             labels={"scores": "{scores}"},
         ),
     log:
-        paths.log("map_table_completeness/{scores}"),
+        "<logs>/map_table_completeness/{scores}.log",
     benchmark:
-        paths.benchmark("map_table_completeness/{scores}")
+        "<benchmarks>/map_table_completeness/{scores}.tsv"
     wildcard_constraints:
-        scores=flow.scores_name(),
+        scores=scores_name(),
     conda:
         "../envs/report.yaml"
     resources:

@@ -1,13 +1,20 @@
+def known_lens_bricks(wildcards):
+    """Bricks that hold known lenses of a dataset's survey."""
+    survey = survey_of(wildcards)
+    with open(fetched(checkpoints.list_known_lens_bricks.get(survey=survey).output.names), encoding="utf-8") as file:
+        return [f"<results>/legacysurvey/{survey}/bricks/{name}" for name in file.read().split()]
+
+
 checkpoint list_known_lens_bricks:
     """Name the bricks that hold known lenses."""
     input:
-        lenses=paths.known_lenses,
+        lenses="<results>/legacysurvey/{survey}/known_lenses.parquet",
     output:
-        names=paths.known_lens_bricks,
+        names="<results>/legacysurvey/{survey}/known_lens_bricks.txt",
     log:
-        paths.log("list_known_lens_bricks/{survey}"),
+        "<logs>/list_known_lens_bricks/{survey}.log",
     benchmark:
-        paths.benchmark("list_known_lens_bricks/{survey}")
+        "<benchmarks>/list_known_lens_bricks/{survey}.tsv"
     localrule: True
     conda:
         "../envs/astro.yaml"
@@ -25,24 +32,24 @@ checkpoint list_known_lens_bricks:
 rule cut_known_lenses:
     """Cut the stamps of known lenses from the bricks, each with the split of its sky."""
     input:
-        lenses=lambda wildcards: paths.known_lenses.format(survey=flow.survey_of(wildcards)),
-        parent=lambda wildcards: paths.parent.format(survey=flow.survey_of(wildcards)),
+        lenses=lambda wildcards: f"<results>/legacysurvey/{survey_of(wildcards)}/known_lenses.parquet",
+        parent=lambda wildcards: f"<results>/legacysurvey/{survey_of(wildcards)}/parent.parquet",
         bricks=known_lens_bricks,
     output:
-        stamps=paths.known_stamps,
+        stamps="<results>/datasets/{dataset}/known_lenses.parquet",
     log:
-        paths.log("cut_known_lenses/{dataset}"),
+        "<logs>/cut_known_lenses/{dataset}.log",
     benchmark:
-        paths.benchmark("cut_known_lenses/{dataset}")
+        "<benchmarks>/cut_known_lenses/{dataset}.tsv"
     conda:
         "../envs/lensing.yaml"
     resources:
         mem_mb=4000,
         runtime="1h",
     params:
-        size=lambda wildcards: flow.run.datasets[wildcards.dataset].camera.stamp_size,
-        splits=lambda wildcards: flow.run.datasets[wildcards.dataset].splits.plain(),
-        survey=lambda wildcards: flow.cutout_limits(flow.survey_of(wildcards)),
+        size=lambda wildcards: settings.datasets[wildcards.dataset].camera.stamp_size,
+        splits=lambda wildcards: settings.datasets[wildcards.dataset].splits.plain(),
+        survey=cutout_limits,
         code=digest("cut_known_lenses"),
     message:
         "Cutting the known lenses of dataset {wildcards.dataset}"
@@ -53,22 +60,22 @@ rule cut_known_lenses:
 rule score_known_lenses:
     """Score known lenses and give their recall at the thresholds that validation stamps set."""
     input:
-        stamps=lambda wildcards: paths.known_stamps.format(dataset=flow.run.experiments[wildcards.experiment].dataset),
-        weights=lambda wildcards: flow.members(wildcards, paths.weights),
-        networks=lambda wildcards: flow.members(wildcards, paths.network),
-        scores=lambda wildcards: flow.scores(wildcards.experiment, wildcards.network),
+        stamps=lambda wildcards: f"<results>/datasets/{settings.experiments[wildcards.experiment].dataset}/known_lenses.parquet",
+        weights=members("network.safetensors"),
+        networks=members("network.json"),
+        scores=lambda wildcards: scores(wildcards.experiment, wildcards.detector),
     output:
         recall=report(
-            paths.known_recall,
+            "<results>/experiments/{experiment}/known_lenses/{detector}/recall.csv",
             caption="../report/known_lenses.rst",
             category="Known lenses",
-            labels={"experiment": "{experiment}", "network": "{network}"},
+            labels={"experiment": "{experiment}", "detector": "{detector}"},
         ),
-        scores=paths.known_scores,
+        scores="<results>/experiments/{experiment}/known_lenses/{detector}/scores.csv",
     log:
-        paths.log("score_known_lenses/{experiment}/{network}"),
+        "<logs>/score_known_lenses/{experiment}/{detector}.log",
     benchmark:
-        paths.benchmark("score_known_lenses/{experiment}/{network}")
+        "<benchmarks>/score_known_lenses/{experiment}/{detector}.tsv"
     conda:
         "../envs/learning.yaml"
     resources:
@@ -77,10 +84,10 @@ rule score_known_lenses:
     params:
         evaluation=needs("experiments.{experiment}.evaluation"),
         dataset=needs("experiments.{experiment}.dataset"),
-        joined=lambda wildcards: flow.run.networks[wildcards.network].training.known_lens_weight > 0,
+        joined=joined_training,
         code=digest("score_known_lenses"),
     message:
-        "Scoring known lenses with {wildcards.network} in {wildcards.experiment}"
+        "Scoring known lenses with {wildcards.detector} in {wildcards.experiment}"
     script:
         "../scripts/score_known_lenses.py"
 
@@ -88,25 +95,20 @@ rule score_known_lenses:
 rule rank_candidates:
     """Rank the test stamps of a dataset by their score, with pictures of the first ones."""
     input:
-        scores=lambda wildcards: [
-            paths.scores.format(
-                dataset=flow.run.experiments[wildcards.experiment].dataset, network=wildcards.network, seed=seed, test=wildcards.test
-            )
-            for seed in flow.run.experiments[wildcards.experiment].seeds
-        ],
-        shards=lambda wildcards: flow.shards(wildcards.test, "test"),
+        scores=lambda wildcards: scores(wildcards.experiment, wildcards.detector, [wildcards.test]),
+        shards=lambda wildcards: shards(wildcards.test, "test"),
     output:
         page=report(
-            paths.candidates,
+            "<results>/experiments/{experiment}/candidates/{test}/{detector}.html",
             caption="../report/candidates.rst",
             category="Candidates",
-            labels={"experiment": "{experiment}", "test": "{test}", "network": "{network}"},
+            labels={"experiment": "{experiment}", "test": "{test}", "detector": "{detector}"},
         ),
-        table=paths.candidate_table,
+        table="<results>/experiments/{experiment}/candidates/{test}/{detector}.csv",
     log:
-        paths.log("rank_candidates/{experiment}/{test}/{network}"),
+        "<logs>/rank_candidates/{experiment}/{test}/{detector}.log",
     benchmark:
-        paths.benchmark("rank_candidates/{experiment}/{test}/{network}")
+        "<benchmarks>/rank_candidates/{experiment}/{test}/{detector}.tsv"
     conda:
         "../envs/report.yaml"
     resources:
@@ -115,6 +117,6 @@ rule rank_candidates:
     params:
         code=digest("rank_candidates"),
     message:
-        "Ranking {wildcards.test} by {wildcards.network}"
+        "Ranking {wildcards.test} by {wildcards.detector}"
     script:
         "../scripts/rank_candidates.py"

@@ -1,23 +1,96 @@
+def imported(elsewhere):
+    """A pattern of the names of networks whose weights come from elsewhere, or of all others."""
+    return any_of(
+        name for name, detector in settings.detectors.items() if detector.kind == "network" and (detector.weights is not None) == elsewhere
+    )
+
+
+def network_section(wildcards):
+    """A network's section less its description, which no weight depends on, and mining, which has a rule of its own."""
+    return settings.detectors[wildcards.detector].without("kind", "description", "mining")
+
+
+def rounds_of(network):
+    """The names of a network's rounds of training, the first one first."""
+    return all_rounds(network, settings.detectors)
+
+
+def mined(wildcards):
+    """The tables of hard controls that a network's round of training uses: its own and those of earlier rounds."""
+    names = rounds_of(wildcards.detector)[1:]
+    return [f"<results>/detectors/{wildcards.dataset}/{name}/seed-{wildcards.seed}/mined.parquet" for name in names]
+
+
+def mining(wildcards):
+    """How hard controls are mined and weighed, for rounds above 1."""
+    network = settings.detectors[wildcards.detector]
+    return network.mining.plain() if network.rounds > 1 else {}
+
+
+def extra_shards(wildcards):
+    """The training shards of each extra dataset that a network's rounds mine."""
+    network = settings.detectors[wildcards.detector]
+    return {name: shards(name, "train") for name in network.mining.extra} if network.rounds > 1 else {}
+
+
+def mined_shards(wildcards):
+    """The training shards of the extra datasets that a network's rounds mine."""
+    return [path for files in extra_shards(wildcards).values() for path in files]
+
+
+def round_before(file):
+    """A file of the round before a network's own."""
+    return lambda wildcards: (f"<results>/detectors/{wildcards.dataset}/{rounds_of(wildcards.detector)[-2]}/seed-{wildcards.seed}/{file}")
+
+
+def held_out(wildcards):
+    """The validation and test shards of every dataset that a network is judged on: mining keeps away from them."""
+    rounds = set(rounds_of(wildcards.detector))
+    later = {name for name in settings.detectors if rounds <= set(rounds_of(name))}
+    judged = [e for e in settings.experiments.values() if e.dataset == wildcards.dataset and later & set(e.detectors)]
+    names = dict.fromkeys([wildcards.dataset, *(test for e in judged for test in e.test_datasets)])
+    return [path for name in names for split in ("validation", "test") for path in shards(name, split)]
+
+
+def known_lens_tables(wildcards):
+    """The table of known lenses of the survey that a dataset is made of, or nothing."""
+    survey = getattr(settings.datasets[wildcards.dataset], "survey", None)
+    return [f"<results>/legacysurvey/{survey}/known_lenses.parquet"] if survey else []
+
+
+def known_training(wildcards):
+    """The stamps of known lenses that join a network's training, if its config gives them a weight."""
+    joins = settings.detectors[wildcards.detector].training.known_lens_weight > 0
+    return [f"<results>/datasets/{wildcards.dataset}/known_lenses.parquet"] if joins else []
+
+
+def start_weights(wildcards):
+    """The files of weights from elsewhere that a network's config names."""
+    network = settings.detectors[wildcards.detector]
+    files = [network.weights, None if (network.pretrained or "").startswith(HUB) else network.pretrained]
+    return [path for path in files if path]
+
+
 rule train_network:
     """Train one network with one seed; resumes at an epoch's start after a kill."""
     input:
-        train=lambda wildcards: flow.shards(wildcards.dataset, "train"),
-        validation=lambda wildcards: flow.shards(wildcards.dataset, "validation"),
-        checks=paths.checks,
-        mined=flow.mined,
-        extra=flow.mined_shards,
-        known=flow.known_training,
-        start=here(flow.start_weights),
+        train=lambda wildcards: shards(wildcards.dataset, "train"),
+        validation=lambda wildcards: shards(wildcards.dataset, "validation"),
+        checks="<results>/datasets/{dataset}/quality/checks.json",
+        mined=mined,
+        extra=mined_shards,
+        known=known_training,
+        start=stays_here(start_weights),
     output:
-        weights=paths.weights,
-        network=paths.network,
-        history=paths.history,
+        weights="<results>/detectors/{dataset}/{detector}/seed-{seed}/network.safetensors",
+        network="<results>/detectors/{dataset}/{detector}/seed-{seed}/network.json",
+        history="<results>/detectors/{dataset}/{detector}/seed-{seed}/history.csv",
     log:
-        paths.log("train_network/{dataset}/{network}/seed-{seed}"),
+        "<logs>/train_network/{dataset}/{detector}/seed-{seed}.log",
     benchmark:
-        paths.benchmark("train_network/{dataset}/{network}/seed-{seed}")
+        "<benchmarks>/train_network/{dataset}/{detector}/seed-{seed}.tsv"
     wildcard_constraints:
-        network=flow.imported(False),
+        detector=imported(False),
     conda:
         "../envs/learning.yaml"
     # One core each: networks train side by side, and small ones gain little from a second core.
@@ -26,12 +99,12 @@ rule train_network:
         mem_mb=8000,
         runtime="8h",
     params:
-        network=flow.network,
-        mining=flow.mining,
-        extra=lambda wildcards: flow.extra_shards(wildcards.network),
+        network=network_section,
+        mining=mining,
+        extra=extra_shards,
         code=digest("train_network"),
     message:
-        "Training {wildcards.network} on {wildcards.dataset}, seed {wildcards.seed}"
+        "Training {wildcards.detector} on {wildcards.dataset}, seed {wildcards.seed}"
     script:
         "../scripts/train_network.py"
 
@@ -39,20 +112,20 @@ rule train_network:
 rule import_network:
     """Take over weights trained elsewhere: recognise their architecture, fit stretch and calibration."""
     input:
-        start=here(flow.start_weights),
-        train=lambda wildcards: flow.shards(wildcards.dataset, "train"),
-        validation=lambda wildcards: flow.shards(wildcards.dataset, "validation"),
-        checks=paths.checks,
+        start=stays_here(start_weights),
+        train=lambda wildcards: shards(wildcards.dataset, "train"),
+        validation=lambda wildcards: shards(wildcards.dataset, "validation"),
+        checks="<results>/datasets/{dataset}/quality/checks.json",
     output:
-        weights=paths.weights,
-        network=paths.network,
-        history=paths.history,
+        weights="<results>/detectors/{dataset}/{detector}/seed-{seed}/network.safetensors",
+        network="<results>/detectors/{dataset}/{detector}/seed-{seed}/network.json",
+        history="<results>/detectors/{dataset}/{detector}/seed-{seed}/history.csv",
     log:
-        paths.log("import_network/{dataset}/{network}/seed-{seed}"),
+        "<logs>/import_network/{dataset}/{detector}/seed-{seed}.log",
     benchmark:
-        paths.benchmark("import_network/{dataset}/{network}/seed-{seed}")
+        "<benchmarks>/import_network/{dataset}/{detector}/seed-{seed}.tsv"
     wildcard_constraints:
-        network=flow.imported(True),
+        detector=imported(True),
     conda:
         "../envs/learning.yaml"
     threads: 1
@@ -60,10 +133,10 @@ rule import_network:
         mem_mb=8000,
         runtime="2h",
     params:
-        network=flow.network,
+        network=network_section,
         code=digest("import_network"),
     message:
-        "Importing {wildcards.network} for {wildcards.dataset}"
+        "Importing {wildcards.detector} for {wildcards.dataset}"
     script:
         "../scripts/import_network.py"
 
@@ -71,18 +144,20 @@ rule import_network:
 rule mine_hard_negatives:
     """Score the training controls with the round before and keep the hardest, away from known lenses and test stamps."""
     input:
-        weights=lambda wildcards: flow.round_before(wildcards, paths.weights),
-        network=lambda wildcards: flow.round_before(wildcards, paths.network),
-        train=lambda wildcards: flow.shards(wildcards.dataset, "train"),
-        extra=flow.mined_shards,
-        held_out=flow.held_out,
-        lenses=lambda wildcards: flow.known_lens_tables(wildcards.dataset),
+        weights=round_before("network.safetensors"),
+        network=round_before("network.json"),
+        train=lambda wildcards: shards(wildcards.dataset, "train"),
+        extra=mined_shards,
+        held_out=held_out,
+        lenses=known_lens_tables,
     output:
-        mined=paths.mined,
+        mined="<results>/detectors/{dataset}/{detector}/seed-{seed}/mined.parquet",
     log:
-        paths.log("mine_hard_negatives/{dataset}/{network}/seed-{seed}"),
+        "<logs>/mine_hard_negatives/{dataset}/{detector}/seed-{seed}.log",
     benchmark:
-        paths.benchmark("mine_hard_negatives/{dataset}/{network}/seed-{seed}")
+        "<benchmarks>/mine_hard_negatives/{dataset}/{detector}/seed-{seed}.tsv"
+    wildcard_constraints:
+        detector=detectors_of_kind("network"),
     conda:
         "../envs/learning.yaml"
     threads: 1
@@ -90,11 +165,11 @@ rule mine_hard_negatives:
         mem_mb=6000,
         runtime="4h",
     params:
-        mining=flow.mining,
-        extra=lambda wildcards: flow.extra_shards(wildcards.network),
+        mining=mining,
+        extra=extra_shards,
         code=digest("mine_hard_negatives"),
     message:
-        "Mining hard controls of {wildcards.dataset} for {wildcards.network}, seed {wildcards.seed}"
+        "Mining hard controls of {wildcards.dataset} for {wildcards.detector}, seed {wildcards.seed}"
     script:
         "../scripts/mine_hard_negatives.py"
 
@@ -102,17 +177,19 @@ rule mine_hard_negatives:
 rule score_stamps:
     """Score the validation and test stamps of a dataset with one trained network."""
     input:
-        weights=paths.weights,
-        network=paths.network,
-        validation=lambda wildcards: flow.shards(wildcards.test, "validation"),
-        test=lambda wildcards: flow.shards(wildcards.test, "test"),
-        checks=lambda wildcards: paths.checks.format(dataset=wildcards.test),
+        weights="<results>/detectors/{dataset}/{detector}/seed-{seed}/network.safetensors",
+        network="<results>/detectors/{dataset}/{detector}/seed-{seed}/network.json",
+        validation=lambda wildcards: shards(wildcards.test, "validation"),
+        test=lambda wildcards: shards(wildcards.test, "test"),
+        checks=lambda wildcards: f"<results>/datasets/{wildcards.test}/quality/checks.json",
     output:
-        scores=paths.scores,
+        scores="<results>/detectors/{dataset}/{detector}/seed-{seed}/scores/{test}.parquet",
     log:
-        paths.log("score_stamps/{dataset}/{network}/seed-{seed}/{test}"),
+        "<logs>/score_stamps/{dataset}/{detector}/seed-{seed}/{test}.log",
     benchmark:
-        paths.benchmark("score_stamps/{dataset}/{network}/seed-{seed}/{test}")
+        "<benchmarks>/score_stamps/{dataset}/{detector}/seed-{seed}/{test}.tsv"
+    wildcard_constraints:
+        detector=detectors_of_kind("network"),
     conda:
         "../envs/learning.yaml"
     threads: 1
@@ -122,6 +199,6 @@ rule score_stamps:
     params:
         code=digest("score_stamps"),
     message:
-        "Scoring {wildcards.test} with {wildcards.network}, seed {wildcards.seed}"
+        "Scoring {wildcards.test} with {wildcards.detector}, seed {wildcards.seed}"
     script:
         "../scripts/score_stamps.py"

@@ -1,11 +1,71 @@
+def survey_base(wildcards):
+    """The base address of a survey's archive; a mock one lies below the results root."""
+    survey = settings.legacysurvey.surveys[wildcards.survey]
+    return f"file://{mock_survey(wildcards.survey)}/" if survey.mock else survey.base
+
+
+def mock_survey(survey):
+    """Folder of a survey's mock archive."""
+    return f"{settings.root}/mock/legacysurvey/{survey}"
+
+
+def survey_archive(wildcards):
+    """What must exist before a survey's archive can be read: the mock's marker, or nothing."""
+    mock = settings.legacysurvey.surveys[wildcards.survey].mock
+    return [f"<results>/mock/legacysurvey/{wildcards.survey}/mock-survey.json"] if mock else []
+
+
+def sweep_files(wildcards):
+    """The sweep files of a survey, in the order of its config."""
+    survey = settings.legacysurvey.surveys[wildcards.survey]
+    names = MOCK_SWEEPS if survey.mock else survey.sweep_names
+    return [f"<results>/legacysurvey/{wildcards.survey}/sweeps/{name}.fits" for name in names]
+
+
+def lens_catalogues(wildcards):
+    """A survey's catalogues of known lenses by name; a mock survey brings its own."""
+    survey = settings.legacysurvey.surveys[wildcards.survey]
+    own = {"mock": {"path": f"{mock_survey(wildcards.survey)}/{MOCK_LENSES}", "layout": "lenscat"}} if survey.mock else {}
+    return own | {name: catalogue.plain() for name, catalogue in survey.known_lenses.items()}
+
+
+def labels(wildcards):
+    """A survey's table of labelled objects; a mock survey brings its own."""
+    survey = settings.legacysurvey.surveys[wildcards.survey]
+    if survey.labels is None and survey.mock:
+        return Labels(path=f"{mock_survey(wildcards.survey)}/{MOCK_LABELS}").plain()
+    return survey.labels.plain() if survey.labels else None
+
+
+def lens_and_label_files(wildcards):
+    """The tables of known lenses and labels that a survey's config names; a mock survey's follow its marker."""
+    survey = settings.legacysurvey.surveys[wildcards.survey]
+    return [*(catalogue.path for catalogue in survey.known_lenses.values()), *([survey.labels.path] if survey.labels else [])]
+
+
+def parent_cuts(wildcards):
+    """The keys of a survey that decide its parent sample."""
+    return settings.legacysurvey.surveys[wildcards.survey].only("lrg", "conditions", "nside", "match_radius_arcsec")
+
+
+def until_used(folder):
+    """A folder that goes once the last job that needs it has run: Snakemake knows which that is."""
+    return temp(directory(folder))
+
+
+def cutout_limits(wildcards):
+    """The keys of a dataset's survey that say which pixels and cutouts are good."""
+    return settings.legacysurvey.surveys[survey_of(wildcards)].only("maskbits", "max_bad_fraction")
+
+
 rule make_mock_survey:
     """Write a small, deterministic Legacy Survey archive in the layout of DR10, for surveys marked `mock`."""
     output:
-        marker=local(paths.mock_survey_marker),
+        marker=local("<results>/mock/legacysurvey/{survey}/mock-survey.json"),
     log:
-        paths.log("make_mock_survey/{survey}"),
+        "<logs>/make_mock_survey/{survey}.log",
     benchmark:
-        paths.benchmark("make_mock_survey/{survey}")
+        "<benchmarks>/make_mock_survey/{survey}.tsv"
     localrule: True
     conda:
         "../envs/astro.yaml"
@@ -13,7 +73,7 @@ rule make_mock_survey:
         mem_mb=2000,
         runtime="15m",
     params:
-        base=flow.survey_base,
+        base=survey_base,
         sky=needs("legacysurvey.surveys.{survey}.mock_sky"),
         code=digest("make_mock_survey"),
     message:
@@ -25,13 +85,13 @@ rule make_mock_survey:
 rule retrieve_sweep:
     """Fetch one sweep file, checked."""
     input:
-        here(flow.survey_inputs),
+        stays_here(survey_archive),
     output:
-        sweep=paths.sweep_file,
+        sweep="<results>/legacysurvey/{survey}/sweeps/{sweep_name}.fits",
     log:
-        paths.log("retrieve_sweep/{survey}/{sweep_name}"),
+        "<logs>/retrieve_sweep/{survey}/{sweep_name}.log",
     benchmark:
-        paths.benchmark("retrieve_sweep/{survey}/{sweep_name}")
+        "<benchmarks>/retrieve_sweep/{survey}/{sweep_name}.tsv"
     retries: 1
     localrule: True
     conda:
@@ -42,7 +102,7 @@ rule retrieve_sweep:
         downloads=1,
     params:
         # Nothing about how it is fetched: the file is the archive's, to the byte.
-        base=flow.survey_base,
+        base=survey_base,
     message:
         "Fetching {wildcards.sweep_name} of survey {wildcards.survey}"
     script:
@@ -52,14 +112,14 @@ rule retrieve_sweep:
 rule retrieve_survey_tables:
     """Fetch the bounds of all bricks and the observing conditions of the survey's, checked."""
     input:
-        here(flow.survey_inputs),
+        stays_here(survey_archive),
     output:
-        bounds=paths.brick_bounds,
-        conditions=paths.brick_conditions,
+        bounds="<results>/legacysurvey/{survey}/tables/survey-bricks.fits.gz",
+        conditions="<results>/legacysurvey/{survey}/tables/survey-bricks-dr10-south.fits.gz",
     log:
-        paths.log("retrieve_survey_tables/{survey}"),
+        "<logs>/retrieve_survey_tables/{survey}.log",
     benchmark:
-        paths.benchmark("retrieve_survey_tables/{survey}")
+        "<benchmarks>/retrieve_survey_tables/{survey}.tsv"
     retries: 1
     localrule: True
     conda:
@@ -69,7 +129,7 @@ rule retrieve_survey_tables:
         runtime="2h",
         downloads=1,
     params:
-        base=flow.survey_base,
+        base=survey_base,
     message:
         "Fetching the brick tables of survey {wildcards.survey}"
     script:
@@ -79,26 +139,26 @@ rule retrieve_survey_tables:
 rule select_lrgs:
     """Cut the parent sample of luminous red galaxies out of the sweeps, and count every cut."""
     input:
-        sweeps=flow.sweeps,
-        bounds=paths.brick_bounds,
-        conditions=paths.brick_conditions,
-        tables=here(flow.lens_and_label_files),
+        sweeps=sweep_files,
+        bounds="<results>/legacysurvey/{survey}/tables/survey-bricks.fits.gz",
+        conditions="<results>/legacysurvey/{survey}/tables/survey-bricks-dr10-south.fits.gz",
+        tables=stays_here(lens_and_label_files),
     output:
-        parent=paths.parent,
-        cut_flow=paths.cut_flow,
+        parent="<results>/legacysurvey/{survey}/parent.parquet",
+        cut_flow="<results>/legacysurvey/{survey}/cut_flow.csv",
     log:
-        paths.log("select_lrgs/{survey}"),
+        "<logs>/select_lrgs/{survey}.log",
     benchmark:
-        paths.benchmark("select_lrgs/{survey}")
+        "<benchmarks>/select_lrgs/{survey}.tsv"
     conda:
         "../envs/astro.yaml"
     resources:
         mem_mb=2000,
         runtime="4h",
     params:
-        cuts=flow.parent_cuts,
-        lenses=flow.lens_catalogues,
-        labels=flow.labels,
+        cuts=parent_cuts,
+        lenses=lens_catalogues,
+        labels=labels,
         code=digest("select_lrgs"),
     message:
         "Selecting the luminous red galaxies of survey {wildcards.survey}"
@@ -109,24 +169,24 @@ rule select_lrgs:
 rule find_known_lenses:
     """Find the known lenses that fall on the survey's bricks, with their galaxies and conditions."""
     input:
-        parent=paths.parent,
-        bounds=paths.brick_bounds,
-        conditions=paths.brick_conditions,
-        tables=here(flow.lens_and_label_files),
+        parent="<results>/legacysurvey/{survey}/parent.parquet",
+        bounds="<results>/legacysurvey/{survey}/tables/survey-bricks.fits.gz",
+        conditions="<results>/legacysurvey/{survey}/tables/survey-bricks-dr10-south.fits.gz",
+        tables=stays_here(lens_and_label_files),
     output:
-        lenses=paths.known_lenses,
+        lenses="<results>/legacysurvey/{survey}/known_lenses.parquet",
     log:
-        paths.log("find_known_lenses/{survey}"),
+        "<logs>/find_known_lenses/{survey}.log",
     benchmark:
-        paths.benchmark("find_known_lenses/{survey}")
+        "<benchmarks>/find_known_lenses/{survey}.tsv"
     conda:
         "../envs/astro.yaml"
     resources:
         mem_mb=4000,
         runtime="30m",
     params:
-        cuts=flow.parent_cuts,
-        lenses=flow.lens_catalogues,
+        cuts=parent_cuts,
+        lenses=lens_catalogues,
         code=digest("find_known_lenses"),
     message:
         "Finding the known lenses of survey {wildcards.survey}"
@@ -137,14 +197,13 @@ rule find_known_lenses:
 rule retrieve_brick:
     """Fetch the coadds of one brick, checked, into a folder of its own."""
     input:
-        here(flow.survey_inputs),
+        stays_here(survey_archive),
     output:
-        # A brick that is not kept goes once the last job that needs it has run: Snakemake knows which that is.
-        folder=directory(paths.brick) if flow.run.legacysurvey.keep_bricks else temp(directory(paths.brick)),
+        folder=(directory if settings.legacysurvey.keep_bricks else until_used)("<results>/legacysurvey/{survey}/bricks/{brickname}"),
     log:
-        paths.log("retrieve_brick/{survey}/{brickname}"),
+        "<logs>/retrieve_brick/{survey}/{brickname}.log",
     benchmark:
-        paths.benchmark("retrieve_brick/{survey}/{brickname}")
+        "<benchmarks>/retrieve_brick/{survey}/{brickname}.tsv"
     # Stamps whose bricks are there come before further bricks, so that few bricks wait on disk.
     priority: -1
     retries: 1
@@ -157,7 +216,7 @@ rule retrieve_brick:
         downloads=1,
     params:
         # Nothing about how it is fetched: the files are the archive's, to the byte.
-        base=flow.survey_base,
+        base=survey_base,
         bands=needs("legacysurvey.surveys.{survey}.bands"),
     message:
         "Fetching brick {wildcards.brickname} of survey {wildcards.survey}"

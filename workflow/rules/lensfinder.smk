@@ -1,15 +1,52 @@
+def cosmos_catalog(wildcards):
+    """The catalogue of a dataset's COSMOS sources; a mock survey brings its own."""
+    dataset = settings.datasets[wildcards.dataset]
+    if not dataset.sources.uses("cosmos"):
+        return None
+    return dataset.sources.cosmos.catalog or f"{mock_survey(dataset.survey)}/{MOCK_SOURCES}"
+
+
+def cosmos_inputs(wildcards):
+    """What must exist before the COSMOS catalogue can be read: the file itself, or the mock's marker."""
+    dataset = settings.datasets[wildcards.dataset]
+    return [dataset.sources.cosmos.catalog or f"<results>/mock/legacysurvey/{dataset.survey}/mock-survey.json"]
+
+
+def listed_cosmos(wildcards):
+    """The list of COSMOS galaxies of a dataset, if its sources need one."""
+    uses = settings.datasets[wildcards.dataset].sources.uses("cosmos")
+    return [f"<results>/datasets/{wildcards.dataset}/cosmos_sources.parquet"] if uses else []
+
+
+@functools.cache
+def bricks_by_shard(path, version):
+    """Names of the bricks of each (split, shard) in the list that build_injections wrote; read once per version of the file."""
+    found = {}
+    with open(path, encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            found.setdefault((row["split"], int(row["shard"])), []).append(row["brickname"])
+    return found
+
+
+def shard_bricks(wildcards):
+    """Bricks that the stamps of one shard come from."""
+    path = fetched(checkpoints.build_injections.get(dataset=wildcards.dataset).output.bricks)
+    names = bricks_by_shard(path, os.stat(path).st_mtime_ns).get((wildcards.split, int(wildcards.shard)), [])
+    return [f"<results>/legacysurvey/{survey_of(wildcards)}/bricks/{name}" for name in names]
+
+
 rule list_cosmos_sources:
     """List the galaxies of a COSMOS sample that pass a dataset's cuts."""
     input:
-        catalog=here(flow.cosmos_inputs),
+        catalog=stays_here(cosmos_inputs),
     output:
-        sources=paths.cosmos_sources,
+        sources="<results>/datasets/{dataset}/cosmos_sources.parquet",
     log:
-        paths.log("list_cosmos_sources/{dataset}"),
+        "<logs>/list_cosmos_sources/{dataset}.log",
     benchmark:
-        paths.benchmark("list_cosmos_sources/{dataset}")
+        "<benchmarks>/list_cosmos_sources/{dataset}.tsv"
     wildcard_constraints:
-        dataset=flow.of_kind("lensfinder"),
+        dataset=of_kind("lensfinder"),
     localrule: True
     conda:
         "../envs/astro.yaml"
@@ -18,7 +55,7 @@ rule list_cosmos_sources:
         runtime="10m",
     params:
         settings=needs("datasets.{dataset}.sources.cosmos"),
-        catalog=flow.cosmos_catalog,
+        catalog=cosmos_catalog,
         code=digest("list_cosmos_sources"),
     message:
         "Listing the COSMOS galaxies of dataset {wildcards.dataset}"
@@ -29,25 +66,25 @@ rule list_cosmos_sources:
 checkpoint build_injections:
     """Choose hosts and controls and draw every injection: one row per stamp, in the order of bricks."""
     input:
-        parent=lambda wildcards: paths.parent.format(survey=flow.survey_of(wildcards)),
-        cosmos=flow.listed_cosmos,
-        bank=flow.bank,
+        parent=lambda wildcards: f"<results>/legacysurvey/{survey_of(wildcards)}/parent.parquet",
+        cosmos=listed_cosmos,
+        bank=bank,
     output:
-        manifest=paths.manifest,
-        bricks=paths.shard_bricks,
+        manifest="<results>/datasets/{dataset}/manifest.parquet",
+        bricks="<results>/datasets/{dataset}/bricks.csv",
     log:
-        paths.log("build_injections/{dataset}"),
+        "<logs>/build_injections/{dataset}.log",
     benchmark:
-        paths.benchmark("build_injections/{dataset}")
+        "<benchmarks>/build_injections/{dataset}.tsv"
     wildcard_constraints:
-        dataset=flow.of_kind("lensfinder"),
+        dataset=of_kind("lensfinder"),
     conda:
         "../envs/lensing.yaml"
     resources:
         mem_mb=4000,
         runtime="2h",
     params:
-        dataset=flow.dataset_without("description", "gates", "rendering"),
+        dataset=dataset_without("description", "gates", "rendering"),
         code=digest("build_injections"),
     message:
         "Drawing the injections of dataset {wildcards.dataset}"
@@ -58,18 +95,18 @@ checkpoint build_injections:
 rule inject_stamps:
     """Cut one shard's galaxies out of their bricks and add the lensed sources."""
     input:
-        manifest=paths.manifest,
+        manifest="<results>/datasets/{dataset}/manifest.parquet",
         bricks=shard_bricks,
-        cosmos=flow.listed_cosmos,
-        bank=flow.bank,
+        cosmos=listed_cosmos,
+        bank=bank,
     output:
-        shard=paths.shard,
+        shard="<results>/datasets/{dataset}/stamps/{split}/{shard}.parquet",
     log:
-        paths.log("inject_stamps/{dataset}/{split}/{shard}"),
+        "<logs>/inject_stamps/{dataset}/{split}/{shard}.log",
     benchmark:
-        paths.benchmark("inject_stamps/{dataset}/{split}/{shard}")
+        "<benchmarks>/inject_stamps/{dataset}/{split}/{shard}.tsv"
     wildcard_constraints:
-        dataset=flow.of_kind("lensfinder"),
+        dataset=of_kind("lensfinder"),
     conda:
         "../envs/lensing.yaml"
     threads: 1
@@ -77,9 +114,9 @@ rule inject_stamps:
         mem_mb=3000,
         runtime="2h",
     params:
-        dataset=flow.dataset_without("description", "splits", "hosts", "rendering.batch_size"),
-        survey=lambda wildcards: flow.cutout_limits(flow.survey_of(wildcards)),
-        catalog=flow.cosmos_catalog,
+        dataset=dataset_without("description", "splits", "hosts", "rendering.batch_size"),
+        survey=cutout_limits,
+        catalog=cosmos_catalog,
         code=digest("inject_stamps"),
     message:
         "Injecting {wildcards.dataset}, {wildcards.split} shard {wildcards.shard}"
@@ -90,18 +127,18 @@ rule inject_stamps:
 rule remove_arcs:
     """Take the arcs of some test positives away again, for the gates that look at their hosts."""
     input:
-        shards=lambda wildcards: flow.shards(wildcards.dataset, "test"),
-        cosmos=flow.listed_cosmos,
-        bank=flow.bank,
+        shards=lambda wildcards: shards(wildcards.dataset, "test"),
+        cosmos=listed_cosmos,
+        bank=bank,
     output:
-        removed=paths.arcs_removed,
-        bare=paths.bare_hosts,
+        removed="<results>/datasets/{dataset}/hosts/arcs_removed.parquet",
+        bare="<results>/datasets/{dataset}/hosts/bare.parquet",
     log:
-        paths.log("remove_arcs/{dataset}"),
+        "<logs>/remove_arcs/{dataset}.log",
     benchmark:
-        paths.benchmark("remove_arcs/{dataset}")
+        "<benchmarks>/remove_arcs/{dataset}.tsv"
     wildcard_constraints:
-        dataset=flow.of_kind("lensfinder"),
+        dataset=of_kind("lensfinder"),
     conda:
         "../envs/lensing.yaml"
     threads: 1
@@ -109,8 +146,8 @@ rule remove_arcs:
         mem_mb=3000,
         runtime="1h",
     params:
-        dataset=flow.dataset_without("description", "size", "shard_size", "splits", "hosts", "gates", "rendering.batch_size"),
-        catalog=flow.cosmos_catalog,
+        dataset=dataset_without("description", "size", "shard_size", "splits", "hosts", "gates", "rendering.batch_size"),
+        catalog=cosmos_catalog,
         code=digest("remove_arcs"),
     message:
         "Taking arcs of {wildcards.dataset} away"
@@ -121,22 +158,22 @@ rule remove_arcs:
 rule import_stamps:
     """Bring one shard of stamps made elsewhere into this project's table."""
     input:
-        table=lambda wildcards: local(flow.run.datasets[wildcards.dataset].table),
+        table=lambda wildcards: local(settings.datasets[wildcards.dataset].table),
     output:
-        shard=paths.shard,
+        shard="<results>/datasets/{dataset}/stamps/{split}/{shard}.parquet",
     log:
-        paths.log("import_stamps/{dataset}/{split}/{shard}"),
+        "<logs>/import_stamps/{dataset}/{split}/{shard}.log",
     benchmark:
-        paths.benchmark("import_stamps/{dataset}/{split}/{shard}")
+        "<benchmarks>/import_stamps/{dataset}/{split}/{shard}.tsv"
     wildcard_constraints:
-        dataset=flow.of_kind("imported"),
+        dataset=of_kind("imported"),
     conda:
         "../envs/lensing.yaml"
     resources:
         mem_mb=4000,
         runtime="2h",
     params:
-        dataset=flow.dataset_without("description", "gates"),
+        dataset=dataset_without("description", "gates"),
         code=digest("import_stamps"),
     message:
         "Importing {wildcards.dataset}, {wildcards.split} shard {wildcards.shard}"
@@ -147,31 +184,31 @@ rule import_stamps:
 rule check_injections:
     """Check a lens-finder dataset, describe it in a table and pick stamps to look at; a failed gate stops the run."""
     input:
-        train=lambda wildcards: flow.shards(wildcards.dataset, "train"),
-        validation=lambda wildcards: flow.shards(wildcards.dataset, "validation"),
-        test=lambda wildcards: flow.shards(wildcards.dataset, "test"),
+        train=lambda wildcards: shards(wildcards.dataset, "train"),
+        validation=lambda wildcards: shards(wildcards.dataset, "validation"),
+        test=lambda wildcards: shards(wildcards.dataset, "test"),
     output:
-        checks=paths.checks,
+        checks="<results>/datasets/{dataset}/quality/checks.json",
         table=report(
-            paths.quality_table,
+            "<results>/datasets/{dataset}/quality/distributions.csv",
             caption="../report/quality.rst",
             category="Datasets",
             labels={"dataset": "{dataset}"},
         ),
-        pictures=paths.quality_pictures,
+        pictures="<results>/datasets/{dataset}/quality/pictures.npz",
     log:
-        paths.log("check_injections/{dataset}"),
+        "<logs>/check_injections/{dataset}.log",
     benchmark:
-        paths.benchmark("check_injections/{dataset}")
+        "<benchmarks>/check_injections/{dataset}.tsv"
     wildcard_constraints:
-        dataset=flow.of_kind("lensfinder", "imported"),
+        dataset=of_kind("lensfinder", "imported"),
     conda:
         "../envs/evaluation.yaml"
     resources:
         mem_mb=6000,
         runtime="2h",
     params:
-        dataset=flow.dataset_without("description", "rendering", "shard_size"),
+        dataset=dataset_without("description", "rendering", "shard_size"),
         code=digest("check_injections"),
     message:
         "Checking dataset {wildcards.dataset}"
@@ -182,21 +219,21 @@ rule check_injections:
 rule build_dataset_page:
     """Write the quality report of a lens-finder dataset: a page of its own, so that its looks make no training stale."""
     input:
-        checks=paths.checks,
-        pictures=paths.quality_pictures,
+        checks="<results>/datasets/{dataset}/quality/checks.json",
+        pictures="<results>/datasets/{dataset}/quality/pictures.npz",
     output:
         page=report(
-            paths.quality_page,
+            "<results>/datasets/{dataset}/quality/index.html",
             caption="../report/quality.rst",
             category="Datasets",
             labels={"dataset": "{dataset}"},
         ),
     log:
-        paths.log("build_dataset_page/{dataset}"),
+        "<logs>/build_dataset_page/{dataset}.log",
     benchmark:
-        paths.benchmark("build_dataset_page/{dataset}")
+        "<benchmarks>/build_dataset_page/{dataset}.tsv"
     wildcard_constraints:
-        dataset=flow.of_kind("lensfinder", "imported"),
+        dataset=of_kind("lensfinder", "imported"),
     localrule: True
     conda:
         "../envs/report.yaml"

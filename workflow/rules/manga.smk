@@ -1,14 +1,54 @@
+def sample(wildcards):
+    """Where a sample's archive is; a mock one lies below the results root."""
+    section = settings.manga.samples[wildcards.sample]
+    base = {"base": f"file://{settings.root}/mock/{wildcards.sample}/"} if section.mock else {}
+    return section.without("galaxies") | base
+
+
+def archive(wildcards):
+    """What must exist before a sample's archive can be read: the mock's marker, or nothing."""
+    return [f"<results>/mock/{wildcards.sample}/mock-archive.json"] if settings.manga.samples[wildcards.sample].mock else []
+
+
+def galaxies(wildcards):
+    """Galaxies of a sample; waits for the ranking where the sample takes its top."""
+    section = settings.manga.samples[wildcards.sample].galaxies
+    return chosen(section, lambda: fetched(checkpoints.rank_disks.get(sample=wildcards.sample).output.ranking))
+
+
+def chosen(section, ranking):
+    """The top of a ranking less what is set aside, then the listed galaxies; `ranking` is called for its path only where it is needed."""
+    top = []
+    if section.n_top:
+        with open(ranking(), encoding="utf-8", newline="") as file:
+            ranked = (row["plateifu"] for row in csv.DictReader(file) if row["plateifu"] not in section.set_aside)
+            top = list(itertools.islice(ranked, section.n_top))
+    return list(dict.fromkeys([*top, *section.listed]))
+
+
+def accepted_tensors(suffix):
+    """Source tensors of the galaxies that the lensability score lets through, and of rejected ones asked for by name."""
+
+    def files(wildcards):
+        wanted = settings.manga.samples[wildcards.sample].galaxies.use_rejected
+        with open(fetched(checkpoints.score_lensability.get(sample=wildcards.sample).output.table), encoding="utf-8", newline="") as file:
+            names = [row["plateifu"] for row in csv.DictReader(file) if row["tier"] != "reject" or row["plateifu"] in wanted]
+        return [f"<results>/manga/{wildcards.sample}/tensors/source_tensor_{name}.{suffix}" for name in names]
+
+    return files
+
+
 rule retrieve_catalogs:
     """Fetch dapall and drpall of a sample's archive, checked."""
     input:
-        here(flow.archive_inputs),
+        stays_here(archive),
     output:
-        dapall=paths.dapall,
-        drpall=paths.drpall,
+        dapall="<results>/manga/{sample}/catalogs/dapall.fits",
+        drpall="<results>/manga/{sample}/catalogs/drpall.fits",
     log:
-        paths.log("retrieve_catalogs/{sample}"),
+        "<logs>/retrieve_catalogs/{sample}.log",
     benchmark:
-        paths.benchmark("retrieve_catalogs/{sample}")
+        "<benchmarks>/retrieve_catalogs/{sample}.tsv"
     retries: 1
     localrule: True
     conda:
@@ -19,7 +59,7 @@ rule retrieve_catalogs:
         downloads=1,
     params:
         # Nothing about how it is fetched: the files are the archive's, to the byte.
-        sample=flow.sample,
+        sample=sample,
     message:
         "Fetching the catalogues of sample {wildcards.sample}"
     script:
@@ -29,14 +69,14 @@ rule retrieve_catalogs:
 checkpoint rank_disks:
     """Rank rotating disks from the catalogues alone; one row per galaxy with its MAPS address."""
     input:
-        dapall=paths.dapall,
-        drpall=paths.drpall,
+        dapall="<results>/manga/{sample}/catalogs/dapall.fits",
+        drpall="<results>/manga/{sample}/catalogs/drpall.fits",
     output:
-        ranking=paths.ranking,
+        ranking="<results>/manga/{sample}/ranking.csv",
     log:
-        paths.log("rank_disks/{sample}"),
+        "<logs>/rank_disks/{sample}.log",
     benchmark:
-        paths.benchmark("rank_disks/{sample}")
+        "<benchmarks>/rank_disks/{sample}.tsv"
     localrule: True
     conda:
         "../envs/astro.yaml"
@@ -44,7 +84,7 @@ checkpoint rank_disks:
         mem_mb=2000,
         runtime="10m",
     params:
-        sample=flow.sample,
+        sample=sample,
         ranking=needs("manga.ranking"),
         line=needs("manga.quality.line"),
         code=digest("rank_disks"),
@@ -55,15 +95,15 @@ checkpoint rank_disks:
 
 
 rule retrieve_maps:
-    """Fetch the MAPS file of one galaxy, checked."""
+    """Fetch the maps of one galaxy, checked."""
     input:
-        here(flow.archive_inputs),
+        stays_here(archive),
     output:
-        maps=paths.maps,
+        maps="<results>/manga/{sample}/maps/{plateifu}.fits.gz",
     log:
-        paths.log("retrieve_maps/{sample}/{plateifu}"),
+        "<logs>/retrieve_maps/{sample}/{plateifu}.log",
     benchmark:
-        paths.benchmark("retrieve_maps/{sample}/{plateifu}")
+        "<benchmarks>/retrieve_maps/{sample}/{plateifu}.tsv"
     retries: 1
     localrule: True
     conda:
@@ -74,7 +114,7 @@ rule retrieve_maps:
         downloads=1,
     params:
         # Nothing about how it is fetched: the file is the archive's, to the byte.
-        sample=flow.sample,
+        sample=sample,
     message:
         "Fetching the maps of {wildcards.plateifu}"
     script:
@@ -82,16 +122,16 @@ rule retrieve_maps:
 
 
 rule inspect_maps:
-    """Measure how well one galaxy's Hα maps trace its rotation, and write its inspection page."""
+    """Measure how well one galaxy's maps trace its rotation, and write its inspection page."""
     input:
-        maps=paths.maps,
+        maps="<results>/manga/{sample}/maps/{plateifu}.fits.gz",
     output:
-        metrics=paths.quality,
-        page=paths.inspection,
+        metrics="<results>/manga/{sample}/quality/{plateifu}.json",
+        page="<results>/manga/{sample}/quality/{plateifu}.html",
     log:
-        paths.log("inspect_maps/{sample}/{plateifu}"),
+        "<logs>/inspect_maps/{sample}/{plateifu}.log",
     benchmark:
-        paths.benchmark("inspect_maps/{sample}/{plateifu}")
+        "<benchmarks>/inspect_maps/{sample}/{plateifu}.tsv"
     localrule: True
     conda:
         "../envs/astro.yaml"
@@ -99,6 +139,7 @@ rule inspect_maps:
         mem_mb=1500,
         runtime="5m",
     params:
+        ifu=needs("manga.samples.{sample}.ifu"),
         quality=needs("manga.quality"),
         code=digest("inspect_maps"),
     message:
@@ -110,13 +151,13 @@ rule inspect_maps:
 checkpoint score_lensability:
     """Score every galaxy of a sample as a lensing source: cuts, points, tier and reasons."""
     input:
-        metrics=lambda wildcards: [paths.quality.format(sample=wildcards.sample, plateifu=name) for name in galaxies(wildcards.sample)],
+        metrics=lambda wildcards: [f"<results>/manga/{wildcards.sample}/quality/{name}.json" for name in galaxies(wildcards)],
     output:
-        table=paths.lensability,
+        table="<results>/manga/{sample}/lensability.csv",
     log:
-        paths.log("score_lensability/{sample}"),
+        "<logs>/score_lensability/{sample}.log",
     benchmark:
-        paths.benchmark("score_lensability/{sample}")
+        "<benchmarks>/score_lensability/{sample}.tsv"
     localrule: True
     conda:
         "../envs/astro.yaml"
@@ -135,22 +176,22 @@ checkpoint score_lensability:
 rule build_source_tensor:
     """Turn one galaxy's maps into a source tensor, its physical maps, sidecar and preview."""
     input:
-        maps=paths.maps,
-        metrics=paths.quality,
+        maps="<results>/manga/{sample}/maps/{plateifu}.fits.gz",
+        metrics="<results>/manga/{sample}/quality/{plateifu}.json",
     output:
-        tensor=paths.tensor("npy"),
-        maps=paths.tensor("npz"),
-        sidecar=paths.tensor("json"),
+        tensor="<results>/manga/{sample}/tensors/source_tensor_{plateifu}.npy",
+        maps="<results>/manga/{sample}/tensors/source_tensor_{plateifu}.npz",
+        sidecar="<results>/manga/{sample}/tensors/source_tensor_{plateifu}.json",
         preview=report(
-            paths.tensor("png"),
+            "<results>/manga/{sample}/tensors/source_tensor_{plateifu}.png",
             caption="../report/source_tensor.rst",
             category="Sources",
             labels={"galaxy": "{plateifu}"},
         ),
     log:
-        paths.log("build_source_tensor/{sample}/{plateifu}"),
+        "<logs>/build_source_tensor/{sample}/{plateifu}.log",
     benchmark:
-        paths.benchmark("build_source_tensor/{sample}/{plateifu}")
+        "<benchmarks>/build_source_tensor/{sample}/{plateifu}.tsv"
     localrule: True
     conda:
         "../envs/astro.yaml"
@@ -158,6 +199,7 @@ rule build_source_tensor:
         mem_mb=1500,
         runtime="5m",
     params:
+        ifu=needs("manga.samples.{sample}.ifu"),
         quality=needs("manga.quality"),
         tensor=needs("manga.tensor"),
         cosmology=needs("cosmology"),
@@ -173,13 +215,13 @@ rule build_source_bank:
     input:
         maps=accepted_tensors("npz"),
         sidecars=accepted_tensors("json"),
-        lensability=paths.lensability,
+        lensability="<results>/manga/{sample}/lensability.csv",
     output:
-        bank=paths.bank,
+        bank="<results>/manga/{sample}/bank.parquet",
     log:
-        paths.log("build_source_bank/{sample}"),
+        "<logs>/build_source_bank/{sample}.log",
     benchmark:
-        paths.benchmark("build_source_bank/{sample}")
+        "<benchmarks>/build_source_bank/{sample}.tsv"
     localrule: True
     conda:
         "../envs/astro.yaml"

@@ -3,11 +3,11 @@ rule measure_rendering:
     input:
         program=local("benchmarks/bench_rendering.py"),
     output:
-        figures=paths.measured_rendering,
+        figures="<results>/measured/rendering.txt",
     log:
-        paths.log("measure_rendering"),
+        "<logs>/measure_rendering.log",
     benchmark:
-        paths.benchmark("measure_rendering")
+        "<benchmarks>/measure_rendering.tsv"
     conda:
         "../envs/lensing.yaml"
     resources:

@@ -1,11 +1,11 @@
 rule make_mock_archive:
     """Write a small, deterministic MaNGA archive in the real layout, for samples marked `mock`."""
     output:
-        marker=local(paths.mock_marker),
+        marker=local("<results>/mock/{sample}/mock-archive.json"),
     log:
-        paths.log("make_mock_archive/{sample}"),
+        "<logs>/make_mock_archive/{sample}.log",
     benchmark:
-        paths.benchmark("make_mock_archive/{sample}")
+        "<benchmarks>/make_mock_archive/{sample}.tsv"
     localrule: True
     conda:
         "../envs/astro.yaml"
@@ -13,7 +13,7 @@ rule make_mock_archive:
         mem_mb=2000,
         runtime="15m",
     params:
-        sample=flow.sample,
+        sample=sample,
         code=digest("make_mock_archive"),
     message:
         "Making the mock archive of sample {wildcards.sample}"

@@ -1,3 +1,52 @@
+def experiment_tables(name):
+    """One table of the evaluation of every detector of an experiment."""
+
+    def files(wildcards):
+        detectors = settings.experiments[wildcards.experiment].detectors
+        return [f"<results>/experiments/{wildcards.experiment}/evaluation/{detector}/{name}.csv" for detector in detectors]
+
+    return files
+
+
+def comparison(wildcards):
+    """The paired comparisons of an experiment, where it asks for some."""
+    wanted = settings.experiments[wildcards.experiment].comparisons
+    return [f"<results>/experiments/{wildcards.experiment}/evaluation/comparison.csv"] if wanted else []
+
+
+def histories(wildcards):
+    """How every network and seed of an experiment trained, in the order of its config."""
+    section = settings.experiments[wildcards.experiment]
+    folder = f"<results>/detectors/{section.dataset}"
+    return [f"{folder}/{detector}/seed-{seed}/history.csv" for detector in networks_of(wildcards.experiment) for seed in section.seeds]
+
+
+def all_scores(wildcards):
+    """The scores of every detector of an experiment."""
+    detectors = settings.experiments[wildcards.experiment].detectors
+    return [path for detector in detectors for path in scores(wildcards.experiment, detector)]
+
+
+def pages(experiment):
+    """The pages that the report of an experiment on the lens finder's stamps links to, by what they are called."""
+    section = settings.experiments[experiment]
+    first = section.test_datasets[0]
+    if settings.datasets[first].kind == "subhalo":
+        return {}
+    lists = {f"Candidates ranked by {n}": f"<results>/experiments/{experiment}/candidates/{first}/{n}.html" for n in section.detectors}
+    return {f"Quality report of {first}": f"<results>/datasets/{first}/quality/index.html", **lists}
+
+
+def mock_datasets(wildcards):
+    """The datasets of an experiment that take galaxies from a mock archive or a mock sky."""
+
+    def mock(dataset):
+        sample, survey = getattr(getattr(dataset, "sources", None), "sample", None), getattr(dataset, "survey", None)
+        return (sample and settings.manga.samples[sample].mock) or (survey and settings.legacysurvey.surveys[survey].mock)
+
+    return [name for name in scored_datasets(wildcards.experiment) if mock(settings.datasets[name])]
+
+
 rule build_report:
     """Write the report of an experiment: one page that opens from disk."""
     input:
@@ -5,37 +54,33 @@ rule build_report:
         strata=experiment_tables("strata"),
         roc=experiment_tables("roc"),
         information=experiment_tables("information"),
-        comparison=lambda wildcards: (
-            [paths.comparison.format(experiment=wildcards.experiment)] if flow.run.experiments[wildcards.experiment].comparisons else []
-        ),
-        robustness=lambda wildcards: flow.robustness(wildcards.experiment),
-        explanations=lambda wildcards: flow.explanations(wildcards.experiment),
-        observers=lambda wildcards: flow.observers(wildcards.experiment),
-        histories=of_experiment(paths.history),
-        scores=lambda wildcards: [
-            path for network in flow.run.experiments[wildcards.experiment].networks for path in flow.scores(wildcards.experiment, network)
-        ],
-        shards=lambda wildcards: flow.shards(flow.run.experiments[wildcards.experiment].test_datasets[0], "test"),
-        checks=lambda wildcards: paths.checks.format(dataset=flow.run.experiments[wildcards.experiment].test_datasets[0]),
-        bank=lambda wildcards: flow.bank_of(flow.run.experiments[wildcards.experiment].test_datasets[0]),
-        kernel=here(lambda wildcards: flow.kernel_of(flow.run.experiments[wildcards.experiment].test_datasets[0])),
-        rounds=lambda wildcards: list(flow.rounds(wildcards.experiment).values()),
-        known_lenses=lambda wildcards: list(flow.known_recalls(wildcards.experiment).values()),
-        shortcuts=lambda wildcards: flow.shortcuts(wildcards.experiment),
-        pages=lambda wildcards: list(flow.pages(wildcards.experiment).values()),
+        comparison=comparison,
+        robustness=lambda wildcards: robustness(wildcards.experiment),
+        explanations=lambda wildcards: explanations(wildcards.experiment),
+        observers=lambda wildcards: observers(wildcards.experiment),
+        histories=histories,
+        scores=all_scores,
+        shards=lambda wildcards: shards(first_test(wildcards), "test"),
+        checks=lambda wildcards: f"<results>/datasets/{first_test(wildcards)}/quality/checks.json",
+        bank=lambda wildcards: bank_of(first_test(wildcards)),
+        kernel=stays_here(lambda wildcards: kernel_of(first_test(wildcards))),
+        rounds=lambda wildcards: list(rounds(wildcards.experiment).values()),
+        known_lenses=lambda wildcards: list(known_recalls(wildcards.experiment).values()),
+        shortcuts=lambda wildcards: shortcuts(wildcards.experiment),
+        pages=lambda wildcards: list(pages(wildcards.experiment).values()),
     output:
         page=report(
             # The page is a folder that is opened from disk.
-            local(paths.report),
+            local("<results>/experiments/{experiment}/report/index.html"),
             caption="../report/experiment.rst",
             category="Reports",
             labels={"experiment": "{experiment}"},
         ),
-        summary=paths.summary,
+        summary="<results>/experiments/{experiment}/summary.json",
     log:
-        paths.log("build_report/{experiment}"),
+        "<logs>/build_report/{experiment}.log",
     benchmark:
-        paths.benchmark("build_report/{experiment}")
+        "<benchmarks>/build_report/{experiment}.tsv"
     conda:
         "../envs/report.yaml"
     resources:
@@ -43,13 +88,15 @@ rule build_report:
         runtime="30m",
     params:
         experiment=needs("experiments.{experiment}"),
-        datasets=lambda wildcards: {name: flow.run.datasets[name].plain() for name in flow.scored_datasets(wildcards.experiment)},
-        networks=lambda wildcards: {name: flow.run.networks[name].plain() for name in flow.run.experiments[wildcards.experiment].networks},
+        datasets=lambda wildcards: {name: settings.datasets[name].plain() for name in scored_datasets(wildcards.experiment)},
+        detectors=lambda wildcards: {
+            name: settings.detectors[name].plain() for name in settings.experiments[wildcards.experiment].detectors
+        },
         cosmology=needs("cosmology"),
-        mock_datasets=lambda wildcards: flow.mock_datasets(wildcards.experiment),
-        rounds=lambda wildcards: list(flow.rounds(wildcards.experiment)),
-        known_lenses=lambda wildcards: list(flow.known_recalls(wildcards.experiment)),
-        pages=lambda wildcards: list(flow.pages(wildcards.experiment)),
+        mock_datasets=mock_datasets,
+        rounds=lambda wildcards: list(rounds(wildcards.experiment)),
+        known_lenses=lambda wildcards: list(known_recalls(wildcards.experiment)),
+        pages=lambda wildcards: list(pages(wildcards.experiment)),
         code=digest("build_report"),
     message:
         "Writing the report of {wildcards.experiment}"
@@ -60,13 +107,13 @@ rule build_report:
 rule build_index:
     """Write the index over the reports of the run's experiments."""
     input:
-        summaries=[paths.summary.format(experiment=name) for name in flow.reported],
+        summaries=[f"<results>/experiments/{name}/summary.json" for name in settings.reported],
     output:
-        page=local(paths.index),
+        page=local("<results>/index.html"),
     log:
-        paths.log("build_index"),
+        "<logs>/build_index.log",
     benchmark:
-        paths.benchmark("build_index")
+        "<benchmarks>/build_index.tsv"
     localrule: True
     conda:
         "../envs/report.yaml"

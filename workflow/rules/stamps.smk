@@ -1,24 +1,24 @@
 rule build_manifest:
     """Draw every parameter of every stamp: one row each, balanced, split by galaxy."""
     input:
-        bank=flow.bank,
+        bank=bank,
         # Its path is in the params; as an input, another file at that path makes the stamps again.
-        kernel=here(flow.kernel),
+        kernel=stays_here(kernel),
     output:
-        manifest=paths.manifest,
+        manifest="<results>/datasets/{dataset}/manifest.parquet",
     log:
-        paths.log("build_manifest/{dataset}"),
+        "<logs>/build_manifest/{dataset}.log",
     benchmark:
-        paths.benchmark("build_manifest/{dataset}")
+        "<benchmarks>/build_manifest/{dataset}.tsv"
     wildcard_constraints:
-        dataset=flow.of_kind("subhalo"),
+        dataset=of_kind("subhalo"),
     conda:
         "../envs/lensing.yaml"
     resources:
         mem_mb=4000,
         runtime="30m",
     params:
-        dataset=flow.dataset_without("description", "rendering", "shard_size"),
+        dataset=dataset_without("description", "rendering", "shard_size"),
         cosmology=needs("cosmology"),
         code=digest("build_manifest"),
     message:
@@ -30,17 +30,17 @@ rule build_manifest:
 rule render_stamps:
     """Render one shard of stamps."""
     input:
-        manifest=paths.manifest,
-        bank=flow.bank,
-        kernel=here(flow.kernel),
+        manifest="<results>/datasets/{dataset}/manifest.parquet",
+        bank=bank,
+        kernel=stays_here(kernel),
     output:
-        shard=paths.shard,
+        shard="<results>/datasets/{dataset}/stamps/{split}/{shard}.parquet",
     log:
-        paths.log("render_stamps/{dataset}/{split}/{shard}"),
+        "<logs>/render_stamps/{dataset}/{split}/{shard}.log",
     benchmark:
-        paths.benchmark("render_stamps/{dataset}/{split}/{shard}")
+        "<benchmarks>/render_stamps/{dataset}/{split}/{shard}.tsv"
     wildcard_constraints:
-        dataset=flow.of_kind("subhalo"),
+        dataset=of_kind("subhalo"),
     conda:
         "../envs/lensing.yaml"
     threads: 1
@@ -48,7 +48,7 @@ rule render_stamps:
         mem_mb=3000,
         runtime="1h",
     params:
-        dataset=flow.dataset_without("description", "size", "splits", "rendering.batch_size"),
+        dataset=dataset_without("description", "size", "splits", "rendering.batch_size"),
         cosmology=needs("cosmology"),
         code=digest("render_stamps"),
     message:
@@ -60,24 +60,24 @@ rule render_stamps:
 rule check_stamps:
     """Check a dataset: balance, splits, finite pixels, duplicates, leaks; a failed gate stops the run."""
     input:
-        train=lambda wildcards: flow.shards(wildcards.dataset, "train"),
-        validation=lambda wildcards: flow.shards(wildcards.dataset, "validation"),
-        test=lambda wildcards: flow.shards(wildcards.dataset, "test"),
+        train=lambda wildcards: shards(wildcards.dataset, "train"),
+        validation=lambda wildcards: shards(wildcards.dataset, "validation"),
+        test=lambda wildcards: shards(wildcards.dataset, "test"),
     output:
-        checks=paths.checks,
+        checks="<results>/datasets/{dataset}/quality/checks.json",
     log:
-        paths.log("check_stamps/{dataset}"),
+        "<logs>/check_stamps/{dataset}.log",
     benchmark:
-        paths.benchmark("check_stamps/{dataset}")
+        "<benchmarks>/check_stamps/{dataset}.tsv"
     wildcard_constraints:
-        dataset=flow.of_kind("subhalo"),
+        dataset=of_kind("subhalo"),
     conda:
         "../envs/lensing.yaml"
     resources:
         mem_mb=4000,
         runtime="1h",
     params:
-        dataset=flow.dataset_without("description", "rendering", "shard_size"),
+        dataset=dataset_without("description", "rendering", "shard_size"),
         code=digest("check_stamps"),
     message:
         "Checking dataset {wildcards.dataset}"

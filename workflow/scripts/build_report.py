@@ -5,9 +5,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from darkhaloscope.config.cosmology import Cosmology
+from darkhaloscope.config.detectors import DETECTOR_KINDS
 from darkhaloscope.config.experiment import Experiment
 from darkhaloscope.config.lensfinder import LENS_KINDS
-from darkhaloscope.config.network import Network
 from darkhaloscope.config.subhalo import SubhaloDataset
 from darkhaloscope.jobs.stage import stage
 from darkhaloscope.report.assemble import TABLES, ReportConfig, ReportFiles, assemble
@@ -21,7 +21,7 @@ with stage(snakemake) as job:
         name=job.wildcards.experiment,
         experiment=Experiment.model_validate(job.params.experiment),
         datasets={name: KINDS[values["kind"]].model_validate(values) for name, values in job.params.datasets.items()},
-        networks={name: Network.model_validate(values) for name, values in job.params.networks.items()},
+        detectors={name: DETECTOR_KINDS[values["kind"]].model_validate(values) for name, values in job.params.detectors.items()},
         cosmology=Cosmology.model_validate(job.params.cosmology),
         mock_datasets=tuple(job.params.mock_datasets),
         pages={text: os.path.relpath(path, folder) for text, path in zip(job.params.pages, job.input.pages, strict=True)},

@@ -36,4 +36,4 @@ with stage(snakemake) as job:
     )
     table = pd.DataFrame(table.assign(test_dataset=job.wildcards.test), columns=list(SHORTCUTS))
     job.write_csv(job.output.table, table)
-    job.write_json(job.output.gates, summary(table, job.wildcards.network))
+    job.write_json(job.output.gates, summary(table, job.wildcards.detector))

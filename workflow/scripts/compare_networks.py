@@ -1,4 +1,4 @@
-"""Rule compare_networks: score tables of several networks in, paired differences out."""
+"""Rule compare_networks: score tables of several detectors in, paired differences out."""
 
 import pandas as pd
 
@@ -11,8 +11,8 @@ with stage(snakemake) as job:
     evaluation, tests = Evaluation.model_validate(job.params.evaluation), list(job.params.tests)
     frames = [
         compare_networks(
-            read_scores(job.input.scores, network=baseline),
-            read_scores(job.input.scores, network=network),
+            read_scores(job.input.scores, detector=baseline),
+            read_scores(job.input.scores, detector=network),
             evaluation,
             channels=job.params.channels[network],
             tests=tests,

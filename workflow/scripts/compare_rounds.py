@@ -6,5 +6,5 @@ from darkhaloscope.evaluation.rounds import compare_rounds
 from darkhaloscope.jobs.stage import stage
 
 with stage(snakemake) as job:
-    rounds = [(name, read_scores(job.input.scores, network=name)) for name in job.params.rounds]
+    rounds = [(name, read_scores(job.input.scores, detector=name)) for name in job.params.rounds]
     job.write_csv(job.output.rounds, compare_rounds(rounds, Evaluation.model_validate(job.params.evaluation), list(job.params.tests)))

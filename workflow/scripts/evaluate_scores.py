@@ -1,4 +1,4 @@
-"""Rule evaluate_scores: score tables of one network in; rates, strata, ROC and information out."""
+"""Rule evaluate_scores: score tables of one detector in; rates, strata, ROC and information out."""
 
 from darkhaloscope.config.experiment import Evaluation
 from darkhaloscope.detectors.schema import read_scores

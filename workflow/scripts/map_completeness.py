@@ -14,7 +14,7 @@ with stage(snakemake) as job:
         column_units(),
         validation=job.params.dataset,
         tests=list(job.params.tests),
-        network=job.wildcards.network,
+        network=job.wildcards.detector,
     )
     job.write_csv(job.output.cells, cells)
     selection.write(job.output.selection, selections)

@@ -14,7 +14,7 @@ with stage(snakemake) as job:
         ranked,
         list(job.input.shards),
         dataset=job.wildcards.test,
-        network=job.wildcards.network,
+        network=job.wildcards.detector,
         seeds=len(tables),
         table=Path(job.output.table).name,
     )

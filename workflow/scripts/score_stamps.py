@@ -12,7 +12,7 @@ with stage(snakemake) as job:
             job.input.weights,
             job.input.network,
             dataset=job.wildcards.test,
-            network=job.wildcards.network,
+            detector=job.wildcards.detector,
             threads=job.threads,
         )
         for shards in (job.input.validation, job.input.test)

@@ -17,9 +17,9 @@ from darkhaloscope.config.run import Run, load, merge, validate
 from darkhaloscope.config.sweeps import expand
 from darkhaloscope.config.wording import ConfigError
 from darkhaloscope.generate import files
-from darkhaloscope.jobs.flow import Flow
 from darkhaloscope.stamps import schema
 from darkhaloscope.tasks.lensfinder import schema as injection_schema
+from rule_files import rule_files
 
 ROOT = Path(__file__).parents[3]
 
@@ -66,10 +66,10 @@ def evaluated(**settings):
         (
             {
                 "experiments": {
-                    "subhalo": {"question": "?", "dataset": "subhalo", "networks": ["flux", "both", "velocity", "shuffled", "fluxx"]}
+                    "subhalo": {"question": "?", "dataset": "subhalo", "detectors": ["flux", "both", "velocity", "shuffled", "fluxx"]}
                 }
             },
-            ["`fluxx`", "nearest: `flux`", "networks"],
+            ["`fluxx`", "nearest: `flux`", "detectors"],
         ),
         (
             {"datasets": {"subhalo": {"splits": {"assigned": {"train": ["8593-12705"], "test": ["8593-12705"]}}}}},
@@ -132,7 +132,7 @@ def test_every_kind_of_dataset_has_its_columns():
 def test_reading_the_config_needs_no_array_library():
     """The Snakefile is parsed again in every cluster job."""
     heavy = "print({m for m in ('numpy', 'pyarrow', 'torch', 'astropy') if m in sys.modules})"
-    code = f"import sys; sys.path.insert(0, {str(ROOT / 'workflow/scripts')!r}); import darkhaloscope.jobs.flow; {heavy}"
+    code = f"import sys; sys.path.insert(0, {str(ROOT / 'workflow/scripts')!r}); import darkhaloscope.jobs.startup, darkhaloscope.config.load; {heavy}"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "set()"
 
 
@@ -146,14 +146,14 @@ def sweep(grid):
 
 
 def test_a_sweep_makes_only_what_its_points_change():
-    run, points = expand(sweep({"dataset.subhalo.theta_e_factor": [0.03, 0.1], "network.training.epochs": [20, 5]}))
+    run, points = expand(sweep({"dataset.subhalo.theta_e_factor": [0.03, 0.1], "detector.training.epochs": [20, 5]}))
     assert len(points["s"]) == 4
     # 0.03 and 20 are the defaults: those points keep the names of the dataset and of the networks.
     assert set(run.datasets) - set(Run().datasets) == {"subhalo+theta_e_factor=0.1"}
-    assert {n for n in run.networks if n.startswith("flux+")} == {"flux+epochs=5"}
+    assert {n for n in run.detectors if n.startswith("flux+")} == {"flux+epochs=5"}
     by_values = {tuple(p.values.values()): run.experiments[p.experiment] for p in points["s"]}
-    assert by_values[0.03, 20].dataset == "subhalo" and by_values[0.03, 20].networks[0] == "flux"
-    assert by_values[0.1, 5].dataset == "subhalo+theta_e_factor=0.1" and by_values[0.1, 5].networks[0] == "flux+epochs=5"
+    assert by_values[0.03, 20].dataset == "subhalo" and by_values[0.03, 20].detectors[0] == "flux"
+    assert by_values[0.1, 5].dataset == "subhalo+theta_e_factor=0.1" and by_values[0.1, 5].detectors[0] == "flux+epochs=5"
     assert by_values[0.1, 5].comparisons[0] == ("flux+epochs=5", "both+epochs=5")
 
 
@@ -162,7 +162,7 @@ def test_points_that_are_the_same_are_made_once():
         "a": {"dataset.subhalo.theta_e_factor": [0.03, 0.1]},
         "b": {"dataset.subhalo.theta_e_factor": [0.1, 0.2]},
         "c": {"dataset.instrument.noise.velocity_floor_kms": [6]},
-        "d": {"dataset.sources.disk.bulge_fraction": [0.5], "network.training.epochs": [20]},
+        "d": {"dataset.sources.disk.bulge_fraction": [0.5], "detector.training.epochs": [20]},
     }
     sweeps = {name: {"experiment": "subhalo", "grid": grid} for name, grid in grids.items()}
     run, points = expand(validate(merge(Run().plain(), {"run": list(grids), "sweeps": sweeps})))
@@ -182,22 +182,22 @@ def test_keys_with_the_same_last_word_do_not_share_a_name():
 
 
 def test_experiments_share_the_scores_of_a_network():
-    copy = {"question": "Again?", "dataset": "subhalo", "networks": ["flux", "mask"], "seeds": [1]}
-    flow = Flow({"experiments": {"again": copy}}, ROOT)
-    assert set(flow.scores("again", "flux")) < set(flow.scores("subhalo", "flux"))
+    copy = {"question": "Again?", "dataset": "subhalo", "detectors": ["flux", "mask"], "seeds": [1]}
+    rules = rule_files({"experiments": {"again": copy}})
+    assert set(rules.scores("again", "flux")) < set(rules.scores("subhalo", "flux"))
 
 
 def test_points_of_a_sweep_have_names_of_their_own_that_paths_take():
-    grid = {"network.architecture": ["toy", "timm:resnet10t"], "network.training.learning_rate": [0.001, 0.0010000001]}
+    grid = {"detector.architecture": ["toy", "timm:resnet10t"], "detector.training.learning_rate": [0.001, 0.0010000001]}
     run, points = expand(sweep(grid))
     names = [p.experiment for p in points["s"]]
     assert len(set(names)) == 4 and all(re.fullmatch(NAME_PATTERN, n) for n in names)
     assert "subhalo+architecture=timm-resnet10t+learning_rate=0.0010000001" in names
-    rates = {run.networks[run.experiments[n].networks[0]].training.learning_rate for n in names}
+    rates = {run.detectors[run.experiments[n].detectors[0]].training.learning_rate for n in names}
     assert rates == {0.001, 0.0010000001}
     # Values that differ only in what paths do not take would share results.
     with pytest.raises(ConfigError, match=r"makes `flux\+description=a-b`, but another of that name differs"):
-        expand(sweep({"network.description": ["a b", "a/b"]}))
+        expand(sweep({"detector.description": ["a b", "a/b"]}))
     many = {f"dataset.lens.{k}": [0.01, 0.02] for k in ("shear", "ellipticity", "multipole_m3", "multipole_m4")}
     many |= {f"dataset.instrument.noise.{k}": [4.0, 6.0] for k in ("velocity_floor_kms", "velocity_min_snr")}
     _, points = expand(sweep(many))
@@ -215,11 +215,11 @@ def test_what_is_called_like_a_distribution_is_merged_like_anything_else():
 def test_galaxies_that_are_set_aside_leave_their_place_in_the_ranking_to_the_next(tmp_path):
     ranking = tmp_path / "ranking.csv"
     ranking.write_text("rank,plateifu\n1,1000-11101\n2,2000-22202\n3,3000-33303\n4,4000-44404\n")
-    flow = Flow({"manga": {"samples": {"dr17": {"galaxies": {"n_top": 2, "set_aside": ["1000-11101"], "listed": ["9000-99909"]}}}}}, ROOT)
-    assert flow.candidates("dr17", lambda: str(ranking)) == ["2000-22202", "3000-33303", "9000-99909"]
-    assert Flow({}, ROOT).run.manga.samples["dr17"].galaxies.set_aside == ("9487-9102", "11982-9102", "11013-6101")
+    rules = rule_files({"manga": {"samples": {"dr17": {"galaxies": {"n_top": 2, "set_aside": ["1000-11101"], "listed": ["9000-99909"]}}}}})
+    assert rules.chosen(rules.settings.manga.samples["dr17"].galaxies, lambda: str(ranking)) == ["2000-22202", "3000-33303", "9000-99909"]
+    assert load({}, ROOT).manga.samples["dr17"].galaxies.set_aside == ("9487-9102", "11982-9102", "11013-6101")
     with pytest.raises(ConfigError, match="set_aside and listed both name 1000-11101"):
-        Flow({"manga": {"samples": {"dr17": {"galaxies": {"set_aside": ["1000-11101"], "listed": ["1000-11101"]}}}}}, ROOT)
+        load({"manga": {"samples": {"dr17": {"galaxies": {"set_aside": ["1000-11101"], "listed": ["1000-11101"]}}}}}, ROOT)
 
 
 def test_sweeps_refuse_unknown_keys_and_bad_values():

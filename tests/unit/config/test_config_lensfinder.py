@@ -8,8 +8,8 @@ from darkhaloscope.config.experiment import LENSFINDER_STRATA, SUBHALO_STRATA
 from darkhaloscope.config.lensfinder import ImportedDataset, Injection, LensFinderDataset
 from darkhaloscope.config.run import Run, load, validate
 from darkhaloscope.config.wording import ConfigError
-from darkhaloscope.jobs.flow import Flow
 from darkhaloscope.tasks.lensfinder.schema import scalar_columns
+from rule_files import rule_files
 
 ROOT = Path(__file__).parents[3]
 
@@ -57,7 +57,7 @@ def test_an_unknown_kind_is_answered_with_the_known_ones():
 
 
 def test_cosmos_sources_of_a_real_survey_need_their_catalogue():
-    experiment = {"question": "?", "dataset": "lensfinder", "networks": ["flux"]}
+    experiment = {"question": "?", "dataset": "lensfinder", "detectors": ["flux"]}
     values = Run().plain()
     with pytest.raises(ConfigError, match=r"datasets\.lensfinder\.sources\.cosmos\.catalog"):
         validate({**values, "experiments": {**values["experiments"], "finder": experiment}})
@@ -94,11 +94,11 @@ def test_what_lens_finder_stamps_cannot_be_asked_is_refused(evaluation, message)
 
 def test_bands_have_no_two_streams():
     with pytest.raises(ConfigError, match="deep_dual_stream has a stream for flux and one for velocity, but channels bands has neither"):
-        validate({"networks": {"x": {"architecture": "deep_dual_stream", "channels": "bands"}}})
+        validate({"detectors": {"x": {"architecture": "deep_dual_stream", "channels": "bands"}}})
 
 
 def test_batches_and_the_brick_cache_are_no_parameters():
-    flow = Flow({"extends": "config/demo.yaml", "datasets": {"old": {"kind": "imported", "table": "old.parquet"}}}, ROOT)
-    assert flow.manner["batch_sizes"]["lensfinder"] == 128 and "old" not in flow.manner["batch_sizes"]
-    assert flow.manner["brick_cache_gb"] == flow.run.legacysurvey.cache_gb
-    assert flow.kernel_of("lensfinder") == flow.kernel_of("old") == []
+    rules = rule_files({"extends": "config/demo.yaml", "datasets": {"old": {"kind": "imported", "table": "old.parquet"}}})
+    assert rules.config["batch_sizes"]["lensfinder"] == 128 and "old" not in rules.config["batch_sizes"]
+    assert rules.config["brick_cache_gb"] == rules.settings.legacysurvey.cache_gb
+    assert rules.kernel_of("lensfinder") == rules.kernel_of("old") == []

@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from darkhaloscope.config.load import read
 from darkhaloscope.config.run import Run, merge, validate
 from darkhaloscope.config.sweeps import expand
 from darkhaloscope.config.variants import with_variants
 from darkhaloscope.config.wording import ConfigError
-from darkhaloscope.jobs.flow import Flow
+from rule_files import rule_files, wildcards
 
 ROOT = Path(__file__).parents[3]
 
@@ -58,7 +59,7 @@ def test_wrong_variants_are_refused_in_words(overlay, words):
 
 
 def test_two_variants_of_one_name_must_be_the_same():
-    again = {"question": "?", "dataset": "subhalo", "networks": ["flux"], "robustness": {"v": {"instrument.velocity_block": 2}}}
+    again = {"question": "?", "dataset": "subhalo", "detectors": ["flux"], "robustness": {"v": {"instrument.velocity_block": 2}}}
     run = varied(
         {"v": {"instrument.velocity_block": 2}},
         experiments={"subhalo": {"robustness": {"v": {"instrument.velocity_block": 2}}}, "again": again},
@@ -80,21 +81,21 @@ def test_a_sweeps_points_have_variants_of_their_own():
 
 
 def test_a_lens_finders_dataset_has_variants_and_an_imported_one_none():
-    experiment = {"question": "?", "dataset": "lensfinder", "networks": ["lens"], "robustness": {"wings": {"camera.beta": 2.5}}}
+    experiment = {"question": "?", "dataset": "lensfinder", "detectors": ["lens"], "robustness": {"wings": {"camera.beta": 2.5}}}
     networks = {"lens": {"channels": "bands", "architecture": "slim"}}
     cosmos = {"lensfinder": {"sources": {"mix": {"sersic": 1.0}}}}
-    flow = Flow({"experiments": {"finder": experiment}, "networks": networks, "datasets": cosmos}, ROOT)
-    assert flow.run.datasets["lensfinder+wings"].camera.beta == 2.5 and flow.shards("lensfinder+wings", "train") == []
+    run, _ = read({"experiments": {"finder": experiment}, "detectors": networks, "datasets": cosmos}, ROOT)
+    assert run.datasets["lensfinder+wings"].camera.beta == 2.5 and run.datasets["lensfinder+wings"].shards("train") == 0
     old = {"old": {"kind": "imported", "table": "old.parquet"}}
     with pytest.raises(ConfigError, match="made elsewhere"):
-        Flow({"experiments": {"finder": {**experiment, "dataset": "old"}}, "networks": networks, "datasets": old}, ROOT)
+        read({"experiments": {"finder": {**experiment, "dataset": "old"}}, "detectors": networks, "datasets": old}, ROOT)
 
 
 def test_the_reference_runs_variants_are_valid():
-    flow = Flow(yaml.safe_load((ROOT / "config/subhalo-reference.yaml").read_text()), ROOT)
-    names = flow.run.experiments["strong"].variants
+    rules = rule_files(yaml.safe_load((ROOT / "config/subhalo-reference.yaml").read_text()))
+    names = rules.settings.experiments["strong"].variants
     assert {"psf", "noise", "coarse-velocity", "disks", "no-multipoles", "same-flux"} <= set(names)
-    scores = flow.robustness_scores("strong")
+    scores = rules.robustness_scores(wildcards(experiment="strong"))
     assert all(any(path.endswith(f"/{dataset}.parquet") for path in scores) for dataset in names.values())
     # What an evaluation reads stays what it was: variants are not among the scored datasets.
-    assert flow.scored_datasets("strong") == ["strong"] and flow.robustness("mask-again") and not flow.robustness("effort")
+    assert rules.scored_datasets("strong") == ["strong"] and rules.robustness("mask-again") and not rules.robustness("effort")

@@ -7,6 +7,15 @@ import pytest
 
 import darkhaloscope.jobs.digest as digest
 
+#: Modules that hand an error's text on, each read: into another error, or to the log.
+SAYS_ERRORS = {
+    "archive/download.py",
+    "archive/retrieve_survey.py",
+    "detectors/fusion.py",
+    "learning/backbones.py",
+    "surveys/legacysurvey/bricks.py",
+}
+
 
 @pytest.fixture
 def package(tmp_path, monkeypatch):
@@ -45,6 +54,102 @@ def test_a_change_anywhere_in_the_closure_counts(package, name):
     path = home / name
     path.write_text(path.read_text() + "Z = 2\n")
     assert compute() != before
+
+
+WORDED = """
+def f(x):
+    if x < 0:
+        raise ValueError(f"{x} is below 0; " + ("give more" if x else "give one"))
+    assert x, "x is 0"
+    log.info("%d rows", x)
+    return Field(1.0, ge=0, description="A number"), Column("x", "float64", "arcsec", "A place"), Column("y", "int8", "", description="A label")
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("is below 0; ", "is negative: "),
+        ("give more", "add some"),
+        ("x is 0", "x must not be 0"),
+        ('    log.info("%d rows", x)\n', ""),
+        ('log.info("%d rows", x)', 'log.warning("rows: %d of %s", x, str(x))'),
+        ("A number", "A share"),
+        ("A place", "Where it is"),
+        ("A label", "What it is"),
+    ],
+)
+def test_words_for_people_do_not_count(package, old, new):
+    home, compute = package
+    path = home / "darkhaloscope/room/low.py"
+    path.write_text(WORDED)
+    before = compute()
+    assert old in WORDED
+    path.write_text(WORDED.replace(old, new))
+    assert compute() == before
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("x < 0", "x <= 0"),
+        ("ValueError", "KeyError"),
+        ("assert x,", "assert x > 1,"),
+        ("1.0, ge=0", "1.0, gt=0"),
+        ('"arcsec"', '"deg"'),
+        ('Field(1.0, ge=0, description="A number")', '"A number"'),
+        ('log.info("%d rows", x)', 'log.info("%d rows", x := 3)'),
+        ('log.info("%d rows", x)', 'table.info("%d rows", x)'),
+        ("raise ValueError(", "raise ValueError(x, "),
+    ],
+)
+def test_what_a_statement_with_words_does_counts(package, old, new):
+    home, compute = package
+    path = home / "darkhaloscope/room/low.py"
+    path.write_text(WORDED)
+    before = compute()
+    assert old in WORDED
+    path.write_text(WORDED.replace(old, new))
+    assert compute() != before
+
+
+@pytest.mark.parametrize("name", ["jobs/stage.py", "core/files.py", "core/stopping.py", "__init__.py"])
+def test_how_a_job_runs_records_and_writes_does_not_count(package, name):
+    home, compute = package
+    path = home / "darkhaloscope" / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("X = 1\n")
+    (home / "script.py").write_text(
+        f"import darkhaloscope.{name.removesuffix('.py').replace('/', '.').replace('.__init__', '')}\nimport darkhaloscope.room.low\n"
+    )
+    before = compute()
+    path.write_text("X = 2\n")
+    assert compute() == before
+    assert path in digest.closure(home / "script.py")
+
+
+def test_the_infrastructure_exists():
+    for part in digest.INFRASTRUCTURE:
+        assert (digest.PACKAGE / part).exists(), part
+
+
+def test_no_text_of_an_error_becomes_a_result():
+    """Texts of errors are no part of a digest: where one is kept, it is said again in an error, a log line or a function that words one."""
+    kept = set()
+    for path in digest.PACKAGE.rglob("*.py"):
+        if digest._infrastructure(path):
+            continue
+        for handler in (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ExceptHandler) and node.name):
+            worded = {id(part) for node in ast.walk(handler) if isinstance(node, ast.Raise) or _logs(node) for part in ast.walk(node)}
+            used = [node for node in ast.walk(handler) if isinstance(node, ast.Name) and node.id == handler.name and id(node) not in worded]
+            if used:
+                kept.add(f"{path.relative_to(digest.PACKAGE)}")
+    unread = kept - SAYS_ERRORS
+    assert not unread, f"{unread} use the text of an error: where it enters no result, add them to SAYS_ERRORS; else give the error a value"
+
+
+def _logs(node):
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and getattr(node.func.value, "id", "") in digest.LOGGERS
 
 
 def test_what_is_not_imported_does_not_count(package):

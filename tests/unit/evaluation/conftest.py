@@ -15,7 +15,7 @@ def _table(n=2000, split="test", seed=1, separation=1.5, galaxies=0, network="fl
         "split": [split] * n,
         "label": label.astype(np.int8),
         "score": mapping(score),
-        "network": [network] * n,
+        "detector": [network] * n,
         "mangaid": [f"1-{i}" if galaxies else None for i in rng.integers(0, max(galaxies, 1), n)],
         "theta_e_arcsec": rng.uniform(0.8, 1.2, n),
         "mass_bin": rng.choice(["9.0-9.5", "9.5-10.0"], n),

@@ -109,6 +109,28 @@ def test_beyond_the_range_the_fit_is_clipped_and_says_so(mapped):
         fit.completeness({THETA: [1.0]})
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_the_fit_rises_as_the_truth_does_where_positives_are_few_or_none(seed):
+    """Einstein radii in two clumps with a gap between them, arc S/N with a long tail that follows the radius: corners are empty."""
+    rng = np.random.default_rng(seed)
+    n = 1500
+    theta = np.where(rng.random(n) < 0.5, rng.uniform(0.5, 0.8, n), rng.uniform(2.1, 2.5, n))
+    snr = np.exp(rng.normal(1.0 + 0.8 * (theta - 1.5), 0.5))
+    passed = rng.random(n) < expit(1.5 * (theta - 1.5) + 2 * np.log(snr / 3))
+    fit = selection.fit_selection(Surface((THETA, "arc_snr"), np.column_stack([theta, snr]), passed.astype(float)), 0.5, {}, rng, {})
+    # Along either column the truth rises: a fit that oscillates falls by more than its own noise somewhere.
+    for name, other in ((THETA, "arc_snr"), ("arc_snr", THETA)):
+        axis = fit.axes[fit.columns.index(name)]
+        for quantile in (0.3, 0.5, 0.7):
+            fixed = np.quantile({THETA: theta, "arc_snr": snr}[other], quantile)
+            line = {name: np.linspace(axis.knots[0], axis.knots[-1], 200), other: np.full(200, fixed)}
+            values = fit.completeness(line)
+            assert (np.maximum.accumulate(values) - values).max() < 0.05
+    corner = {THETA: [0.52], "arc_snr": [fit.axes[1].knots[-1] * 0.9]}
+    assert fit.within(corner).tolist() == [False] and [end.tolist() for end in fit.interval(corner)] == [[0.0], [1.0]]
+    assert fit.within({THETA: theta, "arc_snr": snr}).all()
+
+
 def test_files_that_are_no_selection_functions(tmp_path, mapped):
     (tmp_path / "x.json").write_text('{"format": "other"}')
     with pytest.raises(EvaluationError, match=r"x\.json: expected a file of selection functions .*found format `other`"):

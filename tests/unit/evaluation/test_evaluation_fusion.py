@@ -19,7 +19,7 @@ def scores(network, margin, label, split):
             "stamp_id": [f"s{i}" for i in range(len(label))],
             "split": split,
             "label": label.astype(np.int8),
-            "network": [network] * len(label),
+            "detector": [network] * len(label),
             "score": expit(margin),
         }
     )

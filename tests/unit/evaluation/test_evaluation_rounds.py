@@ -25,7 +25,7 @@ def tables(shift, seeds=(1, 2), n=N, first=0):
         score = rng.normal(0, 1, 2 * n) + np.where(label == 1, 2, np.where(hard, shift, 0))
         ids = [f"s{k + first}" for k in range(2 * n)]
         split = np.where(np.arange(2 * n) < n, "validation", "test")
-        out["d", str(seed)] = pa.table({"stamp_id": ids, "label": label, "score": score, "split": split, "network": ["x"] * 2 * n})
+        out["d", str(seed)] = pa.table({"stamp_id": ids, "label": label, "score": score, "split": split, "detector": ["x"] * 2 * n})
     return out
 
 

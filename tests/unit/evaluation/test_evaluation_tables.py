@@ -1,5 +1,7 @@
 """Scores made elsewhere, and the table of a sweep."""
 
+import logging
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -66,7 +68,6 @@ def test_mapping_names_columns(tmp_path):
 @pytest.mark.parametrize(
     ("change", "mapping", "words"),
     [
-        (lambda c: c.pop("task_id"), None, r"no column for stamp_id \(recognised — stamp_id: stamp_id, task_id"),
         (lambda c: c.pop("p_lens"), None, "no column for score"),
         (lambda c: c.pop("is_control"), None, "no column for label .*is_control"),
         (lambda c: None, {"score": "nope"}, r"names columns that are not there: nope \(for score\)"),
@@ -76,6 +77,36 @@ def test_mapping_names_columns(tmp_path):
         (lambda c: c.update(p_lens=np.full(200, np.nan)), None, "100 scores are missing, NaN or infinite"),
         (lambda c: c.update(task_id=["same"] * 200), None, "appear more than once"),
         (lambda c: c.update(region_split=["north"] * 200), None, r"no row is of split test or validation \(found: north\)"),
+        (
+            lambda c: c.update(is_control=np.where(c["is_control"], "control", "lens")),
+            None,
+            "column `is_control` holds the text 'control', 'lens'; expected true",
+        ),
+        (
+            lambda c: c.update(is_control=np.where(np.arange(200) == 3, np.nan, c["is_control"])),
+            None,
+            "labels must be 0 or 1, but 1 values of `is_control`",
+        ),
+        (
+            lambda c: c.update(is_control=[None if i == 3 else bool(v) for i, v in enumerate(c["is_control"])]),
+            None,
+            "but 1 values of `is_control`",
+        ),
+        (
+            lambda c: c.update(region_split=["eval" if i % 4 else "test" for i in range(200)]),
+            None,
+            "column `region_split` holds `eval` in 150 rows; expected train",
+        ),
+        (
+            lambda c: c.update(region_split=[None if i % 4 else "test" for i in range(200)]),
+            None,
+            "column `region_split` holds no value in 150 rows",
+        ),
+        (
+            lambda c: c.update(region_split=["" if i % 4 else "test" for i in range(200)]),
+            None,
+            "column `region_split` holds no value in 150 rows",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_table_is_said(tmp_path, change, mapping, words):
@@ -83,6 +114,65 @@ def test_what_is_wrong_with_a_table_is_said(tmp_path, change, mapping, words):
     change(columns)
     with pytest.raises(EvaluationError, match=words):
         evaluate_network({("mine", 0): open_scores(write(tmp_path / "bad.parquet", columns), mapping)}, Evaluation(strata={}))
+
+
+@pytest.mark.parametrize("kind", ["true and false", "digits", "yes and no", "a label in words"])
+def test_booleans_as_text_are_read_as_what_they_say(tmp_path, kind):
+    columns = older()
+    words = {"true and false": ("True", "false"), "digits": ("1", "0"), "yes and no": ("Y", "no")}
+    if kind == "a label in words":
+        columns["label"] = np.where(columns.pop("is_control"), "FALSE", "TRUE")
+    else:
+        columns["is_control"] = np.where(columns["is_control"], *words[kind])
+    table = open_scores(write(tmp_path / "text.parquet", columns))
+    assert table.column("label").to_pylist() == [i % 2 for i in range(200)]
+
+
+def test_a_table_without_ids_has_its_rows_numbered(tmp_path, caplog):
+    columns = older()
+    del columns["task_id"]
+    logging.getLogger("darkhaloscope").propagate = True
+    with caplog.at_level("INFO", logger="darkhaloscope"):
+        table = open_scores(write(tmp_path / "bare.parquet", columns))
+        assert table.column("stamp_id").to_pylist() == list(range(200)) and "the rows are numbered" in caplog.text
+        frames = evaluate_table(ScoresTable(table=str(tmp_path / "bare.parquet"), evaluation={"fprs": [0.2], "bootstrap": 50}))
+    value = frames["rates"].query("metric == 'auc'").value.iloc[0]
+    assert f"bare.parquet: AUC {value:.4f} [" in caplog.text and "of 50 positives and 50 controls" in caplog.text
+
+
+def test_known_synonyms_make_strata_and_others_are_asked_for(tmp_path, caplog):
+    columns = older(2000)
+    columns["Theta_E"] = columns.pop("theta_e_arcsec")
+    columns |= {"snr": np.random.default_rng(2).uniform(1, 60, 2000)}
+    logging.getLogger("darkhaloscope").propagate = True
+    with caplog.at_level("INFO", logger="darkhaloscope"):
+        frames = evaluate_table(ScoresTable(table=str(write(tmp_path / "own.parquet", columns)), evaluation={"bootstrap": 50}))
+    assert set(frames["strata"]["column"]) == {"theta_e_arcsec", "arc_snr"} and frames["strata"]["resolved"].any()
+    assert "column `Theta_E` is taken for theta_e_arcsec" in caplog.text and "column `snr` is taken for arc_snr" in caplog.text
+    del columns["Theta_E"], columns["snr"]
+    caplog.clear()
+    with caplog.at_level("INFO", logger="darkhaloscope"):
+        frames = evaluate_table(ScoresTable(table=str(write(tmp_path / "bare.parquet", columns)), evaluation={"bootstrap": 50}))
+    assert frames["strata"].empty and "columns: {theta_e_arcsec: my_radius}" in caplog.text and "no completeness is mapped" in caplog.text
+
+
+def test_a_folder_is_read_without_hidden_files_and_leftovers_of_dead_jobs(tmp_path):
+    columns = pa.table(older())
+    folder = tmp_path / "spark.parquet"
+    (folder / "_temporary/0/task_1").mkdir(parents=True)
+    for k in range(2):
+        pq.write_table(columns.slice(100 * k, 100), folder / f"part-0000{k}.snappy.parquet")
+    pq.write_table(columns.slice(0, 6), folder / "_temporary/0/task_1/part-00000.parquet")
+    (folder / "._part-00000.snappy.parquet").write_bytes(b"\0\5\26\7mac")
+    (folder / "_SUCCESS").touch()
+    table = open_scores(folder)
+    assert table.column("stamp_id").to_pylist() == older()["task_id"]
+    (folder / "part-00002.parquet").write_bytes(b"PAR1")
+    with pytest.raises(EvaluationError, match="part-00002.parquet: not a readable table"):
+        open_scores(folder)
+    pq.write_table(pa.table({"other": [1]}), folder / "part-00002.parquet")
+    with pytest.raises(EvaluationError, match="part-00002.parquet: other columns than in .*part-00000"):
+        open_scores(folder)
 
 
 def test_files_that_are_no_tables(tmp_path):

@@ -20,7 +20,6 @@ from darkhaloscope.ifu.tensors import (
     compactness,
     elliptical_centre,
     receding_axis_rad,
-    to_physical,
     write_source_tensor,
 )
 
@@ -55,27 +54,6 @@ def test_normalisation_is_that_of_the_valid_spaxels(make_maps):
     assert side["flux_p5_per_arcsec2"] == pytest.approx(low / 0.25)
     assert side["velocity_median_kms"] == pytest.approx(median)
     assert side["velocity_scale_kms"] == pytest.approx(np.percentile(np.abs(maps.velocity[good] - median), 95))
-
-
-def test_way_back_to_physical_units(make_maps):
-    result = build(make_maps())
-    flux, velocity = to_physical(result.tensor, result.sidecar)
-    inside = result.valid & (result.tensor[0] > 0) & (result.tensor[0] < 1)
-    assert inside.sum() > 0.8 * result.valid.sum()
-    # float32 tensor of a range of about 400: 1e-7 × 400, with room for the inverse.
-    np.testing.assert_allclose(flux[inside], result.flux_per_arcsec2[inside], atol=1e-4)
-    inside = result.valid & (np.abs(result.tensor[1]) < 1)
-    np.testing.assert_allclose(velocity[inside], result.velocity[inside], atol=1e-4)
-    # What the tensor clips the physical maps keep.
-    clipped = result.valid & (np.abs(result.tensor[1]) == 1)
-    assert clipped.any()
-    assert (np.abs(result.velocity[clipped]) >= result.sidecar["velocity_scale_kms"] - 1e-3).all()
-
-
-def test_wrong_shape_is_refused(make_maps):
-    result = build(make_maps())
-    with pytest.raises(TensorError, match=r"shape \(64, 64\), its sidecar says \(2, 64, 64\)"):
-        to_physical(result.tensor[0], result.sidecar)
 
 
 @pytest.mark.parametrize("spaxels", [42, 54, 64, 74, 80])

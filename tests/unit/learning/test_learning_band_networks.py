@@ -204,7 +204,7 @@ def test_scores_are_the_same_bits_for_any_shards(trained, splits, tmp_path):
     _, folder = trained
     columns = band_columns(160, first=1000, signal=0.12)
     other = write_band_shards(tmp_path, columns, [0, 1, 90, 160], "other", row_group=33)[::-1]
-    first, second = (score_stamps(p, *_files(folder), dataset="d", network="n") for p in (splits["validation"], other))
+    first, second = (score_stamps(p, *_files(folder), dataset="d", detector="n") for p in (splits["validation"], other))
     for name in ("score", "calibrated", "number"):
         assert first[name].to_pylist() == second[name].to_pylist()
     table = scores_schema(first).table(first)
@@ -218,11 +218,11 @@ def test_stamps_that_cannot_be_scored_are_left_out_and_counted(trained, tmp_path
     columns["cutout_ok"][4] = False
     paths = write_band_shards(tmp_path, columns, [0, 30])
     with caplog.at_level(logging.INFO):
-        found = score_stamps(paths, *_files(folder), dataset="d", network="n", log=logging.getLogger("test"))
+        found = score_stamps(paths, *_files(folder), dataset="d", detector="n", log=logging.getLogger("test"))
     assert sorted(found["number"].to_pylist()) == [n for n in range(5000, 5030) if n not in (5003, 5004)]
     assert "1 stamps not scored: cutout not ok" in caplog.text and "not finite" in caplog.text
     with pytest.raises(LearningError, match="20×20 pixels, but the network was trained on 16×16"):
-        score_stamps(write_band_shards(tmp_path, band_columns(3, size=20), [0, 3], "big"), *_files(folder), dataset="d", network="n")
+        score_stamps(write_band_shards(tmp_path, band_columns(3, size=20), [0, 3], "big"), *_files(folder), dataset="d", detector="n")
 
 
 def test_temperature_is_the_maximum_likelihood_one():

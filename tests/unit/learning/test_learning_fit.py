@@ -123,7 +123,7 @@ def test_every_architecture_and_mode_is_saved_loaded_and_scored(architecture, ch
     classifier = Classifier(build_network(settings).eval(), settings, data.normalisation, data.size, 3)
     files = tmp_path / "n.safetensors", tmp_path / "n.json"
     save_network(Trained(classifier, [], 1, {}), *files)
-    scores = score_stamps(splits["test"], *files, dataset="d", network="n")
+    scores = score_stamps(splits["test"], *files, dataset="d", detector="n")
     with torch.inference_mode():
         expected = classifier.module(data.inputs.permute(0, 3, 1, 2)).double().softmax(1)[:, 1].numpy()
     # Batches of another size may sum in another order.
@@ -275,7 +275,7 @@ def test_history_as_csv(trained, tmp_path):
 
 
 def score(paths, folder, threads=1):
-    return score_stamps(paths, folder / "weights.safetensors", folder / "network.json", dataset="tiny", network="deep", threads=threads)
+    return score_stamps(paths, folder / "weights.safetensors", folder / "network.json", dataset="tiny", detector="deep", threads=threads)
 
 
 def test_scores_make_a_table_of_scores(trained, splits):

@@ -142,7 +142,7 @@ def test_an_imported_network_scores_as_it_did_where_it_was_made(small, tmp_path,
     assert "taken for timm's resnet10t, 3 input channels, 2 logits" in caplog.text
     save_network(taken, tmp_path / "n.safetensors", tmp_path / "n.json")
     assert load_network(tmp_path / "n.safetensors", tmp_path / "n.json").recognised.name == "resnet10t"
-    found = score_stamps(train, tmp_path / "n.safetensors", tmp_path / "n.json", dataset="d", network="n")
+    found = score_stamps(train, tmp_path / "n.safetensors", tmp_path / "n.json", dataset="d", detector="n")
     flat = columns["image"].reshape(40, 3, -1)
     median = np.sort(flat, axis=2)[:, :, [511]]  # the lower of the two in the middle, as torch takes it
     mad = np.sort(np.abs(flat - median), axis=2)[:, :, [511]]

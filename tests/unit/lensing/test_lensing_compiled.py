@@ -1,37 +1,149 @@
-"""Compiled loops that lie beside the library are those of the code as it is."""
+"""Compiled loops that are kept on disk are those of the code as it is, and no job ends where they cannot be kept."""
 
-import ast
+import itertools
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pytest
+from numba import njit
+
 from darkhaloscope import lensing
+from darkhaloscope.lensing import compiled
+
+OUTSIDE = """
+import numpy as np
+SHIFT, TABLE = 1.0, np.arange(3.0)
+"""
+INNER = """
+from numba import njit
+from darkhaloscope.lensing.compiled import inner
+@njit(**inner)
+def added(x):
+    return x + 1.0
+"""
+OUTER = """
+from numba import njit
+from darkhaloscope.lensing.compiled import keep, outer
+from {inner} import added
+from {outside} import SHIFT, TABLE
+@njit(**outer)
+def total(x):
+    return added(x) + SHIFT + TABLE[1]
+keep(total)
+"""
 
 
-def test_loops_older_than_any_module_of_them_are_removed(tmp_path):
-    cache = tmp_path / "__pycache__"
-    cache.mkdir()
-    for k, name in enumerate(lensing.COMPILED):
-        (tmp_path / f"{name}.py").touch()
-        os.utime(tmp_path / f"{name}.py", (100 + k, 100 + k))
-    for name, time in (("sampling.old", 101), ("sampling.new", 103)):
-        (cache / f"{name}.nbi").touch()
-        os.utime(cache / f"{name}.nbi", (time, time))
-    lensing.drop_stale_loops(tmp_path)
-    assert [path.name for path in cache.iterdir()] == ["sampling.new.nbi"]
+#: Modules are imported once in a process.
+NUMBERS = itertools.count()
 
 
-def test_every_module_that_numba_compiles_is_named():
-    folder = Path(lensing.__file__).parent
-    imports = {
-        path.stem
-        for path in folder.glob("*.py")
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.ImportFrom) and node.module == "numba"
-    }
-    assert imports == set(lensing.COMPILED)
+@pytest.fixture
+def loops(tmp_path, monkeypatch):
+    """A function that writes three modules, imports them under new names and returns the compiled function `total`."""
+
+    def load(outside=OUTSIDE, inner=INNER):
+        number = next(NUMBERS)
+        folder = tmp_path / "modules"
+        folder.mkdir(exist_ok=True)
+        names = {"outside": f"outside_{number}", "inner": f"inner_{number}"}
+        texts = {names["outside"]: outside, names["inner"]: inner, f"outer_{number}": OUTER.format(**names)}
+        for name, text in texts.items():
+            (folder / f"{name}.py").write_text(text)
+            # As after an update that keeps file times.
+            os.utime(folder / f"{name}.py", (1e9, 1e9))
+        monkeypatch.syspath_prepend(folder)
+        return __import__(f"outer_{number}").total
+
+    monkeypatch.setattr(compiled.config, "CACHE_DIR", str(tmp_path / "kept"))
+    return load
+
+
+def index(function):
+    return Path(function._cache.cache_path) / f"{function._cache._impl.filename_base}.nbi"
+
+
+def test_what_is_kept_is_named_by_all_that_was_compiled_in(loops):
+    """Values and functions of other modules count, whatever their files' times; the name of the function alone does not tell states apart."""
+    states = [loops(), loops(outside=OUTSIDE.replace("1.0", "2.0")), loops(inner=INNER.replace("1.0", "5.0"))]
+    states.append(loops(outside=OUTSIDE.replace("arange(3.0)", "arange(3.0) * 2")))
+    assert [total(1.0) for total in states] == [4.0, 5.0, 8.0, 5.0]
+    assert len({compiled.contents(total) for total in states}) == 4
+    assert len({index(total).name.split("-")[1] for total in states}) == 4 and all(index(total).is_file() for total in states)
+
+
+def test_another_numba_or_numpy_reads_nothing_of_the_old_one(loops, monkeypatch):
+    total = loops()
+    old = compiled.contents(total)
+    for module in (compiled.numba, compiled.llvmlite, np):
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "__version__", "0.0")
+            assert compiled.contents(total) != old
+
+
+def again(total):
+    """The same function as a job that starts afterwards compiles or reads it."""
+    function = njit(**compiled.outer)(total.py_func)
+    compiled.keep(function)
+    assert function(1.0) == 4.0
+    return function
+
+
+def hits(function):
+    return sum(function.stats.cache_hits.values())
+
+
+def test_kept_loops_are_found_again(loops):
+    total = loops()
+    total(1.0)
+    assert hits(total) == 0 and hits(again(total)) == 1
+
+
+@pytest.mark.parametrize("damage", ["cut short", "empty", "a folder"])
+@pytest.mark.parametrize("ending", [".nbi", ".1.nbc"])
+def test_what_cannot_be_read_is_compiled_anew(loops, damage, ending):
+    total = loops()
+    total(1.0)
+    file = index(total).with_suffix(ending)
+    data = file.read_bytes()
+    file.unlink()
+    if damage == "a folder":
+        file.mkdir()
+    else:
+        file.write_bytes(data[: len(data) // 2 if damage == "cut short" else 0])
+    assert hits(again(total)) == 0
+
+
+def test_a_folder_that_vanishes_or_fills_up_ends_no_job(loops, monkeypatch):
+    total = loops()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(compiled.caching.IndexDataCacheFile, "_open_for_write", full)
+    assert total(1.0) == 4.0 and not index(total).exists()
+
+
+def test_without_a_folder_that_can_be_written_loops_are_compiled_in_the_job(loops, monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(compiled, "_folders", lambda _: [tmp_path / "file" / "below"])
+    total = loops()
+    assert total(1.0) == 4.0 and total._cache.cache_path is None
+
+
+def test_loops_of_other_states_do_not_pile_up_beside_the_module(loops, monkeypatch, tmp_path):
+    monkeypatch.setattr(compiled.config, "CACHE_DIR", "")
+    total = loops()
+    total(1.0)
+    folder, other = index(total).parent, index(total).name.replace(compiled.contents(total)[:16], "0" * 16)
+    assert folder == tmp_path / "modules" / "__pycache__"
+    (folder / other).touch()
+    index(total).unlink()
+    again(total)
+    assert index(total).is_file() and not (folder / other).exists()
 
 
 RENDER = """
@@ -55,17 +167,24 @@ print(digest.hexdigest())
 """
 
 
-def run(folder):
-    """Render with the copy of the library in `folder`, in a process of its own, and return a digest of the images."""
+def copy(folder):
+    """A copy of the library whose files were all written at one time."""
+    shutil.copytree(Path(lensing.__file__).parents[1], folder / "darkhaloscope", ignore=shutil.ignore_patterns("__pycache__"))
+    for path in folder.rglob("*.py"):
+        os.utime(path, (1e9, 1e9))
+    return folder / "darkhaloscope/lensing"
+
+
+def run(folder, code=RENDER, **environment):
+    """Run code with the copy of the library in `folder`, in a process of its own, and return what it prints."""
     paths = [str(folder), *(p for p in sys.path if p and not p.endswith("workflow/scripts"))]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
-    return subprocess.run([sys.executable, "-c", RENDER], env=environment, check=True, capture_output=True, text=True).stdout
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1", **environment}
+    return subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True).stdout
 
 
 def test_what_was_compiled_now_and_what_was_read_from_disk_give_the_same_bits(tmp_path):
     """Whatever is on disk: nothing, everything, or one of the two functions, as where two jobs compile at a time."""
-    shutil.copytree(Path(lensing.__file__).parents[1], tmp_path / "darkhaloscope", ignore=shutil.ignore_patterns("__pycache__"))
-    cache = tmp_path / "darkhaloscope/lensing/__pycache__"
+    cache = copy(tmp_path) / "__pycache__"
     kept = {}
     for name in ("nothing", "everything", "plan_rows", "render_rows"):
         if name.endswith("rows"):
@@ -75,3 +194,26 @@ def test_what_was_compiled_now_and_what_was_read_from_disk_give_the_same_bits(tm
         kept[name] = run(tmp_path)
         assert {path.name.split("-")[0] for path in cache.glob("*.nbi")} == {"sampling.plan_rows", "sampling.render_rows"}
     assert len(set(kept.values())) == 1, kept
+
+
+def test_an_update_that_keeps_file_times_is_compiled_wherever_old_loops_lie(tmp_path):
+    """Issue 17, case 16: in a folder of NUMBA_CACHE_DIR, and with an update whose file times say nothing."""
+    kernels = copy(tmp_path) / "kernels.py"
+    before = run(tmp_path, NUMBA_CACHE_DIR=str(tmp_path / "kept"))
+    text = kernels.read_text(encoding="utf-8")
+    edited = text.replace("x[j] - scales[j] *", "x[j] - F(0.5) * scales[j] *")
+    assert edited != text
+    kernels.write_text(edited, encoding="utf-8")
+    os.utime(kernels, (1e9, 1e9))
+    after = run(tmp_path, NUMBA_CACHE_DIR=str(tmp_path / "kept"))
+    assert after != before
+    assert after == run(tmp_path, NUMBA_CACHE_DIR=str(tmp_path / "empty"))
+
+
+def test_a_job_without_a_place_for_loops_starts_all_the_same(tmp_path):
+    """Issue 17, case 17: a checkout that cannot be written and no home."""
+    (copy(tmp_path) / "__pycache__").touch()
+    code = "from darkhaloscope.lensing import sampling; print(sampling.plan_rows._cache.cache_path)"
+    # Bytecode of other rooms may be written; no folder of loops can be made where a file lies.
+    nowhere = {"HOME": "/dev/null/home", "XDG_CACHE_HOME": "/dev/null/cache", "NUMBA_CACHE_DIR": ""}
+    assert run(tmp_path, code, **nowhere).strip() == "None"

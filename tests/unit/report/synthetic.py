@@ -190,7 +190,7 @@ def context(
         "experiment": Experiment(
             question=QUESTION,
             dataset=tests[0],
-            networks=tuple(separations),
+            detectors=tuple(separations),
             seeds=seeds,
             tests=tests,
             comparisons=comparisons,
@@ -198,7 +198,7 @@ def context(
             evaluation=evaluation,
         ),
         "dataset": SubhaloDataset(description="A made-up dataset for the report's tests", sources={"sample": None, "mix": {"disk": 1.0}}),
-        "networks": {
+        "detectors": {
             name: Network(
                 description=f"Sees {name}",
                 channels=name if name in ("flux", "velocity", "mask") else "both",

@@ -116,9 +116,9 @@ def context(
     counts |= {"source_kinds": {"cosmos": n // 2}, "contaminants": {"spiral": 120, "ring": 118}, "resolved": 0.81}
     values = {
         "experiment_name": "lens-finder",
-        "experiment": Experiment(question=QUESTION, dataset="sky", networks=tuple(strengths), seeds=seeds, evaluation=evaluation),
+        "experiment": Experiment(question=QUESTION, dataset="sky", detectors=tuple(strengths), seeds=seeds, evaluation=evaluation),
         "dataset": LensFinderDataset(description="A made-up sky for the report's tests", survey="mock"),
-        "networks": {name: Network(channels="bands", architecture="slim", width=8, rounds=2) for name in strengths},
+        "detectors": {name: Network(channels="bands", architecture="slim", width=8, rounds=2) for name in strengths},
         "frames": frames,
         "comparison": pd.DataFrame(),
         "histories": {(name, seed): history(k + seed) for k, name in enumerate(strengths) for seed in seeds},

@@ -33,13 +33,13 @@ def written(tmp_path_factory):
     shards = write_band_shards(folder, {k: v[VALIDATION:] for k, v in columns.items()}, [0, 50, N - VALIDATION])
     rng = np.random.default_rng(2)
     experiment = Experiment(
-        question="How complete?", dataset="sky", networks=("lens",), seeds=(1, 2), evaluation=Evaluation(bootstrap=50, fprs=(0.5, 0.01), strata=LENSFINDER_STRATA)
+        question="How complete?", dataset="sky", detectors=("lens",), seeds=(1, 2), evaluation=Evaluation(bootstrap=50, fprs=(0.5, 0.01), strata=LENSFINDER_STRATA)
     )  # fmt: skip
     tables, scores = {}, []
     for seed in experiment.seeds:
         given = {k: v for k, v in columns.items() if k != "image"}
         margin = rng.normal(size=N) + 1.5 * columns["label"]
-        given |= {"dataset": ["sky"] * N, "network": ["lens"] * N, "seed": [seed] * N, "score": 1 / (1 + np.exp(-margin))}
+        given |= {"dataset": ["sky"] * N, "detector": ["lens"] * N, "seed": [seed] * N, "score": 1 / (1 + np.exp(-margin))}
         given["calibrated"] = given["score"]
         tables["sky", seed] = LENS_SCORES.table(given)
         scores.append(folder / f"scores-{seed}.parquet")
@@ -54,7 +54,7 @@ def written(tmp_path_factory):
         name="finder",
         experiment=experiment,
         datasets={"sky": LensFinderDataset(survey="mock")},
-        networks={"lens": Network(channels="bands", architecture="slim", width=4, rounds=2)},
+        detectors={"lens": Network(channels="bands", architecture="slim", width=4, rounds=2)},
         cosmology=Cosmology(),
         mock_datasets=("sky",),
         pages={"Quality report of sky": "../quality.html"},

@@ -102,7 +102,7 @@ def test_unresolved_rates_are_words_and_never_numbers(built):
         assert all(cell[0] == "" for cell in unresolved) and (unresolved or "unresolved" in str(table.notes))
     # 600 negatives × FPR ≥ 10 false positives: no curve reaches below FPR 1/60.
     for chart in shared_charts(context)["roc"]:
-        lines = [line for line in chart.figure.axes[0].lines if line.get_label() in context.experiment.networks]
+        lines = [line for line in chart.figure.axes[0].lines if line.get_label() in context.experiment.detectors]
         assert min(line.get_xdata().min() for line in lines) >= 10 / 600 - 1e-9
 
 
@@ -131,7 +131,7 @@ def test_an_unresolved_row_gives_no_number_even_if_it_has_one():
 
 
 def test_figures_agree_with_tables(built):
-    context, _, page = built
+    context, _, _ = built
     drawn = shared_charts(context)["roc"]
     assert [chart.label for chart in drawn] == ["subhalo", "psf-shift"]  # the first test dataset stays first
     curve = next(line for line in drawn[0].figure.axes[0].lines if line.get_label() == "both")
@@ -144,7 +144,7 @@ def test_figures_agree_with_tables(built):
 
 
 def test_every_chart_is_in_the_page_as_it_is_in_print(built):
-    context, folder, page = built
+    context, _, page = built
     svgs = re.findall(r"<svg.*?</svg>", without_scripts(page), re.S)
     assert len(svgs) == len(re.findall(r'<a class="note" href="(figures/[^"]*.pdf)">PDF</a>', page)) > 10
     for text in svgs:
@@ -164,7 +164,7 @@ def test_the_robustness_matrix_holds_every_network_on_every_dataset(built):
     context, _, page = built
     section = text_of(page[page.index('<section id="robustness">') : page.index('<section id="stamps">')])
     frame = context.robustness
-    for name in context.experiment.networks:
+    for name in context.experiment.detectors:
         for test in ("subhalo", "psf-shift"):
             part = frame[(frame["test_dataset"] == test) & (frame["network"] == name) & (frame["baseline"] == "")]
             row = part[part["metric"] == "auc"].iloc[0]
@@ -335,7 +335,7 @@ def test_a_page_about_lenses_does_not_speak_of_subhalos(tmp_path):
 
 def test_networks_are_described(built):
     context, _, page = built
-    told = describe_network(context.networks["both"], context.dataset.instrument.stamp_size)
+    told = describe_network(context.detectors["both"], context.dataset.instrument.stamp_size)
     data = text_of(page[page.index('<section id="data">') : page.index('<section id="examples">')])
     assert f"both deep dual stream, width 32 {told['layers']} {told['parameters']:,} {told['multiply_adds'] / 1e6:.1f} million" in data
 
@@ -360,8 +360,8 @@ def test_a_mask_that_knows_the_label_fails_its_gate_and_comes_first():
 
 def test_a_mask_of_the_stamps_own_flux_is_no_leak():
     context = synthetic.context({"flux": 0.5, "both": 1.0, "mask": 0.9})
-    networks = {**context.networks, "mask": context.networks["mask"].model_copy(update={"label_blind": False})}
-    assert not [g for g in gates(synthetic.context({"flux": 0.5, "both": 1.0, "mask": 0.9}, networks=networks)) if "mask" in g.name]
+    networks = {**context.detectors, "mask": context.detectors["mask"].model_copy(update={"label_blind": False})}
+    assert not [g for g in gates(synthetic.context({"flux": 0.5, "both": 1.0, "mask": 0.9}, detectors=networks)) if "mask" in g.name]
 
 
 def test_gates_of_the_caller_and_of_the_quality_report_are_shown():
@@ -409,7 +409,7 @@ def test_plain_leaves_nothing_that_json_lacks():
 
 def test_a_missing_evaluation_is_named():
     context = synthetic.context()
-    with pytest.raises(ReportError, match=r"evaluation of network flux lacks \['roc'\]"):
+    with pytest.raises(ReportError, match=r"evaluation of detector flux lacks \['roc'\]"):
         synthetic.context(frames={**context.frames, "flux": {k: v for k, v in context.frames["flux"].items() if k != "roc"}})
 
 

@@ -6,13 +6,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score
 
 from darkhaloscope.config.lensfinder import ImportedDataset, LensFinderDataset
 from darkhaloscope.core.tables import images, read_table, write_table
 from darkhaloscope.report.dataset_page import dataset_page
-from darkhaloscope.tasks.lensfinder import gates
 from darkhaloscope.tasks.lensfinder.pictures import PicturesError, read_pictures, write_pictures
 from darkhaloscope.tasks.lensfinder.quality import InjectionQualityError, measure_injections, require_gates
 from darkhaloscope.tasks.lensfinder.schema import injection_schema
@@ -223,14 +220,3 @@ def test_classes_from_other_conditions_are_caught(honest, tmp_path, name):
 def test_failed_gates_are_named_all_at_once(honest, tmp_path):
     with pytest.raises(InjectionQualityError, match=r"(?s)fail 3 of 13 gates.*counts.*split fractions.*splits named"):
         require_gates(measure_injections({**honest, "train": honest["test"], "test": honest["train"]}, dataset()))
-
-
-def test_the_regression_is_sklearns():
-    rng = np.random.default_rng(1)
-    x = rng.normal(size=(400, 5))
-    label = (x @ [1, -1, 0.5, 0, 0] + rng.normal(size=400) > 0).astype(int)
-    theirs = LogisticRegression(C=1.0, tol=1e-10, max_iter=1000).fit(x, label)
-    ours = gates.fit_logistic(x, label)
-    np.testing.assert_allclose(ours, [*theirs.coef_[0], theirs.intercept_[0]], atol=1e-5)
-    score = np.round(x @ ours[:-1], 1)
-    assert gates.area_under_curve(score, label) == pytest.approx(roc_auc_score(label, score))

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from .config.base import Distribution
+from .config.detectors import DETECTOR_KINDS, AnyDetector
 from .config.kinds import DATASET_KINDS, Dataset
 from .config.run import Run
 from .core.files import write_text
@@ -26,6 +27,9 @@ from .surveys.legacysurvey.schema import KNOWN_LENSES, PARENT
 from .tasks.lensfinder.schema import INJECTION, INJECTION_MANIFEST, without_arc_schema
 
 ROOT = Path(__file__).parents[3]
+
+#: Sections of several kinds, whose keys are listed kind by kind.
+UNIONS = ((Dataset, DATASET_KINDS), (AnyDetector, DETECTOR_KINDS))
 
 HEADER = """\
 # The full survey run, every key at its default. Generated from the models in
@@ -75,7 +79,7 @@ It ends in `results/sweeps/noise-and-strength/results.csv`; what a point does no
 again.
 
 **Robustness** names variants of an experiment's dataset by dotted keys. Each is the dataset's test stamps with
-these keys changed, drawn as before, and scored by the networks as they are; nothing is trained:
+these keys changed, drawn as before, and scored by the detectors as they are; nothing is trained:
 
 ```yaml
 experiments:
@@ -138,7 +142,7 @@ def tables() -> str:
         "Manifest of a lens-finder dataset": INJECTION_MANIFEST,
         "Stamps of a lens-finder dataset": Schema("injected stamps", INJECTION.columns[len(INJECTION_MANIFEST.columns) :]),
         "Hosts without arcs, `datasets/{dataset}/hosts/arcs_removed.parquet` and `bare.parquet`": without_arc_schema(64),
-        "Scores, `networks/{dataset}/{network}/seed-{seed}/scores/{test}.parquet`": Schema("scores", SCORE),
+        "Scores, `detectors/{dataset}/{detector}/seed-{seed}/scores/{test}.parquet`": Schema("scores", SCORE),
         "Attributions, `experiments/{experiment}/explanations/maps.parquet`": maps_schema(48),
     }
     before = {
@@ -176,8 +180,9 @@ def _rows(model: type[BaseModel], prefix: str):
     for name, field in model.model_fields.items():
         key = f"{prefix}{name}"
         annotation = _bare(field.annotation)
-        if get_origin(annotation) is dict and get_args(annotation)[1] == Dataset:
-            for kind, section in DATASET_KINDS.items():
+        kinds = next((kinds for union, kinds in UNIONS if get_origin(annotation) is dict and get_args(annotation)[1] == union), None)
+        if kinds:
+            for kind, section in kinds.items():
                 yield f"{key}.‹{kind}›", "section", "", _cell(section.__doc__ or "")
                 yield from _rows(section, f"{key}.‹{kind}›.")
         elif get_origin(annotation) is dict and _section(get_args(annotation)[1]):

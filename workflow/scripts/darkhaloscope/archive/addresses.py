@@ -18,14 +18,15 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+from ..config.legacysurvey import Band
 from ..config.manga import Archive
 
 SCHEMES = ("https", "http", "file", "s3")
 SWEEP_VERSION = "10.1"
-BANDS = ("g", "r", "i", "z")
+BANDS: tuple[str, ...] = get_args(Band)
 #: Coadd products that exist once per band, and those that exist once per brick.
 BAND_PRODUCTS = ("image", "invvar", "psfsize", "nexp", "depth")
 BRICK_PRODUCTS = ("maskbits",)

@@ -16,18 +16,13 @@ from .download import Fetched, NotFound, Refused, fetch
 
 log = logging.getLogger(__name__)
 
-#: Extensions of a MAPS file that the workflow reads, whatever the kinematics; DR15 and DR17 have them all.
+#: Extensions of a MAPS file that every run reads; the stellar ones are asked for where they are read.
 MAPS_EXTENSIONS = (
     "SPX_ELLCOO",
     "SPX_SNR",
     "BINID",
-    "STELLAR_SIGMACORR",
     "EMLINE_INSTSIGMA",
-    *(
-        name + part
-        for name in ("STELLAR_VEL", "STELLAR_SIGMA", "EMLINE_GFLUX", "EMLINE_GVEL", "EMLINE_GSIGMA")
-        for part in ("", "_IVAR", "_MASK")
-    ),
+    *(name + part for name in ("EMLINE_GFLUX", "EMLINE_GVEL", "EMLINE_GSIGMA") for part in ("", "_IVAR", "_MASK")),
 )
 
 

@@ -13,11 +13,13 @@ from typing import Literal
 
 from astropy.io import fits
 
+from ..config.legacysurvey import PIXEL_SCALE_ARCSEC
 from ..config.manga import Downloads
 from ..core.files import write_json
 from .addresses import BRICK_PRODUCTS, brick_table_url, coadd_url, legacysurvey_checksum_url, sweep_url, without_credentials
 from .checks import ArchiveError, BadChecksums, BadFits, HtmlInsteadOfFits, check_fits, read_checksums, shown
 from .download import Fetched, NotFound, Refused, fetch
+from .projection import KINDS, WcsError, read_projection
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +27,6 @@ log = logging.getLogger(__name__)
 NEEDED_PRODUCTS = ("image", "invvar", "psfsize")
 #: Says what is in a brick's folder.
 BRICK_RECORD = "brick.json"
-PIXEL_SCALE_ARCSEC = 0.262
 
 
 class CacheFull(ArchiveError):
@@ -48,7 +49,7 @@ def retrieve_brick(
     """Fetch the coadds of one brick into a folder of its own, whole or not at all.
 
     Image, invvar and psfsize of each band, and maskbits, are each checked: FITS structure, published sum, one
-    square image in a tangent projection of 0.262 arcsec pixels, and the same one for all. A band that the
+    square image in a tangent projection of the survey's pixels, and the same one for all. A band that the
     archive does not have is left out: `brick.json` names what is missing, and cutouts tell it too.
 
     The files are gathered in a hidden folder beside `folder`, where a later attempt finds those that are whole.
@@ -146,7 +147,7 @@ def check_coadd(path: str | os.PathLike) -> tuple:
     Raises
     ------
     BadFits
-        Not FITS, no image, not square, or not a tangent projection of 0.262 arcsec pixels.
+        Not FITS, no image, not square, or not a tangent projection of the survey's pixels.
     """
     check_fits(path)
     with fits.open(path, disable_image_compression=True, memmap=False) as hdus:
@@ -154,20 +155,17 @@ def check_coadd(path: str | os.PathLike) -> tuple:
     header = next((h for h in headers if h.get("ZIMAGE") or (h.get("NAXIS") == 2 and h.get("XTENSION", "IMAGE").strip() == "IMAGE")), None)
     if header is None:
         raise BadFits(f"{shown(path)} holds no image; expected a coadd such as legacysurvey-0001m002-image-g.fits.fz")
-    prefix = "Z" if header.get("ZIMAGE") else ""
     try:
-        shape = header[f"{prefix}NAXIS2"], header[f"{prefix}NAXIS1"]
-        kinds = header["CTYPE1"].strip(), header["CTYPE2"].strip()
-        place = tuple(header[k] for k in ("CRVAL1", "CRVAL2", "CRPIX1", "CRPIX2", "CD1_1", "CD1_2", "CD2_1", "CD2_2"))
-    except KeyError as error:
-        raise BadFits(f"{shown(path)} has no card {error.args[0]}; expected the projection of a coadd") from None
-    scale = math.sqrt(abs(place[4] * place[7] - place[5] * place[6])) * 3600
-    if kinds != ("RA---TAN", "DEC--TAN") or shape[0] != shape[1] or not math.isclose(scale, PIXEL_SCALE_ARCSEC, rel_tol=1e-3):
+        projection = read_projection(header, shown(path))
+    except WcsError as error:
+        raise BadFits(f"{error}; expected the projection of a coadd") from None
+    shape, scale = projection.shape, projection.pixel_scale_arcsec
+    if shape[0] != shape[1] or not math.isclose(scale, PIXEL_SCALE_ARCSEC, rel_tol=1e-3):
         raise BadFits(
-            f"{shown(path)} has {shape[1]} × {shape[0]} pixels of {scale:.4g} arcsec in {', '.join(kinds)}; "
-            f"expected a square image of {PIXEL_SCALE_ARCSEC} arcsec pixels in RA---TAN, DEC--TAN"
+            f"{shown(path)} has {shape[1]} × {shape[0]} pixels of {scale:.4g} arcsec in {', '.join(KINDS)}; "
+            f"expected a square image of {PIXEL_SCALE_ARCSEC} arcsec pixels in {', '.join(KINDS)}"
         )
-    return (*shape, *place)
+    return (*shape, *projection.place)
 
 
 def _same_pixels(pixels: Mapping[str, tuple], brickname: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
@@ -10,7 +12,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.=+-]*$"
 LONGEST_NAME = 120
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=LONGEST_NAME)]
-PlateIfu = Annotated[str, StringConstraints(pattern=r"^\d{4,5}-\d{3,5}$")]
+#: Name of an observation of a galaxy: it becomes part of paths.
+GalaxyId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$")]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 
@@ -38,6 +41,26 @@ class Section(BaseModel):
     def plain(self) -> dict[str, Any]:
         """Return the section as JSON-ready values, unset alternatives left out."""
         return self.model_dump(mode="json", exclude_none=True)
+
+    def without(self, *keys: str) -> dict[str, Any]:
+        """Return the section as `plain`, less some dotted keys."""
+        values = self.plain()
+        for key in keys:
+            *path, last = key.split(".")
+            functools.reduce(lambda node, name: node[name], path, values).pop(last, None)
+        return values
+
+    def only(self, *keys: str) -> dict[str, Any]:
+        """Return some keys of the section, as `plain`."""
+        values = self.plain()
+        return {key: values[key] for key in keys}
+
+    def part(self, path: Sequence[str]) -> Any:
+        """Return what lies at a path of keys below the section, as plain values."""
+        node: Any = self
+        for key in path:
+            node = node[key] if isinstance(node, Mapping) else getattr(node, key)
+        return node.plain() if isinstance(node, Section) else node
 
 
 class Distribution(Section):

@@ -1,4 +1,4 @@
-"""An experiment: networks trained on one dataset, scored on others, and judged by strata."""
+"""An experiment: detectors of one dataset, scored on others, and judged by strata."""
 
 from __future__ import annotations
 
@@ -205,6 +205,9 @@ class ScoresTable(Section):
         min_length=1,
         description="Parquet or CSV table of scores made elsewhere; where it is given, it is evaluated in place of `run`",
     )
+    name: Name | None = Field(
+        None, description="Name of the folder of its results; the file's name without its ending where it is left out"
+    )
     columns: dict[str, str] = Field(
         {}, description="The table's columns for stamp_id, label, score, split or a column of strata, where no known name is found"
     )
@@ -223,41 +226,48 @@ class ScoresTable(Section):
         return value
 
     @property
-    def name(self) -> str:
-        """Name of the folder of its results: the file's, without its ending."""
-        return (
+    def folder(self) -> str:
+        """Name of the folder of its results: `name`, or the file's without its ending."""
+        return self.name or (
             re.sub(r"[^\w.=+-]", "_", re.sub(r"\.(parquet|pq|csv|csv\.gz)$", "", Path(self.table or "").name)).lstrip("._=+-") or "scores"
         )
 
 
 class Experiment(Section):
-    """A question, and the networks and datasets that answer it."""
+    """A question, and the detectors and datasets that answer it."""
 
     question: str = Field(description="The question in one sentence, for the report")
-    dataset: Name = Field(description="Dataset that the networks are trained on")
-    networks: tuple[Name, ...] = Field(description="Networks, each trained with every seed", min_length=1)
+    dataset: Name = Field(description="Dataset that networks are trained on and thresholds are fixed on")
+    detectors: tuple[Name, ...] = Field(description="Detectors; networks are trained with every seed", min_length=1)
     seeds: tuple[int, ...] = Field((1,), description="Training seeds", min_length=1)
     tests: tuple[Name, ...] = Field((), description="Datasets whose test split is scored; empty for the training dataset's own")
-    comparisons: tuple[tuple[Name, Name], ...] = Field((), description="Pairs of networks compared on the same stamps, baseline first")
+    comparisons: tuple[tuple[Name, Name], ...] = Field((), description="Pairs of detectors compared on the same stamps, baseline first")
     robustness: dict[Name, dict[str, Any]] = Field(
         {},
-        description="Variants of the dataset by name: dotted keys of it and their values. Their test stamps are drawn as the dataset's own, and scored by the networks as they are",
+        description="Variants of the dataset by name: dotted keys of it and their values. Their test stamps are drawn as the dataset's own, and scored by the detectors as they are",
     )
     evaluation: Evaluation = Field(Evaluation(), description="Rates, strata and intervals")
     explanations: Explanations = Field(Explanations(), description="Which pixels scores rest on")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _renamed(cls, values: Any) -> Any:
+        if isinstance(values, Mapping) and "networks" in values:
+            raise ValueError("networks is now detectors: rename the key")
+        return values
+
     @model_validator(mode="after")
     def _check(self) -> Experiment:
-        for key in ("networks", "seeds", "tests"):
+        for key in ("detectors", "seeds", "tests"):
             names = getattr(self, key)
             twice = sorted({str(n) for n in names if names.count(n) > 1})
             if twice:
                 raise ValueError(f"{key} names {', '.join(twice)} twice")
         for pair in self.comparisons:
             for name in pair:
-                if name not in self.networks:
+                if name not in self.detectors:
                     raise ValueError(
-                        f"comparison {list(pair)} names network {name}, which the experiment does not train (it trains: {', '.join(self.networks)})"
+                        f"comparison {list(pair)} names detector {name}, which the experiment does not have (it has: {', '.join(self.detectors)})"
                     )
         return self
 
@@ -267,9 +277,9 @@ class Experiment(Section):
         return self.tests or (self.dataset,)
 
     @property
-    def main_network(self) -> str:
-        """The network whose scores order the stamps: what the first comparison puts to the test, or the first one."""
-        return self.comparisons[0][1] if self.comparisons else self.networks[0]
+    def main_detector(self) -> str:
+        """The detector whose scores order the stamps: what the first comparison puts to the test, or the first one."""
+        return self.comparisons[0][1] if self.comparisons else self.detectors[0]
 
     @property
     def variants(self) -> dict[str, str]:
@@ -283,19 +293,22 @@ class Experiment(Section):
 
 
 class Sweep(Section):
-    """A grid over dotted keys of an experiment's training dataset or networks."""
+    """A grid over dotted keys of an experiment's training dataset or detectors."""
 
     experiment: Name = Field(description="Experiment that is repeated at every point")
     grid: dict[str, tuple[float | int | bool | str | None, ...]] = Field(
-        description="Dotted keys below `dataset.` or `network.` and the values they take, for example `dataset.instrument.noise.peak_snr: [10, 30]`",
+        description="Dotted keys below `dataset.` or `detector.` and the values they take, for example `dataset.instrument.noise.peak_snr: [10, 30]`",
         min_length=1,
     )
 
     @model_validator(mode="after")
     def _check(self) -> Sweep:
         for key, values in self.grid.items():
-            if key.split(".")[0] not in ("dataset", "network") or "." not in key:
-                raise ValueError(f"sweep key `{key}` must begin with `dataset.` or `network.`")
+            first, _, rest = key.partition(".")
+            if first == "network":
+                raise ValueError(f"sweep key `{key}`: `network.` is now `detector.`; write `detector.{rest}`")
+            if first not in ("dataset", "detector") or not rest:
+                raise ValueError(f"sweep key `{key}` must begin with `dataset.` or `detector.`")
             if not values or len({(isinstance(v, bool), v) for v in values}) != len(values):
                 raise ValueError(f"sweep key `{key}` needs one or more different values, found {list(values)}")
         return self

@@ -9,6 +9,10 @@ from pydantic import Field, StringConstraints, model_validator
 from .base import Address, Fraction, Name, Positive, Section
 
 Band = Literal["g", "r", "i", "z"]
+#: What the survey is, defined here alone: the bands of its stamps, its pixels [arcsec], and the AB zero point of its fluxes (nanomaggies).
+BANDS = ("g", "r", "z")
+PIXEL_SCALE_ARCSEC = 0.262
+ZERO_POINT = 22.5
 #: Bits of MASKBITS (DR10): 1 BRIGHT, 2–4 SATUR_G/R/Z, 5–7 ALLMASK_G/R/Z, 10 BAILOUT, 11 MEDIUM, 12 GALAXY, 13 CLUSTER.
 MaskBit = Annotated[int, Field(ge=0, le=31)]
 SweepName = Annotated[str, StringConstraints(pattern=r"^sweep-\d{3}[pm]\d{3}-\d{3}[pm]\d{3}$")]
@@ -138,7 +142,7 @@ class Survey(Section):
         min_length=1,
         description="Sweep files, by name without ending, or boxes {ra: [from, to], dec: [from, to]}",
     )
-    bands: tuple[Band, ...] = Field(("g", "r", "z"), min_length=1, description="Bands of the stamps, in their order")
+    bands: tuple[Band, ...] = Field(("g", "r", "z"), min_length=1, description="Bands whose coadds are fetched; the stamps need g, r and z")
     lrg: LrgCuts = Field(LrgCuts(), description="Cuts of the parent sample")
     conditions: Literal["sweep", "bricks"] = Field(
         "sweep",

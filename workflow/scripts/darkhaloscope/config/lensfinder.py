@@ -8,11 +8,9 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from .base import Distribution, Fraction, Name, Positive, Section, within
+from .legacysurvey import BANDS, PIXEL_SCALE_ARCSEC
 from .subhalo import SPLITS, AboveZero, NonNegative, Size, check_rings_fit, draw
 
-BANDS = ("g", "r", "z")
-#: Pixel size of Legacy Survey coadds [arcsec].
-PIXEL_SCALE_ARCSEC = 0.262
 SOURCE_KINDS = ("sersic", "cosmos", "manga")
 
 

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 from pydantic import Field, model_validator
 
-from .base import Address, Fraction, Name, PlateIfu, Positive, Section
+from .base import Address, Fraction, GalaxyId, Name, Positive, Section
+
+#: Side of a MaNGA spaxel, over which the published cuts are stated [arcsec].
+SPAXEL_ARCSEC = 0.5
+#: Pattern of MaNGA's names of observations.
+PLATEIFU = r"\d{4,5}-\d{3,5}"
 
 
 class Galaxies(Section):
     """Which galaxies of a sample are used: the top of the ranking, a list, or both, less those set aside."""
 
     n_top: int = Field(0, ge=0, description="Take this many galaxies from the top of the ranking")
-    set_aside: tuple[PlateIfu, ...] = Field(
-        (), description="Galaxies to pass over in the ranking, as plate-ifu, whatever their score; the next ones take their places"
+    set_aside: tuple[GalaxyId, ...] = Field(
+        (), description="Galaxies to pass over in the ranking, whatever their score; the next ones take their places"
     )
-    listed: tuple[PlateIfu, ...] = Field((), description="Galaxies to take whatever their rank, as plate-ifu")
-    use_rejected: tuple[PlateIfu, ...] = Field(
+    listed: tuple[GalaxyId, ...] = Field(
+        (), description="Galaxies to take whatever their rank, by the name of their observation (MaNGA: plate-ifu)"
+    )
+    use_rejected: tuple[GalaxyId, ...] = Field(
         (), description="Listed galaxies to use, with a warning, even when the lensability score rejects them"
     )
 
@@ -47,6 +55,10 @@ class Archive(Section):
         pattern=r"^(https?|file|s3)://",
         description="Base address of the archive: https://, http://, s3:// (bucket and folder) or file:// (a relative path after file:// starts at the working folder)",
     )
+    ifu: Literal["manga", "plain"] = Field(
+        "manga",
+        description="What the files of maps are: MAPS files of MaNGA's archive, or the plain layout of docs/data-contracts.md (FITS or NPZ), one file per listed galaxy in the folder `base`, for any other instrument",
+    )
     drp_version: Name = Field("v3_1_1", description="Data reduction version in the archive's paths")
     dap_version: Name = Field("3.1.0", description="Data analysis version in the archive's paths")
     daptype: Name = Field("HYB10-MILESHC-MASTARSSP", description="Binning and template set of the MAPS files")
@@ -61,7 +73,7 @@ class Archive(Section):
 
 
 class Sample(Archive):
-    """A set of MaNGA galaxies from one archive and one data release."""
+    """A set of galaxies from one archive and one data release."""
 
     galaxies: Galaxies = Field(Galaxies(n_top=50), description="Which galaxies are used")
 
@@ -69,6 +81,13 @@ class Sample(Archive):
     def _check(self) -> Sample:
         if not self.catalogs and self.galaxies.n_top:
             raise ValueError("n_top needs the catalogues: set `catalogs: true`, or n_top to 0 and name galaxies in `listed`")
+        if self.ifu != "manga":
+            if self.catalogs or self.mock:
+                raise ValueError(f"ifu `{self.ifu}` has no catalogues and no mock archive: set `catalogs: false` and `mock: false`")
+            return self
+        named = (*self.galaxies.set_aside, *self.galaxies.listed)
+        if wrong := [name for name in named if not re.fullmatch(PLATEIFU, name)]:
+            raise ValueError(f"galaxies of MaNGA are named by plate-ifu such as 8593-12705, found {', '.join(wrong)}")
         return self
 
 
@@ -94,14 +113,25 @@ class Ranking(Section):
         return self
 
 
-class Quality(Section):
-    """How a MAPS file is read and when its maps are flagged."""
+#: The cuts were published per MaNGA spaxel; see `ifu.quality.measure_quality`.
+GRADIENT = "{} this slope of the velocity plane [km/s per 0.5 arcsec for MaNGA, a spaxel as published; km/s per tenth of R_e for other instruments, the same at R_e = 5 arcsec]"
+PEAK_FLUX = "{} this peak flux [1e-17 erg/s/cm² per 0.25 arcsec², a MaNGA spaxel as published]; where the flux has another unit {}"
 
-    line: str = Field("Ha-6564", description="Emission line whose flux and velocity are used, by its name in the MAPS header")
+
+class Quality(Section):
+    """How a file of maps is read and when its maps are flagged."""
+
+    line: str = Field(
+        "Ha-6564",
+        description="Emission line whose flux and velocity are used, by its name in the MAPS header; a file in the plain layout has one line, which it names",
+    )
     velocity: Literal["gas", "stellar"] = Field("gas", description="Kinematics channel: gas velocity of the line, or stellar velocity")
-    min_vel_grad: float = Field(2.0, ge=0, description="Flag low rotation below this slope of the velocity plane [km/s per spaxel]")
-    max_mask_fraction: Fraction = Field(0.7, description="Flag heavily masked above this fraction of invalid velocity spaxels")
-    min_flux_max: float = Field(5.0, ge=0, description="Flag low flux below this peak [1e-17 erg/s/cm²/spaxel]")
+    min_vel_grad: float = Field(2.0, ge=0, description=GRADIENT.format("Flag low rotation below"))
+    max_mask_fraction: Fraction = Field(
+        0.7,
+        description="Flag heavily masked above this fraction of invalid velocity spaxels: of the whole square for MaNGA, as published, of the spaxels within the outline of the measured ones elsewhere",
+    )
+    min_flux_max: float = Field(5.0, ge=0, description=PEAK_FLUX.format("Flag low flux below", "its peak signal-to-noise must be 5"))
 
 
 class Step(Section):
@@ -119,9 +149,9 @@ class Lensability(Section):
     """Hard cuts (which carry the science) and points (which only order galaxies), 0 to 100."""
 
     min_frac_valid_in_1p5re: Fraction = Field(0.60, description="Reject below this valid fraction inside 1.5 Re")
-    min_vel_grad: float = Field(2.5, ge=0, description="Reject below this velocity gradient [km/s per spaxel]")
+    min_vel_grad: float = Field(2.5, ge=0, description=GRADIENT.format("Reject below"))
     max_mask_fraction: Fraction = Field(0.70, description="Reject above this fraction of invalid velocity spaxels")
-    min_flux_max: float = Field(50.0, ge=0, description="Reject below this peak flux [1e-17 erg/s/cm²/spaxel]")
+    min_flux_max: float = Field(50.0, ge=0, description=PEAK_FLUX.format("Reject below", "it is not compared"))
     min_vel_std: float = Field(50.0, ge=0, description="Reject below this spread of velocities [km/s]")
     vel_grad: tuple[Step, ...] = Field(_ladder((5, 30), (3, 22), (0, 12)), description="Points for the velocity gradient, at or above")
     frac_valid_in_1p5re: tuple[Step, ...] = Field(

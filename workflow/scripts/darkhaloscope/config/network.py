@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from .base import Fraction, Name, Positive, Section
+from .detector import Channels, Detector
 
 #: Architectures written here; the deep ones take `width`.
 OWN = ("toy", "flux_baseline", "dual_stream", "deep_baseline", "deep_dual_stream")
@@ -91,15 +92,17 @@ class Mining(Section):
     )
 
 
-class Network(Section):
+class Network(Detector):
     """A classifier of stamps."""
 
-    description: str = Field("", description="One sentence for the report")
+    seeded: ClassVar[bool] = True
+
+    kind: Literal["network"] = Field("network", description="Kind of detector")
     architecture: str = Field(
         "deep_baseline",
         description=f"Architecture: {', '.join(OWN)}; {', '.join(PRESETS)} (set for 64 pixels); or `{TIMM}name` for any of the timm library; dual_stream has a stream for flux and one for all other inputs, none without inputs",
     )
-    channels: Literal["flux", "velocity", "both", "mask", "bands"] = Field(
+    channels: Channels = Field(
         "both", description="Channels the network sees; velocity comes with its mask and σ_v; bands are g, r and z of the lens finder"
     )
     label_blind: bool = Field(

@@ -1,4 +1,4 @@
-"""The datasets, networks and experiments that a config has before it says anything."""
+"""The datasets, detectors and experiments that a config has before it says anything."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def default_datasets() -> dict[str, SubhaloDataset]:
     }
 
 
-def default_networks() -> dict[str, Network]:
+def default_detectors() -> dict[str, Network]:
     """Return the networks that experiments name by default."""
     small = Training(epochs=20, optimizer="adam", learning_rate=1e-3, weight_decay=0.0, schedule="constant")
     return {
@@ -94,7 +94,7 @@ def default_experiments() -> dict[str, Experiment]:
         "subhalo": Experiment(
             question="Does a flux and velocity network detect dark subhalos better than a flux-only one?",
             dataset="subhalo",
-            networks=("flux", "velocity", "both", "mask", "shuffled"),
+            detectors=("flux", "velocity", "both", "mask", "shuffled"),
             seeds=(1, 2, 3),
             comparisons=(("flux", "both"), ("velocity", "both"), ("flux", "shuffled")),
         )

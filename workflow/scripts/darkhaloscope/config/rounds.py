@@ -1,25 +1,25 @@
-"""Rounds of training as networks of their own: what each learns from is the scores of the one before."""
+"""Rounds of training as detectors of their own: what each learns from is the scores of the one before."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .network import Network
+from .detector import Detector
 
 _MARK = "+round="
 
 
-def with_rounds(networks: Mapping[str, Network]) -> dict[str, Network]:
-    """Return the networks and, for each of several rounds, its earlier rounds: `finder` of three is `finder+round=1`, `finder+round=2`, `finder`."""
-    out = dict(networks)
-    for name, network in networks.items():
+def with_rounds(detectors: Mapping[str, Detector]) -> dict[str, Detector]:
+    """Return the detectors and, for each of several rounds, its earlier rounds: `finder` of three is `finder+round=1`, `finder+round=2`, `finder`."""
+    out = dict(detectors)
+    for name, network in detectors.items():
         for k in range(1, network.rounds):
             out[f"{name}{_MARK}{k}"] = network.model_copy(update={"rounds": k})
     return out
 
 
-def all_rounds(name: str, networks: Mapping[str, Network]) -> list[str]:
+def all_rounds(name: str, detectors: Mapping[str, Detector]) -> list[str]:
     """Return the names of a network's rounds up to and including its own, the first one first."""
     base = name.split(_MARK)[0]
-    last = networks[name].rounds
+    last = detectors[name].rounds
     return [name if k == last else f"{base}{_MARK}{k}" for k in range(1, last + 1)]

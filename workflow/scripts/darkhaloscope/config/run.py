@@ -12,13 +12,13 @@ from pydantic import Field, ValidationError, model_validator
 from .base import DISTRIBUTION_KINDS, Name, Section
 from .columns import COLUMNS, NUMBER, SKY_CELLS
 from .cosmology import Cosmology
+from .detectors import AnyDetector, Fusion, ScoredElsewhere
 from .experiment import LENSFINDER_CLUSTERS, LENSFINDER_STRATA, LENSFINDER_SURFACES, Evaluation, Experiment, ScoresTable, Sweep
 from .kinds import Dataset, dataset_kind
 from .legacysurvey import LegacySurvey
 from .lensfinder import BANDS, LENS_KINDS, ImportedDataset, LensFinderDataset, default_lensfinder_datasets
 from .manga import Downloads, Manga
-from .network import Network
-from .presets import default_datasets, default_experiments, default_networks
+from .presets import default_datasets, default_detectors, default_experiments
 from .subhalo import SubhaloDataset
 from .wording import ConfigError, explain, unknown
 
@@ -35,11 +35,20 @@ class Run(Section):
     datasets: dict[Name, Dataset] = Field(
         default_factory=lambda: {**default_datasets(), **default_lensfinder_datasets()}, description="What stamps are made of, by name"
     )
-    networks: dict[Name, Network] = Field(default_factory=lambda: default_networks(), description="Classifiers, by name")
+    detectors: dict[Name, AnyDetector] = Field(
+        default_factory=lambda: default_detectors(), description="What gives stamps a score, by name"
+    )
     experiments: dict[Name, Experiment] = Field(default_factory=lambda: default_experiments(), description="Questions, by name")
     sweeps: dict[Name, Sweep] = Field(default_factory=dict, description="Grids over an experiment, by name")
 
     scores: ScoresTable = Field(ScoresTable(), description="Scores made elsewhere: `snakemake --config scores=mine.parquet` evaluates them")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _renamed(cls, values: Any) -> Any:
+        if isinstance(values, Mapping) and "networks" in values:
+            raise ValueError("networks is now detectors: rename the section")
+        return values
 
     @model_validator(mode="before")
     @classmethod
@@ -69,15 +78,16 @@ class Run(Section):
             for dataset in (experiment.dataset, *experiment.test_datasets):
                 if dataset not in self.datasets:
                     problems.append(f"experiments.{name} names {unknown(dataset, self.datasets)} under datasets")
-            for network in experiment.networks:
-                if network not in self.networks:
-                    problems.append(f"experiments.{name} names {unknown(network, self.networks)} under networks")
+            for detector in experiment.detectors:
+                if detector not in self.detectors:
+                    problems.append(f"experiments.{name} names {unknown(detector, self.detectors)} under detectors")
+            problems += [f"experiments.{name} {p}" for p in self._problems_of_detectors(experiment)]
             if experiment.dataset in self.datasets:
                 empty = [split for split in ("train", "validation") if not self.datasets[experiment.dataset].shards(split)]
                 if empty:
                     problems.append(f"experiments.{name} trains on {experiment.dataset}, which has no {' and no '.join(empty)} stamps")
             for dataset in dict.fromkeys((experiment.dataset, *experiment.test_datasets)):
-                problems += [f"experiments.{name} {p}" for p in self._problems_of_channels(dataset, experiment.networks)]
+                problems += [f"experiments.{name} {p}" for p in self._problems_of_channels(dataset, experiment.detectors)]
             for dataset in experiment.test_datasets:
                 if dataset in self.datasets:
                     problems += [f"experiments.{name} {p}" for p in _test_problems(experiment.evaluation, dataset, self.datasets[dataset])]
@@ -94,16 +104,49 @@ class Run(Section):
             raise ValueError("\n".join(problems))
         return self
 
-    def _problems_of_channels(self, dataset: str, networks: tuple[str, ...]) -> list[str]:
-        """What networks cannot see in the stamps of a dataset."""
+    def _problems_of_detectors(self, experiment: Experiment) -> list[str]:
+        """What keeps fusions and tables of scores from having what they need in an experiment."""
+        problems = []
+        for name in experiment.detectors:
+            detector = self.detectors.get(name)
+            if isinstance(detector, Fusion):
+                problems += [
+                    f"joins {member} in {name}, but does not have it among its detectors; add it there"
+                    for member in detector.of
+                    if member not in experiment.detectors
+                ]
+                problems += [
+                    f"joins {m} in {name}, which is a fusion itself" for m in detector.of if isinstance(self.detectors.get(m), Fusion)
+                ]
+                untrained = [str(seed) for seed in detector.seeds if seed not in experiment.seeds]
+                if untrained:
+                    problems.append(
+                        f"joins seeds {', '.join(untrained)} in {name}, but trains {', '.join(map(str, experiment.seeds))}: set the fusion's seeds"
+                    )
+            if isinstance(detector, ScoredElsewhere):
+                wanted = dict.fromkeys((experiment.dataset, *experiment.test_datasets, *experiment.variants.values()))
+                problems += [
+                    f"needs scores of {d} by {name}: name their table in detectors.{name}.scores.{d}"
+                    for d in wanted
+                    if d not in detector.scores
+                ]
+        return problems
+
+    @property
+    def reported(self) -> list[str]:
+        """Names of the run's experiments."""
+        return [name for name in self.run if name in self.experiments]
+
+    def _problems_of_channels(self, dataset: str, detectors: tuple[str, ...]) -> list[str]:
+        """What detectors cannot see in the stamps of a dataset."""
         if dataset not in self.datasets:
             return []
         kinematic = isinstance(self.datasets[dataset], SubhaloDataset)
         return [
-            f"shows {network}, whose channels are `{self.networks[network].channels}`, the stamps of {dataset}, "
+            f"shows {name}, whose channels are `{self.detectors[name].channels}`, the stamps of {dataset}, "
             f"which hold {'flux and velocity' if kinematic else 'bands'}"
-            for network in networks
-            if network in self.networks and (self.networks[network].channels == "bands") == kinematic
+            for name in detectors
+            if name in self.detectors and (self.detectors[name].channels == "bands") == kinematic
         ]
 
     def _problems_of_survey(self, name: str, dataset: LensFinderDataset) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from .base import Distribution, Fraction, Name, PlateIfu, Positive, Section, at_least, within
+from .base import Distribution, Fraction, GalaxyId, Name, Positive, Section, at_least, within
 
 SPLITS = ("train", "validation", "test")
 #: Below this many pixels per full width at half maximum a PSF is not sampled at all.
@@ -40,7 +40,7 @@ class SplitFractions(Section):
     fractions: dict[Literal["train", "validation", "test"], Fraction] = Field(
         {"train": 0.7, "validation": 0.15, "test": 0.15}, description="Share of the MANGAIDs in each split; they add up to 1"
     )
-    assigned: dict[Literal["train", "validation", "test"], tuple[PlateIfu, ...]] = Field(
+    assigned: dict[Literal["train", "validation", "test"], tuple[GalaxyId, ...]] = Field(
         {}, description="Galaxies put into a split by name, as plate-ifu; the rest follow the fractions"
     )
     tolerance: Fraction = Field(

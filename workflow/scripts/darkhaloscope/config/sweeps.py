@@ -1,4 +1,4 @@
-"""Sweeps: grids over dotted keys, as datasets, networks and experiments of their own."""
+"""Sweeps: grids over dotted keys, as datasets, detectors and experiments of their own."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from .base import LONGEST_NAME, Section
+from .detectors import Fusion
 from .experiment import Experiment
-from .network import Network
 from .rounds import with_rounds
 from .run import Run
 from .wording import ConfigError, explain, nearest
@@ -27,12 +27,12 @@ class Point(BaseModel):
 
 
 def expand(run: Run) -> tuple[Run, dict[str, list[Point]]]:
-    """Return the run with the datasets, networks and experiments of its sweeps, and the points.
+    """Return the run with the datasets, detectors and experiments of its sweeps, and the points.
 
-    A dataset or network that a point leaves unchanged keeps its name, so nothing of it is computed
+    A dataset or detector that a point leaves unchanged keeps its name, so nothing of it is computed
     again; a changed one is named after what changed.
     """
-    datasets, networks, experiments = dict(run.datasets), dict(run.networks), dict(run.experiments)
+    datasets, detectors, experiments = dict(run.datasets), dict(run.detectors), dict(run.experiments)
     points: dict[str, list[Point]] = {}
     keys = dict.fromkeys(key for sweep in run.sweeps.values() for key in sweep.grid)  # names must differ over all sweeps
     for name, sweep in run.sweeps.items():
@@ -42,10 +42,10 @@ def expand(run: Run) -> tuple[Run, dict[str, list[Point]]]:
             values = dict(zip(sweep.grid, combination, strict=True))
             where = f"sweeps.{name} at {values}"
             changes = {
-                noun: {k.split(".", 1)[1]: v for k, v in values.items() if k.startswith(noun + ".")} for noun in ("dataset", "network")
+                noun: {k.split(".", 1)[1]: v for k, v in values.items() if k.startswith(noun + ".")} for noun in ("dataset", "detector")
             }
             dataset = _derive(datasets, base.dataset, changes["dataset"], type(datasets[base.dataset]), keys, where)
-            renamed = {n: _derive(networks, n, changes["network"], Network, keys, where) for n in base.networks}
+            renamed = _derive_detectors(detectors, base.detectors, changes["detector"], keys, where)
             # A test dataset that is the training dataset follows it; other ones stay as they are.
             tests = tuple(dict.fromkeys(dataset if t == base.dataset else t for t in base.tests))
             experiment = _named(sweep.experiment, values, keys)
@@ -53,7 +53,7 @@ def expand(run: Run) -> tuple[Run, dict[str, list[Point]]]:
                 {
                     **base.plain(),
                     "dataset": dataset,
-                    "networks": tuple(renamed.values()),
+                    "detectors": tuple(renamed.values()),
                     "tests": tests,
                     "comparisons": [[renamed[a], renamed[b]] for a, b in base.comparisons],
                 }
@@ -62,7 +62,20 @@ def expand(run: Run) -> tuple[Run, dict[str, list[Point]]]:
             experiment = next((known for known, settings in experiments.items() if settings == repeated), experiment)
             _add(experiments, experiment, repeated, where)
             points[name].append(Point(sweep=name, experiment=experiment, values=values))
-    return run.model_copy(update={"datasets": datasets, "networks": with_rounds(networks), "experiments": experiments}), points
+    return run.model_copy(update={"datasets": datasets, "detectors": with_rounds(detectors), "experiments": experiments}), points
+
+
+def _derive_detectors(
+    pool: dict[str, Any], names: tuple[str, ...], changes: dict[str, Any], keys: Mapping[str, None], where: str
+) -> dict[str, str]:
+    """Return the names of the detectors of a point: networks with their changes, fusions of what became of their members."""
+    trained = [name for name in names if pool[name].seeded]
+    renamed = {name: _derive(pool, name, changes, type(pool[name]), keys, where) for name in trained}
+    for name in names:
+        if isinstance(pool[name], Fusion) and (of := tuple(renamed.get(m, m) for m in pool[name].of)) != pool[name].of:
+            renamed[name] = _named(name, changes, keys)
+            _add(pool, renamed[name], pool[name].model_copy(update={"of": of}), where)
+    return {name: renamed.get(name, name) for name in names}
 
 
 def _derive(pool: dict[str, Any], name: str, changes: dict[str, Any], model: type[Section], keys: Mapping[str, None], where: str) -> str:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from .detectors import DETECTOR_KINDS, AnyDetector
 from .kinds import DATASET_KINDS, Dataset
 
 
@@ -48,15 +49,17 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
 
 
 def _keys(location: tuple) -> tuple:
-    """Return the config keys of an error's location: pydantic adds a dataset's kind after its name."""
-    tagged = len(location) > 2 and location[0] == "datasets" and location[2] in DATASET_KINDS
+    """Return the config keys of an error's location: pydantic adds the kind of a dataset or detector after its name."""
+    kinds = {"datasets": DATASET_KINDS, "detectors": DETECTOR_KINDS}
+    tagged = len(location) > 2 and location[2] in kinds.get(location[0], {})
     return (*location[:2], *location[3:]) if tagged else location
 
 
 def _known_keys(annotation: Any, path: tuple) -> list[str]:
     """Return the keys that are known at `path` (an error's location) below a model or annotation."""
-    if annotation == Dataset:
-        return _known_keys(DATASET_KINDS[path[0]], path[1:]) if path else []
+    for union, kinds in ((Dataset, DATASET_KINDS), (AnyDetector, DETECTOR_KINDS)):
+        if annotation == union:
+            return _known_keys(kinds[path[0]], path[1:]) if path else []
     annotation = _bare(annotation)
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         if not path:

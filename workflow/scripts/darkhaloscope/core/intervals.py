@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
-from scipy.special import betaincinv, expit, logit, ndtr, ndtri
+from scipy.special import expit, logit, ndtr, ndtri
+from statsmodels.stats.proportion import proportion_confint
 
 from .rates import Ranked, allowed_false_positives, cuts_at_fpr, needed_true_positives, share_above
 
@@ -42,13 +43,7 @@ def wilson(successes: ArrayLike, n: ArrayLike, confidence: float = 0.95) -> Inte
     -------
     low, high : arrays between 0 and 1
     """
-    k, n = np.asarray(successes, float), np.asarray(n, float)
-    z = ndtri((1 + confidence) / 2)
-    p = k / n
-    centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z / (1 + z**2 / n) * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
-    # The ends at no and at full success are exact; rounding may miss them.
-    return np.where(k == 0, 0.0, np.maximum(centre - half, 0)), np.where(k == n, 1.0, np.minimum(centre + half, 1))
+    return _binomial(successes, n, confidence, "wilson")
 
 
 def clopper_pearson(successes: ArrayLike, n: ArrayLike, confidence: float = 0.95) -> Interval:
@@ -64,11 +59,7 @@ def clopper_pearson(successes: ArrayLike, n: ArrayLike, confidence: float = 0.95
     -------
     low, high : arrays between 0 and 1
     """
-    k, n = np.asarray(successes, float), np.asarray(n, float)
-    tail = (1 - confidence) / 2
-    low = np.where(k > 0, betaincinv(np.maximum(k, 1), n - k + 1, tail), 0.0)
-    high = np.where(k < n, betaincinv(k + 1, np.maximum(n - k, 1), 1 - tail), 1.0)
-    return low, high
+    return _binomial(successes, n, confidence, "beta")
 
 
 def tpr_at_fpr_interval(
@@ -210,6 +201,13 @@ def edge_widened(interval: Interval, successes: ArrayLike, n: int, confidence: f
     low, high = wilson(successes, n, confidence)
     edge = (successes == 0) | (successes == n)
     return np.where(edge, np.minimum(interval[0], low), interval[0]), np.where(edge, np.maximum(interval[1], high), interval[1])
+
+
+def _binomial(successes: ArrayLike, n: ArrayLike, confidence: float, method: str) -> Interval:
+    k, n = (np.array(v, float) for v in np.broadcast_arrays(successes, n))
+    low, high = proportion_confint(k, n, alpha=1 - confidence, method=method)
+    # The ends at no and at full success are exact; rounding may miss them.
+    return np.where(k == 0, 0.0, low), np.where(k == n, 1.0, high)
 
 
 def _shares_above(ranked: Ranked) -> tuple[NDArray[np.float64], NDArray[np.int64]]:

@@ -26,7 +26,7 @@ from ..core.rates import auc, rank
 from ..core.tables import TableError
 from .schema import read_score_table
 
-COLUMNS = ("stamp_id", "split", "label", "network", "score")
+COLUMNS = ("stamp_id", "split", "label", "detector", "score")
 #: Scores nearer to 0 or 1 than this have margins of no more than 27.6.
 SATURATED = 1e-12
 
@@ -71,7 +71,7 @@ def fuse(one: pa.Table, other: pa.Table) -> Fusion:
 
     Parameters
     ----------
-    one, other : tables of scores with `stamp_id`, `split`, `label`, `network` and `score`
+    one, other : tables of scores with `stamp_id`, `split`, `label`, `detector` and `score`
 
     Raises
     ------
@@ -79,7 +79,7 @@ def fuse(one: pa.Table, other: pa.Table) -> Fusion:
         The tables hold other stamps or labels, or no validation or test stamps of both classes.
     """
     frames = [t.select(list(COLUMNS)).to_pandas().set_index("stamp_id") for t in (one, other)]
-    names = tuple(str(f["network"].iloc[0]) if len(f) else "?" for f in frames)
+    names = tuple(str(f["detector"].iloc[0]) if len(f) else "?" for f in frames)
     if len(frames[0]) != len(frames[1]) or set(frames[0].index) != set(frames[1].index):
         raise FusionError(f"the scores of {names[0]} and {names[1]} are of other stamps: give two tables of one test dataset")
     frames[1] = frames[1].loc[frames[0].index]
@@ -99,7 +99,7 @@ def fuse(one: pa.Table, other: pa.Table) -> Fusion:
 def main(arguments: list[str] | None = None) -> int:
     """Print the comparison of two tables of scores; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m darkhaloscope.detectors.fusion", description="Two networks as one detector.")
-    parser.add_argument("scores", nargs=2, help="networks/{dataset}/{network}/seed-{seed}/scores/{dataset}.parquet")
+    parser.add_argument("scores", nargs=2, help="detectors/{dataset}/{detector}/seed-{seed}/scores/{dataset}.parquet")
     try:
         found = fuse(*(read_score_table(path, COLUMNS) for path in parser.parse_args(arguments).scores))
     except (FusionError, TableError) as error:

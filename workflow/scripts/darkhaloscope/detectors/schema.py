@@ -14,8 +14,8 @@ from ..tasks.lensfinder import schema as injection_schema
 
 SCORE = (
     Column("dataset", "string", "", "Dataset of the stamp"),
-    Column("network", "string", "", "Network that gave the score"),
-    Column("seed", "int64", "", "Training seed of the network"),
+    Column("detector", "string", "", "Detector that gave the score"),
+    Column("seed", "int64", "", "Training seed of a network; 0 of detectors without"),
     Column("score", "float64", "", "Probability of being a positive, 0 to 1"),
     Column("calibrated", "float64", "", "The score after calibration on validation stamps; the score itself where none was fitted"),
 )
@@ -57,22 +57,22 @@ def read_score_table(path: str | os.PathLike, columns: Sequence[str] | None = No
     return read_table(path, scores_schema(names), None if columns is None else [c for c in columns if c in names])
 
 
-def read_scores(paths: Iterable[str | os.PathLike], network: str | None = None) -> dict[tuple[str, str], pa.Table]:
-    """Return score tables by (dataset, seed), those of one network where it is named."""
+def read_scores(paths: Iterable[str | os.PathLike], detector: str | None = None) -> dict[tuple[str, str], pa.Table]:
+    """Return score tables by (dataset, seed), those of one detector where it is named."""
     tables = {}
     for path in paths:
         table = read_score_table(path)
         first = table.slice(0, 1).to_pylist()[0]
-        if network is None or first["network"] == network:
+        if detector is None or first["detector"] == detector:
             tables[first["dataset"], str(first["seed"])] = table
     return tables
 
 
-def read_networks(paths: Iterable[str | os.PathLike], columns: Sequence[str]) -> dict[str, dict[tuple[str, str], pa.Table]]:
-    """Return some columns of score tables, `dataset`, `network` and `seed` among them, by network and by (dataset, seed)."""
+def read_detectors(paths: Iterable[str | os.PathLike], columns: Sequence[str]) -> dict[str, dict[tuple[str, str], pa.Table]]:
+    """Return some columns of score tables, `dataset`, `detector` and `seed` among them, by detector and by (dataset, seed)."""
     tables: dict[str, dict[tuple[str, str], pa.Table]] = {}
     for path in paths:
         table = read_score_table(path, columns)
         first = table.slice(0, 1).to_pylist()[0]
-        tables.setdefault(first["network"], {})[first["dataset"], str(first["seed"])] = table
+        tables.setdefault(first["detector"], {})[first["dataset"], str(first["seed"])] = table
     return tables

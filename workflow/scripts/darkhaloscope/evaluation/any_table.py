@@ -1,9 +1,11 @@
-"""Scores made elsewhere: Parquet or CSV with an id, a label and a score, under these or older column names."""
+"""Scores made elsewhere: Parquet or CSV with a label and a score, under these or other known column names."""
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -27,21 +29,53 @@ from ..config.experiment import (
 )
 from ..core.rates import EvaluationError
 from .evaluate import evaluate_network
-from .lazy_table import LazyTable, Pieces, parquet_pieces, table_pieces
-from .scored import has_split
+from .lazy_table import BATCH, LazyTable, Pieces, parquet_pieces, table_pieces
+from .scored import COMMITTEE, has_split
 
-#: Names under which a column is recognised, the first one found counts.
+log = logging.getLogger("darkhaloscope")
+
+#: Names under which a column is recognised, whatever their case; the first one found counts.
 ALIASES = {
     "stamp_id": ("stamp_id", "task_id", "id", "object_id", "objid"),
     "label": ("label", "is_lens", "is_positive", "y_true", "target"),
     "score": ("score", "p_lens", "prob", "probability", "p", "y_score"),
     "split": ("split", "region_split"),
 }
+#: The same of columns that strata, surfaces and clusters are made of. (A PSF's FWHM is no `psfsize_r`: docs/science.md.)
+SYNONYMS = {
+    "theta_e_arcsec": ("theta_e", "thetae", "einstein_radius", "einstein_radius_arcsec", "r_ein"),
+    "theta_over_psf": ("theta_e_over_psf",),
+    "arc_snr": ("snr", "s_n"),
+    "psfsize_r": ("psfsize",),
+    "psfdepth_r": ("psfdepth",),
+    "mag_r": ("r_mag", "rmag"),
+    "contaminant_class": ("contaminant",),
+    "log10_mass_msun": ("log10_mass", "log_mass"),
+    "mangaid": ("manga_id",),
+    "plateifu": ("plate_ifu",),
+    "ra": ("ra_deg",),
+    "dec": ("dec_deg",),
+}
 #: True for a control: the reverse of a label.
 CONTROL = ("is_control",)
 #: Cells of 1.8°, where a table has positions and no regions.
 DEFAULT_SKY = "healpix-32"
 SPLIT_NAMES = {"val": "validation", "valid": "validation", "dev": "validation", "testing": "test", "training": "train"}
+SPLITS = ("train", "validation", "test")
+TRUTHS = {
+    "true": 1.0,
+    "t": 1.0,
+    "yes": 1.0,
+    "y": 1.0,
+    "1": 1.0,
+    "1.0": 1.0,
+    "false": 0.0,
+    "f": 0.0,
+    "no": 0.0,
+    "n": 0.0,
+    "0": 0.0,
+    "0.0": 0.0,
+}
 
 
 def evaluate_table(settings: ScoresTable) -> dict[str, pd.DataFrame]:
@@ -63,7 +97,12 @@ def evaluate_table(settings: ScoresTable) -> dict[str, pd.DataFrame]:
         As `open_settings` and `evaluate_network`.
     """
     table, evaluation = open_settings(settings)
-    return evaluate_network({(settings.name, 0): table}, evaluation)
+    frames = evaluate_network({(settings.folder, 0): table}, evaluation)
+    rates = frames["rates"]
+    [auc] = rates[(rates["metric"] == "auc") & (rates["seed"] == COMMITTEE)].to_dict("records")
+    said = f"AUC {auc['value']:.4f} [{auc['low']:.4f}, {auc['high']:.4f}]" if auc["resolved"] else f"no AUC: {auc['note']}"
+    log.info("%s: %s of %d positives and %d controls", settings.table, said, auc["n_positives"], auc["n_negatives"])
+    return frames
 
 
 def open_settings(settings: ScoresTable) -> tuple[LazyTable, Evaluation]:
@@ -81,6 +120,17 @@ def open_settings(settings: ScoresTable) -> tuple[LazyTable, Evaluation]:
         "surfaces": asked.surfaces or default_surfaces(names),
         "clusters": asked.clusters or default_clusters(names),
     }
+    if not chosen["strata"]:
+        log.warning(
+            "%s: none of its columns (%s) is one that strata are made of (%s); where one of them is there under another name, say so "
+            "under `scores.columns`, for example columns: {theta_e_arcsec: my_radius}, or give `scores.evaluation.strata`",
+            *(settings.table, ", ".join(names), ", ".join({**LENSFINDER_STRATA, **SUBHALO_STRATA})),
+        )
+    if not chosen["surfaces"]:
+        log.warning(
+            "%s: no completeness is mapped, the table has none of the pairs of columns for it; name one under `scores.evaluation.surfaces`",
+            settings.table,
+        )
     wanted = {
         "strata": [*chosen["strata"]],
         "surfaces": [name for surface in chosen["surfaces"] for name in surface],
@@ -122,7 +172,8 @@ def open_scores(path: str | os.PathLike, mapping: Mapping[str, str] | None = Non
 
     Parameters
     ----------
-    path : path of a .parquet, .pq or .csv (also .csv.gz) file
+    path : path of a .parquet, .pq or .csv (also .csv.gz) file, or of a folder of Parquet files, where names that begin with `_` or `.`
+        are passed over (Spark leaves such folders, and parts of dead jobs in `_temporary`)
     mapping : mapping of str to str, optional
         Column of the file for any of stamp_id, label, score, split, or for a strata column that has another name in the file,
         for example `{"score": "p_resnet18"}`.
@@ -131,19 +182,22 @@ def open_scores(path: str | os.PathLike, mapping: Mapping[str, str] | None = Non
     -------
     LazyTable
         Columns stamp_id (text or number), label (int8), score (float64), split (string), then all others under their names. Without a
-        split column every row is `test`. Nothing in the file is unpickled; binary columns are left out.
+        split column every row is `test`; without an id column the rows are numbered. Nothing in the file is unpickled; binary columns
+        are left out. Columns with a known synonym are there under both names.
 
     Raises
     ------
     EvaluationError
         The file is missing or unreadable; a column is missing; label and is_control contradict each other; labels
-        are not 0 and 1; no row is of a split that is evaluated. (Ids that repeat and scores that are not finite are found
+        are not 0 and 1; a split is none of train, validation and test; no row is of a split that is evaluated. (Ids that repeat and scores that are not finite are found
         by `evaluate_network`.)
     """
     fields, n, pieces_of = _open(Path(path))
     chosen = _choose(fields.names, dict(mapping or {}), path)
+    if "stamp_id" not in chosen:
+        log.warning("%s: no column for stamp_id (recognised: %s); the rows are numbered in its place", path, ", ".join(ALIASES["stamp_id"]))
     pieces = {
-        "stamp_id": pieces_of(chosen["stamp_id"], categories=False),
+        "stamp_id": pieces_of(chosen["stamp_id"], categories=False) if "stamp_id" in chosen else partial(_numbered, n),
         "label": partial(_labels, chosen, fields, pieces_of, path),
         "score": partial(_numbers, fields.field(chosen["score"]), pieces_of, path),
     }
@@ -155,9 +209,15 @@ def open_scores(path: str | os.PathLike, mapping: Mapping[str, str] | None = Non
         wanted = renamed.get(field.name, field.name)
         if (field.name not in used or field.name in renamed) and wanted not in pieces and not _is_binary(field.type):
             pieces[wanted] = pieces_of(field.name)
+    for ours, known in SYNONYMS.items():
+        theirs = _named(pieces, known)
+        if ours not in pieces and theirs is not None:
+            log.info("%s: column `%s` is taken for %s", path, theirs, ours)
+            pieces[ours] = pieces[theirs]
     table = LazyTable(pieces, n)
     table.column("label")  # contradictions and strange labels are named before anything is computed
     table.column("score")
+    _check_splits(table, chosen.get("split"), path)
     if not any(has_split(table, split) for split in ("test", "validation")):
         splits = "no rows" if "split" not in pieces else ", ".join(map(str, pc.unique(table.column("split")).to_pylist())) or "no rows"
         raise EvaluationError(
@@ -168,21 +228,47 @@ def open_scores(path: str | os.PathLike, mapping: Mapping[str, str] | None = Non
 
 def _open(path: Path) -> tuple[pa.Schema, int, Callable[..., Pieces]]:
     """Return the columns of a file, its number of rows, and what reads a column."""
-    if not path.is_file():
-        raise EvaluationError(f"{path}: this table of scores does not exist; give the path of a Parquet or CSV file")
     name = path.name.lower()
-    try:
-        if name.endswith((".parquet", ".pq")):
-            with pq.ParquetFile(path) as file:
-                return file.schema_arrow, file.metadata.num_rows, partial(parquet_pieces, path)
-        if name.endswith((".csv", ".csv.gz")):
+    if path.is_dir():
+        parts = sorted(p for p in path.rglob("*.parquet") if not any(n.startswith(("_", ".")) for n in p.relative_to(path).parts))
+        if not parts:
+            raise EvaluationError(
+                f"{path}: this folder holds no Parquet file; give the path of a Parquet or CSV file, or of a folder of Parquet files"
+            )
+    elif not path.is_file():
+        raise EvaluationError(f"{path}: this table of scores does not exist; give the path of a Parquet or CSV file")
+    elif name.endswith((".parquet", ".pq")):
+        parts = [path]
+    elif name.endswith((".csv", ".csv.gz")):
+        with _readable(path):
             table = pyarrow.csv.read_csv(path)
-            return table.schema, table.num_rows, partial(table_pieces, table)
+        return table.schema, table.num_rows, partial(table_pieces, table)
+    else:
+        raise EvaluationError(f"{path}: the name must end in .parquet, .pq, .csv or .csv.gz, so that the format is known")
+    schemas, rows = [], 0
+    for part in parts:
+        with _readable(part), pq.ParquetFile(part) as file:
+            schemas.append(file.schema_arrow)
+            rows += file.metadata.num_rows
+        if schemas[-1].names != schemas[0].names:
+            raise EvaluationError(f"{part}: other columns than in {parts[0]} ({', '.join(schemas[-1].names)}); keep one table in a folder")
+    return schemas[0], rows, partial(parquet_pieces, parts)
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
     except (pa.ArrowInvalid, OSError) as error:
         raise EvaluationError(
             f"{path}: not a readable table ({str(error).splitlines()[0]}); write it again as Parquet or CSV with a header line"
         ) from error
-    raise EvaluationError(f"{path}: the name must end in .parquet, .pq, .csv or .csv.gz, so that the format is known")
+
+
+def _named(names: Iterable[str], known: Sequence[str]) -> str | None:
+    """Return the first of some known names that is there, whatever its case."""
+    there = {name.lower(): name for name in names}
+    return next((there[name] for name in known if name in there), None)
 
 
 def _choose(names: Sequence[str], mapping: dict[str, str], path: str | os.PathLike) -> dict[str, str]:
@@ -194,10 +280,10 @@ def _choose(names: Sequence[str], mapping: dict[str, str], path: str | os.PathLi
         )
     chosen = dict(mapping)
     for ours, known in (*ALIASES.items(), (CONTROL[0], CONTROL)):
-        name = next((n for n in known if n in names), None)
+        name = _named(names, known)
         if ours not in chosen and name is not None and not (ours == CONTROL[0] and "label" in mapping):
             chosen[ours] = name
-    missing = [k for k in ("stamp_id", "label", "score") if k not in chosen and not (k == "label" and CONTROL[0] in chosen)]
+    missing = [k for k in ("label", "score") if k not in chosen and not (k == "label" and CONTROL[0] in chosen)]
     if missing:
         known = "; ".join(f"{k}: {', '.join(ALIASES[k] + (CONTROL if k == 'label' else ()))}" for k in missing)
         raise EvaluationError(
@@ -209,7 +295,7 @@ def _choose(names: Sequence[str], mapping: dict[str, str], path: str | os.PathLi
 def _labels(chosen: Mapping[str, str], fields: pa.Schema, pieces_of: Callable[..., Pieces], path: str | os.PathLike) -> Iterator[pa.Array]:
     """Yield labels as int8, from a label or from its reverse; where both are there they must agree."""
     named = [chosen[k] for k in ("label", CONTROL[0]) if k in chosen]
-    for pieces in zip(*(_numbers(fields.field(name), pieces_of, path) for name in named), strict=True):
+    for pieces in zip(*(_truths(fields.field(name), pieces_of, path) for name in named), strict=True):
         values = [np.asarray(pc.fill_null(piece, np.nan)) for piece in pieces]
         if CONTROL[0] in chosen:
             values[-1] = 1 - values[-1]
@@ -226,6 +312,41 @@ def _labels(chosen: Mapping[str, str], fields: pa.Schema, pieces_of: Callable[..
         yield pa.array(label.astype(np.int8))
 
 
+def _truths(field: pa.Field, pieces_of: Callable[..., Pieces], path: str | os.PathLike) -> Iterator[pa.Array]:
+    """Yield a column of yes and no as numbers, text of known words as what it says."""
+    kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+        yield from _numbers(field, pieces_of, path)
+        return
+    for piece in pieces_of(field.name)():
+        encoded = piece if pa.types.is_dictionary(piece.type) else piece.dictionary_encode()
+        words = encoded.dictionary.to_pylist()
+        strange = sorted({w for w in words if w.strip().lower() not in TRUTHS})
+        if strange:
+            raise EvaluationError(
+                f"{path}: column `{field.name}` holds the text {', '.join(map(repr, strange[:3]))}; expected true or false, yes or no, 1 or 0"
+            )
+        yield pa.array([TRUTHS[w.strip().lower()] for w in words], pa.float64()).take(encoded.indices)
+
+
+def _numbered(n: int) -> Iterator[pa.Array]:
+    for start in range(0, n, BATCH):
+        yield pa.array(np.arange(start, min(start + BATCH, n)))
+
+
+def _check_splits(table: LazyTable, column: str | None, path: str | os.PathLike) -> None:
+    """Raise `EvaluationError` where rows are of no split: they would be left out in silence."""
+    if "split" not in table.column_names:
+        return
+    counts = {row["values"]: row["counts"] for row in pc.value_counts(table.column("split")).to_pylist()}
+    odd = {word: n for word, n in counts.items() if word not in SPLITS}
+    if odd and set(counts) - set(odd):
+        found = ", ".join(f"{'no value' if word in (None, '') else f'`{word}`'} in {n} rows" for word, n in odd.items())
+        raise EvaluationError(
+            f"{path}: column `{column}` holds {found}; expected train, validation or test in every row: these rows would be left out"
+        )
+
+
 def _numbers(field: pa.Field, pieces_of: Callable[..., Pieces], path: str | os.PathLike) -> Iterator[pa.Array]:
     for piece in pieces_of(field.name)():
         try:
@@ -236,7 +357,7 @@ def _numbers(field: pa.Field, pieces_of: Callable[..., Pieces], path: str | os.P
 
 def _splits(pieces: Pieces) -> Iterator[pa.Array]:
     for piece in pieces():
-        names = piece.dictionary_encode() if not pa.types.is_dictionary(piece.type) else piece
+        names = piece.cast(pa.string()).dictionary_encode() if not pa.types.is_dictionary(piece.type) else piece
         words = [SPLIT_NAMES.get(str(v).lower(), str(v).lower()) for v in names.dictionary.to_pylist()]
         yield pa.array(words, pa.string()).take(names.indices)
 

@@ -18,7 +18,6 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ..config.columns import SKY_CELLS
-from ..core.healpix import healpix
 from ..core.resampling import chunks, drawn
 from .lazy_table import BATCH, LazyTable
 
@@ -131,13 +130,17 @@ def _hashed(chunk: pa.Array) -> NDArray[np.int32]:
 
 
 def _sky(table: pa.Table | LazyTable, column: str) -> Iterator[NDArray[np.int32]]:
+    # Astropy takes half a second to import, and few tables are cut by the sky.
+    from astropy import units
+    from astropy_healpix import lonlat_to_healpix
+
     nside = int(SKY_CELLS.fullmatch(column)[1])
     ra, dec = (np.asarray(pc.fill_null(pc.cast(table.column(name), pa.float64()), np.nan)) for name in ("ra", "dec"))
     for start in range(0, len(ra), BATCH):
         part = slice(start, start + BATCH)
         known = np.isfinite(ra[part]) & np.isfinite(dec[part])
         out = np.full(len(known), -1, np.int32)
-        out[known] = _upper_bits(healpix(ra[part][known], dec[part][known], nside))
+        out[known] = _upper_bits(lonlat_to_healpix(ra[part][known] * units.deg, dec[part][known] * units.deg, nside, order="nested"))
         yield out
 
 

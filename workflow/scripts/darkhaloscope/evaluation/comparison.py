@@ -203,9 +203,9 @@ def _d_prime_bins(scored: Scored, channels: str, evaluation: Evaluation) -> list
 
 
 def _name(tables: Mapping[tuple[str, object], pa.Table], otherwise: str) -> str:
-    found = {n for t in tables.values() if "network" in t.column_names for n in pc.unique(t.column("network")).to_pylist()}
+    found = {n for t in tables.values() if "detector" in t.column_names for n in pc.unique(t.column("detector")).to_pylist()}
     if len(found) > 1:
         raise EvaluationError(
-            f"score tables of one network hold several: {', '.join(sorted(map(str, found)))}; give the tables of one network at a time"
+            f"score tables of one detector hold several: {', '.join(sorted(map(str, found)))}; give the tables of one detector at a time"
         )
     return str(found.pop()) if found else otherwise

@@ -94,4 +94,4 @@ def map_table(settings: ScoresTable, units: Mapping[str, str]) -> tuple[pd.DataF
         As `open_settings` and `map_completeness`.
     """
     table, evaluation = open_settings(settings)
-    return map_completeness({(settings.name, 0): table}, evaluation, units, network=settings.name)
+    return map_completeness({(settings.folder, 0): table}, evaluation, units, network=settings.folder)

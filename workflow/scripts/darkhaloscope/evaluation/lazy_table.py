@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,13 +67,14 @@ class LazyTable:
         return LazyTable(self.pieces, self.n, keep)
 
 
-def parquet_pieces(path: str | os.PathLike, name: str, categories: bool = True) -> Pieces:
-    """Return what reads one column of a Parquet file piece by piece, text as categories unless that is unwanted."""
+def parquet_pieces(paths: Sequence[str | os.PathLike], name: str, categories: bool = True) -> Pieces:
+    """Return what reads one column of Parquet files piece by piece, text as categories unless that is unwanted."""
 
     def read() -> Iterator[pa.Array]:
-        with pq.ParquetFile(path, read_dictionary=[name] if categories else None) as file:
-            for batch in file.iter_batches(batch_size=BATCH, columns=[name]):
-                yield batch.column(0)
+        for path in paths:
+            with pq.ParquetFile(path, read_dictionary=[name] if categories else None) as file:
+                for batch in file.iter_batches(batch_size=BATCH, columns=[name]):
+                    yield batch.column(0)
 
     return read
 

@@ -33,7 +33,7 @@ ROBUSTNESS = (
 )  # fmt: skip
 #: Columns of a score table that are used: the first of `KEYS` that there is names a stamp and its twin in a variant.
 KEYS = ("task_id", "number")
-COLUMNS = ("dataset", "network", "seed", "stamp_id", "split", "label", "score", *KEYS)
+COLUMNS = ("dataset", "detector", "seed", "stamp_id", "split", "label", "score", *KEYS)
 PAIRED, APART = "paired", "each side resampled alone"
 NO_DRAWS = np.empty(0)
 

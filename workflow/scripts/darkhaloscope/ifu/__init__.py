@@ -1,1 +1,1 @@
-"""MaNGA: catalogues, maps, quality, lensability, source tensors."""
+"""Velocity maps: the protocol of their sources, MaNGA and the plain layout; quality, lensability, source tensors, bank."""

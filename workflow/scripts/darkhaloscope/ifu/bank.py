@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 SCALARS = (
     Column("plateifu", "string", "", "Observation, plate-ifu"),
     Column("mangaid", "string", "", "Identifier of the galaxy, by which splits are made; one galaxy can have several plate-ifus"),
-    Column("z", "float64", "", "Redshift of the galaxy, SCINPVEL/c"),
+    Column("z", "float64", "", "Redshift of the galaxy"),
     Column("pixel_scale_arcsec", "float64", "arcsec", "Side of a pixel of the maps as observed at z"),
     Column("pixel_scale_kpc", "float64", "kpc", "Side of a pixel of the maps at the galaxy"),
     Column("centre_x_pix", "float64", "pixel", "Centre of the galaxy's elliptical coordinates, column, from 0"),
@@ -42,14 +42,22 @@ SCALARS = (
         "Rotation speed in the plane of the disk: half the 2.5–97.5% range of velocities over sin i (at least 0.25)",
     ),
     Column("v_peak_los_kms", "float64", "km/s", "Half the 2.5–97.5% range of line-of-sight velocities"),
-    Column("v_systemic_kms", "float64", "km/s", "Median velocity, taken out of the velocity map; relative to SCINPVEL"),
+    Column(
+        "v_systemic_kms",
+        "float64",
+        "km/s",
+        "Median velocity, taken out of the velocity map; relative to what the maps' velocities are relative to (MaNGA: SCINPVEL)",
+    ),
     Column("dispersion_kms", "float64", "km/s", "Flux-weighted mean dispersion without the instrument's share"),
     Column("psf_fwhm_arcsec", "float64", "arcsec", "Resolution of the maps, RFWHM"),
     Column("psf_fwhm_kpc", "float64", "kpc", "Resolution of the maps at the galaxy"),
     Column("tier", "string", "", "Lensability tier: elite, good, borderline or reject"),
     Column("score", "float64", "", "Lensability score, 0 to 100"),
     Column("used_although_rejected", "bool", "", "Whether the score rejects it and the config uses it all the same"),
-    Column("source_sha256", "string", "", "SHA-256 of the MAPS file"),
+    Column("source_sha256", "string", "", "SHA-256 of the file of maps"),
+    Column("instrument", "string", "", "Instrument of the maps"),
+    Column("line", "string", "", "Line whose flux the maps show"),
+    Column("flux_unit", "string", "", "Unit of the flux, per arcsec² in the map of surface brightness"),
 )
 
 
@@ -67,7 +75,7 @@ def bank_schema(size: int) -> Schema:
             Column(
                 "flux",
                 "float32",
-                "1e-17 erg/s/cm²/arcsec²",
+                "flux_unit/arcsec²",
                 "Surface brightness of the line; 0 where not valid; rows go up, x to the west",
                 shape,
             ),
@@ -95,7 +103,7 @@ def build_bank(sources: Iterable[tuple[str | os.PathLike, str | os.PathLike]], l
     -------
     pyarrow.Table
         Schema `bank_schema(size)`, one row per galaxy that is used, in the order of `sources`; rejected
-        galaxies that `use_rejected` does not name are left out.
+        galaxies that `use_rejected` does not name are left out, and so are those whose tensor could not be made.
 
     Raises
     ------
@@ -107,6 +115,9 @@ def build_bank(sources: Iterable[tuple[str | os.PathLike, str | os.PathLike]], l
     for npz, sidecar in sources:
         entry = json.loads(Path(sidecar).read_text(encoding="utf-8"))
         name = entry["plateifu"]
+        if "left_out" in entry:
+            log.warning("galaxy %s is left out: its source tensor could not be made (%s)", name, entry["left_out"])
+            continue
         if name not in scores.index:
             raise BankError(f"{sidecar}: galaxy {name} has no row in the lensability table; score it first")
         if any(row["plateifu"] == name for row in rows):
@@ -178,7 +189,7 @@ def _row(entry: dict, npz: str | os.PathLike) -> dict:
         "dispersion_kms": entry["dispersion_mean_kms"],
         "psf_fwhm_arcsec": entry["psf_fwhm_arcsec"],
         "psf_fwhm_kpc": entry["psf_fwhm_kpc"],
-        "source_sha256": entry["source_sha256"],
+        **{key: entry[key] for key in ("source_sha256", "instrument", "line", "flux_unit")},
         "valid": valid.astype(np.uint8),
         **planes,
     }
@@ -187,7 +198,7 @@ def _row(entry: dict, npz: str | os.PathLike) -> dict:
 def _table(rows: list[dict]) -> pa.Table:
     if not rows:
         raise BankError(
-            "no galaxy is left for the bank: the lensability score rejects all of them; ask for more galaxies, or name some in `use_rejected`"
+            "no galaxy is left for the bank: the lensability score rejects all of them, or their source tensors could not be made (see the log); ask for more galaxies, or name some in `use_rejected`"
         )
     sizes = sorted({row["flux"].shape for row in rows})
     if len(sizes) > 1:

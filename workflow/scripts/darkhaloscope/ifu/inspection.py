@@ -1,4 +1,4 @@
-"""The inspection page of one galaxy: everything in its MAPS file that a careful user looks at first."""
+"""The inspection page of one galaxy: everything in its file of maps that a careful user looks at first."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from .manga.maps import PIXEL_MASK_BITS, Maps, channel_names, mask_bit_counts, open_maps
-from .preview import draw_map, flux_norm
+from .manga.maps import PIXEL_MASK_BITS, mask_bit_counts, open_maps
+from .maps import Maps
+from .preview import draw_map, flux_norm, unit_shown
 
 _TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
@@ -28,15 +29,15 @@ _TEMPLATES = Environment(
 
 
 def inspection_page(path: str | os.PathLike, maps: Maps, metrics: Mapping) -> str:
-    """Return a page about one MAPS file that needs nothing else to be shown.
+    """Return a page about one file of maps that needs nothing else to be shown.
 
     It has the maps as one embedded picture, the metrics and flags, every extension with shape, unit and
     channels, the counts of each mask bit by name, and the primary header.
 
     Parameters
     ----------
-    path : MAPS file
-    maps, metrics : of `read_maps` and `measure_quality`.
+    path : file of maps, as FITS
+    maps, metrics : of a member of `ifu.members`, and of `measure_quality`.
 
     Returns
     -------
@@ -58,8 +59,9 @@ def inspection_page(path: str | os.PathLike, maps: Maps, metrics: Mapping) -> st
             "reasons": metrics["unusable_because"],
             "picture": base64.b64encode(maps_picture(maps)).decode("ascii"),
             "extensions": [_describe(i, hdu) for i, hdu in enumerate(hdus)],
-            "lines": channel_names(hdus, "EMLINE_GFLUX", path),
+            "lines": getattr(maps, "channels", {}),
             "bits": PIXEL_MASK_BITS,
+            "unit": unit_shown(maps.flux_unit),
             "masks": [_count_bits(hdu, maps.line) for hdu in hdus if hdu.name.endswith("_MASK")],
             "cards": [(c.keyword, c.value, c.comment) for c in hdus[0].header.cards if c.keyword not in ("", "COMMENT", "HISTORY")],
         }
@@ -74,22 +76,23 @@ def maps_picture(maps: Maps) -> bytes:
     flux = np.ma.masked_where(~maps.flux_valid, maps.flux)
     velocity = np.ma.masked_where(~maps.velocity_valid, maps.velocity)
     bound = float(np.abs(velocity).max()) if velocity.count() else 1.0
+    continuum = getattr(maps, "snr", None)
+    second = np.sqrt(maps.velocity_ivar) * maps.velocity_valid if continuum is None else continuum
+    label_of_second = "1/error of velocity [s km⁻¹]" if continuum is None else "g-band S/N (SPX_SNR)"
     validity = maps.flux_valid.astype(int) + 2 * maps.velocity_valid
     for axes, image, colours, norm, label in (
-        (panels[0, 0], flux, "magma", flux_norm(flux), f"{maps.line} flux [10⁻¹⁷ erg s⁻¹ cm⁻² spaxel⁻¹]"),
+        (panels[0, 0], flux, "magma", flux_norm(flux), f"{maps.line} flux [{unit_shown(maps.flux_unit)} spaxel⁻¹]"),
         (panels[0, 1], velocity, "RdBu_r", Normalize(-bound, bound), f"{maps.kinematics} velocity [km s⁻¹]"),
         (panels[0, 2], np.ma.masked_where(~maps.dispersion_valid, maps.dispersion), "viridis", None, "dispersion less instrument [km s⁻¹]"),
         (panels[1, 0], np.ma.masked_where(~maps.flux_valid, line_snr), "cividis", None, f"{maps.line} flux S/N"),
-        (panels[1, 1], np.ma.masked_where(maps.snr <= 0, maps.snr), "cividis", None, "g-band S/N (SPX_SNR)"),
+        (panels[1, 1], np.ma.masked_where(second <= 0, second), "cividis", None, label_of_second),
         (panels[1, 2], validity, "viridis", Normalize(0, 3), "valid: 0 none, 1 flux, 2 velocity, 3 both"),
     ):
         draw_map(figure, axes, image, None, colours, norm or _range(image), label)
         axes.set_xlabel("x [spaxel]", fontsize=8)
         axes.set_ylabel("y [spaxel]", fontsize=8)
         axes.contour(maps.r_re, levels=[1.0, 1.5], colors="0.6", linewidths=0.8, linestyles=["solid", "dashed"])
-    figure.suptitle(
-        f"{maps.header['plateifu']}: grey is masked; contours at 1 Re (solid) and 1.5 Re (dashed); north up, east left", fontsize=10
-    )
+    figure.suptitle(f"{maps.galaxy_id}: grey is masked; contours at 1 Re (solid) and 1.5 Re (dashed); north up, east left", fontsize=10)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()

@@ -113,11 +113,12 @@ def _rejections(metrics: Mapping, cuts: Lensability) -> list[str]:
     if not metrics["usable"]:
         why = "; ".join(metrics.get("unusable_because") or ["flagged by the quality metrics"])
         reasons.append(f"rejected: not usable ({why})")
+    comparable = metrics.get("flux_comparable", True)
     for name, bound, more in (
         ("frac_valid_in_1p5re", cuts.min_frac_valid_in_1p5re, True),
         ("vel_grad", cuts.min_vel_grad, True),
         ("mask_fraction", cuts.max_mask_fraction, False),
-        ("flux_max", cuts.min_flux_max, True),
+        *([("flux_max", cuts.min_flux_max, True)] if comparable else []),
         ("vel_std", cuts.min_vel_std, True),
     ):
         value = metrics[name]
@@ -131,12 +132,15 @@ def _rejections(metrics: Mapping, cuts: Lensability) -> list[str]:
 def _points(metrics: Mapping, cuts: Lensability) -> tuple[dict[str, float], list[str]]:
     correlation = metrics["flux_vel_corr"]
     values = {name: metrics.get(name) for name in _LADDERS} | {"abs_flux_vel_corr": None if correlation is None else abs(correlation)}
+    if not metrics.get("flux_comparable", True):
+        values["flux_max"] = None
     points, reasons = {}, []
     for name, more in _LADDERS.items():
         value = values[name]
         step = None if value is None else _step(value, getattr(cuts, name), more)
         points[name] = step.points if step else 0.0
-        shown = "could not be measured" if value is None else f"{value:.4g}"
+        shown = "could not be compared" if name == "flux_max" and metrics[name] is not None and value is None else "could not be measured"
+        shown = shown if value is None else f"{value:.4g}"
         rule = f" ({'≥' if more else '≤'} {step.bound:g})" if step else ""
         reasons.append(f"{name} {shown}{rule}: {points[name]:+g}")
     return points, reasons

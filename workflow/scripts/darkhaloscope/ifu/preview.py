@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import textwrap
 from collections.abc import Mapping
 
 import numpy as np
@@ -11,6 +12,8 @@ from matplotlib.colors import AsinhNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
+
+from .maps import FLUX_UNIT
 
 #: Colour of what is masked.
 MASKED = "0.85"
@@ -31,7 +34,9 @@ def draw_preview(path: str | os.PathLike, flux_per_arcsec2: NDArray, velocity: N
     figure = Figure(figsize=(7.2, 4.3), dpi=200, layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     shown = np.ma.masked_where(~valid, flux_per_arcsec2)
-    draw_map(figure, left, shown, extent, "magma", flux_norm(shown), f"{sidecar['line']} flux [10⁻¹⁷ erg s⁻¹ cm⁻² arcsec⁻²]")
+    draw_map(
+        figure, left, shown, extent, "magma", flux_norm(shown), f"{sidecar['line']} flux [{unit_shown(sidecar['flux_unit'])} arcsec⁻²]"
+    )
     systemic = sidecar["velocity_median_kms"]
     bound = float(np.abs(velocity[valid] - systemic).max())
     shown = np.ma.masked_where(~valid, velocity - systemic)
@@ -43,10 +48,24 @@ def draw_preview(path: str | os.PathLike, flux_per_arcsec2: NDArray, velocity: N
     _scale_bar(left, extent, sidecar["kpc_per_arcsec"])
     _beam(left, extent, sidecar["psf_fwhm_arcsec"])
     figure.suptitle(
-        f"MaNGA {sidecar['plateifu']} ({sidecar['mangaid']}), z = {sidecar['z']:.4f}, i = {sidecar['inclination_deg']:.0f}°", fontsize=10
+        f"{sidecar['instrument']} {sidecar['plateifu']} ({sidecar['mangaid']}), z = {sidecar['z']:.4f}, i = {sidecar['inclination_deg']:.0f}°",
+        fontsize=10,
     )
     # Without the version of the drawing library the same galaxy gives the same bytes.
     figure.savefig(path, format="png", metadata={"Software": None})
+
+
+def draw_reason(path: str | os.PathLike, title: str, reason: str) -> None:
+    """Draw, in place of a preview, why there is none."""
+    figure = Figure(figsize=(7.2, 4.3), dpi=200)
+    figure.suptitle(title, fontsize=10)
+    figure.text(0.5, 0.5, "\n".join(textwrap.wrap(reason, 80)), ha="center", va="center", fontsize=9)
+    figure.savefig(path, format="png", metadata={"Software": None})
+
+
+def unit_shown(unit: str) -> str:
+    """Return a unit of flux as it stands in a figure."""
+    return "10⁻¹⁷ erg s⁻¹ cm⁻²" if unit == FLUX_UNIT else unit
 
 
 def draw_map(figure: Figure, axes: Axes, image: NDArray, extent: tuple | None, colours: str, norm: Normalize, label: str) -> None:

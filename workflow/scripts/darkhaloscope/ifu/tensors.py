@@ -1,4 +1,4 @@
-"""The source tensor: one galaxy's flux and velocity on 64 × 64 pixels, with what it takes to undo it.
+"""The source tensor: one galaxy's flux and velocity on 64 × 64 pixels, with its scales.
 
 The tensor is normalised and clipped (5% of the velocities are). Lensing therefore works from the
 physical maps beside it, which are not.
@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from ..config.cosmology import Cosmology
 from ..config.manga import Tensor
 from ..core.files import whole, write_json
-from .manga.maps import Maps, is_critical
-from .preview import draw_preview
+from .maps import LEAVE_OUT, Maps, squared
+from .preview import draw_preview, draw_reason
 from .quality import TooFewSpaxels, inclination_deg, velocity_plane
 from .resample import pixel_coordinate, resample_flux, resample_weighted
 
@@ -30,7 +30,7 @@ MIN_SIN_INCLINATION = 0.25
 
 
 class TensorError(ValueError):
-    """A source tensor cannot be made from these maps, or undone with this sidecar."""
+    """A source tensor cannot be made from these maps."""
 
 
 class AllMasked(TensorError):
@@ -38,7 +38,7 @@ class AllMasked(TensorError):
 
 
 class CriticalQuality(TensorError):
-    """DRP3QUAL or DAPQUAL says that the observation must not be used."""
+    """The archive says that the observation must not be used."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,8 @@ class SourceTensor:
     Attributes
     ----------
     tensor : (2, size, size) float32; flux in [0, 1], velocity in [−1, 1]; 0 where masked.
-    flux_per_arcsec2 : (size, size) float32, 1e-17 erg/s/cm²/arcsec²
-    velocity, dispersion : (size, size) float32, km/s, unclipped; velocity relative to SCINPVEL
+    flux_per_arcsec2 : (size, size) float32, flux unit of the maps per arcsec²
+    velocity, dispersion : (size, size) float32, km/s, unclipped; velocity as in the maps
     valid : (size, size) bool; where False the maps hold 0
     sidecar : JSON-ready dict.
     """
@@ -71,11 +71,11 @@ def build_source_tensor(maps: Maps, metrics: Mapping, tensor: Tensor, cosmology:
 
     Parameters
     ----------
-    maps : of `read_maps`
+    maps : of a member of `ifu.members`; the shorter side is padded.
     metrics : of `measure_quality`; kept in the sidecar.
     tensor : size and percentiles.
     cosmology : turns arcsec into kpc.
-    source_sha256 : SHA-256 of the MAPS file.
+    source_sha256 : SHA-256 of the file of maps.
 
     Returns
     -------
@@ -84,22 +84,19 @@ def build_source_tensor(maps: Maps, metrics: Mapping, tensor: Tensor, cosmology:
     Raises
     ------
     CriticalQuality
-        DRP3QUAL or DAPQUAL is critical.
+        The archive forbids the use of this observation.
     AllMasked
         No spaxel has both flux and velocity.
     TensorError
         Flux or velocity is the same in all spaxels, or its total is not positive.
     """
-    name = maps.header["plateifu"]
-    if is_critical(maps.header["drp3qual"]) or is_critical(maps.header["dapqual"]):
-        raise CriticalQuality(
-            f"galaxy {name}: DRP3QUAL is {maps.header['drp3qual']} and DAPQUAL {maps.header['dapqual']}, bit 30 (critical) is set, "
-            "expected clear; leave this galaxy out"
-        )
+    maps, name = squared(maps), maps.galaxy_id
+    if maps.unfit is not None:
+        raise CriticalQuality(f"galaxy {name}: {maps.unfit}, expected an observation that its archive allows to use; {LEAVE_OUT}")
     used = maps.flux_valid & maps.velocity_valid
     if not used.any():
         raise AllMasked(
-            f"galaxy {name}: all {used.size} spaxels are masked in flux or velocity of {maps.line}, expected some valid ones; leave this galaxy out"
+            f"galaxy {name}: all {used.size} spaxels are masked in flux or velocity of {maps.line}, expected some valid ones; {LEAVE_OUT}"
         )
     scales = _scales(maps, used, tensor)
     brightness = maps.flux / maps.pixel_scale_arcsec**2
@@ -125,35 +122,6 @@ def build_source_tensor(maps: Maps, metrics: Mapping, tensor: Tensor, cosmology:
     return SourceTensor(_normalise(flux, velocity, valid, sidecar), flux, velocity, dispersion, valid, sidecar)
 
 
-def to_physical(tensor: NDArray, sidecar: Mapping) -> tuple[NDArray, NDArray]:
-    """Undo the normalisation of a source tensor; what was clipped stays at the bound.
-
-    Parameters
-    ----------
-    tensor : (2, size, size)
-    sidecar : of the same galaxy.
-
-    Returns
-    -------
-    flux_per_arcsec2 : (size, size) float64, 1e-17 erg/s/cm²/arcsec²
-    velocity : (size, size) float64, km/s relative to SCINPVEL
-        Both are meaningless where the galaxy is masked: take the validity from the physical maps.
-
-    Raises
-    ------
-    TensorError
-        The tensor's shape is not that of the sidecar.
-    """
-    tensor = np.asarray(tensor, float)
-    expected = (2, sidecar["size"], sidecar["size"])
-    if tensor.shape != expected:
-        raise TensorError(
-            f"galaxy {sidecar['plateifu']}: the tensor has shape {tensor.shape}, its sidecar says {expected}; build both again"
-        )
-    flux = sidecar["flux_p5_per_arcsec2"] + tensor[0] * (sidecar["flux_p99_5_per_arcsec2"] - sidecar["flux_p5_per_arcsec2"])
-    return flux, sidecar["velocity_median_kms"] + tensor[1] * sidecar["velocity_scale_kms"]
-
-
 def write_source_tensor(
     result: SourceTensor,
     npy: str | os.PathLike,
@@ -175,6 +143,23 @@ def write_source_tensor(
     with whole(preview) as temporary:
         draw_preview(temporary, result.flux_per_arcsec2, result.velocity, result.valid, result.sidecar)
     write_json(sidecar, result.sidecar)
+
+
+def write_left_out(
+    maps: Maps, reason: str, npy: str | os.PathLike, sidecar: str | os.PathLike, npz: str | os.PathLike, preview: str | os.PathLike
+) -> None:
+    """Write files that say why a galaxy has no source tensor: the bank leaves it out, and is made all the same.
+
+    The sidecar holds the galaxy's names and `left_out`, the reason; the arrays are empty, and the preview shows
+    the reason.
+    """
+    with whole(npy) as temporary:
+        np.save(temporary, np.zeros((2, 0, 0), np.float32), allow_pickle=False)
+    with whole(npz) as temporary:
+        np.savez_compressed(temporary, valid=np.zeros((0, 0), bool))
+    with whole(preview) as temporary:
+        draw_reason(temporary, f"{maps.instrument} {maps.galaxy_id}: no source tensor", reason)
+    write_json(sidecar, {"plateifu": maps.galaxy_id, "mangaid": maps.physical_id, "left_out": reason})
 
 
 def compactness(flux: NDArray, valid: NDArray) -> dict[str, float]:
@@ -219,8 +204,8 @@ def _scales(maps: Maps, used: NDArray, tensor: Tensor) -> dict[str, float]:
     scale = np.percentile(np.abs(maps.velocity[used] - median), tensor.velocity_percentile)
     if not (high > low and scale > 0 and maps.flux[used].sum() > 0):
         raise TensorError(
-            f"galaxy {maps.header['plateifu']}: flux or velocity does not vary over its {int(used.sum())} valid spaxels "
-            f"(flux percentiles {low:.3g} and {high:.3g}, velocity scale {scale:.3g} km/s), so it cannot be normalised; leave this galaxy out"
+            f"galaxy {maps.galaxy_id}: flux or velocity does not vary over its {int(used.sum())} valid spaxels "
+            f"(flux percentiles {low:.3g} and {high:.3g}, velocity scale {scale:.3g} km/s), so it cannot be normalised; {LEAVE_OUT}"
         )
     area = maps.pixel_scale_arcsec**2
     return {
@@ -265,27 +250,30 @@ def _mean_dispersion(maps: Maps, used: NDArray) -> float:
 
 def _identity(maps: Maps, source_sha256: str) -> dict:
     return {
-        **{key: maps.header[key] for key in ("plateifu", "mangaid", "z", "ba")},
-        "inclination_deg": inclination_deg(maps.header["ba"]),
-        "pa_deg": maps.header["pa_deg"],
-        "reff_arcsec": maps.header["reff_arcsec"],
-        "layout": maps.layout,
+        "plateifu": maps.galaxy_id,
+        "mangaid": maps.physical_id,
+        "z": maps.z,
+        "ba": maps.ba,
+        "inclination_deg": inclination_deg(maps.ba),
+        "pa_deg": maps.pa_deg,
+        "reff_arcsec": maps.reff_arcsec,
+        **maps.facts,
+        "instrument": maps.instrument,
         "line": maps.line,
         "kinematics": maps.kinematics,
-        "redshift_convention": "z = SCINPVEL/c with c = 299792.458 km/s; velocities are relative to SCINPVEL",
         "orientation": "rows go up (north), columns to the right (west); pa_deg is north through east",
-        "flux_unit": "1e-17 erg/s/cm^2",
+        "flux_unit": maps.flux_unit,
         "source_sha256": source_sha256,
     }
 
 
 def _geometry(maps: Maps, pixel: float, size: int, cosmology: Cosmology) -> dict[str, float]:
-    distance = FlatLambdaCDM(H0=cosmology.h0, Om0=cosmology.om0).angular_diameter_distance(maps.header["z"])
+    distance = FlatLambdaCDM(H0=cosmology.h0, Om0=cosmology.om0).angular_diameter_distance(maps.z)
     kpc_per_arcsec = float(distance.to_value("kpc") * math.radians(1 / 3600))
     spaxels = maps.flux.shape[0]
     x, y = elliptical_centre(maps)
     half_light = _half_light_arcsec(maps)
-    psf = maps.header["rfwhm_arcsec"]
+    psf = maps.psf_fwhm_arcsec
     return {
         "spaxels": spaxels,
         "original_pixel_scale_arcsec": maps.pixel_scale_arcsec,
@@ -320,13 +308,13 @@ def elliptical_centre(maps: Maps) -> tuple[float, float]:
 def _half_light_arcsec(maps: Maps) -> float:
     """Return the semi-major axis of the ellipse with half of the valid flux, seeing included [arcsec]."""
     used = maps.flux_valid & maps.velocity_valid
-    return _radius_of(maps.r_re[used] * maps.header["reff_arcsec"], np.maximum(maps.flux[used], 0.0), 0.5)
+    return _radius_of(maps.r_re[used] * maps.reff_arcsec, np.maximum(maps.flux[used], 0.0), 0.5)
 
 
 def _kinematics(maps: Maps, used: NDArray) -> dict[str, float]:
     low, high = np.percentile(maps.velocity[used], PEAK_PERCENTILES)
     speed = float(high - low) / 2
-    sine = max(math.sin(math.radians(inclination_deg(maps.header["ba"]))), MIN_SIN_INCLINATION)
+    sine = max(math.sin(math.radians(inclination_deg(maps.ba))), MIN_SIN_INCLINATION)
     return {
         "v_peak_los_kms": speed,
         "v_peak_kms": speed / sine,
@@ -338,10 +326,10 @@ def _kinematics(maps: Maps, used: NDArray) -> dict[str, float]:
 def receding_axis_rad(maps: Maps, used: NDArray) -> float:
     """Return the direction of the receding half of the major axis, counter-clockwise from x, 0 to 2π.
 
-    The axis is the photometric one (ECOOPA, north through east; east is to the left, so it points to
+    The axis is the photometric one (north through east; east is to the left, so it points to
     PA + 90°); the sign of the velocity plane's slope along it chooses the half.
     """
-    axis = math.radians(maps.header["pa_deg"] + 90)
+    axis = math.radians(maps.pa_deg + 90)
     try:
         a, b = velocity_plane(maps.velocity, used)
     except TooFewSpaxels:

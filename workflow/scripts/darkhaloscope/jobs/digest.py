@@ -1,8 +1,9 @@
 """Digests of code: what a script runs, by content, so that reruns follow meaning and not file times.
 
-A digest covers a script and every project module that it imports, directly or through another one.
-Docstrings, comments and formatting do not count; templates do that a module, or a template it names, names by a
-literal file name in its own `templates` folder. The digest is the same under every Python that runs the project:
+A digest covers a script and every project module that it imports, directly or through another one. What cannot change a
+result does not count: comments, docstrings and formatting; texts of errors, of assertions and of log calls; descriptions of
+config fields and of columns; and the modules of `INFRASTRUCTURE`. Templates count that a module, or a template it names, names
+by a literal file name in its own `templates` folder. The digest is the same under every Python that runs the project:
 `ast.dump` is not, since releases add fields to nodes (3.12 type parameters), leave empty ones out (3.13) and cut
 f-strings in other places.
 """
@@ -13,22 +14,33 @@ import ast
 import contextlib
 import functools
 import hashlib
-import itertools
 import json
 import re
 from collections.abc import Iterable
+from itertools import filterfalse, groupby
 from pathlib import Path
+from typing import Any
 
 from ..core.files import write_json
 
 PACKAGE = Path(__file__).parents[1]
+
+#: Modules, and packages (with a slash at their end), that decide how a job runs, logs, records and writes, and not what it finds.
+INFRASTRUCTURE = ("__init__.py", "jobs/", "core/files.py", "core/stopping.py", "archive/progress.py", "config/wording.py")
+
+#: Calls whose description says what something is, and its place among their positional arguments.
+DESCRIBED = {"Field": None, "Column": 3}
+#: Their arguments that are words for people; pydantic's own words for an error among them.
+WORDS = {"description", "title", "examples", "custom_error_message"}
+#: Names of loggers, and what is called on them.
+LOGGERS, LOGGED = {"log", "logger", "logging", "warnings"}, {"debug", "info", "warning", "warn", "error", "exception", "critical"}
 
 
 @functools.cache
 def code_digest(script: Path) -> str:
     """Return the digest of a script and its import closure, 16 hexadecimal digits."""
     total = hashlib.sha256()
-    for path in closure(script):
+    for path in filterfalse(_infrastructure, closure(script)):
         total.update(str(path.relative_to(PACKAGE.parent)).encode())
         total.update(_module(path)[0].encode())
     return total.hexdigest()[:16]
@@ -82,7 +94,7 @@ def _module(path: Path) -> tuple[str, tuple[Path, ...]]:
     if key not in _found:
         tree = ast.parse(source, filename=str(path))
         names = _imports(tree, path)
-        meaning = _without_docstrings(tree)
+        meaning = _Meaning().visit(tree)
         _found[key] = hashlib.sha256(_canonical(meaning).encode()).hexdigest(), names, _file_names(meaning)
     _used.add(key)
     canonical, names, literals = _found[key]
@@ -121,7 +133,7 @@ def _canonical(node: object) -> str:
         # ascii, because repr escapes what the Unicode tables of a release call unprintable.
         return f"{type(node.value).__name__} {node.value!a}"
     if isinstance(node, ast.JoinedStr):
-        parts = itertools.groupby(node.values, key=lambda part: isinstance(part, ast.Constant))
+        parts = groupby(node.values, key=lambda part: isinstance(part, ast.Constant))
         texts = [ascii("".join(p.value for p in group)) if literal else _canonical(list(group)) for literal, group in parts]
         return f"JoinedStr({','.join(t for t in texts if t != ascii(''))})"
     if isinstance(node, ast.AST):
@@ -156,11 +168,71 @@ def _files(parts: tuple[str, ...]) -> list[Path]:
     return found
 
 
-def _without_docstrings(tree: ast.Module) -> ast.Module:
-    for node in ast.walk(tree):
-        if (
-            isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
-            and ast.get_docstring(node, clean=False) is not None
-        ):
+def _infrastructure(file: Path) -> bool:
+    place = file.relative_to(PACKAGE).as_posix() if file.is_relative_to(PACKAGE) else ""
+    return any(place.startswith(part) if part.endswith("/") else place == part for part in INFRASTRUCTURE)
+
+
+class _Meaning(ast.NodeTransformer):
+    """Takes out of a syntax tree what cannot change a result."""
+
+    def _body(self, node: Any) -> Any:
+        if ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:] or [ast.Pass()]
-    return tree
+        return self.generic_visit(node)
+
+    visit_Module = visit_ClassDef = visit_FunctionDef = visit_AsyncFunctionDef = _body
+
+    def visit_Raise(self, node: ast.Raise) -> ast.Raise:
+        """Keep which error is raised and the values that it carries, not its text."""
+        if isinstance(node.exc, ast.Call):
+            call = node.exc
+            call.args = [argument for argument in call.args if not _is_text(argument)]
+            call.keywords = [keyword for keyword in call.keywords if not _is_text(keyword.value)]
+        return node
+
+    def visit_Assert(self, node: ast.Assert) -> ast.Assert:
+        node.msg = None
+        return node
+
+    def visit_Expr(self, node: ast.Expr) -> ast.AST:
+        """Leave out a call of a logger, unless its arguments do something."""
+        call = node.value
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr in LOGGED:
+            effects = any(isinstance(part, ast.NamedExpr | ast.Await | ast.Yield | ast.YieldFrom) for part in ast.walk(call))
+            if isinstance(call.func.value, ast.Name) and call.func.value.id in LOGGERS and not effects:
+                return ast.Pass()
+        return self.generic_visit(node)
+
+    def visit_Call(self, node: ast.Call) -> ast.Call:
+        name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", None)
+        if name in DESCRIBED:
+            place = DESCRIBED[name]
+            node.args = [argument for i, argument in enumerate(node.args) if i != place]
+            node.keywords = [keyword for keyword in node.keywords if keyword.arg not in WORDS]
+        elif name == "Discriminator":
+            node.keywords = [keyword for keyword in node.keywords if keyword.arg not in WORDS]
+        return self.generic_visit(node)
+
+    def generic_visit(self, node: ast.AST) -> ast.AST:
+        """Visit what a node holds; a statement that says nothing any more is no part of its block."""
+        super().generic_visit(node)
+        for field in ("body", "orelse", "finalbody"):
+            block = getattr(node, field, None)
+            if isinstance(block, list):
+                kept = [statement for statement in block if not isinstance(statement, ast.Pass)]
+                setattr(node, field, kept or ([ast.Pass()] if field == "body" else []))
+        return node
+
+
+def _is_text(node: ast.expr) -> bool:
+    """Return whether an expression is made of literal text: a string, an f-string, a sum or choice of such, text.format(…) or text.join(…)."""
+    if isinstance(node, ast.Constant):
+        return isinstance(node.value, str)
+    if isinstance(node, ast.BinOp):
+        return _is_text(node.left) or (isinstance(node.op, ast.Add) and _is_text(node.right))
+    if isinstance(node, ast.IfExp):
+        return _is_text(node.body) and _is_text(node.orelse)
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+        return node.func.attr in ("format", "join") and _is_text(node.func.value)
+    return isinstance(node, ast.JoinedStr)

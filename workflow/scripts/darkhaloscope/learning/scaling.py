@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..config.legacysurvey import BANDS as SURVEY_BANDS
 from ..config.network import Scaling
 
 #: Inputs of each channel mode, in order. `flux` comes with the mask and 1/σ_v that follow from it, as `both` has them: a
@@ -16,7 +17,7 @@ INPUTS = {
     "velocity": ("velocity", "mask", "inverse_sigma"),
     "both": ("flux", "velocity", "mask", "inverse_sigma"),
     "mask": ("mask",),
-    "bands": ("g", "r", "z"),
+    "bands": SURVEY_BANDS,
 }
 
 #: Bands of the lens finder, in the order of its image column, and the scalars that may go with them:

@@ -33,7 +33,7 @@ def score_stamps(
     json_path: str | Path,
     *,
     dataset: str,
-    network: str,
+    detector: str,
     threads: int = 1,
     log: logging.Logger | None = None,
 ) -> dict[str, pa.Array]:
@@ -46,14 +46,14 @@ def score_stamps(
     ----------
     shard_paths : shards of one split
     safetensors_path, json_path : the network, as `save_network` wrote it
-    dataset, network : names, written into each row
+    dataset, detector : names, written into each row
     threads : CPU threads
     log : where progress goes
 
     Returns
     -------
     dict of column name to Arrow array
-        `dataset`, `network`, `seed`, `score` (float64, probability of being a positive), `calibrated` (the same
+        `dataset`, `detector`, `seed`, `score` (float64, probability of being a positive), `calibrated` (the same
         after calibration, or again where none was fitted), then every scalar column of the stamps, in the order of the
         stamps' numbers. Stamps of bands that cannot be scored are left out and counted in the log.
 
@@ -68,7 +68,7 @@ def score_stamps(
         log.info("%s: weights trained elsewhere, taken for %s", safetensors_path, classifier.recognised)
     if classifier.network.channels == "bands":
         found = score_bands(shard_paths, classifier, threads, log)
-        given = _given(dataset, network, classifier, len(found.numbers))
+        given = _given(dataset, detector, classifier, len(found.numbers))
         scalars = {name: found.table[name].combine_chunks() for name in found.table.column_names}
         return {**given, "score": pa.array(found.score), "calibrated": pa.array(found.calibrated), **scalars}
     size = stamp_size(shard_paths)
@@ -101,7 +101,7 @@ def score_stamps(
     score = np.concatenate(scores)[order]
     with np.errstate(divide="ignore"):
         calibrated = classifier.calibration.apply(np.log(score) - np.log1p(-score)) if classifier.calibration else score
-    given = _given(dataset, network, classifier, len(order))
+    given = _given(dataset, detector, classifier, len(order))
     return {**given, "score": pa.array(score), "calibrated": pa.array(calibrated), **columns}
 
 
@@ -129,8 +129,8 @@ def classify(classifier: Classifier, data: StampData, threads: int = 1) -> NDArr
     return scores
 
 
-def _given(dataset: str, network: str, classifier: Classifier, n: int) -> dict[str, pa.Array]:
-    return {"dataset": pa.repeat(dataset, n), "network": pa.repeat(network, n), "seed": pa.repeat(classifier.seed, n)}
+def _given(dataset: str, detector: str, classifier: Classifier, n: int) -> dict[str, pa.Array]:
+    return {"dataset": pa.repeat(dataset, n), "detector": pa.repeat(detector, n), "seed": pa.repeat(classifier.seed, n)}
 
 
 def _probability(logits: Tensor) -> NDArray:

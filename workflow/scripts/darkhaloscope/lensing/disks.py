@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from .kernels import LEAST_SHARE, LIVELY_BLOCK, F, exp2, fast, log2
+from .compiled import inner
+from .kernels import LEAST_SHARE, LIVELY_BLOCK, F, exp2, log2
 
 #: Blocks on a side of a sketch.
 BLOCKS = 40
@@ -20,7 +21,7 @@ UNIT, STRETCH, DISK, FALL, BULGE, NEARER, POWER, STEEP, NORM, TURN, V_SYS, V_MAX
 KX, KY, K_LIGHT, K_FALL = range(4)
 
 
-@njit(**fast)
+@njit(**inner)
 def disk_light(m, x, y, light, velocity, d, knots):
     """Surface brightness per arcsec² and velocity [km/s] at `m` places (x, y), which are overwritten with arcsec from the centre."""
     for k in range(m):
@@ -50,7 +51,7 @@ def disk_light(m, x, y, light, velocity, d, knots):
                 light[k] += q[K_LIGHT] * exp2(max(q[K_FALL] * (dx * dx + dy * dy), F(-100)))
 
 
-@njit(**fast)
+@njit(**inner)
 def sum_disk(m, light, velocity, sign, used, sigma2, total):
     """Sums of F, F v, F (v² + σ²) over a pixel's rays and, last, of F with their signs."""
     c0, c1, c2, other = F(0), F(0), F(0), F(0)
@@ -63,7 +64,7 @@ def sum_disk(m, light, velocity, sign, used, sigma2, total):
     total[0], total[1], total[2], total[4] = c0, c1, c2, other
 
 
-@njit(**fast)
+@njit(**inner)
 def sketch(lively, d, knots):
     """Fill (BLOCKS, BLOCKS) with the share of rays that each block needs, as `pyramid.Pyramid.lively` does for images.
 
@@ -102,6 +103,6 @@ def sketch(lively, d, knots):
             lively[i, j] = min(max(np.sqrt(share), F(LEAST_SHARE)), F(1))
 
 
-@njit(inline="always", **fast)
+@njit(inline="always", **inner)
 def _range(a, b, c, d):
     return max(max(a, b), max(c, d)) - min(min(a, b), min(c, d))

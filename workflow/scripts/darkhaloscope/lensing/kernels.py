@@ -12,6 +12,8 @@ import math
 import numpy as np
 from numba import njit
 
+from .compiled import inner
+
 F = np.float32
 #: Columns of the lens table: `packing.lens_tables` writes it.
 THETA_E, T, E1, E2, X, Y, G1, G2, M3C, M3S, M4C, M4S, TERMS = range(13)
@@ -30,14 +32,8 @@ ARCCOS = tuple(
     F(a) for a in (1.5707963050, -0.2145988016, 0.0889789874, -0.0501743046, 0.0308918810, -0.0170881256, 0.0066700901, -0.0012624911)
 )
 
-#: Options of functions that Python calls, which are kept on disk, and of those that they call.
-#: All of the latter are inlined and none is kept: a function that is called, or that was read from disk, rounds otherwise
-#: than the same one compiled within its caller, and a stamp's bits would depend on which job compiled what.
-kept = {"fastmath": {"nsz", "arcp", "contract", "afn", "reassoc"}, "nogil": True, "cache": True, "error_model": "numpy"}
-fast = kept | {"cache": False, "forceinline": True}
 
-
-@njit(**fast)
+@njit(**inner)
 def trace(n, x, y, u, v, work, p, coefficients, isothermal, bumps, halos, source):
     """Source positions (u, v), in pixels of the source image, of the first `n` positions (x, y) in arcsec.
 
@@ -60,7 +56,7 @@ def trace(n, x, y, u, v, work, p, coefficients, isothermal, bumps, halos, source
         v[j] = source[R0] + source[RX] * bx + source[RY] * by
 
 
-@njit(**fast)
+@njit(**inner)
 def _power_law(n, x, y, u, v, work, p, coefficients, isothermal):
     """`profiles.epl` and `shear`: position minus deflection."""
     ux, uy, sx, sy, fx, fy, scales = work[0], work[1], work[2], work[3], work[4], work[5], work[6]
@@ -92,7 +88,7 @@ def _power_law(n, x, y, u, v, work, p, coefficients, isothermal):
         v[j] = y[j] - scales[j] * (ux[j] * fy[j] + uy[j] * fx[j]) - p[G2] * x[j] + p[G1] * y[j]
 
 
-@njit(**fast)
+@njit(**inner)
 def _multipoles(n, x, y, u, v, p):
     for j in range(n):
         dx, dy = x[j] - p[X], y[j] - p[Y]
@@ -108,7 +104,7 @@ def _multipoles(n, x, y, u, v, p):
         v[j] -= s * radial - c * tangential
 
 
-@njit(**fast)
+@njit(**inner)
 def _subhalo(n, x, y, u, v, q):
     """`profiles.sis`, `nfw` or `tnfw`."""
     if q[KIND] == F(1):
@@ -143,7 +139,7 @@ def _subhalo(n, x, y, u, v, q):
             v[j] -= a * dy
 
 
-@njit(inline="always", **fast)
+@njit(inline="always", **inner)
 def _nfw_fg(s):
     """`profiles._nfw_fg`; all three forms are computed and one is kept, so that loops stay free of branches."""
     d = s * s - F(1)
@@ -165,7 +161,7 @@ def _nfw_fg(s):
     return f, (within if inside else half_log + f)
 
 
-@njit(inline="always", **fast)
+@njit(inline="always", **inner)
 def _log1p(x):
     """ln(1 + x) in float32 to 10⁻⁷ of itself, x ≥ −½: 2 arctanh(x/(2 + x)) by its series where x is small."""
     z = min(x, F(0.5)) / (F(2) + min(x, F(0.5)))
@@ -176,7 +172,7 @@ def _log1p(x):
     return F(2) * z * p if x < F(0.5) else LN2 * log2(F(1) + x)
 
 
-@njit(inline="always", **fast)
+@njit(inline="always", **inner)
 def log2(x):
     """log₂ of a positive normal float32, to 10⁻⁷: exponent by bits, the rest by a series in (m − 1)/(m + 1)."""
     bits = F(x).view(np.int32)
@@ -190,7 +186,7 @@ def log2(x):
     return F(exponent) + s * p
 
 
-@njit(inline="always", **fast)
+@njit(inline="always", **inner)
 def exp2(x):
     """2^x in float32, to 10⁻⁷, for |x| < 120."""
     k = np.floor(x + F(0.5))

@@ -18,8 +18,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from .compiled import inner, keep, outer
 from .disks import BLOCKS, SIGMA2, disk_light, sketch, sum_disk
-from .kernels import CX, CY, KIND, LIVELY_BLOCK, S_THETA, SX, SY, THETA_E, WORK, F, X, Y, fast, kept, trace
+from .kernels import CX, CY, KIND, LIVELY_BLOCK, S_THETA, SX, SY, THETA_E, WORK, F, X, Y, trace
 
 #: Most rays on a side of a pixel, and room for the rays of a pixel.
 MOST, ROOM = 32, 32 * 32 + 16
@@ -58,7 +59,7 @@ def _contrasts(degree: int) -> NDArray[np.float32]:
 PLACES, SMOOTH, SMOOTHER = _places(), _contrasts(1), _contrasts(2)
 
 
-@njit(**kept)
+@njit(**outer)
 def plan_rows(first, last, columns, rows, level, u, v, lens, source, pyramid, settings):
     """Plan rows `first` to `last`.
 
@@ -84,7 +85,7 @@ def plan_rows(first, last, columns, rows, level, u, v, lens, source, pyramid, se
         _plan(columns[row], rows[row], level[row], row, u, v, lively, lens, source, pyramid, settings)
 
 
-@njit(**kept)
+@njit(**outer)
 def render_rows(first, last, out, doubt, samples, plan, lens, source, pyramid, texture, offsets, settings):
     """Render rows `first` to `last` into `out` (n, c, size, size), surface brightness averaged over pixels.
 
@@ -153,7 +154,7 @@ def render_rows(first, last, out, doubt, samples, plan, lens, source, pyramid, t
         samples[row] = rays
 
 
-@njit(**fast)
+@njit(**inner)
 def _nodes(u, v, row, work, line, lens, source, scale):
     """Source positions of the pixel centres of one stamp and of two pixels beyond."""
     table, series, isothermal, bumps, halos = lens
@@ -166,7 +167,7 @@ def _nodes(u, v, row, work, line, lens, source, scale):
         trace(length, line[0], line[1], u[i], v[i], work, table[row], series[row], isothermal, bumps, halos[row], source[0][row])
 
 
-@njit(**fast)
+@njit(**inner)
 def _plan(columns, rows, level, row, u, v, sketched, lens, source, pyramid, settings):
     heights, widths, shares, edge = pyramid
     scale, reach, densities, floors = settings
@@ -207,7 +208,7 @@ def _plan(columns, rows, level, row, u, v, sketched, lens, source, pyramid, sett
                 level[i, j] = TRACED
 
 
-@njit(inline="always", **fast)
+@njit(inline="always", **inner)
 def _near(x, y, scale, density, per_arcsec, p, halos):
     """Whether a pixel lies near a singular centre, and whether it holds one."""
     near, centre = False, False
@@ -225,7 +226,7 @@ def _near(x, y, scale, density, per_arcsec, p, halos):
     return near, centre
 
 
-@njit(inline="always", **fast)
+@njit(inline="always", **inner)
 def _liveliness(u, v, du, dv, lively):
     """Largest share of the rays that a place within (du, dv) needs; see `pyramid.Pyramid`. Zero beyond the image."""
     block = F(1 / LIVELY_BLOCK)
@@ -238,7 +239,7 @@ def _liveliness(u, v, du, dv, lively):
     return life
 
 
-@njit(inline="always", **fast)
+@njit(inline="always", **inner)
 def _derivatives(t, u, v, i, j):
     """Of the source position by the place on the stamp: first to fourth order, then half the second ones."""
     near, far = F(2 / 3), F(1 / 12)
@@ -254,7 +255,7 @@ def _derivatives(t, u, v, i, j):
     t[9] = F(0.5) * (v[i + 1, j] + v[i - 1, j]) - v[i, j]
 
 
-@njit(inline="always", **fast)
+@njit(inline="always", **inner)
 def _choose(columns, rows, i, j, t, reach, top, density, floor):
     """Set the rays of a pixel from its metric; return the level of the source."""
     # Averaged over the pixel: near a critical curve the second order rules.
@@ -272,7 +273,7 @@ def _choose(columns, rows, i, j, t, reach, top, density, floor):
     return depth
 
 
-@njit(**fast)
+@njit(**inner)
 def _grid(m, x, y, sign, used, columns, rows):
     """Rays of a pixel relative to its centre [pixels], and their signs in the doubt (see `_contrasts`).
 
@@ -289,13 +290,13 @@ def _grid(m, x, y, sign, used, columns, rows):
         x[k], y[k], sign[k], used[k] = F(0), F(0), F(0), F(0)
 
 
-@njit(**fast)
+@njit(**inner)
 def _spread(m, grid_x, grid_y, x, y, place_x, place_y, scale):
     for k in range(m):
         x[k], y[k] = (grid_x[k] + place_x) * scale, (grid_y[k] + place_y) * scale
 
 
-@njit(**fast)
+@njit(**inner)
 def _interpolate(m, grid_x, grid_y, x, y, t, u, v, depth):
     """Source positions of a pixel's rays, in pixels of the level, to second order about its centre."""
     inverse = F(1) / F(1 << depth)
@@ -308,7 +309,7 @@ def _interpolate(m, grid_x, grid_y, x, y, t, u, v, depth):
         y[k] = v + a * (t2 + t7 * a + t8 * b) + b * (t3 + t9 * b)
 
 
-@njit(**fast)
+@njit(**inner)
 def _locate(m, x, y, at, height, width, start, stride, edge):
     """From places on a level to the lower left of four texels, `at`, and the shares (x, y) between them.
 
@@ -323,7 +324,7 @@ def _locate(m, x, y, at, height, width, start, stride, edge):
         at[k] = np.uint32(begin + (i * wide + j) * texel_)
 
 
-@njit(**fast)
+@njit(**inner)
 def _sum(m, x, y, sign, used, at, up, texture, total):
     """Sum of a single channel over a pixel's rays and, last, with their colours for signs."""
     both, other, one, above = F(0), F(0), np.uint32(1), np.uint32(up)
@@ -338,7 +339,7 @@ def _sum(m, x, y, sign, used, at, up, texture, total):
     total[0], total[4] = both, other
 
 
-@njit(**fast)
+@njit(**inner)
 def _sum_four(m, x, y, sign, used, at, up, stride, texture, group, total):
     """… and of four channels that lie side by side; the signed sum is that of the first."""
     c0, c1, c2, c3, other = F(0), F(0), F(0), F(0), F(0)
@@ -363,7 +364,10 @@ def _sum_four(m, x, y, sign, used, at, up, stride, texture, group, total):
     total[0], total[1], total[2], total[3], total[4] = c0, c1, c2, c3, other
 
 
-@njit(inline="always", **fast)
+@njit(inline="always", **inner)
 def texel(channels):
     """Floats between one pixel of the texture and the next: channels are filled up to a multiple of four."""
     return 1 if channels == 1 else (channels + 3) // 4 * 4
+
+
+keep(plan_rows, render_rows)

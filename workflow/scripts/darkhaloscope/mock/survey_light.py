@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, optimize, special
 
+from ..config.legacysurvey import PIXEL_SCALE_ARCSEC as PIXEL_ARCSEC
+
 #: Slope of the PSF's wings.
 BETA = 3.5
-PIXEL_ARCSEC = 0.262
 #: Profiles end here, in half-light radii.
 TRUNCATION = 8.0
 #: Side of the grid for what is drawn [pixels], and its points per pixel.

@@ -17,7 +17,6 @@ from ..config.legacysurvey import MockSky
 from ..core.random import stream
 from .survey_light import PIXEL_ARCSEC, Seeing, psfsize_of
 
-BANDS = ("g", "r", "z")
 #: DR10 has 10000 to 10999.
 RELEASE = 30999
 #: Extinction per E(B−V) of DECam's g, r, z and of W1.

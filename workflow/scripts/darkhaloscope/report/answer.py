@@ -129,7 +129,7 @@ def seed_words(context: ReportContext) -> Iterator[str]:
     seeds = context.experiment.seeds
     if len(seeds) == 1:
         yield "How much a retrained network would differ: one training seed was used."
-    elif main_seed(context.frames[context.experiment.networks[0]]["rates"]) == COMMITTEE:
+    elif main_seed(context.frames[context.experiment.detectors[0]]["rates"]) == COMMITTEE:
         yield f"How one network does by itself: rates quoted are of the mean score of {len(seeds)} seeds; each seed's are in the tables."
 
 
@@ -156,7 +156,7 @@ def _of_comparison(context: ReportContext) -> Answer:
 
 
 def _of_rates(context: ReportContext) -> Answer:
-    names = context.experiment.networks
+    names = context.experiment.detectors
     parts = []
     for name in names:
         row = pick(overall(rates_of(context, name)), "auc")
@@ -243,8 +243,8 @@ def marginal_gain(observers: pd.DataFrame) -> str:
 def _ideal_words(context: ReportContext) -> Iterator[str]:
     """Say the ideal observer's AUC on the channels of each network that sees something, and the share of its d′ that is used."""
     parts = []
-    for name in context.experiment.networks:
-        if context.networks[name].channels == "mask" or context.networks[name].shuffle_velocity:
+    for name in context.experiment.detectors:
+        if context.detectors[name].channels == "mask" or context.detectors[name].shuffle_velocity:
             continue
         ideal, share = (pick(_all_information(context, name), metric) for metric in ("ideal_auc", "share"))
         if ideal is None or not is_number(ideal["value"]):
@@ -254,7 +254,7 @@ def _ideal_words(context: ReportContext) -> Iterator[str]:
             least = "at least " if str(share["note"]).startswith("lower limit") else ""
             reached = f"{least}{100 * share['value']:.0f}%" if share["value"] >= 0.005 else "nothing"
             used = f" (“{name}” reaches {reached} of its d′)"
-        parts.append(f"{number(ideal['value'])} on {_CHANNELS[context.networks[name].channels]}{used}")
+        parts.append(f"{number(ideal['value'])} on {_CHANNELS[context.detectors[name].channels]}{used}")
     if parts:
         yield "The ideal observer, who knows lens and source, has AUC " + ", ".join(dict.fromkeys(parts)) + "."
 
@@ -265,7 +265,7 @@ def _all_information(context: ReportContext, network: str) -> pd.DataFrame:
 
 
 def _aucs(context: ReportContext) -> str:
-    parts = [f"{name} {rate_text(pick(overall(rates_of(context, name)), 'auc'))}" for name in context.experiment.networks]
+    parts = [f"{name} {rate_text(pick(overall(rates_of(context, name)), 'auc'))}" for name in context.experiment.detectors]
     return "AUC: " + " · ".join(parts) + "."
 
 
@@ -303,8 +303,8 @@ def _resolved_fpr(rows: pd.DataFrame) -> float | None:
 
 def _rate_gates(context: ReportContext) -> Iterator[Gate]:
     blind = context.dataset.contrast != "lensed" and context.dataset.instrument.mask == "smooth"
-    for name in context.experiment.networks:
-        network = context.networks[name]
+    for name in context.experiment.detectors:
+        network = context.detectors[name]
         row = pick(overall(rates_of(context, name)), "auc")
         if row is None or not row["resolved"]:
             continue
@@ -323,7 +323,7 @@ def _rate_gates(context: ReportContext) -> Iterator[Gate]:
     if blind and noise.flux and noise.velocity:
         yield from _ideal_gate(context)
     for baseline, network in context.experiment.comparisons:
-        first, second = context.networks[baseline], context.networks[network]
+        first, second = context.detectors[baseline], context.detectors[network]
         row = pick(overall(compared(context, baseline, network)), "delta_auc")
         if row is None or not row["resolved"] or not is_number(row["low"]):
             continue
@@ -366,8 +366,8 @@ def _chance(row: pd.Series) -> tuple[bool | None, str, str]:
 def _ideal_gate(context: ReportContext) -> Iterator[Gate]:
     """A network above the ideal observer has found something else than the subhalo."""
     above, n = [], 0
-    for name in context.experiment.networks:
-        if context.networks[name].channels in ("velocity", "mask") and not context.networks[name].label_blind:
+    for name in context.experiment.detectors:
+        if context.detectors[name].channels in ("velocity", "mask") and not context.detectors[name].label_blind:
             continue  # its mask tells of the flux, which the observer of velocity alone does not see
         row, ideal = pick(_all_information(context, name), "auc"), pick(_all_information(context, name), "ideal_auc")
         if row is None or ideal is None or not row["resolved"] or not is_number(ideal["value"]):
@@ -388,7 +388,7 @@ def _ideal_gate(context: ReportContext) -> Iterator[Gate]:
 
 
 def _limits(context: ReportContext) -> Iterator[str]:
-    first = context.experiment.networks[0]
+    first = context.experiment.detectors[0]
     rates = overall(rates_of(context, first))
     yield from unresolved_words(rates)
     sought = "lenses" if context.dataset.contrast == "lensed" else "subhalos"
@@ -397,7 +397,7 @@ def _limits(context: ReportContext) -> Iterator[str]:
     if few:
         yield f"How the rates vary from galaxy to galaxy: {few[0]}."
     yield from seed_words(context)
-    ideal = [pick(_all_information(context, n), "ideal_d_prime") for n in context.experiment.networks]
+    ideal = [pick(_all_information(context, n), "ideal_d_prime") for n in context.experiment.detectors]
     if any(r is not None and is_number(r["value"]) and r["value"] > SATURATED for r in ideal):
         yield f"What share of the information is used above an ideal d′ of {SATURATED:g}: the AUC saturates, and shares are lower limits."
     if any(context.dataset.sources.mix.get(kind, 0) > 0 for kind in ("manga", "hybrid")):

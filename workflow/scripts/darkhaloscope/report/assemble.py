@@ -15,9 +15,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ..config.cosmology import Cosmology
+from ..config.detector import Detector
 from ..config.experiment import Experiment
-from ..config.network import Network
 from ..config.subhalo import SubhaloDataset
+from ..core.csv_tables import read_csv
 from ..core.tables import images
 from ..detectors.schema import read_score_table
 from ..evaluation.lens_rates import judge_resolved, rate_contaminants
@@ -73,7 +74,7 @@ class ReportConfig:
     name: str
     experiment: Experiment
     datasets: Mapping[str, Dataset]
-    networks: Mapping[str, Network]
+    detectors: Mapping[str, Detector]
     cosmology: Cosmology
     mock_datasets: tuple[str, ...] = ()
     settings: ReportSettings = field(default_factory=ReportSettings)
@@ -90,13 +91,13 @@ def assemble(config: ReportConfig, files: ReportFiles) -> ReportContext:
 def _shared(config: ReportConfig, files: ReportFiles) -> dict[str, Any]:
     """Return what the contexts of both chains hold."""
     experiment = config.experiment
-    runs = [(network, seed) for network in experiment.networks for seed in experiment.seeds]
+    runs = [(name, seed) for name in experiment.detectors if config.detectors[name].kind == "network" for seed in experiment.seeds]
     return {
         "experiment_name": config.name,
         "experiment": experiment,
         "dataset": config.datasets[experiment.dataset],
-        "networks": config.networks,
-        "frames": {network: {name: read_frame(files.tables[name][i]) for name in TABLES} for i, network in enumerate(experiment.networks)},
+        "detectors": config.detectors,
+        "frames": {network: {name: read_frame(files.tables[name][i]) for name in TABLES} for i, network in enumerate(experiment.detectors)},
         "comparison": read_frame(files.comparison[0]) if files.comparison else pd.DataFrame(),
         "robustness": read_robustness(files.robustness[0]) if files.robustness else pd.DataFrame(),
         "explanations": read_explanations(files.explanations) if files.explanations else None,
@@ -120,7 +121,7 @@ def _read_scores(paths: Paths) -> dict[tuple[str, str, int], pa.Table]:
     for path in paths:
         table = read_score_table(path)
         head = table.slice(0, 1).to_pylist()[0]
-        out[head["dataset"], head["network"], int(head["seed"])] = table
+        out[head["dataset"], head["detector"], int(head["seed"])] = table
     return out
 
 
@@ -135,7 +136,7 @@ def _subhalo_context(
     config: ReportConfig, files: ReportFiles, tables: Mapping[tuple[str, str, int], pa.Table], shared: Mapping[str, Any]
 ) -> ReportContext:
     experiment = config.experiment
-    main = "both" if "both" in experiment.networks else experiment.networks[-1]
+    main = "both" if "both" in experiment.detectors else experiment.detectors[-1]
     rows = {dataset: table.select(["stamp_id", "mass_bin", "subhalo_profile"]) for (dataset, _, _), table in reversed(tables.items())}
     bank = read_bank(files.bank[0]) if files.bank else None
     return ReportContext(
@@ -143,7 +144,7 @@ def _subhalo_context(
         examples=_examples(config, files.shards, bank),
         browser=collect_browser(_of_dataset(tables, experiment.test_datasets[0]), files.shards, main, config.settings),
         observers={
-            test: with_strata(pd.read_csv(path), rows[test]) for test, path in zip(experiment.test_datasets, files.observers, strict=False)
+            test: with_strata(read_csv(path), rows[test]) for test, path in zip(experiment.test_datasets, files.observers, strict=False)
         },
         notes=_mock_note(
             config,
@@ -216,12 +217,12 @@ def _lens_context(
     splits = {"training": experiment.dataset, "test": experiment.test_datasets[0]}
     of_network = {
         name: {(dataset, seed): table for (dataset, network, seed), table in tables.items() if network == name}
-        for name in experiment.networks
+        for name in experiment.detectors
     }
     shown = _of_dataset(tables, experiment.test_datasets[0])
     return replace(
         context,
-        browser=collect_colour_browser(shown, files.shards, context.main_network, config.settings),
+        browser=collect_colour_browser(shown, files.shards, context.main_detector, config.settings),
         resolved={name: judge_resolved(scored, experiment.evaluation, **splits) for name, scored in of_network.items()},
         contaminants={name: rate_contaminants(scored, experiment.evaluation, **splits) for name, scored in of_network.items()},
     )
@@ -231,6 +232,6 @@ def _resolved(config: ReportConfig) -> dict[str, Any]:
     return {
         "experiments": {config.name: config.experiment.plain()},
         "datasets": {name: value.plain() for name, value in config.datasets.items()},
-        "networks": {name: value.plain() for name, value in config.networks.items()},
+        "detectors": {name: value.plain() for name, value in config.detectors.items()},
         "cosmology": config.cosmology.plain(),
     }

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from PIL import Image
 
+from ..config.legacysurvey import PIXEL_SCALE_ARCSEC
 from .composites import three_colours
 from .pictures import data_uri
 
@@ -38,8 +39,6 @@ LISTED = (
     "mag_z",
     "psf_fwhm_used_r",
 )
-
-PIXEL_ARCSEC = 0.262
 
 
 def rank_candidates(tables: Mapping[str, pa.Table]) -> pd.DataFrame:
@@ -105,7 +104,7 @@ def candidate_page(ranked: pd.DataFrame, shards: Sequence[str | Path], *, datase
         total=len(ranked),
         truth=truth,
         table=table,
-        side=f"{size * PIXEL_ARCSEC:.1f}",
+        side=f"{size * PIXEL_SCALE_ARCSEC:.1f}",
         cards=cards,
         css=(assets / "report.css").read_text(encoding="utf-8"),
     )

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..config.detector import Detector
 from ..config.experiment import Experiment
 from ..config.lensfinder import ImportedDataset, LensFinderDataset
-from ..config.network import Network
 from ..config.subhalo import SubhaloDataset
 
 Dataset = SubhaloDataset | LensFinderDataset | ImportedDataset
@@ -184,7 +184,7 @@ class ReportContext:
     experiment : Experiment
     dataset : Dataset
         The training dataset.
-    networks : mapping of name to Network
+    detectors : mapping of name to Detector
     frames : mapping of network to mapping of `rates`, `strata`, `roc`, `information` to DataFrame
         As `evaluation.evaluate.evaluate_network` gives them.
     comparison : DataFrame
@@ -216,7 +216,7 @@ class ReportContext:
     experiment_name: str
     experiment: Experiment
     dataset: Dataset
-    networks: Mapping[str, Network]
+    detectors: Mapping[str, Detector]
     frames: Mapping[str, Mapping[str, pd.DataFrame]]
     comparison: pd.DataFrame
     histories: Mapping[tuple[str, int], pd.DataFrame]
@@ -234,9 +234,9 @@ class ReportContext:
     pages: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def main_network(self) -> str:
-        """The network whose scores order the stamps: what the first comparison puts to the test, or the first one."""
-        return self.experiment.main_network
+    def main_detector(self) -> str:
+        """The detector whose scores order the stamps: what the first comparison puts to the test, or the first one."""
+        return self.experiment.main_detector
 
     @property
     def stamp_size(self) -> int:
@@ -257,14 +257,14 @@ class ReportContext:
         return bool(np.allclose(psf, psf.iloc[0], rtol=1e-6)) if len(psf) else False
 
     def __post_init__(self) -> None:
-        for name in self.experiment.networks:
-            if name not in self.networks or name not in self.frames:
+        for name in self.experiment.detectors:
+            if name not in self.detectors or name not in self.frames:
                 raise ReportError(
-                    f"experiment {self.experiment_name} has network {name}, but its settings or its evaluation were not given to the report"
+                    f"experiment {self.experiment_name} has detector {name}, but its settings or its evaluation were not given to the report"
                 )
             missing = {"rates", "strata", "roc", "information"} - set(self.frames[name])
             if missing:
-                raise ReportError(f"the evaluation of network {name} lacks {sorted(missing)}; make it again with rule evaluate_scores")
+                raise ReportError(f"the evaluation of detector {name} lacks {sorted(missing)}; make it again with rule evaluate_scores")
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,11 @@ import os
 from collections.abc import Sequence
 
 import numpy as np
-import pandas as pd
 from matplotlib.figure import Figure
 
 from ..config.lensfinder import PIXEL_SCALE_ARCSEC
 from ..config.subhalo import SubhaloDataset
+from ..core.csv_tables import read_csv
 from ..core.tables import Schema, images, read_table
 from ..detectors.schema import maps_schema
 from . import charts
@@ -28,7 +28,7 @@ _SIZE = 6
 
 def read_explanations(paths: Sequence[str | os.PathLike]) -> Explained:
     """Return the explanations of an experiment from its three files: stamps, their summary, maps."""
-    table, summary = (pd.read_csv(path, dtype={"stamp_id": str, "group": str, "network": str, "mark": str}) for path in paths[:2])
+    table, summary = (read_csv(path) for path in paths[:2])
     any_size = Schema("explanations", maps_schema(1).columns[:3])
     rows = read_table(paths[2], any_size)
     found = images(rows, "map")
@@ -82,7 +82,7 @@ def draw_explanations(context: ReportContext) -> Figure:
             panel.set(xticks=[], yticks=[])
             if i == 0:
                 panel.set_title(head, fontsize=_SIZE, pad=2)
-        said = f"{row['group']}: score {number(row['score'])} of {context.main_network}"
+        said = f"{row['group']}: score {number(row['score'])} of {context.main_detector}"
         part.suptitle(said, fontsize=_SIZE, x=0.012, ha="left")
     return figure
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..core.csv_tables import read_csv
 from .context import ReportError
 
 #: What the evaluation writes in `column` and `stratum` of a rate that is not of a stratum.
@@ -21,7 +22,7 @@ _NEEDED = ("test_dataset", "seed", "metric", "at", "value", "low", "high", "reso
 def read_frame(path: str | os.PathLike) -> pd.DataFrame:
     """Return a table of the evaluation, names as text whatever they look like."""
     try:
-        return tidy(pd.read_csv(path, dtype=_TEXT, keep_default_na=True))
+        return tidy(read_csv(path))
     except (OSError, ValueError) as error:
         raise ReportError(
             f"{path}: this table of the evaluation cannot be read ({error}); make it again with rule evaluate_scores"

@@ -24,9 +24,9 @@ CORE_GATE = "central pixels"
 
 def answer(context: LensContext) -> Answer:
     """Return completeness at the smallest FPR that the sample resolves, the criterion, and a table over all FPRs that are resolved."""
-    first, *others = [_headline(context, name) for name in context.experiment.networks]
-    more = [f"Criterion, {CRITERION}: {criterion(context, name)}" for name in context.experiment.networks]
-    for name in context.experiment.networks:
+    first, *others = [_headline(context, name) for name in context.experiment.detectors]
+    more = [f"Criterion, {CRITERION}: {criterion(context, name)}" for name in context.experiment.detectors]
+    for name in context.experiment.detectors:
         more += [*_known(context, name), *_rounds(context, name)]
     return Answer(" ".join([first, *others]), tuple(more), _table(context))
 
@@ -109,7 +109,7 @@ def _headline(context: LensContext, network: str) -> str:
 
 def _table(context: LensContext) -> Table:
     """Return completeness by FPR: all FPRs that some network resolves, and the criterion's."""
-    names = context.experiment.networks
+    names = context.experiment.detectors
     fprs = {f for name in names for f in resolved_fprs(context, name)}
     fprs |= {f for f in context.experiment.evaluation.fprs if math.isclose(f, CRITERION_FPR)}
     heads = ["Network"] if len(names) > 1 else []
@@ -155,7 +155,7 @@ def _rounds(context: LensContext, network: str) -> Iterator[str]:
 
 
 def _limits(context: LensContext) -> Iterator[str]:
-    first = context.experiment.networks[0]
+    first = context.experiment.detectors[0]
     rates = overall(rates_of(context, first))
     yield from unresolved_words(rates)
     yield "How often real lenses would be found: the lenses are simulated, and simulated lenses have flattered networks many times over."

@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ..config.lensfinder import PIXEL_SCALE_ARCSEC
+from ..core.csv_tables import TEXT, read_csv
 from . import charts, panels
 from .answer import rates_of
 from .composites import enlarged, three_colours, write_colour_sheets
@@ -89,7 +90,7 @@ def known_tables(context: LensContext) -> dict[str, tuple[int, Grid]]:
 
 def read_table(path: str) -> pd.DataFrame:
     """Return a table of rounds or of recall, seeds as text."""
-    frame = pd.read_csv(path, dtype={"seed": str, "value": str, "stratum": str, "note": str})
+    frame = read_csv(path, (*TEXT, "value"))
     return frame.assign(resolved=frame["resolved"].map(lambda v: str(v).lower() == "true")) if "resolved" in frame else frame
 
 
@@ -117,8 +118,8 @@ def _charts(context: LensContext) -> dict[str, list[Chart]]:
 
 def _completeness(context: LensContext, column: str) -> list[Chart]:
     """Return completeness by a column, for each FPR that is resolved, smallest first."""
-    strata = {n: rates_of(context, n, name="strata") for n in context.experiment.networks}
-    fprs = sorted({f for name in context.experiment.networks for f in resolved_fprs(context, name)})
+    strata = {n: rates_of(context, n, name="strata") for n in context.experiment.detectors}
+    fprs = sorted({f for name in context.experiment.detectors for f in resolved_fprs(context, name)})
     files = [f"completeness-by-{column}" + (f"-fpr-{f:g}" if i else "") for i, f in enumerate(fprs)]
     return [Chart(f"FPR {power(f)}", file, charts.strata(strata, column, "tpr_at_fpr", f)) for f, file in zip(fprs, files, strict=True)]
 
@@ -139,7 +140,7 @@ def _gallery(context: LensContext, n: int) -> list[tuple[str, Stamps]]:
     """Return `n` example stamps of the browser by group, with captions."""
     if context.browser is None or not len(context.browser.rows):
         return []
-    rows, score = context.browser.rows, f"score_{context.main_network}"
+    rows, score = context.browser.rows, f"score_{context.main_detector}"
     out = []
     for title, (group, label) in GROUPS.items():
         of_class = rows[rows["label"] == label]

@@ -149,7 +149,7 @@ def _write_tables(context: ReportContext, folder: Path) -> dict[str, str]:
     """Write every table of the evaluation as CSV and return their links."""
     folder.mkdir(parents=True)
     links = {}
-    frames = {f"{network}-{name}": frame for network in context.experiment.networks for name, frame in context.frames[network].items()}
+    frames = {f"{network}-{name}": frame for network in context.experiment.detectors for name, frame in context.frames[network].items()}
     frames |= {"comparison": context.comparison, "robustness": context.robustness} | story_of(context).tables(context)
     if context.browser is not None:
         frames["stamps"] = context.browser.rows
@@ -181,7 +181,7 @@ def _write_browser(context: ReportContext, folder: Path) -> dict[str, Any]:
             continue
         columns.append({"key": key, "name": f"score, {key[6:]}" if key in scores else column_name(key), "kind": kind})
         values[key] = [_short(v) for v in data] if kind == "number" else [None if pd.isna(v) else str(v) for v in data]
-    main = f"score_{context.main_network}"
+    main = f"score_{context.main_detector}"
     view = story.sheets(context, folder)
     return plain(
         {

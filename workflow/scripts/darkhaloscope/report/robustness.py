@@ -9,12 +9,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from ..core.csv_tables import read_csv
 from . import charts
 from .context import ReportContext
 from .frames import count, is_number, metric_name, pick, rate_text, tidy
 from .grids import Cell, Grid, flat, interval_cell, sort_value
-
-_TEXT = {"test_dataset": str, "variant": str, "baseline": str, "network": str, "metric": str, "interval": str, "unit": str, "note": str}
 
 
 @dataclass(frozen=True)
@@ -30,9 +29,7 @@ class Robustness:
 
 def read_robustness(path: str | os.PathLike) -> pd.DataFrame:
     """Return a table of robustness, names as text whatever they look like."""
-    frame = pd.read_csv(path, dtype=_TEXT)
-    for name in _TEXT:
-        frame[name] = frame[name].fillna("").astype(str)
+    frame = read_csv(path)
     # Rates are those of the committee; the readers of evaluation tables ask for a seed.
     return tidy(frame.assign(seed="committee")).drop(columns=["seed", "column", "stratum"])
 

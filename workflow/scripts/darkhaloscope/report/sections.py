@@ -27,7 +27,7 @@ def rates_tables(context: ReportContext) -> list[tuple[str, Grid]]:
     metrics += [("fpr_at_tpr", t) for t in evaluation.tprs]
     for i, test in enumerate(context.experiment.test_datasets):
         rows = []
-        for name in context.experiment.networks:
+        for name in context.experiment.detectors:
             frame = overall(context.frames[name]["rates"])
             frame = frame[frame["test_dataset"] == test]
             # The committee of one seed is that seed.
@@ -56,7 +56,7 @@ def _lost(name: str, cells: Iterable[pd.Series | None]) -> str:
 def strata_table(context: ReportContext) -> Grid:
     """Return every stratum of every network at the seed that is quoted, as a table to choose from."""
     notes, rows = Footnotes(), []
-    for name in context.experiment.networks:
+    for name in context.experiment.detectors:
         for test in context.experiment.test_datasets:
             part = rates_of(context, name, test, "strata")
             part = part[part["metric"].isin(STRATA_METRICS)] if len(part) else part
@@ -112,8 +112,11 @@ def checks_table(gates: Iterable[Gate]) -> Grid:
 def network_table(context: ReportContext) -> Grid:
     """Return what each network sees, how large it is, and how it was trained."""
     rows, seeds = [], len(context.experiment.seeds)
-    for name in context.experiment.networks:
-        network = context.networks[name]
+    for name in context.experiment.detectors:
+        network = context.detectors[name]
+        if network.kind != "network":
+            rows.append((name, network.channels, network.kind, "–", "–", "–", "–", network.description))
+            continue
         training = network.training
         width = f", width {network.width}" if network.architecture.startswith("deep") or network.architecture == "slim" else ""
         how = f"{training.epochs} epochs, {training.optimizer}, {seeds} seed{'' if seeds == 1 else 's'}"

@@ -74,7 +74,7 @@ def shared_charts(context: ReportContext) -> dict[str, list[Chart]]:
     found["roc"] = [Chart(test, "roc" if i == 0 else f"roc-{test}", charts.roc(*_curves(context, test))) for i, test in enumerate(tests)]
     kinds = [q for q in ("loss", "auc", "accuracy") if any(f"val_{q}" in h for h in context.histories.values())]
     found["history"] = [Chart(q, f"training-{q}", charts.history(context.histories, q)) for q in kinds]
-    strata = {n: rates_of(context, n, name="strata") for n in context.experiment.networks}
+    strata = {n: rates_of(context, n, name="strata") for n in context.experiment.detectors}
     columns = charts.strata_columns(strata)
     found["strata"] = [Chart(column_name(c), f"auc-by-{c}", charts.strata(strata, c, "auc", None)) for c in columns]
     fpr = _common_fpr(strata)
@@ -98,11 +98,11 @@ def _comparisons(rows: pd.DataFrame, baseline: str, network: str):
 
 
 def _curves(context: ReportContext, test: str) -> tuple[dict[str, pd.DataFrame], float]:
-    curves = {name: rates_of(context, name, test, "roc") for name in context.experiment.networks}
-    row = pick(overall(rates_of(context, context.experiment.networks[0], test)), "auc")
+    curves = {name: rates_of(context, name, test, "roc") for name in context.experiment.detectors}
+    row = pick(overall(rates_of(context, context.experiment.detectors[0], test)), "auc")
     if row is None:
         raise ReportError(
-            f"the rates of network {context.experiment.networks[0]} have no AUC on {test}; make them again with rule evaluate_scores"
+            f"the rates of network {context.experiment.detectors[0]} have no AUC on {test}; make them again with rule evaluate_scores"
         )
     # The smallest FPR that so many negatives resolve.
     return curves, min(1.0, context.experiment.evaluation.min_expected_fp / max(1.0, row["n_negatives"]))

@@ -24,8 +24,8 @@ _SEEN = ("flux", "velocity", "both")
 def information_bins(context: ReportContext) -> pd.DataFrame:
     """Return AUC of network and ideal observer by bin of the ideal d′, lowest bin first; empty without ideal observers."""
     parts = []
-    for name in context.experiment.networks:
-        if context.networks[name].channels == "mask":
+    for name in context.experiment.detectors:
+        if context.detectors[name].channels == "mask":
             continue
         frame = rates_of(context, name, name="information")
         frame = frame[frame["stratum"] != OVERALL] if len(frame) else frame
@@ -43,7 +43,7 @@ def information_bins(context: ReportContext) -> pd.DataFrame:
 def information_table(context: ReportContext) -> Grid | None:
     """Return AUC and d′ of network and ideal observer and the share reached, over all stamps and by bin."""
     rows = []
-    for name in context.experiment.networks:
+    for name in context.experiment.detectors:
         frame = rates_of(context, name, name="information")
         for stratum in dict.fromkeys(frame["stratum"]) if len(frame) else ():
             part = frame[frame["stratum"] == stratum]

@@ -13,10 +13,11 @@ import pandas as pd
 import pyarrow as pa
 from astropy import units
 from astropy.coordinates import SkyCoord
+from astropy_healpix import lonlat_to_healpix
 from numpy.typing import ArrayLike, NDArray
 
-from ..core.healpix import healpix
-from .legacysurvey.schema import BANDS, KNOWN_LENSES
+from ..config.legacysurvey import BANDS, ZERO_POINT
+from .legacysurvey.schema import KNOWN_LENSES
 from .legacysurvey.sweeps import BrickTable
 
 FIELDS = ("name", "ra", "dec", "theta_e_arcsec", "grade", "source")
@@ -201,7 +202,7 @@ def find_known_lenses(lenses: pd.DataFrame, parent: pa.Table, bricks: BrickTable
         "object_id": np.where(matched, own["object_id"].fillna(-1).to_numpy(np.int64), -1),
         "separation_arcsec": distance.astype(np.float32),
         "brickname": names,
-        "healpix": healpix(ra, dec, nside),
+        "healpix": lonlat_to_healpix(ra * units.deg, dec * units.deg, nside, order="nested"),
     }
     for band in BANDS:
         typical = {
@@ -217,7 +218,7 @@ def find_known_lenses(lenses: pd.DataFrame, parent: pa.Table, bricks: BrickTable
 
 def depth_to_invvar(depth: NDArray) -> NDArray:
     """Return the inverse variance of a point source's flux [nanomaggy⁻²] from a 5 σ depth [AB mag], as brick tables have it."""
-    return (5 / 10 ** ((22.5 - np.asarray(depth, float)) / 2.5)) ** 2
+    return (5 / 10 ** ((ZERO_POINT - np.asarray(depth, float)) / 2.5)) ** 2
 
 
 def _read_text(path: Path) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Reading a MaNGA DAP MAPS file, DR15 or DR17 layout: one line's flux, and velocity and dispersion with it.
+"""MaNGA, the first member of the IFU protocol: one line's flux, velocity and dispersion of a DAP MAPS file.
 
 The layouts differ in the number of emission lines (22 or 35) and in SPX_ELLCOO (3 or 4 channels).
 Every channel is therefore found by its name in the header cards `C01…` (numbered from 1), never by
@@ -22,10 +22,9 @@ from astropy.io import fits
 from astropy.utils.exceptions import AstropyUserWarning
 from numpy.typing import NDArray
 
-from ...config.manga import Quality
+from ...config.manga import PLATEIFU, SPAXEL_ARCSEC, Quality
+from ..maps import LEAVE_OUT, LIGHT_SPEED_KMS, Maps, MapsError
 
-#: Speed of light [km/s]; the DAP's SCINPVEL is c·z with this value.
-LIGHT_SPEED_KMS = 299792.458
 #: Bit of DRP3QUAL and of DAPQUAL that says "do not use this observation".
 CRITICAL_BIT = 30
 #: MANGA_DAPPIXMASK, bit by bit (sdssMaskbits.par).
@@ -44,13 +43,8 @@ PIXEL_MASK_BITS = {
     30: "DONOTUSE",
 }
 GZIP_MAGIC = b"\x1f\x8b"
-SPAXEL_ARCSEC = 0.5
 R_RE, AZIMUTH = "R/Re", "Elliptical azimuth"
 _LAYOUTS = {3: "DR15", 4: "DR17"}
-
-
-class MapsError(ValueError):
-    """A MAPS file is not what it should be; the message names the file and what to do."""
 
 
 class UnreadableMaps(MapsError):
@@ -77,50 +71,33 @@ class NotFinite(MapsError):
     """Spaxels that the mask calls good hold NaN or infinity."""
 
 
-@dataclass(frozen=True)
-class Maps:
-    """Maps of one galaxy, each (ny, nx), north up and east to the left (x grows to the west).
+@dataclass(frozen=True, kw_only=True)
+class MangaMaps(Maps):
+    """Maps of one MaNGA galaxy: what the protocol asks for, and what its inspection page shows beside it.
+
+    A spaxel is valid where `mask == 0` and `ivar > 0`. Velocities are relative to SCINPVEL; `z` is SCINPVEL/c
+    and `ba` is 1 − ECOOELL.
 
     Attributes
     ----------
-    flux, flux_ivar : flux of the line per spaxel [1e-17 erg/s/cm²/spaxel] and its inverse variance.
-    velocity, velocity_ivar : velocity relative to SCINPVEL [km/s] and its inverse variance.
-    dispersion : dispersion without the instrument's share [km/s]; 0 where the line is narrower than
-        the instrument's profile (unresolved).
-    flux_valid, velocity_valid, dispersion_valid : bool, `mask == 0` and `ivar > 0`. Where False, the
-        map holds 0, which is no measurement.
-    r_re, azimuth : elliptical radius over Re, and azimuth from the major axis [deg].
+    azimuth : azimuth from the major axis [deg].
     snr : mean g-band S/N per spaxel.
     binid : bin of the emission-line fit (gas) or of the stellar fit; −1 outside.
-    header : plateifu, mangaid, z (= SCINPVEL/c), scinpvel_kms, ba (= 1 − ECOOELL), pa_deg (north
-        through east), reff_arcsec, rfwhm_arcsec, drp3qual, dapqual, daptype.
+    header : plateifu, mangaid, z, scinpvel_kms, ba, pa_deg, reff_arcsec, rfwhm_arcsec, drp3qual, dapqual,
+        daptype.
     layout : "DR15" or "DR17".
     channels : name of every emission line in the file, and its index, from 0.
-    line, kinematics : the line that was read, and "gas" or "stellar".
-    pixel_scale_arcsec : side of a spaxel [arcsec].
     """
 
-    flux: NDArray
-    flux_ivar: NDArray
-    flux_valid: NDArray
-    velocity: NDArray
-    velocity_ivar: NDArray
-    velocity_valid: NDArray
-    dispersion: NDArray
-    dispersion_valid: NDArray
-    r_re: NDArray
     azimuth: NDArray
     snr: NDArray
     binid: NDArray
     header: dict
     layout: str
     channels: dict[str, int]
-    line: str
-    kinematics: str
-    pixel_scale_arcsec: float = SPAXEL_ARCSEC
 
 
-def read_maps(path: str | os.PathLike, quality: Quality) -> Maps:
+def read_maps(path: str | os.PathLike, quality: Quality) -> MangaMaps:
     """Read the maps of one galaxy.
 
     A galaxy without any good spaxel, or one whose DRP3QUAL or DAPQUAL is critical, is read all the
@@ -133,7 +110,7 @@ def read_maps(path: str | os.PathLike, quality: Quality) -> Maps:
 
     Returns
     -------
-    Maps
+    MangaMaps
 
     Raises
     ------
@@ -147,7 +124,24 @@ def read_maps(path: str | os.PathLike, quality: Quality) -> Maps:
         kinematics = _gas if quality.velocity == "gas" else _stellar
         velocity, velocity_ivar, velocity_valid, dispersion, dispersion_valid, bins = kinematics(hdus, quality.line, path)
         radius, azimuth, layout = _elliptical(hdus, path)
-        maps = Maps(
+        header = _header(hdus, path)
+        maps = MangaMaps(
+            galaxy_id=header["plateifu"],
+            physical_id=header["mangaid"],
+            instrument="MaNGA",
+            line=quality.line,
+            kinematics=quality.velocity,
+            z=header["z"],
+            ba=header["ba"],
+            pa_deg=header["pa_deg"],
+            reff_arcsec=header["reff_arcsec"],
+            psf_fwhm_arcsec=header["rfwhm_arcsec"],
+            pixel_scale_arcsec=_pixel_scale(hdus["EMLINE_GFLUX"].header),
+            gradient_step_arcsec=SPAXEL_ARCSEC,
+            # The published cut on the masked fraction counts the whole square, the empty corners of the hexagon too.
+            counted=np.ones(flux.shape, bool),
+            unfit=_unfit(header),
+            facts={"drp3qual": header["drp3qual"], "dapqual": header["dapqual"], "layout": layout},
             flux=flux,
             flux_ivar=flux_ivar,
             flux_valid=flux_valid,
@@ -160,12 +154,9 @@ def read_maps(path: str | os.PathLike, quality: Quality) -> Maps:
             azimuth=azimuth,
             snr=_plane(hdus, "SPX_SNR", None, path).astype(float),
             binid=bins,
-            header=_header(hdus, path),
+            header=header,
             layout=layout,
             channels=channels,
-            line=quality.line,
-            kinematics=quality.velocity,
-            pixel_scale_arcsec=_pixel_scale(hdus["EMLINE_GFLUX"].header),
         )
     _check_shapes(maps, path)
     return maps
@@ -227,6 +218,13 @@ def mask_bit_counts(mask: NDArray) -> dict[str, int]:
     return {PIXEL_MASK_BITS.get(bit, f"bit {bit}"): n for bit in range(31) if (n := int((mask >> bit & 1).sum()))}
 
 
+def _unfit(header: dict) -> str | None:
+    """Return why this observation must not be used, or None."""
+    if not (is_critical(header["drp3qual"]) or is_critical(header["dapqual"])):
+        return None
+    return f"critical quality: DRP3QUAL {header['drp3qual']}, DAPQUAL {header['dapqual']} (bit {CRITICAL_BIT})"
+
+
 def _gas(hdus: fits.HDUList, line: str, path: Path) -> tuple[NDArray, ...]:
     velocity, ivar, valid = _measured(hdus, "EMLINE_GVEL", line, path)
     sigma, _, sigma_valid = _measured(hdus, "EMLINE_GSIGMA", line, path)
@@ -260,7 +258,7 @@ def _measured(hdus: fits.HDUList, name: str, line: str | None, path: Path) -> tu
     if broken:
         raise NotFinite(
             f"{path}: {broken} spaxels of {name}{f' ({line})' if line else ''} are NaN or infinite although {name}_MASK is 0; "
-            "expected finite values; fetch the file again, or leave this galaxy out"
+            f"expected finite values; fetch the file again, or {LEAVE_OUT}"
         )
     return np.where(good, values, 0.0).astype(float), np.where(good, ivar, 0.0).astype(float), good
 
@@ -333,7 +331,7 @@ def _header(hdus: fits.HDUList, path: Path) -> dict:
     velocity = card("SCINPVEL", float, lambda v: v > 0)
     ellipticity = card("ECOOELL", float, lambda e: 0 <= e < 1)
     return {
-        "plateifu": card("PLATEIFU", str, lambda s: re.fullmatch(r"\d+-\d+", s)),
+        "plateifu": card("PLATEIFU", str, lambda s: re.fullmatch(PLATEIFU, s)),
         "mangaid": card("MANGAID", str, lambda s: s not in ("", "None")),
         "z": velocity / LIGHT_SPEED_KMS,
         "scinpvel_kms": velocity,
@@ -353,12 +351,10 @@ def _pixel_scale(header: fits.Header) -> float:
     return round(abs(step) * 3600, 4) or SPAXEL_ARCSEC
 
 
-def _check_shapes(maps: Maps, path: Path) -> None:
+def _check_shapes(maps: MangaMaps, path: Path) -> None:
     for name in ("velocity", "dispersion", "r_re", "azimuth", "snr", "binid"):
         found = getattr(maps, name).shape
         if found != maps.flux.shape:
             raise WrongChannels(
                 f"{path}: the {name} map has {found} spaxels, expected {maps.flux.shape} as the flux map; fetch the file again"
             )
-    if maps.flux.shape[0] != maps.flux.shape[1]:
-        raise WrongChannels(f"{path}: maps have {maps.flux.shape} spaxels, expected as many rows as columns; fetch the file again")

@@ -13,7 +13,8 @@ import fitsio
 import numpy as np
 from numpy.typing import NDArray
 
-from ..wcs import PIXEL_SCALE_ARCSEC, BrickWcs, WcsError, read_wcs
+from ...archive.projection import Projection, WcsError, read_projection
+from ...config.legacysurvey import PIXEL_SCALE_ARCSEC
 
 #: What each band has; a brick has one more image, maskbits.
 BAND_PRODUCTS = ("image", "invvar", "psfsize")
@@ -105,7 +106,7 @@ class Brick:
         self.brickname = brickname
         self.bands = bands
         #: The projection; None where no file of the brick could be read.
-        self.wcs: BrickWcs | None = None
+        self.wcs: Projection | None = None
         self._folder = folder
         self._bits = sum(1 << bit for bit in set(bits))
         self._max_bad_fraction = max_bad_fraction
@@ -185,7 +186,7 @@ class Brick:
             image = next((hdu for hdu in file if hdu.get_exttype() == "IMAGE_HDU" and len(hdu.get_dims()) == 2), None)
             if image is None:
                 raise ValueError("it holds no image")
-            wcs = read_wcs(image.read_header(), name)
+            wcs = read_projection(image.read_header(), name)
             if self.wcs is not None and wcs.shape != self.wcs.shape:
                 raise ValueError(
                     f"it has {wcs.shape[1]} × {wcs.shape[0]} pixels, others of the brick {self.wcs.shape[1]} × {self.wcs.shape[0]}"
@@ -212,7 +213,7 @@ class Brick:
 class _Stamp:
     """A cutout in the making."""
 
-    def __init__(self, bands: tuple[str, ...], size: int, wcs: BrickWcs | None, x: float, y: float) -> None:
+    def __init__(self, bands: tuple[str, ...], size: int, wcs: Projection | None, x: float, y: float) -> None:
         n = len(bands)
         self.bands, self.size = bands, size
         self.image, self.invvar = np.zeros((n, size, size), np.float32), np.zeros((n, size, size), np.float32)

@@ -15,17 +15,16 @@ from os import PathLike
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from astropy import units
+from astropy_healpix import lonlat_to_healpix
 from numpy.typing import NDArray
 
-from ...config.legacysurvey import LrgCuts
-from ...core.healpix import healpix
+from ...config.legacysurvey import ZERO_POINT, LrgCuts
 from ..known_lenses import match
 from .schema import PARENT
 from .sweeps import BANDS, BrickTable, read_sweep
 
 log = logging.getLogger("darkhaloscope")
-
-ZERO_POINT = 22.5
 
 
 @dataclass
@@ -114,7 +113,7 @@ def select_lrgs(
             chunk, ids = chunk[alive], ids[alive]
             seen = np.concatenate([seen, ids])
             marks = {
-                "healpix": healpix(chunk["RA"], chunk["DEC"], nside),
+                "healpix": lonlat_to_healpix(*(np.asarray(chunk[k], float) * units.deg for k in ("RA", "DEC")), nside, order="nested"),
                 "known_lens": _near(chunk, lenses, lens_radius_arcsec, lambda _, found: found >= 0, False),
                 "contaminant_class": _near(chunk, labels, label_radius_arcsec, _classes, ""),
             }

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from ...config.legacysurvey import BANDS
 from ...core.tables import Column, Schema
-
-BANDS = ("g", "r", "z")
 
 
 def _per_band(name: str, dtype: str, unit: str, description: str, bands: tuple[str, ...] = BANDS) -> tuple[Column, ...]:

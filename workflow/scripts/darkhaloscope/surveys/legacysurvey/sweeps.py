@@ -10,9 +10,12 @@ import fitsio
 import numpy as np
 from numpy.typing import NDArray
 
+from ...config.legacysurvey import BANDS as STAMP_BANDS
+
 #: Rows of a sweep in memory at a time.
 CHUNK_ROWS = 200_000
-BANDS = ("G", "R", "Z")
+#: Bands as sweeps and brick tables write them.
+BANDS = tuple(band.upper() for band in STAMP_BANDS)
 #: What the parent sample needs of a sweep, PSF sizes apart.
 SWEEP_COLUMNS = (
     *("RELEASE", "BRICKID", "BRICKNAME", "OBJID", "TYPE", "RA", "DEC", "EBV", "MASKBITS", "FLUX_W1", "MW_TRANSMISSION_W1"),

@@ -9,6 +9,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 from ...config.lensfinder import BANDS, ImportedDataset, InjectionGates, LensFinderDataset
 from ...config.subhalo import SPLITS
@@ -170,10 +175,10 @@ def core_pixels(samples: Mapping[str, tuple[NDArray, NDArray, NDArray]], limits:
     fit, judged = chosen.get("train"), chosen.get("test", chosen.get("validation"))
     if fit is None or judged is None or min(_classes(fit[1]) + _classes(judged[1])) < LEAST_CORE:
         return Gate("central pixels", asked, f"not judged: fewer than {LEAST_CORE} stamps of a class in training or test", True)
-    mean, sd = fit[0].mean(0), fit[0].std(0) + 1e-12
-    weights = fit_logistic((fit[0] - mean) / sd, fit[1])
-    score = np.c_[(judged[0] - mean) / sd, np.ones(len(judged[0]))] @ weights
-    area = area_under_curve(score, judged[1])
+    regression = make_pipeline(StandardScaler(), LogisticRegression(C=1 / PENALTY, max_iter=1000))
+    with threadpool_limits(1):
+        score = regression.fit(*fit).decision_function(judged[0])
+    area = float(roc_auc_score(judged[1], score))
     return Gate("central pixels", asked, f"AUC {area:.3f}", area <= limits.core_auc)
 
 
@@ -200,30 +205,6 @@ def nearest_pixels(size: int, count: int) -> NDArray[np.int64]:
     """Return the flat indices of the pixels nearest to a stamp's middle."""
     axis = np.arange(size) - (size - 1) / 2
     return np.argsort((axis[:, None] ** 2 + axis[None, :] ** 2).ravel(), kind="stable")[:count]
-
-
-def fit_logistic(features: NDArray, label: NDArray, penalty: float = PENALTY, steps: int = 50) -> NDArray:
-    """Return the weights, the intercept last, of a logistic regression with an L2 penalty on all but the intercept (Newton's method)."""
-    x = np.c_[features, np.ones(len(features))]
-    ridge = np.full(x.shape[1], penalty)
-    ridge[-1] = 0
-    weights = np.zeros(x.shape[1])
-    for _ in range(steps):
-        p = 1 / (1 + np.exp(-np.clip(x @ weights, -30, 30)))
-        gradient = x.T @ (p - label) + ridge * weights
-        hessian = (x * (p * (1 - p))[:, None]).T @ x + np.diag(ridge + 1e-9)
-        step = np.linalg.solve(hessian, gradient)
-        weights = weights - step
-        if np.abs(step).max() < 1e-8:
-            break
-    return weights
-
-
-def area_under_curve(score: NDArray, label: NDArray) -> float:
-    """Return the AUC, ties counted half."""
-    ranks = stats.rankdata(score)
-    n1, n0 = int((label == 1).sum()), int((label == 0).sum())
-    return float((ranks[label == 1].sum() - n1 * (n1 + 1) / 2) / (n1 * n0))
 
 
 def _classes(label: NDArray) -> list[int]:

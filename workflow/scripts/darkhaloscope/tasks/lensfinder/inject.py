@@ -17,6 +17,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ... import __version__
+from ...config.legacysurvey import ZERO_POINT
 from ...config.lensfinder import BANDS, PIXEL_SCALE_ARCSEC, LensFinderDataset
 from ...core.random import row_keys, stream
 from ...lensing.batching import one_thread
@@ -27,7 +28,6 @@ from .schema import INJECTION_MANIFEST, MEASURES, injection_schema
 
 log = logging.getLogger("darkhaloscope")
 
-ZERO_POINT = 22.5
 #: Least share of an arc's light that falls on good pixels, for its measures to count.
 LEAST_LIGHT_SEEN = 0.5
 #: A lens never shows less of its source than there is; the stamp's edge and the renderer's accuracy take this much.

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from ...config.legacysurvey import ZERO_POINT
 from ...config.lensfinder import LensFinderDataset
 from ...config.subhalo import SPLITS
 from ...core.files import whole
@@ -28,8 +29,6 @@ log = logging.getLogger("darkhaloscope")
 
 #: Rows made at a time, and rows in a row group of the file.
 PIECE, ROW_GROUP = 131072, 8192
-#: Magnitude of one nanomaggy, AB.
-ZERO_POINT = 22.5
 
 
 def build_injections(

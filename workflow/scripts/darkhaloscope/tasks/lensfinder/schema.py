@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+from ...config.legacysurvey import BANDS
 from ...core.tables import Column, Schema
 from ...stamps.schema import IDENTITY
-
-BANDS = ("g", "r", "z")
 
 
 def _c(name: str, dtype: str, unit: str, description: str, nullable: bool = False) -> Column:

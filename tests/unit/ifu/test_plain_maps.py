@@ -1,0 +1,237 @@
+"""The plain layout: any instrument's maps through the same quality, tensor and bank, whatever their sampling and shape."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from astropy.io import fits
+
+from darkhaloscope.config.cosmology import Cosmology
+from darkhaloscope.config.manga import Archive, Downloads, Galaxies, Lensability, Quality, Tensor
+from darkhaloscope.ifu.bank import build_bank
+from darkhaloscope.ifu.inspection import inspection_page
+from darkhaloscope.ifu.lensability import lensability_table, score_lensability
+from darkhaloscope.ifu.members import read_galaxy
+from darkhaloscope.ifu.plain.file import PlainMapsError, write_plain
+from darkhaloscope.ifu.plain.maps import outline, read_plain
+from darkhaloscope.ifu.quality import measure_quality
+from darkhaloscope.ifu.retrieve import retrieve_galaxy
+from darkhaloscope.ifu.tensors import TensorError, build_source_tensor, write_left_out, write_source_tensor
+
+FACTS = {"galaxy_id": "NGC1", "instrument": "ALMA", "line": "CO(2-1)", "flux_unit": "Jy/beam km/s", "z": 0.017, "psf_fwhm_arcsec": 0.2}
+
+
+def disk(pixel=0.25, side=(24.0, 24.0), reach=9.0, reff=4.0, **facts):
+    """Planes and facts of an inclined disk, PA 60°, b/a 0.6, rotating at 200 km/s, in a field of `side` arcsec (x, y)."""
+    nx, ny = (round(s / pixel) for s in side)
+    y, x = np.indices((ny, nx))
+    x, y = (x - (nx - 1) / 2) * pixel, (y - (ny - 1) / 2) * pixel
+    axis = np.radians(60 + 90)
+    along, across = x * np.cos(axis) + y * np.sin(axis), (y * np.cos(axis) - x * np.sin(axis)) / 0.6
+    r = np.hypot(along, across)
+    good = r < reach
+    planes = {
+        "flux": np.where(good, np.exp(-1.678 * r / reff) * pixel**2, np.nan),
+        "velocity": np.where(good, 5000 + 200 * np.tanh(r / 2) * along / np.maximum(r, 1e-9) * 0.8, np.nan),
+        "dispersion": np.where(good, 20.0, np.nan),
+    }
+    return planes, FACTS | {"pixel_scale_arcsec": pixel} | facts
+
+
+def written(tmp_path, planes, facts):
+    path = tmp_path / f"{facts['galaxy_id']}.fits.gz"
+    write_plain(path, planes, facts)
+    return path
+
+
+def test_npz_and_fits_are_the_same_maps(tmp_path):
+    planes, facts = disk()
+    one = read_plain(written(tmp_path, planes, facts), Quality())
+    np.savez(tmp_path / "NGC1.npz", **{k.upper(): v.astype(np.float32) for k, v in planes.items()}, **facts)
+    two = read_plain(tmp_path / "NGC1.npz", Quality())
+    for name in ("flux", "velocity", "dispersion", "flux_valid", "r_re", "counted"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(two, name))
+    assert (one.galaxy_id, one.physical_id, one.instrument, one.line, one.kinematics) == ("NGC1", "NGC1", "ALMA", "CO(2-1)", "gas")
+
+
+def test_geometry_is_that_of_the_light(tmp_path):
+    maps = read_plain(written(tmp_path, *disk(reach=11.9, reff=2.0)), Quality())
+    # An exponential disk of R_e 2 arcsec, whose field holds all of its light.
+    assert maps.reff_arcsec == pytest.approx(2.0, rel=0.02)
+    assert maps.ba == pytest.approx(0.6, abs=0.01)
+    assert maps.pa_deg == pytest.approx(60, abs=0.5)
+    given = read_plain(written(tmp_path, *disk(ba=0.5, pa_deg=10.0, reff_arcsec=3.0)), Quality())
+    assert (given.ba, given.pa_deg, given.reff_arcsec) == (0.5, 10.0, 3.0)
+
+
+@pytest.mark.parametrize("times", [1.0, 30.0])
+def test_verdict_depends_neither_on_sampling_nor_on_distance(tmp_path, times):
+    """The same disk at two pixel scales, and thirty times as near: same slope per R_e, same points, same tier."""
+    verdicts = []
+    for pixel in (0.25, 0.5):
+        planes, facts = disk(pixel)
+        metrics = measure_quality(
+            read_plain(written(tmp_path, planes, facts | {"pixel_scale_arcsec": pixel * times}), Quality()), Quality()
+        )
+        verdicts.append((metrics, score_lensability(metrics, Lensability())))
+    (fine, score), (coarse, other) = verdicts
+    assert fine["usable"]
+    assert fine["vel_grad"] == pytest.approx(coarse["vel_grad"], rel=0.02)
+    assert fine["vel_grad_per_arcsec"] == pytest.approx(10 * fine["vel_grad"] / fine["reff_arcsec"])
+    assert fine["mask_fraction"] == pytest.approx(coarse["mask_fraction"], abs=0.02)
+    assert (score["tier"], score["points"]) == (other["tier"], other["points"])
+
+
+def test_manga_and_plain_agree_at_five_arcsec(tmp_path):
+    """At R_e = 5 arcsec a tenth of R_e is a MaNGA spaxel, so that the published cut is the same cut."""
+    metrics = measure_quality(read_plain(written(tmp_path, *disk(0.5, reff_arcsec=5.0)), Quality()), Quality())
+    assert metrics["vel_grad_step_arcsec"] == 0.5
+
+
+def test_empty_field_is_not_masked_but_holes_are(tmp_path):
+    planes, facts = disk(side=(60.0, 60.0))
+    assert np.isnan(planes["velocity"]).mean() > 0.9
+    assert measure_quality(read_plain(written(tmp_path, planes, facts), Quality()), Quality())["mask_fraction"] < 0.06
+    inside = np.isfinite(planes["velocity"])
+    planes["mask"] = inside & (np.random.default_rng(1).random(inside.shape) < 0.5)
+    found = measure_quality(read_plain(written(tmp_path, planes, facts), Quality()), Quality())["mask_fraction"]
+    assert found == pytest.approx(0.5, abs=0.05)
+
+
+def test_outline_of_too_few_spaxels_is_themselves():
+    line = np.zeros((8, 8), bool)
+    line[3, 2:6] = True
+    np.testing.assert_array_equal(outline(line), line)
+
+
+def test_flux_in_another_unit_is_judged_by_its_errors(tmp_path):
+    planes, facts = disk()
+    unknown = measure_quality(read_plain(written(tmp_path, planes, facts), Quality()), Quality())
+    assert (unknown["low_flux"], unknown["flux_comparable"], unknown["flux_peak_snr"]) == (False, False, None)
+    faint = measure_quality(
+        read_plain(written(tmp_path, planes | {"flux_err": np.full_like(planes["flux"], np.nanmax(planes["flux"]) / 4)}, facts), Quality()),
+        Quality(),
+    )
+    assert faint["low_flux"]
+    assert "peak signal-to-noise 4 < 5" in faint["unusable_because"][0]
+    score = score_lensability(unknown, Lensability())
+    assert score["tier"] != "reject"
+    assert "flux_max could not be compared: +0" in score["reasons"]
+
+
+def test_oblong_maps_become_a_square_tensor(tmp_path):
+    maps = read_plain(written(tmp_path, *disk(side=(26.0, 18.0))), Quality())
+    assert maps.flux.shape == (72, 104)
+    result = build_source_tensor(maps, {}, Tensor(), Cosmology(), "")
+    total = result.flux_per_arcsec2.sum(dtype=float) * result.sidecar["pixel_scale_arcsec"] ** 2
+    assert total == pytest.approx(maps.flux.sum(), rel=1e-5)
+    assert result.sidecar["centre_x_pix"] == pytest.approx(31.5, abs=0.1)
+    assert result.sidecar["centre_y_pix"] == pytest.approx(31.5, abs=0.1)
+    assert 64 * result.sidecar["pixel_scale_arcsec"] == pytest.approx(26.0)
+
+
+def test_one_galaxy_without_a_tensor_does_not_stop_the_bank(tmp_path, caplog):
+    pairs, metrics = [], []
+    for name in ("NGC1", "NGC2"):
+        planes, facts = disk(galaxy_id=name)
+        if name == "NGC2":
+            planes["velocity"] = np.where(np.isfinite(planes["velocity"]), 5000.0, np.nan)
+        maps = read_plain(written(tmp_path, planes, facts), Quality())
+        metrics.append(measure_quality(maps, Quality()))
+        files = [tmp_path / f"{name}.{ending}" for ending in ("npy", "json", "npz", "png")]
+        try:
+            write_source_tensor(build_source_tensor(maps, metrics[-1], Tensor(), Cosmology(), ""), *files)
+        except TensorError as error:
+            assert "galaxies.set_aside" in str(error)
+            write_left_out(maps, str(error), *files)
+        pairs.append((files[2], files[1]))
+    bank = build_bank(pairs, lensability_table(metrics, Lensability()), Galaxies(listed=("NGC1", "NGC2"), use_rejected=("NGC1", "NGC2")))
+    assert bank.num_rows == 1
+    assert bank.to_pylist()[0] | {"instrument": "ALMA", "line": "CO(2-1)", "flux_unit": "Jy/beam km/s"} == bank.to_pylist()[0]
+    assert "galaxy NGC2 is left out: its source tensor could not be made" in caplog.text
+    assert "velocity does not vary" in json.loads((tmp_path / "NGC2.json").read_text())["left_out"]
+
+
+def test_inspection_page_names_instrument_and_line(tmp_path):
+    path = written(tmp_path, *disk())
+    maps = read_plain(path, Quality())
+    page = inspection_page(path, maps, measure_quality(maps, Quality()))
+    assert "ALMA NGC1" in page
+    assert "CO(2-1)" in page
+    assert "MaNGA" not in page
+
+
+def test_pixel_scale_from_the_wcs_of_the_flux(tmp_path):
+    planes, facts = disk()
+    del facts["pixel_scale_arcsec"]
+    path = written(tmp_path, planes, facts)
+    with pytest.raises(PlainMapsError, match="card PIXSCALE"):
+        read_plain(path, Quality())
+    with fits.open(path) as hdus:
+        cards = {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 10.0, "CRVAL2": 40.0, "CDELT1": -0.25 / 3600, "CDELT2": 0.25 / 3600}
+        hdus["FLUX"].header.update(cards)
+        hdus.writeto(tmp_path / "wcs.fits")
+        hdus["FLUX"].header["CDELT1"] = 0.25 / 3600
+        hdus.writeto(tmp_path / "mirrored.fits")
+    assert read_plain(tmp_path / "wcs.fits", Quality()).pixel_scale_arcsec == pytest.approx(0.25)
+    with pytest.raises(PlainMapsError, match="north up and east to the left"):
+        read_plain(tmp_path / "mirrored.fits", Quality())
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda planes, facts: planes.pop("velocity"), "arrays flux and velocity"),
+        (lambda planes, facts: planes.update(velocity=planes["velocity"][1:]), "maps of one shape"),
+        (lambda planes, facts: planes.update(flux=np.full_like(planes["flux"], np.nan)), "no spaxel has a positive flux"),
+        (lambda planes, facts: facts.pop("line"), "expected line \\(card LINE\\) as str, found nothing"),
+        (lambda planes, facts: facts.update(z=-0.1), "z is -0.1, expected above 0"),
+        (lambda planes, facts: facts.update(ba=1.4), "ba is 1.4, expected above 0, at most 1"),
+        (lambda planes, facts: facts.update(kinematics="hot"), "gas or stellar, found 'hot'"),
+    ],
+)
+def test_what_is_missing_or_impossible_is_named(tmp_path, change, told):
+    planes, facts = disk()
+    change(planes, facts)
+    with pytest.raises(PlainMapsError, match=told) as error:
+        read_plain(written(tmp_path, planes, facts), Quality())
+    assert "NGC1.fits.gz" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"<!DOCTYPE html><html></html>", b"PK\x03\x04broken", b"\x1f\x8bbroken", b"SIMPLE  =" + b" " * 100]
+)
+def test_damaged_files_are_named(tmp_path, content):
+    path = tmp_path / "NGC1.fits"
+    path.write_bytes(content)
+    with pytest.raises(PlainMapsError, match=r"NGC1\.fits: expected"):
+        read_plain(path, Quality())
+
+
+def test_fetched_from_a_folder_whatever_its_format(tmp_path):
+    planes, facts = disk()
+    np.savez(tmp_path / "NGC1.npz", **planes, **facts)
+    archive = Archive(base=f"file://{tmp_path}/", ifu="plain", catalogs=False)
+    retrieve = retrieve_galaxy
+    retrieve(archive, "NGC1", tmp_path / "out" / "NGC1.fits.gz", Downloads())
+    first = (tmp_path / "out" / "NGC1.fits.gz").read_bytes()
+    assert read_plain(tmp_path / "out" / "NGC1.fits.gz", Quality()).galaxy_id == "NGC1"
+    retrieve(archive, "NGC1", tmp_path / "out" / "NGC1.fits.gz", Downloads())
+    assert (tmp_path / "out" / "NGC1.fits.gz").read_bytes() == first
+    with pytest.raises(PlainMapsError, match="expected a file NGC3 with the ending"):
+        retrieve(archive, "NGC3", tmp_path / "out" / "NGC3.fits.gz", Downloads())
+    (tmp_path / "NGC1.npz").rename(tmp_path / "NGC4.npz")
+    with pytest.raises(PlainMapsError, match="says galaxy NGC1, expected NGC4"):
+        retrieve(archive, "NGC4", tmp_path / "out" / "NGC4.fits.gz", Downloads())
+
+
+def test_an_unknown_member_is_named():
+    with pytest.raises(ValueError, match=r"no source of velocity maps 'sauron' \(there is: manga, plain\)"):
+        read_galaxy("sauron", "x", Quality())
+
+
+def test_table_of_the_score_takes_both(tmp_path):
+    table = lensability_table([measure_quality(read_plain(written(tmp_path, *disk()), Quality()), Quality())], Lensability())
+    assert isinstance(table, pd.DataFrame)
+    assert table["tier"].tolist() == ["elite"]

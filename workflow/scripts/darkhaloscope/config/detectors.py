@@ -1,0 +1,59 @@
+"""The kinds of detectors: anything that gives stamps a score."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import reduce
+from operator import or_
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, Tag
+
+from .base import Name
+from .detector import Channels, Detector, NotTrained
+from .network import Network
+
+
+class Fusion(NotTrained):
+    """Scores of several detectors joined: a logistic regression of their margins, fitted on validation stamps."""
+
+    kind: Literal["fusion"] = Field("fusion", description="Kind of detector")
+    of: tuple[Name, ...] = Field(description="Detectors whose scores are joined, two or more of the same experiment", min_length=2)
+    seeds: tuple[int, ...] = Field((1,), description="Training seeds of these; margins of several seeds are averaged", min_length=1)
+    channels: Channels = Field("both", description="What they see together, which names the ideal observer that they are measured against")
+
+
+class ScoredElsewhere(NotTrained):
+    """Scores that another program gave the stamps of this run."""
+
+    kind: Literal["table"] = Field("table", description="Kind of detector")
+    scores: dict[Name, str] = Field(
+        description="Parquet or CSV tables with columns `stamp_id` and `score` (a probability, 0 to 1) of the validation and test stamps, by the name of their dataset",
+        min_length=1,
+    )
+    channels: Channels = Field(
+        "both", description="What the scores were made of, which names the ideal observer that they are measured against"
+    )
+
+
+#: Sections of detectors by the value of their `kind`; a new kind is one section and one line here.
+DETECTOR_KINDS: dict[str, type[Detector]] = {
+    "network": Network,
+    "fusion": Fusion,
+    "table": ScoredElsewhere,
+}
+
+
+def detector_kind(value: Any) -> str:
+    """Return the kind of a detector, as a model or as what a config holds."""
+    return value.get("kind", "network") if isinstance(value, Mapping) else getattr(value, "kind", "network")
+
+
+AnyDetector = Annotated[
+    reduce(or_, (Annotated[model, Tag(kind)] for kind, model in DETECTOR_KINDS.items())),
+    Discriminator(
+        detector_kind,
+        custom_error_type="unknown_kind",
+        custom_error_message=f"kind must be one of {', '.join(DETECTOR_KINDS)}",
+    ),
+]

@@ -1,0 +1,1 @@
+"""The plain layout: any instrument's velocity maps as FITS or NPZ."""

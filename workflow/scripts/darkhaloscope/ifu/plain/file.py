@@ -1,0 +1,189 @@
+"""The plain layout, a member of the IFU protocol: any instrument's velocity map as FITS or NPZ.
+
+One file holds one galaxy, north up and east to the left. Arrays (FITS: extensions, NPZ: keys; any case):
+FLUX per spaxel, VELOCITY [km/s] and, where they are known, DISPERSION without the instrument's share [km/s],
+FLUX_ERR, VELOCITY_ERR, DISPERSION_ERR, and MASK (not 0: do not use). A spaxel that is NaN has no measurement.
+`FACTS` lists what is said beside them: cards of the primary header, or scalars of the NPZ file.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import math
+import os
+import warnings
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+from astropy.utils.exceptions import AstropyWarning
+from astropy.wcs import WCS
+from astropy.wcs.utils import proj_plane_pixel_scales
+from numpy.typing import NDArray
+
+from ...core.files import whole
+from ..maps import FLUX_UNIT, MapsError
+
+ENDINGS = (".fits", ".fits.gz", ".npz")
+PLANES = ("flux", "velocity", "dispersion", "flux_err", "velocity_err", "dispersion_err", "mask")
+GZIP_MAGIC, ZIP_MAGIC = b"\x1f\x8b", b"PK\x03\x04"
+#: No map of a galaxy has more spaxels than this on a side.
+MAX_SIDE = 4096
+
+
+@dataclass(frozen=True)
+class Fact:
+    """What is said about the maps: its NPZ key, its FITS card, its type, and whether it can be left out."""
+
+    key: str
+    card: str
+    kind: type
+    optional: bool = False
+
+
+FACTS = (
+    Fact("galaxy_id", "GALAXY", str),
+    Fact("physical_id", "OBJECT", str, True),  # the galaxy id where it is left out
+    Fact("instrument", "INSTRUME", str),
+    Fact("line", "LINE", str),
+    Fact("kinematics", "KINEMAT", str, True),  # gas where it is left out
+    Fact("flux_unit", "FLUXUNIT", str, True),  # "1e-17 erg/s/cm^2" where it is left out
+    Fact("z", "REDSHIFT", float),
+    Fact("psf_fwhm_arcsec", "PSFFWHM", float),
+    Fact("pixel_scale_arcsec", "PIXSCALE", float, True),  # from the WCS of FLUX where it is left out
+    Fact("ba", "BA", float, True),  # these five from the flux's moments and half-light ellipse
+    Fact("pa_deg", "PA", float, True),
+    Fact("reff_arcsec", "REFF", float, True),
+    Fact("centre_x_pix", "XCEN", float, True),
+    Fact("centre_y_pix", "YCEN", float, True),
+)
+
+
+class PlainMapsError(MapsError):
+    """A file in the plain layout is not what it should be."""
+
+
+def read_file(path: Path) -> tuple[dict[str, NDArray], dict[str, object]]:
+    """Return the arrays and the facts of a file."""
+    try:
+        content = path.read_bytes()
+        if content[:2] == GZIP_MAGIC:
+            content = gzip.decompress(content)
+        return _from_npz(content) if content[:4] == ZIP_MAGIC else _from_fits(content, path)
+    except FileNotFoundError as error:
+        raise PlainMapsError(f"{path}: this file of maps does not exist; run the stage that fetches it") from error
+    except PlainMapsError:
+        raise
+    except (OSError, EOFError, ValueError, TypeError, KeyError, zlib.error, zipfile.BadZipFile, AstropyWarning) as error:
+        raise PlainMapsError(
+            f"{path}: expected maps in the plain layout, as FITS or NPZ, but reading fails ({error}); write the file anew"
+        ) from error
+
+
+def _from_npz(content: bytes) -> tuple[dict[str, NDArray], dict[str, object]]:
+    with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+        arrays = {name.lower(): archive[name] for name in archive.files}
+    return {k: v for k, v in arrays.items() if k in PLANES}, {f.key: arrays[f.key].item() for f in FACTS if f.key in arrays}
+
+
+def _from_fits(content: bytes, path: Path) -> tuple[dict[str, NDArray], dict[str, object]]:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="(?s).*(truncated|corrupted)", category=AstropyWarning)
+        with fits.open(io.BytesIO(content), memmap=False) as hdus:
+            planes = {hdu.name.lower(): np.asarray(hdu.data) for hdu in hdus if hdu.name.lower() in PLANES and hdu.data is not None}
+            facts: dict[str, object] = {f.key: hdus[0].header[f.card] for f in FACTS if f.card in hdus[0].header}
+            if "flux" in planes:
+                header = hdus["FLUX"].header
+                if header.get("BUNIT"):
+                    facts.setdefault("flux_unit", str(header["BUNIT"]).strip())
+                if "pixel_scale_arcsec" not in facts and "CTYPE1" in header:
+                    facts["pixel_scale_arcsec"] = _wcs_scale(header, path)
+    return planes, facts
+
+
+def _wcs_scale(header: fits.Header, path: Path) -> float:
+    """Return the side of a spaxel from the WCS [arcsec], once north is up and east to the left."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AstropyWarning)
+        wcs = WCS(header, naxis=2)
+        scales, matrix = proj_plane_pixel_scales(wcs) * 3600, wcs.pixel_scale_matrix
+    upright = matrix[0, 0] < 0 < matrix[1, 1] and max(abs(matrix[0, 1]), abs(matrix[1, 0])) < 0.02 * matrix[1, 1]
+    if not upright or not math.isclose(*scales, rel_tol=0.01):
+        raise PlainMapsError(
+            f"{path}: the WCS of FLUX has the matrix {matrix.tolist()}, expected square spaxels with north up and east to the left; turn the maps"
+        )
+    return float(scales.mean())
+
+
+def checked_facts(given: dict[str, object], path: Path) -> dict:
+    """Return every fact in its type, with what a missing one stands for."""
+    facts: dict = {}
+    for fact in FACTS:
+        value = given.get(fact.key)
+        if value is None and fact.optional:
+            facts[fact.key] = None
+            continue
+        try:
+            facts[fact.key] = fact.kind(value) if value is not None else None
+        except (TypeError, ValueError):
+            facts[fact.key] = None
+        value = facts[fact.key]
+        if value is None or (fact.kind is str and not value.strip()) or (fact.kind is float and not math.isfinite(value)):
+            found = repr(given[fact.key]) if fact.key in given else "nothing"
+            raise PlainMapsError(
+                f"{path}: expected {fact.key} (card {fact.card}) as {fact.kind.__name__}, found {found}; write it into the file"
+            )
+    facts = {key: value.strip() if isinstance(value, str) else value for key, value in facts.items()}
+    facts["physical_id"] = facts["physical_id"] or facts["galaxy_id"]
+    facts["kinematics"] = facts["kinematics"] or "gas"
+    facts["flux_unit"] = facts["flux_unit"] or FLUX_UNIT
+    if facts["kinematics"] not in ("gas", "stellar"):
+        raise PlainMapsError(f"{path}: expected kinematics gas or stellar, found {facts['kinematics']!r}; correct card KINEMAT")
+    if facts["pixel_scale_arcsec"] is None:
+        raise PlainMapsError(
+            f"{path}: expected pixel_scale_arcsec (card PIXSCALE) or a WCS in FLUX, found neither; write one into the file"
+        )
+    for key in ("z", "psf_fwhm_arcsec", "pixel_scale_arcsec", "reff_arcsec", "ba"):
+        if facts[key] is not None and not (facts[key] > 0 and (key != "ba" or facts[key] <= 1)):
+            raise PlainMapsError(
+                f"{path}: {key} is {facts[key]:g}, expected {'above 0, at most 1' if key == 'ba' else 'above 0'}; correct it"
+            )
+    return facts
+
+
+def check_planes(planes: dict[str, NDArray], path: Path) -> tuple[int, int]:
+    missing = [name for name in ("flux", "velocity") if name not in planes]
+    if missing:
+        raise PlainMapsError(
+            f"{path}: expected the arrays flux and velocity, found {', '.join(planes) or 'none of this layout'}; write {', '.join(missing)} too"
+        )
+    shapes = {name: plane.shape for name, plane in planes.items()}
+    if len(set(shapes.values())) > 1 or len(shapes["flux"]) != 2 or not 2 <= min(shapes["flux"]) <= max(shapes["flux"]) <= MAX_SIDE:
+        raise PlainMapsError(f"{path}: expected maps of one shape (ny, nx) with 2 to {MAX_SIDE} spaxels on a side, found {shapes}")
+    wrong = [name for name, plane in planes.items() if plane.dtype.kind not in "fiub"]
+    if wrong:
+        raise PlainMapsError(f"{path}: {', '.join(wrong)} should hold numbers, found {planes[wrong[0]].dtype}; write the file anew")
+    return shapes["flux"]
+
+
+def write_plain(path: str | os.PathLike, planes: dict[str, NDArray], facts: dict[str, object]) -> None:
+    """Write maps in the plain layout as gzipped FITS, whole; the same content gives the same bytes.
+
+    Parameters
+    ----------
+    planes : arrays (ny, nx) by the names of `PLANES`.
+    facts : values by the keys of `FACTS`.
+    """
+    primary = fits.PrimaryHDU()
+    for fact in FACTS:
+        if facts.get(fact.key) is not None:
+            primary.header[fact.card] = fact.kind(facts[fact.key])
+    hdus = [primary, *(fits.ImageHDU(np.asarray(planes[name], np.float32), name=name.upper()) for name in PLANES if name in planes)]
+    content = io.BytesIO()
+    fits.HDUList(hdus).writeto(content)
+    with whole(path) as temporary:
+        temporary.write_bytes(gzip.compress(content.getvalue(), 6, mtime=0))

@@ -1,0 +1,130 @@
+"""The plain layout, read as the IFU protocol has it."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import Delaunay, QhullError
+
+from ...config.manga import Quality
+from ..maps import Maps
+from .file import PlainMapsError, check_planes, checked_facts, read_file
+
+#: For an instrument other than MaNGA the slope of the velocity is stated over this part of R_e.
+GRADIENT_STEP_RE = 0.1
+
+
+def read_plain(path: str | os.PathLike, quality: Quality) -> Maps:
+    """Read a galaxy's maps in the plain layout, recognised as FITS (gzipped or not) or NPZ by content.
+
+    Parameters
+    ----------
+    path : file
+    quality : unused; a file in this layout holds one line and one kind of kinematics, which it names.
+
+    Raises
+    ------
+    PlainMapsError
+        The file is unreadable; an array or a fact is missing or impossible; no spaxel has flux and velocity.
+    """
+    return _maps(*read_file(Path(path)), Path(path))
+
+
+def _maps(planes: dict[str, NDArray], given: dict[str, object], path: Path) -> Maps:
+    facts = checked_facts(given, path)
+    shape = check_planes(planes, path)
+    bad = planes["mask"] != 0 if "mask" in planes else np.zeros(shape, bool)
+    measured = {name: _measured(planes, name, bad) for name in ("flux", "velocity", "dispersion")}
+    (flux, flux_ivar, flux_valid), (velocity, velocity_ivar, velocity_valid) = measured["flux"], measured["velocity"]
+    dispersion, _, dispersion_valid = measured["dispersion"]
+    used = flux_valid & velocity_valid & (flux > 0)
+    if not used.any():
+        raise PlainMapsError(f"{path}: no spaxel has a positive flux and a velocity that are finite and not masked; expected some")
+    shape_of_light = _ellipse(flux, used, facts, facts["pixel_scale_arcsec"])
+    return Maps(
+        **{key: facts[key] for key in ("galaxy_id", "physical_id", "instrument", "line", "kinematics", "flux_unit", "z")},
+        **{key: facts[key] for key in ("psf_fwhm_arcsec", "pixel_scale_arcsec")},
+        ba=shape_of_light["ba"],
+        pa_deg=shape_of_light["pa_deg"],
+        reff_arcsec=shape_of_light["reff_arcsec"],
+        r_re=shape_of_light["r_re"],
+        gradient_step_arcsec=GRADIENT_STEP_RE * shape_of_light["reff_arcsec"],
+        counted=outline(velocity_valid),
+        errors_known="flux_err" in planes,
+        flux=flux,
+        flux_ivar=flux_ivar,
+        flux_valid=flux_valid,
+        velocity=velocity,
+        velocity_ivar=velocity_ivar,
+        velocity_valid=velocity_valid,
+        dispersion=np.maximum(dispersion, 0.0),
+        dispersion_valid=dispersion_valid,
+    )
+
+
+def outline(measured: NDArray) -> NDArray:
+    """Return the spaxels within the convex outline of the measured ones: what lies outside is empty field.
+
+    Parameters
+    ----------
+    measured : (ny, nx) bool
+
+    Returns
+    -------
+    (ny, nx) bool
+        `measured` itself where its spaxels span no area.
+    """
+    y, x = np.nonzero(measured)
+    try:
+        hull = Delaunay(np.column_stack([x, y]))
+    except (QhullError, ValueError):
+        return measured
+    rows, columns = np.indices(measured.shape)
+    return measured | (hull.find_simplex(np.column_stack([columns.ravel(), rows.ravel()])) >= 0).reshape(measured.shape)
+
+
+def _measured(planes: dict[str, NDArray], name: str, bad: NDArray) -> tuple[NDArray, NDArray, NDArray]:
+    """Return values, inverse variances (1 where no errors are given) and validity of one quantity; 0 where not valid."""
+    if name not in planes:
+        return np.zeros(bad.shape), np.zeros(bad.shape), np.zeros(bad.shape, bool)
+    values = planes[name].astype(float)
+    error = planes[f"{name}_err"].astype(float) if f"{name}_err" in planes else np.ones(bad.shape)
+    good = ~bad & np.isfinite(values) & np.isfinite(error) & (error > 0)
+    return np.where(good, values, 0.0), np.where(good, 1 / np.where(good, error, 1.0) ** 2, 0.0), good
+
+
+def _ellipse(flux: NDArray, used: NDArray, facts: dict, pixel: float) -> dict:
+    """Return b/a, position angle, effective radius and elliptical radii: as given, otherwise from the light.
+
+    Centre, axis ratio and angle are those of the flux's first and second moments; the effective radius is
+    the semi-major axis of the ellipse with half of the flux.
+    """
+    y, x = np.nonzero(used)
+    light = flux[used] / flux[used].sum()
+    x0 = (light * x).sum() if facts["centre_x_pix"] is None else facts["centre_x_pix"]
+    y0 = (light * y).sum() if facts["centre_y_pix"] is None else facts["centre_y_pix"]
+    dx, dy = x - x0, y - y0
+    xx, yy, xy = ((light * a * b).sum() for a, b in ((dx, dx), (dy, dy), (dx, dy)))
+    small, large = np.linalg.eigvalsh([[xx, xy], [xy, yy]])
+    ba, pa_deg = facts["ba"], facts["pa_deg"]
+    if ba is None:
+        ba = float(np.sqrt(max(small, 0.0) / large)) if large > 0 else 1.0
+        ba = min(max(ba, 0.05), 1.0)
+    if pa_deg is None:
+        # The angle from x towards y; north is up and east to the left, so that x points to PA −90°.
+        pa_deg = float((math.degrees(0.5 * math.atan2(2 * xy, xx - yy)) - 90) % 180)
+    axis = math.radians(pa_deg + 90)
+    rows, columns = np.indices(flux.shape)
+    along = (columns - x0) * math.cos(axis) + (rows - y0) * math.sin(axis)
+    across = (rows - y0) * math.cos(axis) - (columns - x0) * math.sin(axis)
+    radius = np.hypot(along, across / ba) * pixel
+    reff = facts["reff_arcsec"]
+    if reff is None:
+        order = np.argsort(radius[used], kind="stable")
+        middle = np.cumsum(light[order]) - light[order] / 2
+        reff = max(float(np.interp(0.5, middle, radius[used][order])), pixel / 2)
+    return {"ba": float(ba), "pa_deg": float(pa_deg), "reff_arcsec": float(reff), "r_re": radius / reff}

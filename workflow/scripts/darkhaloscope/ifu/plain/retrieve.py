@@ -1,0 +1,43 @@
+"""Fetching a file in the plain layout."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from ...archive.addresses import join
+from ...archive.download import Fetched, NotFound, fetch
+from ...config.manga import Archive, Downloads
+from .file import ENDINGS, PlainMapsError, check_planes, checked_facts, read_file, write_plain
+
+
+def retrieve_plain(archive: Archive, galaxy_id: str, destination: str | os.PathLike, downloads: Downloads) -> Fetched:
+    """Fetch one galaxy's file from the sample's folder, check it, and write it as FITS.
+
+    Raises
+    ------
+    PlainMapsError
+        There is no such file, it is not in the plain layout, or it is another galaxy's.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        for ending in ENDINGS:
+            address = join(archive.base, galaxy_id + ending)
+            try:
+                fetched = fetch(address, Path(folder) / (galaxy_id + ending), downloads)
+                break
+            except NotFound:
+                continue
+        else:
+            raise PlainMapsError(
+                f"{archive.base}: expected a file {galaxy_id} with the ending {', '.join(ENDINGS)}; correct the sample's `base` or `listed`"
+            )
+        planes, given = read_file(fetched.path)
+        check_planes(planes, fetched.path)
+        facts = checked_facts(given, fetched.path)
+        if facts["galaxy_id"] != galaxy_id:
+            raise PlainMapsError(
+                f"{address}: the file says galaxy {facts['galaxy_id']}, expected {galaxy_id}; rename it, or correct its GALAXY"
+            )
+        write_plain(destination, planes, facts)
+    return fetched
