@@ -24,7 +24,10 @@ with stage(snakemake) as job:
         detectors={name: DETECTOR_KINDS[values["kind"]].model_validate(values) for name, values in job.params.detectors.items()},
         cosmology=Cosmology.model_validate(job.params.cosmology),
         mock_datasets=tuple(job.params.mock_datasets),
-        pages={text: os.path.relpath(path, folder) for text, path in zip(job.params.pages, job.input.pages, strict=True)},
+        pages={
+            "All experiments": "../../../index.html",  # from experiments/{experiment}/report
+            **{text: os.path.relpath(path, folder) for text, path in zip(job.params.pages, job.input.pages, strict=True)},
+        },
     )
     files = ReportFiles(
         tables={name: list(job.input[name]) for name in TABLES},

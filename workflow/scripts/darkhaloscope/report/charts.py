@@ -171,6 +171,9 @@ def histogram(groups: Mapping[str, np.ndarray], label: str) -> Figure:
     values = np.concatenate([v for v in groups.values()]) if groups else np.zeros(0)
     span = np.percentile(values, [0.5, 99.5]) if len(values) else (0.0, 1.0)
     edges = np.linspace(*span, 25) if span[1] > span[0] else np.array([span[0] - 0.5, span[0] + 0.5])
+    if span[0] > 0 and span[1] > 30 * span[0]:
+        edges = np.geomspace(*span, 25)
+        axes.set_xscale("log")
     for name, look in styles(groups).items():
         if len(groups[name]):
             shares = np.full(len(groups[name]), 1 / len(groups[name]))
