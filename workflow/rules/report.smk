@@ -54,17 +54,11 @@ def experiments_on(wildcards):
     return [name for name in settings.reported if wildcards.dataset in checked_datasets(name)]
 
 
-def pictures(wildcards):
-    """The pictures that the checks of a dataset of bands leave; those of maps are taken from its shards."""
-    maps = settings.datasets[wildcards.dataset].kind == "subhalo"
-    return [] if maps else [f"<results>/datasets/{wildcards.dataset}/quality/pictures.npz"]
-
-
 rule build_dataset_page:
     """Write the page of a dataset: one of its own, so that its looks make no training stale."""
     input:
         checks="<results>/datasets/{dataset}/quality/checks.json",
-        pictures=pictures,
+        pictures="<results>/datasets/{dataset}/quality/pictures.npz",
         shards=lambda wildcards: shards(wildcards.dataset, "test"),
     output:
         page=report(

@@ -7,7 +7,7 @@ from darkhaloscope.config.lensfinder import LENS_KINDS
 from darkhaloscope.config.subhalo import SubhaloDataset
 from darkhaloscope.jobs.stage import stage
 from darkhaloscope.report.dataset_page import dataset_page
-from darkhaloscope.tasks.lensfinder.pictures import read_pictures
+from darkhaloscope.stamps.pictures import read_pictures
 
 KINDS = {"subhalo": SubhaloDataset, **LENS_KINDS}
 
@@ -20,7 +20,7 @@ with stage(snakemake) as job:
         KINDS[values["kind"]].model_validate(values),
         json.loads(Path(job.input.checks).read_text(encoding="utf-8")),
         list(job.input.shards),
-        [group for path in job.input.pictures for group in read_pictures(path)],
+        read_pictures(job.input.pictures),
         {"All experiments": f"{root}/index.html", **reports},
     )
     job.write_text(job.output.page, page)

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
-from .base import Fraction, Name, Positive, Section
+from .base import FilePath, Fraction, Name, Positive, Section
 from .columns import SKY_CELLS
 
 
@@ -200,7 +200,7 @@ class Explanations(Section):
 class ScoresTable(Section):
     """Scores made elsewhere. A bare path is the table."""
 
-    table: str | None = Field(
+    table: FilePath | None = Field(
         None,
         min_length=1,
         description="Parquet or CSV table of scores made elsewhere; where it is given, it is evaluated in place of `run`",

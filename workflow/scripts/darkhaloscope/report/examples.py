@@ -15,8 +15,9 @@ import pyarrow.parquet as pq
 from ..config.cosmology import Cosmology
 from ..config.subhalo import SubhaloDataset
 from ..core.tables import images
-from ..stamps.schema import MANIFEST
-from ..tasks.subhalo.lights import row_columns, row_source
+from ..stamps.rows import row_columns
+from ..tasks.subhalo.lights import row_source
+from ..tasks.subhalo.schema import MANIFEST
 from .context import Browser, ColourBrowser, ReportError, ReportSettings, Sources
 
 #: Columns of a stamp that the browser shows, where the table has them.

@@ -16,8 +16,8 @@ Facts = list[tuple[str, str]]
 _COUNTS = {
     "stamps": "Stamps",
     "positives": "Positives",
-    "cutout_ok": "Good cutouts",
-    "galaxies": "Galaxies",
+    "usable": "With an image",
+    "galaxies": "Source galaxies",
     "hosts": "Galaxies",
     "regions": "Sky regions",
     "sources": "Source galaxies",

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from ..core.files import whole
+from ..core.files import follow_umask, whole
 from . import charts
 from .answer import quality_gates
 from .context import LensContext, ReportContext, ReportError
@@ -46,7 +46,7 @@ def build_report(context: ReportContext, folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     built = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".partial-{folder.name}-"))
     try:
-        built.chmod(0o755)
+        follow_umask(built, 0o777)
         _write(context, built)
         _replace(built, folder)
     finally:
