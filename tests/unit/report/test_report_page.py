@@ -13,6 +13,7 @@ import pytest
 from darkhaloscope.config.detectors import Fusion
 from darkhaloscope.config.experiment import Stratum
 from darkhaloscope.config.subhalo import SubhaloDataset
+from darkhaloscope.core.rates import EvaluationError
 from darkhaloscope.core.tables import write_table
 from darkhaloscope.detectors.schema import maps_schema
 from darkhaloscope.learning.networks import describe_network
@@ -416,7 +417,7 @@ def test_a_missing_evaluation_is_named():
 
 def test_a_table_without_a_column_is_named(tmp_path):
     pd.DataFrame({"metric": ["auc"]}).to_csv(tmp_path / "rates.csv", index=False)
-    with pytest.raises(ReportError, match="test_dataset"):
+    with pytest.raises(EvaluationError, match="test_dataset"):
         read_frame(tmp_path / "rates.csv")
 
 

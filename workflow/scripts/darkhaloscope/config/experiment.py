@@ -67,6 +67,12 @@ LENSFINDER_STRATA = {
 }
 
 
+#: A lens is resolved where its Einstein radius is at least this many FWHM of the PSF.
+RESOLVED = 0.5
+#: The lens finder's criterion: at most this FPR, at this completeness on resolved lenses.
+CRITERION_FPR, CRITERION_TPR = 1e-3, 0.8
+
+
 class ShortcutGates(Section):
     """Limits of the gates that find networks which tell lenses from controls by something other than arcs."""
 
