@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import Field, ValidationError, model_validator
 
 from .base import DISTRIBUTION_KINDS, Folder, Name, Section, expanded
-from .columns import COLUMNS, NUMBER, SKY_CELLS
+from .columns import COLUMNS, NUMBER, SKY_CELLS, STRATA
 from .cosmology import Cosmology
 from .detectors import AnyDetector, Fusion, ScoredElsewhere
 from .experiment import LENSFINDER_CLUSTERS, LENSFINDER_STRATA, LENSFINDER_SURFACES, Evaluation, Experiment, ScoresTable, Sweep
@@ -184,6 +184,8 @@ def _test_problems(evaluation: Evaluation, name: str, dataset: SubhaloDataset | 
         )
     columns = COLUMNS[dataset.kind]
     for column, stratum in evaluation.strata.items():
+        if column in STRATA and dataset.kind in STRATA[column]:
+            continue
         if column not in columns:
             problems.append(f"makes strata of {unknown(column, columns)} in the stamps of {name}")
         elif columns[column] != NUMBER and (stratum.edges is not None or stratum.quantiles is not None):

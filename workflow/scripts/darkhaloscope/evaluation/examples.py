@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from ..config.cosmology import Cosmology
 from ..config.subhalo import SubhaloDataset
 from ..core.tables import images
-from ..stamps.schema import MANIFEST
 from ..tasks.subhalo.lights import row_columns, row_source
 from ..tasks.subhalo.render import noiseless_pairs
+from ..tasks.subhalo.schema import MANIFEST
 from .example_table import PAIR, SOURCE, example_table
 
 #: Columns that captions of stamps are made of.
