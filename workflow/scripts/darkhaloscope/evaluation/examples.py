@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from ..config.cosmology import Cosmology
 from ..config.subhalo import SubhaloDataset
 from ..core.tables import images
-from ..tasks.subhalo.lights import row_columns, row_source
+from ..stamps.rows import row_columns
+from ..tasks.subhalo.lights import row_source
 from ..tasks.subhalo.render import noiseless_pairs
 from ..tasks.subhalo.schema import MANIFEST
 from .example_table import PAIR, SOURCE, example_table
