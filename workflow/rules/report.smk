@@ -105,6 +105,7 @@ rule build_report:
         examples=lambda wildcards: examples(wildcards.experiment),
         resolved=lambda wildcards: lens_tables(wildcards, "resolved"),
         contaminants=lambda wildcards: lens_tables(wildcards, "contaminants"),
+        maps=lambda wildcards: [str(Path(table).with_suffix(".png")) for table in surfaces(wildcards.experiment)],
         rounds=lambda wildcards: list(rounds(wildcards.experiment).values()),
         known_lenses=lambda wildcards: list(known_recalls(wildcards.experiment).values()),
         shortcuts=lambda wildcards: shortcuts(wildcards.experiment),

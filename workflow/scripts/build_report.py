@@ -48,5 +48,6 @@ with stage(snakemake) as job:
         known_lenses=dict(zip(job.params.known_lenses, job.input.known_lenses, strict=True)),
     )
     context = assemble(config, files)
-    build_report(context, folder)
+    # They lie in the folders of their detectors.
+    build_report(context, folder, {Path(path).parent.name: path for path in job.input.maps})
     job.write_json(job.output.summary, asdict(summarise(context, f"experiments/{config.name}/report/index.html")))

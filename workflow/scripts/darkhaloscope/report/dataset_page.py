@@ -34,7 +34,12 @@ Paths = Sequence[str | os.PathLike]
 
 
 def dataset_page(
-    name: str, dataset: Dataset, checks: Mapping[str, Any], shards: Paths, pictures: Sequence[Pictures], pages: Mapping[str, str] | None = None
+    name: str,
+    dataset: Dataset,
+    checks: Mapping[str, Any],
+    shards: Paths,
+    pictures: Sequence[Pictures],
+    pages: Mapping[str, str] | None = None,
 ) -> str:
     """Return the page of a dataset.
 

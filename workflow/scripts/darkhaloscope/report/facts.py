@@ -20,12 +20,15 @@ _COUNTS = {
     "galaxies": "Source galaxies",
     "hosts": "Galaxies",
     "regions": "Sky regions",
+    "bricks": "Bricks",
     "sources": "Source galaxies",
     "resolved": "Resolved lenses",
     "source_kinds": "Sources",
     "contaminants": "Known contaminants",
     "bytes": "MB",
 }
+#: Shares of the arcs above some levels of S/N.
+_ABOVE = "arc_snr_above_"
 
 
 def dataset_facts(dataset: Dataset) -> Facts:
@@ -42,15 +45,17 @@ def dataset_counts(splits: Mapping[str, Mapping[str, Any]], size: Any = None) ->
     if not splits:
         rows = tuple((s, count(getattr(size, s))) for s in ("train", "validation", "test")) if size is not None else ()
         return Grid(("Split", "Stamps asked for"), rows)
-    keys = [k for k in _COUNTS if all(k in split for split in splits.values())]
-    rows = tuple((name, *(_counted(k, split[k]) for k in keys)) for name, split in splits.items())
-    return Grid(("Split", *(_COUNTS[k] for k in keys)), rows)
+    first = next(iter(splits.values()))
+    called = {k: name for k, name in _COUNTS.items() if k in first}
+    called |= {k: f"Arcs with S/N above {k.removeprefix(_ABOVE)}" for k in first if k.startswith(_ABOVE)}
+    rows = tuple((name, *(_counted(k, split[k]) for k in called)) for name, split in splits.items())
+    return Grid(("Split", *called.values()), rows)
 
 
 def _counted(key: str, value: Any) -> Cell:
     if isinstance(value, Mapping):
         return ", ".join(f"{count(n)} {kind}" for kind, n in value.items()) or "–"
-    if key == "resolved":
+    if key == "resolved" or key.startswith(_ABOVE):
         return number_cell(value, f"{100 * value:.0f}%" if is_number(value) else "–")
     return (value, f"{value / 1e6:.1f}") if key == "bytes" else (value, count(value))
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -31,8 +33,10 @@ from .subhalo_story import STORY as SUBHALO
 OVERVIEW = "overview"
 
 
-def build_report(context: ReportContext, folder: Path) -> None:
+def build_report(context: ReportContext, folder: Path, maps: Mapping[str, str | os.PathLike] | None = None) -> None:
     """Write a report: `index.html`, `figures/`, `tables/` and `stamps/` below `folder`.
+
+    `maps` are pictures of completeness over two columns as PNG, by detector, as rule map_completeness draws them.
 
     Everything is written into a sibling folder that takes the place of `folder` when it is complete: after an
     error, `folder` is as it was.
@@ -47,7 +51,7 @@ def build_report(context: ReportContext, folder: Path) -> None:
     built = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".partial-{folder.name}-"))
     try:
         follow_umask(built, 0o777)
-        _write(context, built)
+        _write(context, built, maps or {})
         _replace(built, folder)
     finally:
         shutil.rmtree(built, ignore_errors=True)
@@ -73,7 +77,7 @@ def story_of(context: ReportContext) -> Story:
 # --- the folder ------------------------------------------------------------------------------
 
 
-def _write(context: ReportContext, folder: Path) -> None:
+def _write(context: ReportContext, folder: Path, maps: Mapping[str, str | os.PathLike]) -> None:
     story = story_of(context)
     links = _write_tables(context, folder / "tables")
     drawn = _draw({**shared_charts(context), **story.charts(context)}, folder / "figures")
@@ -99,6 +103,7 @@ def _write(context: ReportContext, folder: Path) -> None:
         pictures=pictures,
         links=links,
         browser=browser,
+        maps={name: data_uri(Path(path).read_bytes()) for name, path in maps.items()},
         networks=network_table(context),
         checks=checks_table([*quality_gates(context.quality), *context.gates]),
         facts=dataset_facts(context.dataset),
