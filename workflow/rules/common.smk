@@ -129,3 +129,25 @@ def known_recalls(experiment):
 def joined_training(wildcards):
     """Whether known lenses joined the training of the wildcard's network."""
     return settings.detectors[wildcards.detector].training.known_lens_weight > 0
+
+
+def lost_files(experiment):
+    """Stamps and weights that are gone though what was made of them is there: Snakemake alone would call the run finished."""
+
+    def there(path):
+        return os.path.exists(path.replace("<results>", settings.root))
+
+    def gone(files, made):
+        return [path for path in files if not there(path)] if there(made) else []
+
+    section, found = settings.experiments[experiment], []
+    for dataset in scored_datasets(experiment):
+        stamps = [path for split in ("train", "validation", "test") for path in shards(dataset, split)]
+        found += gone(stamps, f"<results>/datasets/{dataset}/quality/checks.json")
+    for detector in section.detectors:
+        if settings.detectors[detector].seeded:
+            for seed in section.seeds:
+                folder = f"<results>/detectors/{section.dataset}/{detector}/seed-{seed}"
+                weights = [f"{folder}/network.{suffix}" for suffix in ("safetensors", "json")]
+                found += gone(weights, f"{folder}/scores/{section.test_datasets[0]}.parquet")
+    return found

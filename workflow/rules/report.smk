@@ -1,19 +1,3 @@
-def experiment_tables(name):
-    """One table of the evaluation of every detector of an experiment."""
-
-    def files(wildcards):
-        detectors = settings.experiments[wildcards.experiment].detectors
-        return [f"<results>/experiments/{wildcards.experiment}/evaluation/{detector}/{name}.csv" for detector in detectors]
-
-    return files
-
-
-def comparison(wildcards):
-    """The paired comparisons of an experiment, where it asks for some."""
-    wanted = settings.experiments[wildcards.experiment].comparisons
-    return [f"<results>/experiments/{wildcards.experiment}/evaluation/comparison.csv"] if wanted else []
-
-
 def histories(wildcards):
     """How every network and seed of an experiment trained, in the order of its config."""
     section = settings.experiments[wildcards.experiment]
@@ -25,6 +9,12 @@ def all_scores(wildcards):
     """The scores of every detector of an experiment."""
     detectors = settings.experiments[wildcards.experiment].detectors
     return [path for detector in detectors for path in scores(wildcards.experiment, detector)]
+
+
+def lens_tables(wildcards, name):
+    """One table of the evaluation of every detector of an experiment on the lens finder's stamps."""
+    kind = settings.datasets[settings.experiments[wildcards.experiment].dataset].kind
+    return [] if kind == "subhalo" else experiment_tables(name)(wildcards)
 
 
 def pages(experiment):
@@ -62,8 +52,10 @@ rule build_report:
         scores=all_scores,
         shards=lambda wildcards: shards(first_test(wildcards), "test"),
         checks=lambda wildcards: f"<results>/datasets/{first_test(wildcards)}/quality/checks.json",
-        bank=lambda wildcards: bank_of(first_test(wildcards)),
-        kernel=stays_here(lambda wildcards: kernel_of(first_test(wildcards))),
+        answer="<results>/experiments/{experiment}/evaluation/answer.json",
+        examples=lambda wildcards: examples(wildcards.experiment),
+        resolved=lambda wildcards: lens_tables(wildcards, "resolved"),
+        contaminants=lambda wildcards: lens_tables(wildcards, "contaminants"),
         rounds=lambda wildcards: list(rounds(wildcards.experiment).values()),
         known_lenses=lambda wildcards: list(known_recalls(wildcards.experiment).values()),
         shortcuts=lambda wildcards: shortcuts(wildcards.experiment),

@@ -1,11 +1,11 @@
-"""Rule build_dataset_page: what the checks of a lens-finder dataset found in, a page that opens from disk out."""
+"""Rule build_dataset_page: what the checks of a dataset found in, a page that opens from disk out."""
 
 import json
 from pathlib import Path
 
 from darkhaloscope.jobs.stage import stage
 from darkhaloscope.report.dataset_page import dataset_page
-from darkhaloscope.tasks.lensfinder.pictures import read_pictures
+from darkhaloscope.stamps.pictures import read_pictures
 
 with stage(snakemake) as job:
     checks = json.loads(Path(job.input.checks).read_text(encoding="utf-8"))

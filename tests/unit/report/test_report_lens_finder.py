@@ -85,8 +85,8 @@ def test_the_criterion_is_not_met_met_or_undecided_as_its_interval_says():
     [row] = context.resolved["lens"][context.resolved["lens"]["metric"] == "criterion"].to_dict("records")
 
     def said(**values):
-        frame = pd.DataFrame([row | values])
-        return criterion(dataclasses.replace(context, resolved={"lens": frame}), "lens")
+        frames = {"lens": {**context.frames["lens"], "resolved": pd.DataFrame([row | values])}}
+        return criterion(synthetic_lens.context(frames=frames), "lens")
 
     assert said(value=0.05, low=0.04, high=0.06).startswith("not met") and "50 times the limit" in said(value=0.05, low=0.04, high=0.06)
     assert said(value=0.0005, low=0.0003, high=0.0009, n_negatives=100_000).startswith("met")
@@ -243,7 +243,7 @@ def test_imported_stamps_without_einstein_radii_have_a_page(tmp_path):
     dataset = ImportedDataset(table="old.parquet")
     rows = context.browser.rows.drop(columns=["theta_e_arcsec", "theta_over_psf", "arc_snr", "contaminant_class"])
     bare = dataclasses.replace(
-        context, dataset=dataset, test_datasets={"sky": dataset}, resolved={"lens": pd.DataFrame()}, contaminants={"lens": pd.DataFrame(columns=["at"])},
+        context, dataset=dataset, test_datasets={"sky": dataset}, resolved={"lens": pd.DataFrame()}, decided={**context.decided, "criterion": {"lens": None}}, contaminants={"lens": pd.DataFrame(columns=["at"])},
         rounds={}, known_lenses={}, browser=dataclasses.replace(context.browser, rows=rows), histories={},
     )  # fmt: skip
     build_report(bare, tmp_path / "report")

@@ -10,8 +10,10 @@ import pandas as pd
 import plotly.graph_objects as go
 import pytest
 
+from darkhaloscope.config.detectors import Fusion
 from darkhaloscope.config.experiment import Stratum
 from darkhaloscope.config.subhalo import SubhaloDataset
+from darkhaloscope.core.rates import EvaluationError
 from darkhaloscope.core.tables import write_table
 from darkhaloscope.detectors.schema import maps_schema
 from darkhaloscope.learning.networks import describe_network
@@ -379,7 +381,7 @@ def test_a_missing_evaluation_is_named():
 
 def test_a_table_without_a_column_is_named(tmp_path):
     pd.DataFrame({"metric": ["auc"]}).to_csv(tmp_path / "rates.csv", index=False)
-    with pytest.raises(ReportError, match="test_dataset"):
+    with pytest.raises(EvaluationError, match="test_dataset"):
         read_frame(tmp_path / "rates.csv")
 
 
@@ -403,3 +405,12 @@ def test_reports_of_other_runs_are_found_and_a_broken_one_stops_only_its_own_run
     assert read_summary(tmp_path / "experiments/own/summary.json").gates_passed == 1
     with pytest.raises(ReportError, match="broken/summary.json: expected the summary of a report"):
         read_summary(path)
+
+
+def test_a_fusion_stands_among_the_networks(tmp_path):
+    context = synthetic.context()
+    joined = Fusion(of=("flux", "velocity"), description="Two scores in one fit")
+    histories = {run: frame for run, frame in context.histories.items() if run[0] != "both"}
+    build_report(synthetic.context(detectors={**context.detectors, "both": joined}, histories=histories), tmp_path)
+    page = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert "fusion of flux, velocity" in page and "Two scores in one fit" in page

@@ -7,11 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from .base import Distribution, Fraction, Name, Positive, Section, within
+from .base import Distribution, FilePath, Fraction, Name, Positive, Section, within
 from .legacysurvey import BANDS, PIXEL_SCALE_ARCSEC
-from .subhalo import SPLITS, AboveZero, NonNegative, Size, check_rings_fit, draw
-
-SOURCE_KINDS = ("sersic", "cosmos", "manga")
+from .subhalo import SPLITS, AboveZero, NonNegative, Size, check_adds_up, check_rings_fit, draw
 
 
 class SkySplits(Section):
@@ -27,9 +25,7 @@ class SkySplits(Section):
 
     @model_validator(mode="after")
     def _check(self) -> SkySplits:
-        total = sum(self.fractions.values())
-        if abs(total - 1) > 1e-6:
-            raise ValueError(f"split fractions must add up to 1, these add up to {total:g}")
+        check_adds_up("split fractions", self.fractions)
         return self
 
 
@@ -133,7 +129,7 @@ INJECTIONS: dict[str, dict[str, Any]] = {
 class CosmosSources(Section):
     """Real galaxies in GalSim's COSMOS format (23.5 and 25.2 samples)."""
 
-    catalog: str | None = Field(
+    catalog: FilePath | None = Field(
         None,
         description="Path of real_galaxy_catalog_23.5.fits or _25.2.fits, the other files of the sample beside it; null takes the survey's mock sample",
     )
@@ -168,9 +164,7 @@ class InjectedSources(Section):
 
     @model_validator(mode="after")
     def _check(self) -> InjectedSources:
-        total = sum(self.mix.values())
-        if abs(total - 1) > 1e-6:
-            raise ValueError(f"source shares must add up to 1, these add up to {total:g}")
+        check_adds_up("source shares", self.mix)
         if self.sample is None and self.uses("manga"):
             raise ValueError("manga sources need a sample: name one of `manga.samples`")
         return self
@@ -263,11 +257,15 @@ class ImportedDataset(Section):
 
     kind: Literal["imported"] = Field("imported", description="Which chain makes the dataset")
     description: str = Field("", description="One sentence for the report")
-    table: str = Field(min_length=1, description="Path of the Parquet file, or of a folder of them, with a `stamp_npz` column")
+    table: FilePath = Field(description="Path of the Parquet file, or of a folder of them, with a `stamp_npz` column")
     columns: dict[str, str] = Field({}, description="Names in that table of columns that it calls otherwise: ours → theirs")
     shard_counts: dict[Literal["train", "validation", "test"], int] = Field(
         {"train": 1, "validation": 1, "test": 1},
         description="Files that each split is cut into; 0 for a split that the table does not have",
+    )
+    positions: Literal["lens", "stamp"] = Field(
+        "lens",
+        description="What the table counts `src_x_arcsec` and `src_y_arcsec` from: the lens, the shear being about it; or the stamp's middle, the shear being about that: converted, with `host_x_arcsec` and `host_y_arcsec`",
     )
     stamp_size: int = Field(64, ge=16, le=256, description="Pixels on a side of the stamps")
     splits: SkySplits = Field(SkySplits(), description="Shares of the stamps that the splits should have")
@@ -286,29 +284,3 @@ class ImportedDataset(Section):
 
 #: Datasets of the lens finder's table by the value of their `kind`.
 LENS_KINDS: dict[str, type[LensFinderDataset] | type[ImportedDataset]] = {"lensfinder": LensFinderDataset, "imported": ImportedDataset}
-
-
-def default_lensfinder_datasets() -> dict[str, LensFinderDataset]:
-    """Return the injection datasets of the earlier generations, by name."""
-
-    def dataset(description: str, **values: Any) -> LensFinderDataset:
-        return LensFinderDataset.model_validate({"description": description, **values})
-
-    return {
-        "lensfinder-v3": dataset(
-            "v3: a small grid, Sérsic n = 1 sources, Gaussian PSF, the same galaxies without an arc as controls",
-            injection="v3",
-            controls="paired",
-            sources={"mix": {"sersic": 1.0}},
-            camera={"psf": "gaussian"},
-        ),
-        "lensfinder-v4": dataset(
-            "v4: grid of 648 cells, 12 million stamps, Sérsic n = 1 sources",
-            injection="v4",
-            sources={"mix": {"sersic": 1.0}},
-            size={"train": 8_400_000, "validation": 1_800_000, "test": 1_800_000},
-            shard_size=10000,
-            hosts={"replicates": 4},
-        ),
-        "lensfinder": dataset("gen5: continuous priors, real COSMOS galaxies, Moffat PSF, unpaired controls", injection="gen5"),
-    }

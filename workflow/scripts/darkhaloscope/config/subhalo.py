@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from .base import Distribution, Fraction, GalaxyId, Name, Positive, Section, at_least, within
+from .base import Distribution, FilePath, Fraction, GalaxyId, Name, Positive, Section, at_least, within
 
 SPLITS = ("train", "validation", "test")
 #: Below this many pixels per full width at half maximum a PSF is not sampled at all.
@@ -23,6 +24,13 @@ UnitInterval = Annotated[Distribution, AfterValidator(within(0, 1))]
 def draw(value: float | dict) -> Distribution:
     """Short way to write a default distribution."""
     return Distribution.model_validate(value)
+
+
+def check_adds_up(what: str, shares: Mapping[str, float]) -> None:
+    """Raise ValueError unless shares add up to 1."""
+    total = sum(shares.values())
+    if abs(total - 1) > 1e-6:
+        raise ValueError(f"{what} must add up to 1, these add up to {total:g}")
 
 
 def check_rings_fit(theta_e: Distribution, width_arcsec: float) -> None:
@@ -49,9 +57,7 @@ class SplitFractions(Section):
 
     @model_validator(mode="after")
     def _check(self) -> SplitFractions:
-        total = sum(self.fractions.values())
-        if abs(total - 1) > 1e-6:
-            raise ValueError(f"split fractions must add up to 1, these add up to {total:g}")
+        check_adds_up("split fractions", self.fractions)
         seen: dict[str, str] = {}
         for split, names in self.assigned.items():
             for name in names:
@@ -114,9 +120,7 @@ class Sources(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Sources:
-        total = sum(self.mix.values())
-        if abs(total - 1) > 1e-6:
-            raise ValueError(f"source shares must add up to 1, these add up to {total:g}")
+        check_adds_up("source shares", self.mix)
         if self.sample is None and any(self.mix.get(k, 0) > 0 for k in ("manga", "hybrid")):
             raise ValueError("manga and hybrid sources need a sample: name one of `manga.samples`, or set the mix to disk alone")
         return self
@@ -169,9 +173,7 @@ class Subhalo(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Subhalo:
-        total = sum(self.profiles.values())
-        if abs(total - 1) > 1e-6:
-            raise ValueError(f"subhalo profile shares must add up to 1, these add up to {total:g}")
+        check_adds_up("subhalo profile shares", self.profiles)
         for low, high in self.log10_mass_msun:
             if not 4 <= low <= high <= 13:
                 raise ValueError(f"mass bin [{low:g}, {high:g}] is not an increasing pair of log10 masses between 4 and 13")
@@ -206,7 +208,7 @@ class Psf(Section):
     kind: Literal["none", "gaussian", "moffat", "kernel"] = Field("gaussian", description="Shape of the PSF; `kernel` reads a pixel kernel")
     fwhm_arcsec: float = Field(0.12, ge=0, description="Full width at half maximum, for gaussian and moffat [arcsec]")
     beta: float = Field(3.5, gt=1, description="Moffat slope β")
-    kernel: str | None = Field(None, description="Path of a .npy or FITS image at the stamp's pixel scale, odd sides, for kind kernel")
+    kernel: FilePath | None = Field(None, description="Path of a .npy or FITS image at the stamp's pixel scale, odd sides, for kind kernel")
 
     @model_validator(mode="after")
     def _check(self) -> Psf:

@@ -21,12 +21,13 @@ from ..core.intervals import delong_difference, percentiles
 from ..core.random import stable_hash, stream
 from ..core.rates import EvaluationError, auc, rank, tpr_at_fpr
 from ..core.resampling import Draws, Resampled, row_weights
-from .evaluate import TIDY, frame, tested
+from .evaluate import tested
 from .information import D_PRIME_COLUMN
 from .judging import MIN_PER_CLASS, Row, everything, expected_note, needed_negatives, resolves, row
 from .resampled_clusters import STAMP, cluster_rng, enough_clusters, over, widest
-from .scored import COMMITTEE, Scored, load_seeds, match, need_both_classes
+from .scored import Scored, load_seeds, match, need_both_classes
 from .strata import Group, cut_strata
+from .tidy import COMMITTEE, TIDY, frame
 
 #: Columns of the comparison: the tidy ones, who is compared, both values, and DeLong's result.
 COMPARISON = (

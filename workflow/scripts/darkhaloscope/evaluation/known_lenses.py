@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from ..config.experiment import Evaluation
 from ..core.intervals import wilson
 from .judging import Cuts, needed_negatives, resolves
-from .scored import COMMITTEE, Scored
+from .scored import Scored
+from .tidy import COMMITTEE
 
 RECALL = ("seed", "fpr", "threshold", "resolved", "stratum", "value", "n", "found", "recall", "low", "high", "note")
 

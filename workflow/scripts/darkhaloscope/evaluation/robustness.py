@@ -21,10 +21,10 @@ from ..core.intervals import edge_widened, percentiles
 from ..core.random import stable_hash, stream
 from ..core.rates import EvaluationError, auc, rank, share_above, tpr_at_fpr
 from ..core.resampling import Draws, Resampled, row_weights
-from .evaluate import frame
 from .judging import BOTH_CLASSES, MIN_PER_CLASS, Cuts, Row, everything, expected_note, needed_negatives, resolves
 from .resampled_clusters import STAMP, cluster_rng, enough_clusters, over, widest
-from .scored import COMMITTEE, Scored, load_seeds, match, need_both_classes
+from .scored import Scored, load_seeds, match, need_both_classes
+from .tidy import COMMITTEE, frame
 
 #: `variant` is empty for test datasets that are none; a row with a `baseline` is what the network has over it.
 ROBUSTNESS = (

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from plotly.offline import get_plotlyjs
 
-from ..core.files import whole
+from ..core.files import follow_umask, whole
 from . import print_figures as printing
 from .answer import compared, quality_gates, rates_of
 from .context import LensContext, ReportContext, ReportError
@@ -62,7 +62,7 @@ def build_report(context: ReportContext, folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     built = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".partial-{folder.name}-"))
     try:
-        built.chmod(0o755)
+        follow_umask(built, 0o777)
         _write(context, built)
         _replace(built, folder)
     finally:

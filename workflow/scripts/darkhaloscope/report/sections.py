@@ -186,7 +186,8 @@ def network_table(context: ReportContext) -> dict[str, Any]:
     for name in context.experiment.detectors:
         network = context.detectors[name]
         if network.kind != "network":
-            rows.append((name, network.channels, network.kind, "–", "–", "–", "–", network.description))
+            made = f"fusion of {', '.join(network.of)}" if network.kind == "fusion" else network.kind
+            rows.append((name, network.channels, made, "–", "–", "–", "–", network.description))
             continue
         training = network.training
         width = f", width {network.width}" if network.architecture.startswith("deep") or network.architecture == "slim" else ""

@@ -20,6 +20,7 @@ from ...lensing.products import stretches
 from ...lensing.render import Grid
 from ...sources.sersic import sersic_image
 from ...sources.still import StillImage
+from ...stamps.columns import shear_components, source_position
 
 #: Steps [arcsec] to which the sharpest PSF of a stamp is rounded down, and its least value: the renderer is told this one.
 SHARPNESS_STEP, SHARPEST = 0.25, 0.5
@@ -130,7 +131,7 @@ def _lens_group(rows: Columns, offset: NDArray, fwhm: NDArray, camera: Camera, a
 
 def _lens(rows: Columns, offset: NDArray) -> MacroLens:
     e, phi = rows["lens_e"], rows["lens_phi_rad"]
-    gamma1, gamma2 = _shear(rows)
+    gamma1, gamma2 = shear_components(rows)
     values = {
         "e1": e * np.cos(2 * phi),
         "e2": e * np.sin(2 * phi),
@@ -143,10 +144,7 @@ def _lens(rows: Columns, offset: NDArray) -> MacroLens:
 
 
 def _light(rows: Columns, offset: NDArray, sources: list[StillImage]) -> PixelLight:
-    # The shear acts about the middle of the stamp; this moves its origin to the lens.
-    gamma1, gamma2 = _shear(rows)
-    x = rows["src_x_arcsec"] + offset[:, 0] - gamma1 * offset[:, 0] - gamma2 * offset[:, 1]
-    y = rows["src_y_arcsec"] + offset[:, 1] - gamma2 * offset[:, 0] + gamma1 * offset[:, 1]
+    x, y = source_position(rows, offset[:, 0], offset[:, 1])
     return PixelLight(
         planes=torch.as_tensor(np.stack([s.light for s in sources]))[:, None],
         index=torch.arange(len(sources)),
@@ -156,10 +154,6 @@ def _light(rows: Columns, offset: NDArray, sources: list[StillImage]) -> PixelLi
         phi=_tensor(rows["src_phi_rad"]),
         flip=torch.as_tensor(np.asarray(rows["src_flip"], bool)),
     )
-
-
-def _shear(rows: Columns) -> tuple[NDArray, NDArray]:
-    return rows["shear"] * np.cos(2 * rows["shear_phi_rad"]), rows["shear"] * np.sin(2 * rows["shear_phi_rad"])
 
 
 def _tensor(values) -> Tensor:

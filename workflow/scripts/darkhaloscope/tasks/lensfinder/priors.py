@@ -20,7 +20,8 @@ from ...core.random import row_keys, stable_hash, stream, uniforms
 from ...core.tables import read_table
 from ...ifu.bank import read_bank
 from ...sources.cosmos import COSMOS_SOURCES
-from ..subhalo.manifest import ManifestError, quantile
+from ...stamps.manifest import ManifestError
+from ..subhalo.manifest import quantile
 from .hosts import check_shares
 
 #: One uniform number per slot and row. New slots go to the end: the order is what keeps old draws.

@@ -19,29 +19,12 @@ from ...sources.disk import Disk, disk_source, draw_knots
 from ...sources.manga import bank_planes, bank_rows, image_centre, manga_source
 from ...sources.scaling import kpc_per_arcsec
 from ...sources.source import Source
-
-Columns = dict[str, NDArray]
+from ...stamps.columns import source_position
+from ...stamps.rows import Columns
 
 SUBHALO_CODES = {"sis": SIS, "nfw": NFW, "tnfw": TNFW}
 #: Length in place of one that a profile does not have: any positive number will do.
 UNUSED = 1.0
-
-
-def row_columns(rows: pa.Table) -> Columns:
-    """Return the columns of a manifest as arrays; missing numbers are NaN, missing text is None."""
-    out = {}
-    for name in rows.column_names:
-        column = rows.column(name)
-        if pa.types.is_string(column.type):
-            out[name] = np.asarray(column.to_pylist(), object)
-        else:
-            out[name] = column.to_numpy(zero_copy_only=False) if isinstance(column, pa.Array) else column.to_numpy()
-    return out
-
-
-def take(columns: Columns, index: NDArray) -> Columns:
-    """Return some of the rows."""
-    return {name: values[index] for name, values in columns.items()}
 
 
 def macro_lenses(columns: Columns, dtype: torch.dtype) -> MacroLens:
@@ -111,12 +94,13 @@ class Bank:
             ]
         )
         dtype = self.planes.dtype
+        x, y = source_position(columns, columns["lens_x_arcsec"], columns["lens_y_arcsec"])
         return PixelLight(
             planes=self.planes,
             index=torch.as_tensor(index),
             pixel_scale=torch.as_tensor(scale).to(dtype),
-            x=torch.as_tensor(columns["src_x_arcsec"] + offset[:, 0]).to(dtype),
-            y=torch.as_tensor(columns["src_y_arcsec"] + offset[:, 1]).to(dtype),
+            x=torch.as_tensor(x + offset[:, 0]).to(dtype),
+            y=torch.as_tensor(y + offset[:, 1]).to(dtype),
             phi=torch.as_tensor(np.array(columns["src_phi_rad"])).to(dtype),
             flip=torch.as_tensor(columns["src_flip"].astype(bool)),
             pyramid=self.pyramid,
@@ -212,10 +196,11 @@ def disk_light(columns: Columns, dataset: SubhaloDataset, dtype: torch.dtype) ->
             out[row, : len(values)] = values
         return tensor(out)
 
+    x, y = source_position(columns, columns["lens_x_arcsec"], columns["lens_y_arcsec"])
     return DiskLight(
         flux=tensor(np.ones(len(disks))),
-        x=tensor(columns["src_x_arcsec"]),
-        y=tensor(columns["src_y_arcsec"]),
+        x=tensor(x),
+        y=tensor(y),
         pa=tensor([d.pa for d in disks]),
         inclination=tensor([d.inclination for d in disks]),
         scale_radius=tensor([d.scale_radius for d in disks]),

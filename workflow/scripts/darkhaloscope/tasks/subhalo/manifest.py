@@ -1,4 +1,4 @@
-"""The manifest: one row per stamp, with every parameter that is drawn before anything is rendered.
+"""The rows of a subhalo dataset: every parameter that is drawn before anything is rendered.
 
 Each row draws one block of uniform numbers from its own Philox stream, one slot per parameter, and
 maps them through the parameters' distributions. So a parameter's value does not depend on how the
@@ -11,28 +11,32 @@ from __future__ import annotations
 import itertools
 import logging
 import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
 from ...config.base import Distribution
 from ...config.cosmology import Cosmology
 from ...config.subhalo import FWHM_PER_SIGMA, SPLITS, Lens, Psf, Sources, SplitFractions, Subhalo, SubhaloDataset
-from ...core.random import stable_hash, stream
+from ...core.random import stable_hash, uniforms
+from ...ifu.bank import read_bank
 from ...lensing.lens import nfw_angles
 from ...lensing.observe import psf_kernel
 from ...sources.hybrid import fitted_scale_radius
-from ...stamps.schema import MANIFEST
+from ...stamps.columns import source_from_lens
+from ...stamps.manifest import ManifestError, identity, piece_ranges
+from ...stamps.shares import share_out, wrong_shares
+from .schema import MANIFEST
 
 log = logging.getLogger("darkhaloscope")
 
 #: A thin disk has no image edge-on: hybrids of steeper galaxies are tilted back to this, the bound that the config sets for disks.
 STEEPEST_INCLINATION = math.radians(85)
-#: Rows of one split are numbered from split × this, so that a split's size changes no other split.
-NUMBERS_PER_SPLIT = 2**40
-
 #: One uniform number per slot and row. New slots go to the end: the order is what keeps old draws.
 SLOTS = (
     *("kind", "mangaid", "observation", "z_source", "offset", "offset_angle", "src_phi", "flip", "scale"),
@@ -44,12 +48,8 @@ SLOTS = (
 )
 
 
-class ManifestError(ValueError):
-    """The manifest cannot be built as asked; the message says why and what to change."""
-
-
-def build_manifest(name: str, dataset: SubhaloDataset, bank: pa.Table | None, cosmology: Cosmology) -> pa.Table:
-    """Draw every parameter of every stamp of a dataset.
+def draw_manifest(name: str, dataset: SubhaloDataset, bank: pa.Table | None, cosmology: Cosmology) -> Iterator[pa.Table]:
+    """Draw every parameter of every stamp of a dataset, piece by piece.
 
     Rows are ordered by split, then number. Labels alternate, so that each split holds as many positives
     as controls. Galaxies are shared out among the splits by MANGAID.
@@ -63,8 +63,8 @@ def build_manifest(name: str, dataset: SubhaloDataset, bank: pa.Table | None, co
         Bank of MaNGA sources; None where the mix has disks alone.
     cosmology : Cosmology
 
-    Returns
-    -------
+    Yields
+    ------
     pyarrow.Table
         Rows of the `MANIFEST` schema.
 
@@ -75,10 +75,23 @@ def build_manifest(name: str, dataset: SubhaloDataset, bank: pa.Table | None, co
         realised shares of the splits differ from the asked ones by more than the tolerance.
     """
     galaxies = _Galaxies.from_bank(bank, dataset)
-    tables = [_split_rows(name, dataset, code, galaxies, cosmology) for code, split in enumerate(SPLITS) if getattr(dataset.size, split)]
-    table = pa.concat_tables(tables).combine_chunks()
-    _check_kinds(table, dataset.sources)
-    return table
+    fwhm = psf_fwhm_arcsec(dataset.instrument.psf, dataset.instrument.pixel_scale_arcsec)
+    kinds: Counter[str] = Counter()
+    for split, index in piece_ranges(dataset.size):
+        piece = _rows(name, dataset, split, index, galaxies, fwhm, cosmology)
+        kinds.update({found["values"]: found["counts"] for found in pc.value_counts(piece["source_kind"]).to_pylist()})
+        yield piece
+    _check_kinds(kinds, dataset.sources)
+
+
+def draw(name: str, dataset: SubhaloDataset, files: Mapping[str, Sequence[str]], cosmology: Cosmology) -> Iterator[pa.Table]:
+    """Draw the rows of a dataset from the inputs of rule build_manifest: `bank` where sources need one."""
+    return draw_manifest(name, dataset, read_bank(files["bank"][0]) if files["bank"] else None, cosmology)
+
+
+def build_manifest(name: str, dataset: SubhaloDataset, bank: pa.Table | None, cosmology: Cosmology) -> pa.Table:
+    """Return the rows of `draw_manifest` as one table, for datasets that fit in memory."""
+    return pa.concat_tables(draw_manifest(name, dataset, bank, cosmology)).combine_chunks()
 
 
 def assign_splits(mangaids: list[str], plateifus: list[str], splits: SplitFractions) -> dict[str, str]:
@@ -111,7 +124,8 @@ def assign_splits(mangaids: list[str], plateifus: list[str], splits: SplitFracti
                     "all observations of one MANGAID must be in one split"
                 )
     rest = sorted(set(mangaids) - set(out), key=lambda m: (stable_hash("split", m), m))
-    out |= dict(zip(rest, _cut(len(rest), splits), strict=True))
+    cuts = share_out(len(rest), splits.fractions)
+    out |= dict(zip(rest, itertools.chain.from_iterable([s] * cuts[s] for s in SPLITS), strict=True))
     _check_shares(rest, out, splits)
     return out
 
@@ -188,54 +202,40 @@ class _Galaxies:
         return np.concatenate(groups)[start + (observation * count).astype(int)]
 
 
-def _cut(count: int, splits: SplitFractions) -> list[str]:
-    shares = [splits.fractions.get(s, 0.0) * count for s in SPLITS]
-    cuts = [math.floor(x + 1e-9) for x in shares]
-    for index in sorted(range(len(SPLITS)), key=lambda i: cuts[i] - shares[i])[: count - sum(cuts)]:
-        cuts[index] += 1
-    for index, split in enumerate(SPLITS):
-        donor = max(range(len(SPLITS)), key=lambda i: cuts[i])
-        if splits.fractions.get(split, 0.0) > 0 and cuts[index] == 0 and cuts[donor] > 1:
-            cuts[index], cuts[donor] = 1, cuts[donor] - 1
-    return list(itertools.chain.from_iterable([s] * n for s, n in zip(SPLITS, cuts, strict=True)))
-
-
 def _check_shares(rest: list[str], split_of: dict[str, str], splits: SplitFractions) -> None:
-    if not rest:
-        return
-    for split in SPLITS:
-        asked = splits.fractions.get(split, 0.0)
-        found = sum(split_of[m] == split for m in rest) / len(rest)
-        if abs(found - asked) > splits.tolerance + 1e-9:
-            raise ManifestError(
-                f"split {split} got {found:.2f} of the {len(rest)} galaxies that follow the fractions, asked were {asked:.2f} ± {splits.tolerance:g}: "
-                "too few galaxies for these fractions; use more of them, other fractions, or a larger splits.tolerance"
-            )
+    found = Counter(split_of[m] for m in rest)
+    for split in wrong_shares(found, splits.fractions, splits.tolerance):
+        raise ManifestError(
+            f"split {split} got {found[split] / len(rest):.2f} of the {len(rest)} galaxies that follow the fractions, "
+            f"asked were {splits.fractions.get(split, 0.0):.2f} ± {splits.tolerance:g}: "
+            "too few galaxies for these fractions; use more of them, other fractions, or a larger splits.tolerance"
+        )
 
 
 # --- rows --------------------------------------------------------------------------------------
 
 
-def _split_rows(name: str, dataset: SubhaloDataset, code: int, galaxies: _Galaxies | None, cosmology: Cosmology) -> pa.Table:
-    split = SPLITS[code]
-    index = np.arange(getattr(dataset.size, split))
-    number = code * NUMBERS_PER_SPLIT + index
-    draws = np.empty((len(index), len(SLOTS)))
-    for row, key in enumerate(number):
-        draws[row] = stream(dataset.seed, int(key), "manifest").random(len(SLOTS))
+def _rows(
+    name: str,
+    dataset: SubhaloDataset,
+    split: str,
+    index: NDArray[np.int64],
+    galaxies: _Galaxies | None,
+    fwhm: float,
+    cosmology: Cosmology,
+) -> pa.Table:
+    named = identity(name, split, index, (index + 1) % 2, digits=8)
+    draws = uniforms(dataset.seed, named["number"].to_numpy(), "manifest", len(SLOTS))
     u = {slot: draws[:, i] for i, slot in enumerate(SLOTS)}
     lens = _lens_columns(dataset.lens, u)
     source = _source_columns(dataset.sources, galaxies, split, u, lens, cosmology)
     subhalo = _subhalo_columns(dataset.subhalo, u, lens["theta_e_arcsec"], lens["z_lens"], source["z_source"], cosmology)
-    fwhm = psf_fwhm_arcsec(dataset.instrument.psf, dataset.instrument.pixel_scale_arcsec)
     return MANIFEST.table(
         {
-            "stamp_id": [f"{name}-{split}-{i:08d}" for i in index],
-            "number": number,
-            "split": [split] * len(index),
-            "label": (index + 1) % 2,
+            **named,
             **source,
             **lens,
+            **source_from_lens(lens, source["src_x_arcsec"], source["src_y_arcsec"]),
             **subhalo,
             "peak_snr": quantile(dataset.instrument.noise.peak_snr, u["peak_snr"]),
             "smooth_peak": quantile(dataset.instrument.smooth_peak, u["smooth_peak"]),
@@ -364,11 +364,11 @@ def _masked(values: NDArray, missing: NDArray) -> pa.Array:
     return pa.array(values, mask=np.asarray(missing, bool))
 
 
-def _check_kinds(table: pa.Table, sources: Sources) -> None:
+def _check_kinds(kinds: Mapping[str, int], sources: Sources) -> None:
     """Raise where the realised mix of source kinds cannot be a draw from the asked one."""
-    kinds = np.asarray(table.column("source_kind").to_pylist())
+    count = sum(kinds.values())
     for kind, share in sources.mix.items():
-        found, sd = np.mean(kinds == kind), math.sqrt(share * (1 - share) / len(kinds))
+        found, sd = kinds.get(kind, 0) / count, math.sqrt(share * (1 - share) / count)
         if abs(found - share) > 6 * sd + 1e-9:
             raise ManifestError(
                 f"{found:.3f} of the stamps have {kind} sources, asked were {share:.3f}: this is a fault of the drawing, please report it"

@@ -9,26 +9,31 @@ source: a reference, not a strict ceiling.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from ...config.cosmology import Cosmology
 from ...config.subhalo import SubhaloDataset
+from ...core.tables import Schema, open_table
 from ...lensing.lens import MacroLens, Subhalos, deflection, join
 from ...lensing.light import DiskLight
 from ...lensing.observe import convolve, psf_kernel
 from ...lensing.render import Grid
+from ...stamps.rows import Columns, row_columns, take
 from . import observation as obs
-from .lights import Columns, disk_light, macro_lenses, row_columns, subhalos_at, take
+from .lights import disk_light, macro_lenses, subhalos_at
 from .population import draw_clumps
 from .render import StampError, report_progress
+from .schema import scalar_columns
 
 log = logging.getLogger("darkhaloscope")
 
@@ -88,6 +93,24 @@ def marginal_d_prime(
         progress(row + 1, len(columns["number"]))
     names = [f"{who}_d_prime_{what}" for who in ("ideal", "marginal") for what in ("flux", "velocity", "both")]
     return pd.DataFrame(out, columns=["stamp_id", *names, "n_parameters"])
+
+
+def read_parametric(shards: Sequence[str | os.PathLike], n: int) -> pa.Table:
+    """Return the first `n` rows with analytic sources over all shards, images left out.
+
+    Stamps are drawn independently of their order, so the first ones are a fair sample.
+    """
+    names = [c.name for c in scalar_columns()]
+    parts, found = [], 0
+    for path in shards:
+        if found >= n:
+            break
+        with open_table(path, Schema("stamps", scalar_columns())) as file:
+            rows = file.read(columns=names)
+        rows = rows.filter(pc.not_equal(rows["source_kind"], "manga")).slice(0, n - found)
+        parts.append(rows)
+        found += rows.num_rows
+    return pa.concat_tables(parts).combine_chunks()
 
 
 def tangents(columns: Columns, dataset: SubhaloDataset, cosmology: Cosmology) -> tuple[NDArray, NDArray]:

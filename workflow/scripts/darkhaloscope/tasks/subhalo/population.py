@@ -17,7 +17,8 @@ from ...config.cosmology import Cosmology
 from ...config.subhalo import Population, SubhaloDataset
 from ...core.random import stream
 from ...lensing.lens import NFW, NONE, TNFW, Subhalos, nfw_angles
-from .lights import UNUSED, Columns
+from ...stamps.rows import Columns
+from .lights import UNUSED
 from .manifest import quantile
 
 #: Mass at which the normalisation is given [M☉].

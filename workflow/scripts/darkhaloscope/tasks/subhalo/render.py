@@ -29,12 +29,15 @@ from ...lensing.lens import CriticalCurve, critical_curve
 from ...lensing.observe import convolve, psf_kernel
 from ...lensing.products import count_images, half_light_radius, stretches
 from ...lensing.render import Grid
-from ...stamps.schema import MANIFEST, MEASURES, stamp_images, stamp_schema
+from ...stamps.columns import source_position
+from ...stamps.measures import arc_signal_to_noise
+from ...stamps.rows import Columns, row_columns, take
 from . import observation as obs
 from . import placement
-from .lights import Bank, Columns, disk_light, macro_lenses, row_columns, subhalos_at, take
+from .lights import Bank, disk_light, macro_lenses, subhalos_at
 from .population import draw_clumps
 from .rays import RENDERERS, Light
+from .schema import MANIFEST, MEASURES, stamp_images, stamp_schema
 
 log = logging.getLogger("darkhaloscope")
 
@@ -239,7 +242,8 @@ def _products(
     """What the smooth lens did to the source; where the label is the lens, what was done to what a row shows."""
     lens = macro_lenses(columns, torch.float64)
     grid = Grid(dataset.instrument.stamp_size, dataset.instrument.pixel_scale_arcsec)
-    source = (torch.as_tensor(np.array(columns[f"src_{k}_arcsec"], float)) for k in ("x", "y"))
+    place = source_position(columns, columns["lens_x_arcsec"], columns["lens_y_arcsec"])
+    source = (torch.as_tensor(np.array(v, float)) for v in place)
     tangential, radial = stretches(lens, lensed, grid)
     out = {
         "magnification": lensed.sum((1, 2)) / _total_flux(light).double(),
@@ -305,7 +309,7 @@ def _stamp(columns: Columns, row: int, pair: _Pair, dataset: SubhaloDataset) -> 
         "observed_velocity": obs.spread(np.where(observed.mask, velocity["observed"], 0), block),
         "observed_sigma": obs.spread(observed.sigma_v, block),
         "observed_mask": obs.spread(observed.mask, block),
-        **obs.arc_snrs(reference.flux, variance),
+        **arc_signal_to_noise(reference.flux, 1 / obs.flux_variance(np.zeros_like(reference.flux), snr, noise.background_share)),
         "flux_noise": np.sqrt(noise.background_share) / snr,
         "mask_fraction": errors.mask.mean(),
         "d_prime_flux": d_flux,
@@ -357,6 +361,6 @@ def _check_light(columns: Columns, smooth: NDArray) -> None:
         row = int(np.flatnonzero(bad)[0])
         raise StampError(
             f"stamp {columns['stamp_id'][row]} has {'no light' if np.isfinite(peak[row]) else 'values that are not finite'} in its field "
-            f"(θ_E {columns['theta_e_arcsec'][row]:.3g} arcsec, source at {columns['src_x_arcsec'][row]:.3g}, {columns['src_y_arcsec'][row]:.3g}): "
+            f"(θ_E {columns['theta_e_arcsec'][row]:.3g} arcsec, source at {columns['src_x_arcsec'][row]:.3g}, {columns['src_y_arcsec'][row]:.3g} from the lens): "
             "enlarge the stamp, or bring the source nearer to the lens (sources.offset_arcsec)"
         )

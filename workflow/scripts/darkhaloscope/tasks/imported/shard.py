@@ -2,6 +2,10 @@
 
 The image of such a table is a compressed NPZ archive in a binary cell. It is untrusted: sizes are checked before
 anything is unpacked, and nothing is unpickled.
+
+Conventions are those of `stamps.columns`: `src_*` counts from the lens and the shear is about it, `arc_snr*` lacks the arc's own
+noise, as in the earlier tables. A table that counts from the stamp's middle says so (`positions: stamp`) and is converted; an
+`arc_snr` of the older definition cannot be, and is left out.
 """
 
 from __future__ import annotations
@@ -11,21 +15,24 @@ import logging
 import math
 import os
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ..config.lensfinder import BANDS, ImportedDataset
-from ..config.subhalo import SPLITS
-from ..core.random import stable_hash
-from ..core.tables import Column
-from ..lensing.observe import moffat_from_psfsize
-from .lensfinder.schema import image_column, injection_schema
-from .subhalo.manifest import NUMBERS_PER_SPLIT
+from ...config.lensfinder import BANDS, ImportedDataset
+from ...config.subhalo import SPLITS
+from ...core.random import stable_hash
+from ...core.tables import Column
+from ...lensing.observe import moffat_from_psfsize
+from ...stamps.columns import IDENTITY, source_from_lens
+from ...stamps.manifest import NUMBERS_PER_SPLIT
+from ..lensfinder.schema import image_column, stamp_schema
 
 log = logging.getLogger("darkhaloscope")
 
@@ -38,6 +45,8 @@ REQUIRED: tuple[tuple[str, ...], ...] = (
 OLDER = {"lensed_hlr_arcsec": "cosmos_hlr_arcsec"}
 #: A column that tables have since `arc_snr` is the greatest pixel's S/N; before, it was Σ signal·√invvar / √Σ signal².
 NEW_SNR = "arc_snr_sum"
+#: Text that says yes or no, as Spark, pandas, SQL and people write it.
+TRUTHS = {"true": True, "false": False, "t": True, "f": False, "yes": True, "no": False, "y": True, "n": False, "1": True, "0": False}
 SPLIT_NAMES = {"val": "validation", "valid": "validation", "dev": "validation", "training": "train", "testing": "test"}
 #: Arrays of a cell: one of all bands, or one per band under one of these names.
 BAND_KEYS = ("image_{band}", "{band}", "img_{band}", "stamp_{band}")
@@ -50,7 +59,7 @@ class StampImportError(ValueError):
 
 
 def import_shard(table: str | os.PathLike, dataset: ImportedDataset, name: str, split: str, shard: int) -> pa.Table:
-    """Return one shard of a split of a table made elsewhere, in schema `injection_schema(size)`.
+    """Return one shard of a split of a table made elsewhere, in schema `stamp_schema(size)`.
 
     The rows of a split are cut into `shard_counts` runs of nearly equal length, in the order of the table.
 
@@ -65,15 +74,17 @@ def import_shard(table: str | os.PathLike, dataset: ImportedDataset, name: str, 
     Raises
     ------
     StampImportError
-        A required column is missing (all missing ones are named), the split is empty, an image holds pickled
-        objects, unpacks to too much, or has another shape.
+        A file is not readable, a required column is missing (all missing ones are named), a value is missing or not what its
+        column holds, a task_id comes twice, the split is empty, an image holds pickled objects, unpacks to too much, or has another shape.
     """
     files = table_files(table)
-    names = [find_columns(pq.read_schema(f).names, dataset.columns, f) for f in files]
-    place = [_rows_of_split(f, n["region_split"], split) for f, n in zip(files, names, strict=True)]
+    names = [find_columns(_read(f, pq.read_schema).names, dataset.columns, f) for f in files]
+    place, left = _rows_of_split(files, names, split, dataset)
     total = sum(map(len, place))
     if not total:
         raise StampImportError(f"{table}: no row has region_split {split}; set shard_counts.{split} to 0")
+    if left:
+        log.warning("%s: %s left out, since shard_counts says 0 for them", table, ", ".join(f"{n} rows of {s}" for s, n in left.items()))
     start, stop = (total * k // dataset.shards(split) for k in (shard, shard + 1))
     parts, passed = [], 0
     for file, found, rows in zip(files, names, place, strict=True):
@@ -85,9 +96,15 @@ def import_shard(table: str | os.PathLike, dataset: ImportedDataset, name: str, 
 
 
 def table_files(table: str | os.PathLike) -> list[Path]:
-    """Return the Parquet files of a table: itself, or those of a folder in the order of their names."""
+    """Return the Parquet files of a table: itself, or those of a folder in the order of their names.
+
+    Files and folders whose names begin with `_` or `.` are passed over, as Spark, Dask and Arrow do: what a dead job left in
+    `_temporary`, and what macOS and editors leave.
+    """
     path = Path(table)
-    files = sorted(path.rglob("*.parquet")) if path.is_dir() else [path]
+    files = [path]
+    if path.is_dir():
+        files = sorted(p for p in path.rglob("*.parquet") if not any(n.startswith(("_", ".")) for n in p.relative_to(path).parts))
     if not files or not files[0].is_file():
         raise StampImportError(f"{table}: no Parquet file is there; set `table` to a file, or to a folder of them")
     return files
@@ -176,16 +193,48 @@ def _read_array(data: bytes, what: str) -> NDArray:
 # --- rows --------------------------------------------------------------------------------------
 
 
-def _rows_of_split(path: Path, column: str, split: str) -> NDArray[np.int64]:
-    values = pq.read_table(path, columns=[column]).column(0).to_pylist()
-    unknown = sorted({str(v) for v in values if _split_name(v) not in SPLITS})
-    if unknown:
-        raise StampImportError(f"{path}: region_split holds {', '.join(unknown[:5])}; expected train, val(idation) or test")
-    return np.flatnonzero([_split_name(v) == split for v in values])
+def _read(path: Path, reader: Callable[..., Any], **options: Any) -> Any:
+    """Read from a Parquet file; one that is not readable is named."""
+    try:
+        return reader(path, **options)
+    except (pa.ArrowException, OSError) as error:
+        raise StampImportError(f"{path}: expected a Parquet file ({error}); write it again, or take it out of the folder") from error
+
+
+def _rows_of_split(
+    files: Sequence[Path], names: Sequence[Mapping[str, str]], split: str, dataset: ImportedDataset
+) -> tuple[list[NDArray[np.int64]], dict[str, int]]:
+    """Return the rows of a split in each file, and how many rows belong to splits that are left out."""
+    place, left, seen = [], dict.fromkeys(SPLITS, 0), []
+    for path, found in zip(files, names, strict=True):
+        table = _read(path, pq.read_table, columns=list(dict.fromkeys((found["region_split"], found["task_id"]))))
+        said = np.array([_split_name(v) for v in table.column(found["region_split"]).to_pylist()], object)
+        unknown = {str(v) for v in said if v not in SPLITS}
+        if unknown:
+            count = int(sum(v not in SPLITS for v in said))
+            raise StampImportError(
+                f"{path}: region_split holds {', '.join(sorted(unknown)[:5])} in {count} of {len(said)} rows; expected train, val(idation) or test"
+            )
+        place.append(np.flatnonzero(said == split))
+        for name in SPLITS:
+            left[name] += 0 if dataset.shards(name) else int((said == name).sum())
+        ids = table.column(found["task_id"]).cast(pa.string())
+        if ids.null_count:
+            raise StampImportError(f"{path}: task_id is missing in {ids.null_count} of {len(ids)} rows; every stamp needs its own")
+        seen.append(pd.util.hash_array(ids.to_numpy(), categorize=False))
+        different, counts = np.unique(np.concatenate(seen), return_counts=True)
+        if len(different) < counts.sum():
+            twice = ids.to_pylist()[int(np.flatnonzero(np.isin(seen[-1], different[counts > 1]))[0])]
+            raise StampImportError(
+                f"{path}: task_id {twice} comes more than once in this table ({int(counts.sum() - len(different))} rows too many): "
+                "a file may be there twice; every stamp needs an id of its own"
+            )
+    return place, {name: n for name, n in left.items() if n}
 
 
 def _split_name(value: object) -> str:
-    return SPLIT_NAMES.get(str(value).lower(), str(value).lower())
+    word = "nothing" if value is None else str(value).strip().lower() or "nothing"
+    return SPLIT_NAMES.get(word, word)
 
 
 def _take(path: Path, columns: list[str], rows: NDArray[np.int64]) -> pa.Table:
@@ -202,10 +251,14 @@ def _take(path: Path, columns: list[str], rows: NDArray[np.int64]) -> pa.Table:
 
 
 def _import_rows(path: Path, found: dict[str, str], rows: NDArray, first: int, dataset: ImportedDataset, name: str, split: str) -> pa.Table:
-    schema = injection_schema(dataset.stamp_size)
-    wanted = [c for c in schema.columns if c.name in found]
-    theirs = _take(path, list(dict.fromkeys([*(found[c.name] for c in wanted), found["stamp_npz"]])), rows)
+    schema = stamp_schema(dataset.stamp_size)
+    wanted = [c for c in schema.columns if c.name in found and c not in IDENTITY]
+    columns = list(dict.fromkeys([*(found[c.name] for c in wanted), found["stamp_npz"]]))
+    theirs = _read(path, _take, columns=columns, rows=rows)
     given = {c.name: _as(theirs.column(found[c.name]), c, path) for c in wanted}
+    _check_known(given, path)
+    if dataset.positions == "stamp":
+        given |= _from_lens(given, path)
     given["label"] = (~np.asarray(given["is_control"], bool)).astype(np.int8)
     _check_bands(given, dataset.stamp_size, path)
     pixels, ok, reason = _pixels(theirs.column(found["stamp_npz"]), given, dataset.stamp_size, path)
@@ -268,18 +321,77 @@ def _widths(given: dict) -> None:
 
 
 def _as(column: pa.ChunkedArray, ours: Column, path: Path) -> object:
-    """Values in the type of our column; identifiers of text become hashes where ours are numbers."""
+    """Values in the type of our column; nothing is guessed, and nothing missing becomes a value.
+
+    Raises
+    ------
+    StampImportError
+        A value is missing that must be there, or is not what the column holds.
+    """
+    kind = column.type
+    values = column.cast(pa.string()).to_pylist() if pa.types.is_dictionary(kind) else column.to_pylist()
+    missing = np.array([v is None or v != v for v in values], bool)
+    if missing.any() and not ours.nullable and not ours.dtype.startswith("float"):
+        raise StampImportError(
+            f"{path}: column {ours.name} is missing in {int(missing.sum())} of {len(values)} rows (row {_first(missing)} first)"
+        )
     if ours.dtype == "string":
-        return [None if v is None else str(v) for v in column.to_pylist()]
+        return [None if v is None else str(v) for v in values]
     if ours.dtype == "bool":
-        return np.array([bool(v) for v in column.to_pylist()])
-    if ours.dtype == "int64" and not pa.types.is_integer(column.type):
-        return np.array([stable_hash(v) >> 1 for v in column.to_pylist()], np.int64)
+        return [None if m else _truth(v, ours.name, path) for v, m in zip(values, missing, strict=True)]
+    if ours.dtype.startswith("int"):
+        return np.array([_whole(v, ours, path) for v in values], ours.dtype)
     try:
-        values = column.cast(pa.float64()).to_numpy()
+        return column.cast(pa.float64()).to_numpy()
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise StampImportError(f"{path}: column {ours.name} holds {column.type}, expected numbers ({error})") from error
-    return values if ours.dtype.startswith("float") else np.nan_to_num(values).astype(ours.dtype)
+        raise StampImportError(f"{path}: column {ours.name} holds {kind}, expected numbers ({error})") from error
+
+
+def _truth(value: object, name: str, path: Path) -> bool:
+    """Return what a value says, as a boolean, 0 or 1, or a word for them."""
+    known = TRUTHS.get(value.strip().lower()) if isinstance(value, str) else bool(value) if value in (0, 1) else None
+    if known is None:
+        raise StampImportError(f"{path}: column {name} holds {value!r}, expected true or false (or 1 and 0, yes and no)")
+    return known
+
+
+def _whole(value: object, ours: Column, path: Path) -> int:
+    """Return a whole number; an identifier that is a word becomes its hash."""
+    try:
+        number = int(value) if isinstance(value, str) else value
+        if number == int(number):
+            return int(number)
+    except (ValueError, OverflowError):
+        if isinstance(value, str) and ours.dtype == "int64":
+            return stable_hash(value) >> 1
+    raise StampImportError(f"{path}: column {ours.name} holds {value!r}, expected whole numbers")
+
+
+def _first(rows: NDArray[np.bool_]) -> int:
+    return int(np.flatnonzero(rows)[0])
+
+
+def _check_known(given: dict, path: Path) -> None:
+    """Raise where a stamp has no place on the sky, or a positive no Einstein radius: identifiers and strata are made of them."""
+    control = np.asarray(given["is_control"], bool)
+    for name, needed in (("ra", np.ones(len(control), bool)), ("dec", np.ones(len(control), bool)), ("theta_e_arcsec", ~control)):
+        lost = needed & ~np.isfinite(np.asarray(given[name], float))
+        if lost.any():
+            raise StampImportError(
+                f"{path}: column {name} is missing or not finite in {int(lost.sum())} of {int(needed.sum())} rows that need it"
+            )
+
+
+def _from_lens(given: dict, path: Path) -> dict[str, NDArray]:
+    """Return the source's place from the lens in a table that counts from the stamp's middle."""
+    needed = {"lens_x_arcsec": "host_x_arcsec", "lens_y_arcsec": "host_y_arcsec", "shear": "shear", "shear_phi_rad": "shear_phi_rad"}
+    lost = [name for name in (*needed.values(), "src_x_arcsec", "src_y_arcsec") if name not in given]
+    if lost:
+        raise StampImportError(
+            f"{path}: positions `stamp` need columns {', '.join(lost)}, which the table does not have; set `positions: lens`"
+        )
+    columns = {ours: np.asarray(given[theirs], float) for ours, theirs in needed.items()}
+    return source_from_lens(columns, np.asarray(given["src_x_arcsec"], float), np.asarray(given["src_y_arcsec"], float))
 
 
 def _absent(column: Column, given: dict, name: str) -> object:

@@ -1,23 +1,21 @@
-"""Stamps of a lens-finder dataset to look at: which ones, and the file that carries them to the page."""
+"""Stamps of a dataset to look at: which ones, and the file that carries them to its page."""
 
 from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ...config.subhalo import SPLITS
-from ...core.files import whole
-from ...core.random import row_keys, stable_hash
-from ...core.tables import images
-from .schema import BANDS
+from ..config.subhalo import SPLITS
+from ..core.files import whole
+from ..core.random import row_keys, stable_hash
+from ..core.tables import images
 
 #: Stamps in each row of pictures.
 PICTURES = 12
@@ -29,57 +27,58 @@ class PicturesError(ValueError):
 
 @dataclass(frozen=True)
 class Pictures:
-    """Stamps to look at: (n, 3, size, size) nanomaggies, one caption each."""
+    """Stamps to look at, one caption each: (n, 3, size, size) in g, r, z, or (n, 2, size, size) of flux and velocity, NaN where there is none."""
 
     title: str
     images: NDArray[np.float32]
     captions: tuple[str, ...]
 
 
-def pick_pictures(table: pd.DataFrame, shards: Mapping[str, Sequence[str | os.PathLike]], size: int) -> list[Pictures]:
-    """Pick random positives and controls, and the positives with the brightest and the faintest arcs, of the test split if there is one.
+def pick_pictures(
+    table: pd.DataFrame,
+    names: Sequence[str],
+    planes: Callable[[Mapping[str, NDArray]], NDArray],
+    caption: Callable[[dict], str],
+    ranked: tuple[str, str, str],
+) -> list[Pictures]:
+    """Pick random positives and controls, and the first and last positives by a column, of the test split if there is one.
 
     Parameters
     ----------
-    table : scalars of all stamps, with the `path` of their shard and their `row` in it
-    shards : paths of the shards of each split
-    size : pixels on a side of a stamp
+    table : a row per stamp, with the `path` of its shard and its `row` there
+    names : image columns to read
+    planes, caption, ranked : as in `stamps.checks.Checks`
     """
-    split = next(s for s in reversed(SPLITS) if shards.get(s))
-    ok = table[(table["split"] == split) & table["cutout_ok"]]
+    split = next(s for s in reversed(SPLITS) if (table["split"] == s).any())
+    ok = table[(table["split"] == split) & table["usable"]]
     ok = ok.iloc[np.argsort(row_keys(ok["number"].to_numpy(), np.full(len(ok), stable_hash("pictures"), np.uint64)), kind="stable")]
     positive = ok[ok["label"] == 1]
-    by_snr = positive.sort_values("arc_snr", kind="stable")
+    column, first, last = ranked
+    by_rank = positive.sort_values(column, kind="stable")
     groups = (
         ("Random positives", positive.head(PICTURES)),
         ("Random controls", ok[ok["label"] == 0].head(PICTURES)),
-        ("Brightest arcs", by_snr.tail(PICTURES).iloc[::-1]),
-        ("Faintest arcs", by_snr.head(PICTURES)),
+        (first, by_rank.tail(PICTURES).iloc[::-1]),
+        (last, by_rank.head(PICTURES)),
     )
     return [
-        Pictures(f"{title}, {split}", _fetch(rows, size), tuple(map(_caption, rows.to_dict("records"))))
+        Pictures(f"{title}, {split}", planes(_fetch(rows, names)).astype(np.float32), tuple(map(caption, rows.to_dict("records"))))
         for title, rows in groups
         if len(rows)
     ]
 
 
-def _fetch(rows: pd.DataFrame, size: int) -> NDArray[np.float32]:
-    out = np.zeros((len(rows), len(BANDS), size, size), np.float32)
+def _fetch(rows: pd.DataFrame, names: Sequence[str]) -> dict[str, NDArray]:
+    """Return image columns of some rows, in their order; no other row group is read."""
+    found: dict[int, dict[str, NDArray]] = {}
     for path, group in rows.assign(place=np.arange(len(rows))).groupby("path", observed=True):
         with pq.ParquetFile(str(path)) as file:
             starts = np.cumsum([0] + [file.metadata.row_group(g).num_rows for g in range(file.num_row_groups)])
             for row, place in zip(group["row"], group["place"], strict=True):
                 g = int(np.searchsorted(starts, row, side="right")) - 1
-                column: pa.Table = file.read_row_group(g, columns=["image"])
-                out[place] = images(column.slice(int(row - starts[g]), 1), "image")[0]
-    return out
-
-
-def _caption(row: dict) -> str:
-    if row["label"] == 0:
-        kind = row["contaminant_class"]
-        return f"r {row['mag_r']:.1f}" + (f", {kind}" if isinstance(kind, str) else "")
-    return f"θ_E {row['theta_e_arcsec']:.2f}″, r {row['mag_r']:.1f}, arc S/N {row['arc_snr']:.1f}"
+                one = file.read_row_group(g, columns=list(names)).slice(int(row - starts[g]), 1)
+                found[place] = {name: images(one, name)[0] for name in names}
+    return {name: np.stack([found[place][name] for place in range(len(rows))]) for name in names}
 
 
 def write_pictures(path: str | os.PathLike, pictures: Sequence[Pictures]) -> None:
