@@ -13,6 +13,7 @@ from .base import DISTRIBUTION_KINDS, Name, Section
 from .columns import COLUMNS, NUMBER, SKY_CELLS
 from .cosmology import Cosmology
 from .detectors import AnyDetector, Fusion, ScoredElsewhere
+from .evidence import Evidence
 from .experiment import LENSFINDER_CLUSTERS, LENSFINDER_STRATA, LENSFINDER_SURFACES, Evaluation, Experiment, ScoresTable, Sweep
 from .kinds import Dataset, dataset_kind
 from .legacysurvey import LegacySurvey
@@ -38,6 +39,7 @@ class Run(Section):
     detectors: dict[Name, AnyDetector] = Field(
         default_factory=lambda: default_detectors(), description="What gives stamps a score, by name"
     )
+    evidence: Evidence = Field(Evidence(), description="The model-based detector of subhalos")
     experiments: dict[Name, Experiment] = Field(default_factory=lambda: default_experiments(), description="Questions, by name")
     sweeps: dict[Name, Sweep] = Field(default_factory=dict, description="Grids over an experiment, by name")
 

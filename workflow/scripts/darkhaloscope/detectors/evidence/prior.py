@@ -103,6 +103,7 @@ class SubhaloProfile:
     kind: int
     factor: float = math.nan
     log10_mass_msun: float = math.nan
+    concentration: float = math.nan
     r_s: float = 1.0
     alpha_rs: float = 1.0
     r_t: float = 1.0
@@ -110,7 +111,12 @@ class SubhaloProfile:
     def at(self, x: Tensor, y: Tensor, theta_e: float) -> Subhalos:
         """Return one such subhalo at each of k places (k,), behind a lens of θ_E, as a `Subhalos` of k rows."""
         one = torch.ones_like(x)[:, None]
-        values = {"r_s": self.r_s, "alpha_rs": self.alpha_rs, "r_t": self.r_t, "theta_e": self.factor * theta_e if self.kind == SIS else 1.0}
+        values = {
+            "r_s": self.r_s,
+            "alpha_rs": self.alpha_rs,
+            "r_t": self.r_t,
+            "theta_e": self.factor * theta_e if self.kind == SIS else 1.0,
+        }
         return Subhalos(kind=(one * self.kind).long(), x=x[:, None], y=y[:, None], **{k: one * v for k, v in values.items()})
 
 
@@ -141,7 +147,16 @@ def halo(kind: str, log10_mass: float, share: float, dataset: SubhaloDataset, co
     r_s, alpha = (float(v) for v in nfw_angles(10.0**log10_mass, mean["c"], mean["zl"], mean["zs"], cosmology))
     truncation = _moments(dataset.subhalo.truncation)[0]
     code = TNFW if kind == "tnfw" else NFW
-    return SubhaloProfile(f"{kind} {log10_mass:.2f}", share, code, log10_mass_msun=log10_mass, r_s=r_s, alpha_rs=alpha, r_t=r_s * truncation)
+    return SubhaloProfile(
+        f"{kind} {log10_mass:.2f}",
+        share,
+        code,
+        log10_mass_msun=log10_mass,
+        concentration=mean["c"],
+        r_s=r_s,
+        alpha_rs=alpha,
+        r_t=r_s * truncation,
+    )
 
 
 def _moments(distribution: Distribution) -> tuple[float, float]:

@@ -84,7 +84,9 @@ def solve(batch: Batch, beta: Tensor, kernel: Kernel) -> Solved:
     factor = torch.linalg.cholesky(seen)
     white = torch.linalg.solve_triangular(factor, batch.data[..., None], upper=False)
     weights = torch.linalg.solve_triangular(factor.mT, white, upper=True)[..., 0]
-    log_evidence = -0.5 * white[..., 0].square().sum(1) - factor.diagonal(dim1=1, dim2=2).log().sum(1) - 0.5 * math.log(2 * math.pi) * batch.pixels
+    log_evidence = (
+        -0.5 * white[..., 0].square().sum(1) - factor.diagonal(dim1=1, dim2=2).log().sum(1) - 0.5 * math.log(2 * math.pi) * batch.pixels
+    )
     return Solved(near, covariance, steepness, factor, weights, log_evidence)
 
 

@@ -118,7 +118,9 @@ def deflections(where: Places, profiles: Sequence[SubhaloProfile], theta_e: floa
 
     Every profile is round: its deflection is tabulated along a line once, and read at the distance of each ray.
     """
-    dx, dy = (rays.float() - torch.as_tensor(at, dtype=torch.float32, device=x.device)[:, None] for rays, at in ((x, where.x), (y, where.y)))
+    dx, dy = (
+        rays.float() - torch.as_tensor(at, dtype=torch.float32, device=x.device)[:, None] for rays, at in ((x, where.x), (y, where.y))
+    )
     distance = torch.hypot(dx, dy)
     step = float(distance.max()) / (TABLE - 2)
     radius = (torch.arange(TABLE, dtype=torch.float64, device=x.device) + 0.5) * step
