@@ -129,7 +129,21 @@ def _span(seconds: float) -> str:
 
 def quieten(workflow: Any) -> None:
     """Word what the terminal shows, where nothing else was asked for: no --verbose, --quiet or --printshellcmds, no dry run."""
-    asked = {"--verbose", "--quiet", "-q", "-p", "--printshellcmds", "-n", "--dry-run", "--dryrun", "--lint", "--touch", "-t", "--report", "--list"}
+    asked = {
+        "--verbose",
+        "--quiet",
+        "-q",
+        "-p",
+        "--printshellcmds",
+        "-n",
+        "--dry-run",
+        "--dryrun",
+        "--lint",
+        "--touch",
+        "-t",
+        "--report",
+        "--list",
+    }
     if asked & set(sys.argv):
         return
     checkpoints = {rule.name for rule in workflow.rules if rule.is_checkpoint}
