@@ -67,7 +67,9 @@ def test_warnings_errors_and_plain_words_are_passed_on(said):
 
 def test_a_failed_job_is_named_with_its_log_and_the_last_words_are_its_own(said, tmp_path):
     log = tmp_path / "render.log"
-    log.write_text("10:00 INFO Rendering\nTraceback …\n10:01 ERROR render_stamps failed: no space left while writing a.parquet; free space\n")
+    log.write_text(
+        "10:00 INFO Rendering\nTraceback …\n10:01 ERROR render_stamps failed: no space left while writing a.parquet; free space\n"
+    )
     failed = {"rule_name": "render_stamps", "wildcards": {"dataset": "d", "shard": "3"}, "log": [str(log)]}
     assert said(LogEvent.JOB_ERROR, level=logging.ERROR, **failed) == f"Error in render_stamps (d 3); its log: {log}"
     assert said(LogEvent.JOB_ERROR, level=logging.ERROR, **failed) is None
@@ -82,7 +84,9 @@ def test_a_failed_job_is_named_with_its_log_and_the_last_words_are_its_own(said,
 
 def test_a_job_that_said_nothing_is_said_to_have_ended_without_a_word(said):
     said(LogEvent.JOB_ERROR, level=logging.ERROR, rule_name="train_network", log=["/absent/log.log"])
-    assert "ended without a word: out of memory or time" in said(message="At least one job did not complete successfully.", level=logging.ERROR)
+    assert "ended without a word: out of memory or time" in said(
+        message="At least one job did not complete successfully.", level=logging.ERROR
+    )
 
 
 def test_only_the_terminals_handler_is_quietened_and_only_where_nothing_else_was_asked_for(monkeypatch):
