@@ -13,6 +13,7 @@ from .base import DISTRIBUTION_KINDS, Folder, Name, Section, expanded
 from .columns import COLUMNS, NUMBER, SKY_CELLS, STRATA
 from .cosmology import Cosmology
 from .detectors import AnyDetector, Fusion, ScoredElsewhere
+from .evidence import Evidence
 from .experiment import (
     LENSFINDER_CLUSTERS,
     LENSFINDER_STRATA,
@@ -30,7 +31,7 @@ from .manga import Downloads, Manga
 from .presets import preset
 from .subhalo import SubhaloDataset
 from .wording import ConfigError, explain, unknown
-from .yaml_files import read_yaml
+from .yaml_files import read_yaml as _read_yaml
 
 
 class Run(Section):
@@ -48,6 +49,7 @@ class Run(Section):
     detectors: dict[Name, AnyDetector] = Field(
         default_factory=functools.partial(preset, "detectors"), description="What gives stamps a score, by name"
     )
+    evidence: Evidence = Field(Evidence(), description="The model-based detector of subhalos")
     experiments: dict[Name, Experiment] = Field(default_factory=functools.partial(preset, "experiments"), description="Questions, by name")
     sweeps: dict[Name, Sweep] = Field(default_factory=dict, description="Grids over an experiment, by name")
 
@@ -241,8 +243,8 @@ def load(overlay: Mapping[str, Any], folder: Path, files: Iterable[Path] = ()) -
     ConfigError
         Naming every wrong key, its value, and the nearest known key.
     """
-    merged = merge(Run().plain(), read_yaml(folder / "config" / "config.yaml"))
-    read = [layer for file in files for layer in _layers(read_yaml(file), folder, (str(file),))]
+    merged = merge(Run().plain(), _read_yaml(folder / "config" / "config.yaml"))
+    read = [layer for file in files for layer in _layers(_read_yaml(file), folder, (str(file),))]
     for layer in [*read, *_layers(dict(overlay), folder, ())]:
         merged = merge(merged, _nested(layer))
     return validate(merged)
@@ -301,4 +303,4 @@ def _layers(overlay: dict[str, Any], folder: Path, seen: tuple[str, ...]) -> lis
         path = folder / expanded(parent)
     except ValueError as error:
         raise ConfigError(f"`extends`: {error}") from None
-    return [*_layers(read_yaml(path), folder, (*seen, parent)), overlay]
+    return [*_layers(_read_yaml(path), folder, (*seen, parent)), overlay]
