@@ -31,7 +31,7 @@ def judged(make_table, separations, comparisons=(), observers=None, dataset=None
     }
     channels = {name: name if name in ("flux", "velocity", "mask") else "both" for name in separations}
     frames = {name: evaluate_network(t, EVALUATION, channels="flux" if channels[name] == "flux" else "both") for name, t in tables.items()}
-    compared = [compare_networks(tables[a], tables[b], EVALUATION).assign(baseline=a, network=b) for a, b in comparisons]
+    compared = [compare_networks(tables[a], tables[b], EVALUATION).assign(baseline=a, detector=b) for a, b in comparisons]
     experiment = Experiment(question="?", dataset="d", detectors=tuple(separations), comparisons=comparisons, evaluation=EVALUATION)
     dataset = dataset or SubhaloDataset(sources={"sample": None, "mix": {"disk": 1.0}})
     detectors = {name: detector(channels[name], **changes.get(name, {})) for name in separations}

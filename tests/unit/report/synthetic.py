@@ -126,7 +126,7 @@ def evaluated(separations: tuple[tuple[str, float], ...], tests: tuple[str, ...]
     frames = {name: evaluate_network(t, evaluation, channels=channels.get(name, "both")) for name, t in tables.items()}
     names = [name for name, _ in separations]
     compared = [
-        compare_networks(tables[a], tables["both"], evaluation).assign(baseline=a, network="both")
+        compare_networks(tables[a], tables["both"], evaluation).assign(baseline=a, detector="both")
         for a in ("flux", "velocity")
         if a in names and "both" in names
     ]
