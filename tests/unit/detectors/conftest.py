@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from darkhaloscope.stamps.schema import stamp_schema
 
 from darkhaloscope.config.cosmology import Cosmology
 from darkhaloscope.config.evidence import Evidence
@@ -11,6 +10,7 @@ from darkhaloscope.core.tables import write_table
 from darkhaloscope.detectors.evidence.detect import Detector
 from darkhaloscope.tasks.subhalo.manifest import build_manifest
 from darkhaloscope.tasks.subhalo.render import render_rows
+from darkhaloscope.tasks.subhalo.schema import stamp_schema
 
 #: Few pixels, so that a fit takes a fraction of a second; a strong subhalo, so that six stamps can show it.
 DATASET = {

@@ -3,7 +3,6 @@
 import numpy as np
 import pyarrow as pa
 import pytest
-from darkhaloscope.stamps.schema import stamp_schema
 
 from darkhaloscope.config.cosmology import Cosmology
 from darkhaloscope.config.evidence import Evidence
@@ -13,6 +12,7 @@ from darkhaloscope.detectors.evidence.detect import Detector, Stamp
 from darkhaloscope.detectors.evidence.findings import FINDINGS, OBSERVED, calibrate, find_in_shard, read_observed, score_table
 from darkhaloscope.detectors.evidence.pixels import DetectorError, flux_channel, measure_sky, response
 from darkhaloscope.detectors.schema import SCORES
+from darkhaloscope.tasks.subhalo.schema import stamp_schema
 
 pytestmark = pytest.mark.filterwarnings("ignore:Sparse")
 
