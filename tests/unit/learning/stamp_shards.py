@@ -14,7 +14,7 @@ from darkhaloscope.learning.calibration import logistic
 from darkhaloscope.learning.scaling import Normalisation
 from darkhaloscope.learning.score import margins_of
 from darkhaloscope.learning.splits import MEMORY_BYTES, read_split
-from darkhaloscope.stamps.schema import stamp_schema
+from darkhaloscope.tasks.subhalo.schema import stamp_schema
 
 KINDS = {"string": "x", "float64": 1.0, "int64": 1, "int32": 1, "int8": 1, "bool": False}
 

@@ -16,7 +16,7 @@ from darkhaloscope.learning.pixels import BadPixels, KinematicPixels
 from darkhaloscope.learning.scaling import LearningError, Normalisation, scale_flux, scale_velocity
 from darkhaloscope.learning.splits import derangement, read_split
 from darkhaloscope.learning.streaming import Batches, EpochOrder, InOrder
-from darkhaloscope.stamps.schema import stamp_schema
+from darkhaloscope.tasks.subhalo.schema import stamp_schema
 from unit.learning.stamp_shards import read_stamps, stamp_columns, write_shards
 
 UNIT = {

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..config.network import Network
 from ..core.tables import Schema, TableError, open_table
-from ..stamps.schema import MANIFEST, stamp_schema
+from ..tasks.subhalo.schema import MANIFEST, stamp_schema
 from .scaling import BANDS, BESIDE_FLUX, COLUMNS, INPUTS, LearningError, Normalisation, normalise, scaled_input
 
 IMAGE = "image"

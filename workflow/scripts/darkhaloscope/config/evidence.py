@@ -1,0 +1,89 @@
+"""The model-based detector of subhalos: how it looks for the lens, and what the source may look like."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from .base import Fraction, Positive, Section
+from .detector import NotTrained
+
+#: Amplitude and length of each term of a kernel.
+Terms = tuple[tuple[Positive, Positive], ...]
+
+
+def _some(kernels: tuple[Terms, ...]) -> tuple[Terms, ...]:
+    if not kernels or not all(kernels):
+        raise ValueError("give at least one kernel, each with at least one [amplitude, length]")
+    return kernels
+
+
+Kernels = Annotated[tuple[Terms, ...], AfterValidator(_some)]
+
+
+class Sensitivity(Section):
+    """What the detector would have seen: which subhalos, at which threshold, and how many of a mass function."""
+
+    stamps: int = Field(40, ge=0, description="Test stamps whose sensitivity is mapped, the first of them")
+    threshold: float = Field(5.0, gt=0, description="z that counts as a detection")
+    profile: Literal["nfw", "tnfw"] = Field(
+        "nfw", description="Profile of the halos, with the mean concentration and truncation of the dataset"
+    )
+    log10_mass_msun: tuple[float, ...] = Field(
+        (8.0, 8.5, 9.0, 9.5, 10.0, 10.5), description="Masses that are mapped, log₁₀ M200/M☉, increasing", min_length=2
+    )
+    slope: float = Field(-1.9, ge=-4, le=1, description="Slope of the mass function dN/dM ∝ M^slope")
+    fraction: Fraction = Field(0.012, description="Share of the mass near the Einstein radius that is in subhalos of the mass function")
+    mass_bounds_msun: tuple[Positive, Positive] = Field((1e6, 1e11), description="Bounds of the mass function, M200 [M☉]")
+
+    @model_validator(mode="after")
+    def _check(self) -> Sensitivity:
+        masses = self.log10_mass_msun
+        if any(a >= b for a, b in pairwise(masses)):
+            raise ValueError(f"log10_mass_msun must increase, found {list(masses)}")
+        if self.mass_bounds_msun[0] >= self.mass_bounds_msun[1]:
+            raise ValueError(f"mass_bounds_msun {list(self.mass_bounds_msun)} are not an increasing pair")
+        return self
+
+
+class Evidence(Section):
+    """How the model-based detector works: its searches, and the kernels of the source that it chooses from, stamp by stamp."""
+
+    source_kernels: Kernels = Field(
+        (((0.25, 0.07),), ((0.25, 0.12),), ((0.25, 0.2),), ((0.4, 0.35),)),
+        description="Kernels of the source's light: each a sum of Matérn-3/2 terms [amplitude in units of the stamp's flux, length in arcsec]; the evidence chooses",
+    )
+    velocity_kernels: Kernels = Field(
+        (((60.0, 0.25),), ((120.0, 0.25),), ((120.0, 0.6),), ((200.0, 1.0),)),
+        description="Kernels of the source's velocity field: terms [amplitude in km/s, length in arcsec]",
+    )
+    start_kernel: Terms = Field(((0.4, 0.35),), description="Smooth kernel of the search for the lens on the coarse image", min_length=1)
+    start_bin: int = Field(2, ge=1, le=8, description="Pixels on a side of a bin of the coarse image")
+    start_noise: float = Field(
+        4.0, ge=1, description="Factor on the variance of the coarse image, so that a rough lens already counts as near"
+    )
+    draws: int = Field(64, ge=1, le=4096, description="Lenses of the prior that are tried on the coarse image")
+    starts: int = Field(4, ge=1, description="Best of them from which the lens is fitted on the coarse image")
+    coarse_steps: int = Field(8, ge=1, description="Most Gauss–Newton steps on the coarse image")
+    steps: int = Field(4, ge=1, description="Most Gauss–Newton steps on the image itself, after two with the kernel of the coarse image")
+    enough: float = Field(
+        0.3, ge=0, description="Fit no further where the next step promises less than this in the logarithm of the evidence"
+    )
+    restart_chi2: float = Field(
+        1.2, gt=1, description="χ² per pixel above which the lens is looked for anew, and a fit is not to be trusted"
+    )
+    restart_draws: int = Field(512, ge=1, le=65536, description="Lenses of the prior that are tried then")
+    place_step: int = Field(2, ge=1, le=8, description="1 tries a subhalo in every pixel, 2 in every second one, as on a chessboard")
+    batch_size: int = Field(1, ge=1, description="Stamps computed at a time; changes memory and speed alone. On a GPU some dozens")
+    sensitivity: Sensitivity = Field(Sensitivity(), description="Sensitivity maps")
+
+
+class EvidenceDetector(NotTrained):
+    """The model-based detector: its searches are those of the section `evidence`, which all detectors of this kind share."""
+
+    kind: Literal["evidence"] = Field("evidence", description="Kind of detector")
+    channels: Literal["flux", "velocity", "both"] = Field("both", description="What the score is made of")
+    #: Its velocity is the stamp's own, on the mask of the observed flux.
+    label_blind: ClassVar[bool] = False

@@ -1,0 +1,286 @@
+"""Stamps in, findings out: noise, start, fit, velocity, scan, of a batch of stamps at a time."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ...config.cosmology import Cosmology
+from ...config.evidence import Evidence
+from ...config.subhalo import SubhaloDataset
+from .fit import NEAR, Linear, climb, draws, evaluate, linearise, pick_kernel
+from .pixels import Batch, Channel, DetectorError, Sky, flux_channel, measure_sky, response, stack, velocity_channel
+from .prior import LensPrior, SubhaloProfile, subhalo_profiles
+from .process import Kernel, source_flux
+from .scan import Places, Scan, deflections, marginalise, places, try_subhalos
+
+log = logging.getLogger("darkhaloscope")
+
+CHANNELS = ("flux", "velocity", "both")
+#: Steps on the image itself before the kernel is chosen again.
+FIRST_STEPS = 2
+#: Least flux at a ray that carries a velocity, in the unit of the stamp.
+FAINTEST = 0.01
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """What the detector sees of a stamp: its name and its observed images, (h, w) each; no velocity where `mask` is None."""
+
+    name: str
+    flux: NDArray
+    velocity: NDArray | None = None
+    sigma: NDArray | None = None
+    mask: NDArray | None = None
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A stamp with its lens found: what subhalos are tried on.
+
+    `channels` by name (flux, velocity): a batch, its linearisation and the stamp's row in it. `offset` (q,) of the lens parameters from
+    their mean, in widths; `theta_e` in arcsec; `chi2` per pixel by channel.
+    """
+
+    name: str
+    sky: Sky
+    where: Places
+    channels: dict[str, tuple[Batch, Linear, int]]
+    offset: Tensor
+    lens: NDArray
+    theta_e: float
+    chi2: dict[str, float]
+    steps: int
+    restarted: bool
+
+    def scan(self, profiles: Sequence[SubhaloProfile]) -> dict[str, Scan]:
+        """Return what subhalos of some profiles at every place give, from flux, velocity where there is one, and both."""
+        batch, _, row = self.channels["flux"]
+        moved = deflections(self.where, profiles, self.theta_e, batch.x[row], batch.y[row])
+        trials = {name: try_subhalos(*channel, moved) for name, channel in self.channels.items()}
+        used = {**{name: [trial] for name, trial in trials.items()}, "both": list(trials.values())}
+        return {name: marginalise(some, self.offset, len(profiles)) for name, some in used.items()}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found in one stamp.
+
+    `scans` by channel (flux, velocity where there is one, both); `lens` (q,) parameters of the prior's names and their marginal `errors`;
+    `chi2` of flux and velocity per pixel; `steps` that led upwards; `restarted`; `trusted`: whether lens and source fit.
+    """
+
+    name: str
+    where: Places
+    scans: dict[str, Scan]
+    lens: NDArray
+    errors: NDArray
+    chi2: dict[str, float]
+    pixels: int
+    steps: int
+    restarted: bool
+    trusted: bool
+
+
+@dataclass(frozen=True)
+class Detector:
+    """Everything that is known before a stamp is seen."""
+
+    dataset: SubhaloDataset
+    settings: Evidence
+    prior: LensPrior
+    profiles: tuple[SubhaloProfile, ...]
+    kernel: NDArray
+    device: torch.device | str = "cpu"
+    _draws: dict[int, Tensor] = field(default_factory=dict, compare=False)
+
+    @classmethod
+    def of(cls, dataset: SubhaloDataset, cosmology: Cosmology, settings: Evidence, device: torch.device | str = "cpu") -> Detector:
+        """Return the detector with a dataset's priors.
+
+        Raises
+        ------
+        DetectorError
+            The dataset's label is not a subhalo.
+        """
+        if dataset.contrast != "subhalo":
+            raise DetectorError(
+                f"the evidence detector looks for a subhalo, which contrast `{dataset.contrast}` does not have: leave it out there"
+            )
+        return cls(
+            dataset, settings, LensPrior.of(dataset.lens), subhalo_profiles(dataset, cosmology), response(dataset.instrument), device
+        )
+
+    @property
+    def scale(self) -> float:
+        """Pixel scale, arcsec."""
+        return self.dataset.instrument.pixel_scale_arcsec
+
+    def detect(self, stamps: Sequence[Stamp]) -> list[Finding | None]:
+        """Return what is found in each stamp, None where a stamp has too little light to be fitted.
+
+        Neither the other stamps nor their order matter to a stamp's finding, but for rounding.
+        """
+        return [None if fitted is None else self._finding(fitted) for fitted in self.fit(stamps)]
+
+    def fit(self, stamps: Sequence[Stamp]) -> list[Fitted | None]:
+        """Return each stamp with its lens found, None where it has too little light."""
+        out: list[Fitted | None] = [None] * len(stamps)
+        skies = {}
+        for row, stamp in enumerate(stamps):
+            try:
+                skies[row] = measure_sky(stamp.flux, self.dataset.instrument, stamp.name)
+            except DetectorError as error:
+                log.warning("not scored: %s", error)
+        # Stamps of like size stand together, so that little is padded.
+        order = sorted(skies, key=lambda row: int(skies[row].arc.sum()))
+        for first in range(0, len(order), self.settings.batch_size):
+            rows = order[first : first + self.settings.batch_size]
+            for row, fitted in zip(rows, self._fit_batch([stamps[r] for r in rows], [skies[r] for r in rows]), strict=True):
+                out[row] = fitted
+        return out
+
+    def _fit_batch(self, stamps: Sequence[Stamp], skies: Sequence[Sky]) -> list[Fitted]:
+        channels = [flux_channel(sky, self.kernel, self.scale) for sky in skies]
+        batch = stack(channels, self.device)
+        linear, kernel, steps = self._fit(batch, *self._start(skies, self.settings.draws, self.settings.starts))
+        chi2 = linear.solved.chi2(batch)
+        bad = torch.nonzero(chi2 > self.settings.restart_chi2).flatten()
+        restarted = torch.zeros(len(stamps), dtype=torch.bool)
+        if len(bad):
+            linear, steps, restarted = self._restart(skies, channels, batch, linear, kernel, steps, bad)
+            chi2 = linear.solved.chi2(batch)
+        velocities = self._velocities(stamps, skies, channels, batch, linear)
+        out = []
+        for row, stamp in enumerate(stamps):
+            values, seen = linear.values[row], {"flux": (batch, linear, row)}
+            if velocities[row] is not None:
+                seen["velocity"] = velocities[row]
+            out.append(
+                Fitted(
+                    name=stamp.name,
+                    sky=skies[row],
+                    where=places(self.dataset, skies[row], self.prior, values, self.settings.place_step),
+                    channels=seen,
+                    offset=self.prior.offset(values[None])[0],
+                    lens=values.cpu().numpy(),
+                    theta_e=float(self.prior.lens(values[None]).theta_e),
+                    chi2={name: float(about.solved.chi2(data)[place]) for name, (data, about, place) in seen.items()},
+                    steps=int(steps[row]),
+                    restarted=bool(restarted[row]),
+                )
+            )
+        return out
+
+    # --- the lens ---------------------------------------------------------------------------------
+
+    def _start(self, skies: Sequence[Sky], count: int, starts: int) -> tuple[Tensor, Kernel]:
+        """Return lens parameters (b, q) near the best of the coarse image, and the kernels that fit there."""
+        settings, tried = self.settings, self._prior_draws(count)
+        out, kernels = [], []
+        for sky in skies:
+            coarse = flux_channel(sky, self.kernel, self.scale, settings.start_bin)
+            noisy = replace(coarse, variance=coarse.variance * settings.start_noise)
+            heights = torch.cat(
+                [evaluate(stack([noisy] * len(some), self.device), self.prior, some, self._smooth(len(some))) for some in tried.split(64)]
+            )
+            best = tried[heights.topk(min(starts, len(tried))).indices]
+            found, _ = climb(
+                stack([noisy] * len(best), self.device),
+                self.prior,
+                best,
+                self._smooth(len(best)),
+                settings.coarse_steps,
+                enough=settings.enough,
+            )
+            near = found.values[found.log_posterior.argmax()][None]
+            # With the noise that there is, and a source of the kernel that fits: nearly as good as the image itself, at a tenth of the cost.
+            alone = stack([coarse], self.device)
+            kernel = pick_kernel(alone, self.prior, near, settings.source_kernels)
+            out.append(climb(alone, self.prior, near, kernel, settings.coarse_steps, NEAR, settings.enough)[0].values)
+            kernels.append(kernel)
+        return torch.cat(out), Kernel(*(torch.cat([getattr(k, name) for k in kernels]) for name in ("amplitude", "length")))
+
+    def _fit(self, batch: Batch, start: Tensor, kernel: Kernel) -> tuple[Linear, Kernel, Tensor]:
+        settings = self.settings
+        linear, first = climb(batch, self.prior, start, kernel, FIRST_STEPS, NEAR, settings.enough)
+        again = pick_kernel(batch, self.prior, linear.values, settings.source_kernels)
+        linear, second = climb(batch, self.prior, linear.values, again, settings.steps, NEAR, settings.enough)
+        return linear, again, first + second
+
+    def _restart(
+        self, skies: Sequence[Sky], channels: Sequence[Channel], batch: Batch, linear: Linear, kernel: Kernel, steps: Tensor, bad: Tensor
+    ) -> tuple[Linear, Tensor, Tensor]:
+        """Look anew for the lenses of some stamps, and keep what is better."""
+        chosen = [int(row) for row in bad]
+        some = stack([channels[row] for row in chosen], self.device)
+        start = self._start([skies[row] for row in chosen], self.settings.restart_draws, 2 * self.settings.starts)
+        again, again_kernel, more = self._fit(some, *start)
+        better = again.log_posterior > linear.log_posterior[bad]
+        values, amplitude, length, steps = linear.values.clone(), kernel.amplitude.clone(), kernel.length.clone(), steps.clone()
+        for old, new in ((values, again.values), (amplitude, again_kernel.amplitude), (length, again_kernel.length)):
+            old[bad[better]] = new[better]
+        steps[bad] += more
+        restarted = torch.zeros(len(values), dtype=torch.bool)
+        restarted[bad] = True
+        if bool(better.any()):
+            linear = linearise(batch, self.prior, values, Kernel(amplitude, length))
+        return linear, steps, restarted
+
+    # --- the second channel -----------------------------------------------------------------------
+
+    def _velocities(
+        self, stamps: Sequence[Stamp], skies: Sequence[Sky], channels: Sequence[Channel], batch: Batch, linear: Linear
+    ) -> list[tuple[Batch, Linear, int] | None]:
+        """Return the velocity of each stamp linearised about the lens of the flux, as a batch and a row of it."""
+        found = source_flux(batch, linear.solved).clamp(min=FAINTEST).cpu().numpy()
+        block, seen = self.dataset.instrument.velocity_block, {}
+        for row, stamp in enumerate(stamps):
+            if stamp.mask is not None:
+                rays = found[row, : len(channels[row].x)]
+                channel = velocity_channel(channels[row], skies[row], rays, stamp.velocity, stamp.sigma, stamp.mask, block)
+                if channel is not None:
+                    seen[row] = channel
+        out: list[tuple[Batch, Linear, int] | None] = [None] * len(stamps)
+        if seen:
+            together, values = stack(list(seen.values()), self.device), linear.values[list(seen)]
+            kernel = pick_kernel(together, self.prior, values, self.settings.velocity_kernels)
+            about = linearise(together, self.prior, values, kernel)
+            for place, row in enumerate(seen):
+                out[row] = (together, about, place)
+        return out
+
+    # --- the subhalo ------------------------------------------------------------------------------
+
+    def _finding(self, fitted: Fitted) -> Finding:
+        scans = fitted.scan(self.profiles)
+        return Finding(
+            name=fitted.name,
+            where=fitted.where,
+            scans=scans,
+            lens=fitted.lens,
+            errors=scans["both"].lens_error * self.prior.width,
+            chi2=fitted.chi2,
+            pixels=int(fitted.sky.arc.sum()),
+            steps=fitted.steps,
+            restarted=fitted.restarted,
+            trusted=fitted.chi2["flux"] <= self.settings.restart_chi2,
+        )
+
+    def shares(self, where: Places) -> NDArray:
+        """Share (p, k) of the prior that each profile has at each place."""
+        return np.array([p.share for p in self.profiles])[:, None] * where.share
+
+    def _smooth(self, count: int) -> Kernel:
+        return Kernel.of(self.settings.start_kernel, count, self.device)
+
+    def _prior_draws(self, count: int) -> Tensor:
+        if count not in self._draws:
+            self._draws[count] = draws(self.prior, count).to(self.device)
+        return self._draws[count]

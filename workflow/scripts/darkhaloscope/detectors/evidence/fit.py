@@ -1,0 +1,138 @@
+"""The smooth lens found from the stamp alone: many starts on a coarse image, damped Gauss–Newton steps on finer ones.
+
+The evidence as a function of the lens has many maxima. On a coarse image with a smooth source and more noise than there is it has few,
+and each evaluation is cheap: the best of some draws from the prior are climbed from there, the best of these on the image itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from scipy.stats import norm, qmc
+from torch import Tensor
+
+from .pixels import Batch
+from .prior import LensPrior
+from .process import Fields, Kernel, Solved, fields, solve, whiten
+
+#: Damping at the start of a climb from afar, and from nearby; bounds of any.
+FAR, NEAR = 0.3, 3e-3
+LEAST_DAMPING, MOST_DAMPING = 1e-3, 1e3
+#: No parameter moves by more than this many widths in one step.
+LONGEST_STEP = 1.0
+
+
+@dataclass(frozen=True)
+class Linear:
+    """A batch linearised about lens parameters.
+
+    `values` (b, q); `solved`, `fields`; `jacobian` (b, n, q), L⁻¹ times the derivative of the pixels by the parameters in widths;
+    `score` (b, q), derivative of ln E by the parameters in widths; `log_posterior` (b,), ln E + ln prior up to a constant.
+    """
+
+    values: Tensor
+    solved: Solved
+    fields: Fields
+    jacobian: Tensor
+    score: Tensor
+    log_posterior: Tensor
+
+    @property
+    def information(self) -> Tensor:
+        """Jᵀ C⁻¹ J, (b, q, q), in widths."""
+        return self.jacobian.mT @ self.jacobian
+
+
+def linearise(batch: Batch, prior: LensPrior, values: Tensor, kernel: Kernel) -> Linear:
+    """Solve a batch for lenses of parameters (b, q) and linearise it about them."""
+    deflection, pushed = prior.derivatives(values, batch.x, batch.y)
+    beta = torch.stack((batch.x, batch.y), -1) - deflection
+    solved = solve(batch, beta, kernel)
+    found = fields(batch, solved)
+    # A lens that deflects more moves the source positions back.
+    score = -torch.einsum("brk,bqrk->bq", found.score, pushed).double()
+    moved = -torch.einsum("brk,bqrk->brq", found.gradient, pushed)
+    jacobian = whiten(solved, batch.observe(moved).double())
+    return Linear(values, solved, found, jacobian, score, log_posterior(prior, values, solved))
+
+
+def log_posterior(prior: LensPrior, values: Tensor, solved: Solved) -> Tensor:
+    """ln E + ln prior of the lens up to a constant, (b,)."""
+    return solved.log_evidence - 0.5 * prior.offset(values).square().sum(1)
+
+
+def evaluate(batch: Batch, prior: LensPrior, values: Tensor, kernel: Kernel) -> Tensor:
+    """ln E + ln prior, (b,), of lenses of parameters (b, q)."""
+    beta = torch.stack((batch.x, batch.y), -1) - prior.deflect(values, batch.x, batch.y)
+    return log_posterior(prior, values, solve(batch, beta, kernel))
+
+
+def climb(
+    batch: Batch, prior: LensPrior, values: Tensor, kernel: Kernel, steps: int, damping: float = FAR, enough: float = 0.0
+) -> tuple[Linear, Tensor]:
+    """Climb to a maximum of ln E + ln prior by damped Gauss–Newton steps, each stamp with its own damping.
+
+    Parameters
+    ----------
+    batch : Batch of b stamps
+    values : (b, q), where to start
+    steps : int, most steps
+    damping : float
+        What is added to the curvature's diagonal at first, relative to it: a small value trusts the first step.
+    enough : float
+        Stop where no stamp's next step promises more than this in the logarithm.
+
+    Returns
+    -------
+    Linear
+        About the best lens found.
+    (b,) int64
+        Steps that led upwards.
+    """
+    best = linearise(batch, prior, values, kernel)
+    top = _summary(best, prior)
+    strength = torch.full_like(top["height"], damping)
+    upwards = torch.zeros(len(values), dtype=torch.int64, device=values.device)
+    for _ in range(steps):
+        scaled = top["hessian"] + torch.diag_embed(strength[:, None] * top["hessian"].diagonal(dim1=1, dim2=2))
+        move = torch.linalg.solve(scaled, top["gradient"]).clamp(-LONGEST_STEP, LONGEST_STEP)
+        if enough and bool(((move * top["gradient"]).sum(1) < enough).all()):
+            break
+        trial = linearise(batch, prior, prior.values(prior.offset(top["values"]) + move), kernel)
+        new = _summary(trial, prior)
+        better = new["height"] > top["height"]
+        upwards += better
+        strength = torch.where(better, strength / 5, strength * 5).clamp(LEAST_DAMPING, MOST_DAMPING)
+        top = {k: torch.where(better.reshape(-1, *[1] * (v.ndim - 1)), new[k], v) for k, v in top.items()}
+        # The whole of it is kept where all stamps took the step; else it is computed again at the end.
+        best = trial if bool(better.all()) else best if not bool(better.any()) else None
+    return (best or linearise(batch, prior, top["values"], kernel)), upwards
+
+
+def draws(prior: LensPrior, count: int) -> Tensor:
+    """Return `count` evenly spread lenses of the prior, (count, q), always the same ones."""
+    sobol = qmc.Sobol(len(prior.names), scramble=True, seed=1).random(count)
+    return prior.values(torch.as_tensor(norm.ppf(sobol * 0.98 + 0.01)))
+
+
+def pick_kernel(batch: Batch, prior: LensPrior, values: Tensor, kernels: tuple[tuple[tuple[float, float], ...], ...]) -> Kernel:
+    """Return for each stamp the kernel, of some, with the greatest evidence at lens parameters (b, q)."""
+    choices = [Kernel.of(terms, len(values), values.device) for terms in kernels]
+    heights = torch.stack([evaluate(batch, prior, values, kernel) for kernel in choices], 1)
+    best = heights.argmax(1)
+    rows = torch.arange(len(best), device=best.device)
+    amplitude, length = (torch.stack([getattr(k, name) for k in choices], 1)[rows, best] for name in ("amplitude", "length"))
+    return Kernel(amplitude, length)
+
+
+def _summary(linear: Linear, prior: LensPrior) -> dict[str, Tensor]:
+    """What a step needs: where it starts, how high that is, slope and curvature there."""
+    offset = prior.offset(linear.values)
+    eye = torch.eye(offset.shape[1], dtype=offset.dtype, device=offset.device)
+    return {
+        "values": linear.values,
+        "height": linear.log_posterior,
+        "gradient": linear.score - offset,
+        "hessian": linear.information + eye,
+    }

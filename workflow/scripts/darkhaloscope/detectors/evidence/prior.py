@@ -1,0 +1,181 @@
+"""What the dataset's config says before a stamp is seen: lens parameters with their widths, and where and what subhalos may be."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from ...config.base import Distribution
+from ...config.cosmology import Cosmology
+from ...config.subhalo import Lens, SubhaloDataset
+from ...lensing.lens import NFW, SIS, TNFW, MacroLens, Subhalos, macro_deflection, macro_lens, nfw_angles
+
+#: Orders of the multipoles that a lens may have, each as a cos mφ and a sin mφ.
+MULTIPOLES = (3, 4)
+#: A parameter stays within this many widths of its mean.
+REACH = 4.0
+
+
+@dataclass(frozen=True)
+class LensPrior:
+    """Independent normal priors of the free lens parameters; all others are fixed.
+
+    `names` are fields of `MacroLens`, multipoles as m3_cos, m3_sin, m4_cos, m4_sin (relative to θ_E); `mean`, `width` (q,).
+    `fixed` holds the parameters that the dataset does not vary.
+    """
+
+    profile: str
+    names: tuple[str, ...]
+    mean: NDArray
+    width: NDArray
+    fixed: dict[str, float]
+
+    @classmethod
+    def of(cls, lens: Lens) -> LensPrior:
+        """Return the normal priors with the means and variances of a dataset's distributions.
+
+        A vector of random direction and length e has mean zero and variance ⟨e²⟩/2 in each component.
+        """
+        values = {"theta_e": _moments(lens.theta_e_arcsec), "slope": _moments(lens.slope) if lens.profile == "epl" else (2.0, 0.0)}
+        directed = {("x", "y"): lens.centre_offset_arcsec, ("gamma1", "gamma2"): lens.shear}
+        if lens.profile != "sis":
+            directed = {("e1", "e2"): lens.ellipticity, **directed}
+        for m in MULTIPOLES:
+            directed[f"m{m}_cos", f"m{m}_sin"] = getattr(lens, f"multipole_m{m}")
+        for pair, length in directed.items():
+            mean, variance = _moments(length)
+            values |= dict.fromkeys(pair, (0.0, (variance + mean**2) / 2))
+        free = tuple(name for name, (_, variance) in values.items() if variance > 0)
+        mean, variance = np.array([values[name] for name in free]).T
+        fixed = {name: mean for name, (mean, variance) in values.items() if variance == 0}
+        return cls("epl" if lens.profile == "epl" else lens.profile, free, mean, np.sqrt(variance), fixed)
+
+    def lens(self, values: Tensor) -> MacroLens:
+        """Return the lenses of parameters (n, q)."""
+        given = {name: values[:, k] for k, name in enumerate(self.names)}
+        given |= {name: torch.full_like(values[:, 0], value) for name, value in self.fixed.items()}
+        for m in MULTIPOLES:
+            cosine, sine = given.pop(f"m{m}_cos"), given.pop(f"m{m}_sin")
+            # A multipole of no strength has no direction, and atan2 no derivative there.
+            cosine = cosine + torch.where((cosine == 0) & (sine == 0), 1e-12, 0.0)
+            given |= {f"m{m}": torch.hypot(cosine, sine), f"m{m}_phi": torch.atan2(sine, cosine) / m}
+        return macro_lens(self.profile, given.pop("theta_e"), **given)
+
+    def deflect(self, values: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        """Deflection (n, r, 2) at positions (n, r) by lenses of parameters (n, q), arcsec."""
+        return torch.stack(macro_deflection(self.lens(values), x, y), -1)
+
+    def derivatives(self, values: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Deflection (n, r, 2), and its derivative (n, q, r, 2) by the parameters in units of their widths; float32, forward mode."""
+        n, q = values.shape
+        directions = torch.diag(self._tensor(self.width, values)).float().repeat(n, 1)
+        repeated, at_x, at_y = (a.float().repeat_interleave(q, 0) for a in (values, x, y))
+        with forward_ad.dual_level():
+            dual = self.deflect(forward_ad.make_dual(repeated, directions), at_x, at_y)
+            deflection, pushed = forward_ad.unpack_dual(dual)
+        return deflection.reshape(n, q, *deflection.shape[1:])[:, 0], pushed.reshape(n, q, *pushed.shape[1:])
+
+    def offset(self, values: Tensor) -> Tensor:
+        """Distance from the mean in widths, (n, q)."""
+        return (values - self._tensor(self.mean, values)) / self._tensor(self.width, values)
+
+    def values(self, offset: Tensor) -> Tensor:
+        """Parameters (n, q) at distances from the mean in widths, no further than `REACH`."""
+        return self._tensor(self.mean, offset) + offset.clamp(-REACH, REACH) * self._tensor(self.width, offset)
+
+    @staticmethod
+    def _tensor(values: NDArray, like: Tensor) -> Tensor:
+        return torch.as_tensor(values, dtype=like.dtype, device=like.device)
+
+
+@dataclass(frozen=True)
+class SubhaloProfile:
+    """One profile of the prior: a name, its share, and what `Subhalos` needs; `factor` (SIS alone) is relative to θ_E."""
+
+    name: str
+    share: float
+    kind: int
+    factor: float = math.nan
+    log10_mass_msun: float = math.nan
+    concentration: float = math.nan
+    r_s: float = 1.0
+    alpha_rs: float = 1.0
+    r_t: float = 1.0
+
+    def at(self, x: Tensor, y: Tensor, theta_e: float) -> Subhalos:
+        """Return one such subhalo at each of k places (k,), behind a lens of θ_E, as a `Subhalos` of k rows."""
+        one = torch.ones_like(x)[:, None]
+        values = {
+            "r_s": self.r_s,
+            "alpha_rs": self.alpha_rs,
+            "r_t": self.r_t,
+            "theta_e": self.factor * theta_e if self.kind == SIS else 1.0,
+        }
+        return Subhalos(kind=(one * self.kind).long(), x=x[:, None], y=y[:, None], **{k: one * v for k, v in values.items()})
+
+
+def subhalo_profiles(dataset: SubhaloDataset, cosmology: Cosmology) -> tuple[SubhaloProfile, ...]:
+    """Return the profiles that stand for a dataset's subhalos: an SIS, and one halo at the middle of each mass bin.
+
+    Concentration, truncation and redshifts are the means of their distributions.
+    """
+    subhalo, out = dataset.subhalo, []
+    for kind, share in subhalo.profiles.items():
+        if share == 0:
+            continue
+        if kind == "sis":
+            out.append(SubhaloProfile("sis", share, SIS, factor=_moments(subhalo.theta_e_factor)[0]))
+            continue
+        for low, high in subhalo.log10_mass_msun:
+            out.append(halo(kind, (low + high) / 2, share / len(subhalo.log10_mass_msun), dataset, cosmology))
+    return tuple(out)
+
+
+def halo(kind: str, log10_mass: float, share: float, dataset: SubhaloDataset, cosmology: Cosmology) -> SubhaloProfile:
+    """Return an NFW halo, truncated where `kind` is tnfw, of log₁₀ M200/M☉ with the mean concentration of a dataset."""
+    mean = {
+        "c": _moments(dataset.subhalo.concentration)[0],
+        "zl": _moments(dataset.lens.redshift)[0],
+        "zs": _moments(dataset.sources.redshift)[0],
+    }
+    r_s, alpha = (float(v) for v in nfw_angles(10.0**log10_mass, mean["c"], mean["zl"], mean["zs"], cosmology))
+    truncation = _moments(dataset.subhalo.truncation)[0]
+    code = TNFW if kind == "tnfw" else NFW
+    return SubhaloProfile(
+        f"{kind} {log10_mass:.2f}",
+        share,
+        code,
+        log10_mass_msun=log10_mass,
+        concentration=mean["c"],
+        r_s=r_s,
+        alpha_rs=alpha,
+        r_t=r_s * truncation,
+    )
+
+
+def _moments(distribution: Distribution) -> tuple[float, float]:
+    """Mean and variance of a distribution."""
+    value = getattr(distribution, distribution.kind)
+    if distribution.kind == "fixed":
+        return float(value), 0.0
+    if distribution.kind == "choice":
+        return float(np.mean(value)), float(np.var(value))
+    if distribution.kind == "normal":
+        from scipy.stats import truncnorm
+
+        mean, sd, low, high = value
+        return tuple(float(v) for v in truncnorm.stats((low - mean) / sd, (high - mean) / sd, mean, sd))
+    low, high = value
+    if low == high:
+        return float(low), 0.0
+    if distribution.kind == "uniform":
+        return (low + high) / 2, (high - low) ** 2 / 12
+    log = math.log(high / low)
+    mean = (high - low) / log
+    return mean, (high**2 - low**2) / (2 * log) - mean**2

@@ -1,0 +1,129 @@
+"""The source as a Gaussian process: evidence of a stamp, its derivative by the rays' positions, and the source as found.
+
+With pixels d = B s(β) + n, n ~ N(0, V), and s ~ GP(0, K), a sum of Matérn kernels of order 3/2:
+
+    C = B K Bᵀ + V,   w = C⁻¹ d,   u = Bᵀ w,   P = Bᵀ C⁻¹ B,
+    ln E = −½ dᵀ w − ½ ln|C| − ½ n ln 2π,
+    ∂ ln E/∂βᵢ = mᵢ = Σⱼ (uᵢ uⱼ − Pᵢⱼ) ∇K(βᵢ − βⱼ),        the score field,
+    gᵢ = Σⱼ uⱼ ∇K(βᵢ − βⱼ),                                  the gradient of the source as found.
+
+Rasmussen & Williams (2006), eqs. 2.30, 4.17 and 5.9. Kernels and products with B are float32, factorisations float64.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .pixels import Batch
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """Covariance of the source, a sum of Matérn-3/2 terms: `amplitude` and `length` [arcsec], (b, t) each, one row per stamp."""
+
+    amplitude: Tensor
+    length: Tensor
+
+    def __getitem__(self, rows: Tensor | slice) -> Kernel:
+        """Return some of the rows."""
+        return Kernel(self.amplitude[rows], self.length[rows])
+
+    @classmethod
+    def of(cls, terms: tuple[tuple[float, float], ...], stamps: int, device: torch.device | str = "cpu") -> Kernel:
+        """Return one sum of (amplitude, length) terms for each of some stamps."""
+        values = torch.tensor(terms, dtype=torch.float64, device=device)
+        return cls(values[:, 0].expand(stamps, -1), values[:, 1].expand(stamps, -1))
+
+
+@dataclass(frozen=True)
+class Solved:
+    """A batch solved for given positions of its rays.
+
+    `beta` (b, r, 2) float32, relative to their mean; `covariance` K and `steepness` (b, r, r) float32, ∇K(Δ) = steepness · Δ;
+    `factor` (b, n, n), lower, of C; `weights` w (b, n); `log_evidence` (b,).
+    """
+
+    beta: Tensor
+    covariance: Tensor
+    steepness: Tensor
+    factor: Tensor
+    weights: Tensor
+    log_evidence: Tensor
+
+    def chi2(self, batch: Batch) -> Tensor:
+        """dᵀ C⁻¹ d per pixel, (b,): about 1 for a model that fits."""
+        return (batch.data * self.weights).sum(1) / batch.pixels
+
+
+@dataclass(frozen=True)
+class Fields:
+    """Vector fields at the rays, (b, r, 2) float32: the evidence's derivative by their positions, and the gradient of the source as found."""
+
+    score: Tensor
+    gradient: Tensor
+
+
+def solve(batch: Batch, beta: Tensor, kernel: Kernel) -> Solved:
+    """Return the evidence of a batch and what derivatives need.
+
+    Parameters
+    ----------
+    batch : Batch of b stamps, n pixels, r rays
+    beta : (b, r, 2) source positions of the rays, arcsec
+    kernel : Kernel of b rows
+    """
+    # Differences alone matter; near zero float32 is at its best.
+    near = (beta - beta.mean(1, keepdim=True)).float()
+    covariance, steepness = _matern(near, kernel)
+    seen = batch.observe(batch.observe(covariance).mT.contiguous()).double()
+    seen.diagonal(dim1=1, dim2=2).add_(batch.variance)
+    factor = torch.linalg.cholesky(seen)
+    white = torch.linalg.solve_triangular(factor, batch.data[..., None], upper=False)
+    weights = torch.linalg.solve_triangular(factor.mT, white, upper=True)[..., 0]
+    log_evidence = (
+        -0.5 * white[..., 0].square().sum(1) - factor.diagonal(dim1=1, dim2=2).log().sum(1) - 0.5 * math.log(2 * math.pi) * batch.pixels
+    )
+    return Solved(near, covariance, steepness, factor, weights, log_evidence)
+
+
+def fields(batch: Batch, solved: Solved) -> Fields:
+    """Return the score field and the gradient of the source as found, of a solved batch."""
+    inverse = torch.cholesky_inverse(solved.factor).float()
+    u = batch.project(solved.weights.float()[..., None])
+    pull = u * u.mT - batch.project(batch.project(inverse).mT.contiguous())
+    beta = solved.beta
+    score = _field(pull.mul_(solved.steepness), beta, torch.ones_like(u))
+    return Fields(score, _field(solved.steepness, beta, u))
+
+
+def source_flux(batch: Batch, solved: Solved) -> Tensor:
+    """Return the mean of the source at the rays given the data, (b, r)."""
+    return (solved.covariance @ batch.project(solved.weights.float()[..., None]))[..., 0].double()
+
+
+def whiten(solved: Solved, values: Tensor) -> Tensor:
+    """Return L⁻¹ values of (b, n, k) values at pixels, C = L Lᵀ: their inner products are those of C⁻¹."""
+    return torch.linalg.solve_triangular(solved.factor, values, upper=False)
+
+
+def _matern(beta: Tensor, kernel: Kernel) -> tuple[Tensor, Tensor]:
+    distance = torch.cdist(beta, beta, compute_mode="use_mm_for_euclid_dist")
+    covariance = steepness = None
+    for amplitude, length in zip(kernel.amplitude.unbind(1), kernel.length.unbind(1), strict=True):
+        rate = (math.sqrt(3) / length).float()[:, None, None]
+        scaled = distance * rate
+        decay = torch.exp(-scaled).mul_(amplitude.square().float()[:, None, None])
+        part = scaled.add_(1).mul_(decay)
+        slope = decay.mul_(-rate.square())
+        covariance, steepness = (part, slope) if covariance is None else (covariance.add_(part), steepness.add_(slope))
+    return covariance, steepness
+
+
+def _field(matrix: Tensor, beta: Tensor, weights: Tensor) -> Tensor:
+    """Σⱼ matrixᵢⱼ wⱼ (βᵢ − βⱼ), (b, r, 2)."""
+    moments = matrix @ torch.cat((weights, weights * beta), 2)
+    return beta * moments[..., :1] - moments[..., 1:]

@@ -1,0 +1,175 @@
+"""A subhalo tried at every place and with every profile of the prior, the smooth lens marginalised.
+
+A subhalo moves the rays by δβ = −α. To second order it changes the evidence by m − ν/2 with
+
+    m = Σᵢ mᵢ·δβᵢ,   ν = Tᵀ C⁻¹ T,   T = B (g·δβ),
+
+and with the lens parameters' Gaussian posterior (H = Jᵀ C⁻¹ J + Σ⁻¹, its slope ∇) integrated out by m′ − ν′/2 with
+
+    m′ = m − Tᵀ C⁻¹ J H⁻¹ ∇,   ν′ = ν − Tᵀ C⁻¹ J H⁻¹ Jᵀ C⁻¹ T.
+
+Channels are independent given lens and subhalo: their m, ν, J and ∇ add.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ...config.subhalo import SubhaloDataset
+from ...lensing.lens import critical_curve, subhalo_deflection
+from ...tasks.subhalo.placement import ARC_THRESHOLD
+from .fit import Linear
+from .pixels import Batch, Sky
+from .prior import LensPrior, SubhaloProfile
+
+#: A subhalo of smaller ν′ is not seen at all: its z is noise over nothing.
+LEAST_INFORMATION = 1e-3
+#: Radii at which a profile's deflection is tabulated, from the centre to the furthest ray.
+TABLE = 4096
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where a subhalo may be: `x`, `y` (k,) [arcsec], `share` (k,) of the prior, `pixel` (k, 2) rows and columns of the stamp."""
+
+    x: NDArray
+    y: NDArray
+    share: NDArray
+    pixel: NDArray
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Subhalos tried in one channel: `whitened` (n, p·k) is L⁻¹ T, `score` (p·k,) is m, `jacobian` (n, q) and `lens_score` (q,) the lens'."""
+
+    whitened: Tensor
+    score: Tensor
+    jacobian: Tensor
+    lens_score: Tensor
+
+    def weakened(self, chi2: float) -> Trial:
+        """Return the trial for covariances χ² times as large, where the model fits that much worse than its noise says."""
+        if chi2 <= 1:
+            return self
+        root = chi2**0.5
+        return Trial(self.whitened / root, self.score / chi2, self.jacobian / root, self.lens_score / chi2)
+
+
+@dataclass(frozen=True)
+class Scan:
+    """m′ and ν′ (p, k) of each profile at each place, and the lens' marginal errors (q,) in widths."""
+
+    score: NDArray
+    information: NDArray
+    lens_error: NDArray
+
+    @property
+    def z(self) -> NDArray:
+        """m′/√ν′, (p, k); 0 where a subhalo would not be seen."""
+        seen = self.information > LEAST_INFORMATION
+        return np.where(seen, self.score / np.sqrt(np.where(seen, self.information, 1)), 0)
+
+    def log_bayes(self, share: NDArray) -> float:
+        """ln of the mean likelihood ratio over places and profiles, with the prior's shares (p, k)."""
+        return float(np.logaddexp.reduce(self.score - self.information / 2 + np.log(share), axis=None))
+
+
+def places(dataset: SubhaloDataset, sky: Sky, prior: LensPrior, values: Tensor, every: int = 1) -> Places:
+    """Return the pixels in which a dataset's subhalos may sit, given the stamp and the lens as found.
+
+    Parameters
+    ----------
+    dataset : SubhaloDataset
+    sky : Sky of the stamp
+    prior : LensPrior
+    values : (q,) lens parameters as found
+    every : int
+        1 for every pixel, 2 for every second one, as on a chessboard.
+    """
+    scale = dataset.instrument.pixel_scale_arcsec
+    rows, columns = np.indices(sky.flux.shape)
+    x, y = (columns - (sky.flux.shape[1] - 1) / 2) * scale, (rows - (sky.flux.shape[0] - 1) / 2) * scale
+    lens = prior.lens(values[None])
+    if dataset.subhalo.placement == "arc":
+        weight = np.where(sky.arc & (sky.brightness > ARC_THRESHOLD * sky.brightness.max()), sky.brightness, 0)
+    elif dataset.subhalo.placement == "annulus":
+        radius = np.hypot(x - float(lens.x), y - float(lens.y)) / float(lens.theta_e)
+        low, high = dataset.subhalo.annulus
+        weight = ((radius >= low) & (radius <= high)).astype(float)
+    else:
+        curve = critical_curve(lens)
+        distance = [curve.distance(*(torch.tensor([float(v)], dtype=torch.float64) for v in at)) for at in zip(x.flat, y.flat, strict=True)]
+        weight = (np.array([float(d) for d in distance]).reshape(x.shape) <= dataset.subhalo.critical_band_arcsec).astype(float)
+    if every > 1:
+        weight = np.where((rows + columns) % every == 0, weight, 0)
+    at = np.argwhere(weight > 0)
+    share = weight[tuple(at.T)]
+    return Places(x[tuple(at.T)], y[tuple(at.T)], share / share.sum(), at)
+
+
+def deflections(where: Places, profiles: Sequence[SubhaloProfile], theta_e: float, x: Tensor, y: Tensor) -> Tensor:
+    """Deflection (p·k, r, 2) float32 at rays (r,) of each profile at each place, arcsec.
+
+    Every profile is round: its deflection is tabulated along a line once, and read at the distance of each ray.
+    """
+    dx, dy = (
+        rays.float() - torch.as_tensor(at, dtype=torch.float32, device=x.device)[:, None] for rays, at in ((x, where.x), (y, where.y))
+    )
+    distance = torch.hypot(dx, dy)
+    step = float(distance.max()) / (TABLE - 2)
+    radius = (torch.arange(TABLE, dtype=torch.float64, device=x.device) + 0.5) * step
+    index = (distance / step - 0.5).clamp_(min=0)
+    low = index.long().clamp_(max=TABLE - 2)
+    share = index.sub_(low)
+    out = []
+    for profile in profiles:
+        centre = torch.zeros(1, dtype=torch.float64, device=x.device)
+        along = subhalo_deflection(profile.at(centre, centre, theta_e), radius[None], torch.zeros_like(radius)[None])[0][0]
+        table = (along / radius).float()
+        strength = torch.lerp(table[low], table[low + 1], share)
+        out.append(torch.stack((strength * dx, strength * dy), -1))
+    return torch.cat(out)
+
+
+def try_subhalos(batch: Batch, linear: Linear, row: int, deflection: Tensor) -> Trial:
+    """Return what subhalos of some deflections (s, r, 2) do to one stamp of a linearised batch."""
+    score, gradient = linear.fields.score[row], linear.fields.gradient[row]
+    rays = deflection.shape[1]
+    moved = torch.zeros(len(batch.data), batch.x.shape[1], len(deflection), device=deflection.device)
+    moved[row, :rays] = -(deflection[..., 0] * gradient[:rays, 0] + deflection[..., 1] * gradient[:rays, 1]).T
+    # Signals of some σ, to a part in ten thousand: float32 is enough.
+    whitened = torch.linalg.solve_triangular(linear.solved.factor[row].float(), batch.observe(moved)[row], upper=False)
+    return Trial(
+        whitened=whitened.double(),
+        score=-(deflection.flatten(1) @ score[:rays].flatten()).double(),
+        jacobian=linear.jacobian[row],
+        lens_score=linear.score[row],
+    ).weakened(float(linear.solved.chi2(batch)[row]))
+
+
+def marginalise(trials: Sequence[Trial], offset: Tensor, profiles: int) -> Scan:
+    """Integrate the lens out of channels tried together.
+
+    Parameters
+    ----------
+    trials : Trial of each channel
+    offset : (q,) lens parameters from their prior's mean, in widths
+    profiles : int, p
+    """
+    hessian = sum(t.jacobian.T @ t.jacobian for t in trials) + torch.eye(len(offset), dtype=offset.dtype, device=offset.device)
+    slope = sum(t.lens_score for t in trials) - offset
+    cross = sum(t.whitened.T @ t.jacobian for t in trials)
+    score = sum(t.score for t in trials) - cross @ torch.linalg.solve(hessian, slope)
+    inverse = torch.linalg.inv(hessian)
+    information = sum(t.whitened.square().sum(0) for t in trials) - ((cross @ inverse) * cross).sum(1)
+    return Scan(
+        score.reshape(profiles, -1).cpu().numpy(),
+        information.clamp(min=0).reshape(profiles, -1).cpu().numpy(),
+        inverse.diagonal().sqrt().cpu().numpy(),
+    )
