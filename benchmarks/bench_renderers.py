@@ -25,7 +25,7 @@ from darkhaloscope.ifu.bank import read_bank
 from darkhaloscope.lensing.observe import convolve, psf_kernel
 from darkhaloscope.lensing.render import Grid
 from darkhaloscope.stamps.rows import row_columns, take
-from darkhaloscope.tasks.subhalo.lights import Bank, disk_light, macro_lenses, subhalos_at
+from darkhaloscope.tasks.subhalo.lights import lights, macro_lenses, subhalos_at
 from darkhaloscope.tasks.subhalo.manifest import build_manifest
 from darkhaloscope.tasks.subhalo.rays import RENDERERS
 
@@ -50,11 +50,9 @@ def main() -> None:
     columns = row_columns(build_manifest("bench", dataset, bank, config.cosmology))
     manga = columns["source_kind"] == "manga"
     groups = []
-    for some in (take(columns, np.flatnonzero(manga)), take(columns, np.flatnonzero(~manga))):
-        if len(some["number"]):
-            from_bank = some["source_kind"][0] == "manga"
-            light = Bank(bank, some, torch.float32).light(some, config.cosmology) if from_bank else disk_light(some, dataset, torch.float32)
-            groups.append((some, light))
+    for rows, light in lights(columns, dataset, bank, config.cosmology, torch.float32):
+        some = take(columns, rows)
+        groups.append((some, light(some)))
     accuracy = dataset.rendering.accuracy
     truth, _ = images(groups, dataset, renderer="lenstronomy", supersampling=arguments.converged)
 
