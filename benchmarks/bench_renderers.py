@@ -27,7 +27,7 @@ from darkhaloscope.lensing.render import Grid
 from darkhaloscope.stamps.rows import row_columns, take
 from darkhaloscope.tasks.subhalo.lights import lights, macro_lenses, subhalos_at
 from darkhaloscope.tasks.subhalo.manifest import build_manifest
-from darkhaloscope.tasks.subhalo.rays import RENDERERS
+from darkhaloscope.tasks.subhalo.renderers import RENDERERS
 
 SUPERSAMPLINGS = (4, 6, 8, 12, 16)
 ROOT = Path(__file__).resolve().parents[1]
@@ -84,11 +84,11 @@ def images(groups, dataset: SubhaloDataset, **rendering) -> tuple[np.ndarray, fl
     settings = Rendering.model_validate({**dataset.rendering.plain(), **rendering})
     out = []
     for columns, light in groups:
-        rays = RENDERERS[settings.renderer](light, macro_lenses(columns, torch.float32), None, grid, kernel, settings)
-        convolve(rays.rough(), kernel)
+        renderer = RENDERERS[settings.renderer](light, macro_lenses(columns, torch.float32), None, grid, kernel, settings)
+        convolve(renderer.rough(), kernel)
         angle = 2 * np.pi * columns["placement_1"]
         x, y = (columns[f"lens_{k}_arcsec"] + columns["theta_e_arcsec"] * f(angle) for k, f in (("x", np.cos), ("y", np.sin)))
-        pair = rays.pair(subhalos_at(columns, x, y, torch.float32))
+        pair = renderer.pair(subhalos_at(columns, x, y, torch.float32))
         out.append(np.stack([convolve(image, kernel)[:, 0].double().numpy() for image in pair]))
     return np.concatenate(out, 1), time.process_time() - start
 

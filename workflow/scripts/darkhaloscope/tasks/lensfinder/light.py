@@ -18,6 +18,7 @@ from ...lensing.lens import MacroLens, macro_lens
 from ...lensing.light import PixelLight
 from ...lensing.observe import convolve, moffat_from_psfsize
 from ...lensing.products import stretches
+from ...lensing.pyramid import build_pyramid
 from ...lensing.render import Grid
 from ...sources.still import StillImage
 from ...sources.stills import KINDS
@@ -144,14 +145,17 @@ def _lens(rows: Columns, offset: NDArray) -> MacroLens:
 
 def _light(rows: Columns, offset: NDArray, sources: list[StillImage]) -> PixelLight:
     x, y = source_position(rows, offset[:, 0], offset[:, 1])
+    planes = torch.as_tensor(np.stack([s.light for s in sources]))[:, None]
     return PixelLight(
-        planes=torch.as_tensor(np.stack([s.light for s in sources]))[:, None],
+        planes=planes,
         index=torch.arange(len(sources)),
         pixel_scale=_tensor([s.pixel_scale_arcsec for s in sources]),
         x=_tensor(x),
         y=_tensor(y),
         phi=_tensor(rows["src_phi_rad"]),
         flip=torch.as_tensor(np.asarray(rows["src_flip"], bool)),
+        # Lensed and unlensed images are made of the same levels.
+        pyramid=build_pyramid(planes),
     )
 
 
