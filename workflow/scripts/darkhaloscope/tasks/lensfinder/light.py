@@ -81,7 +81,7 @@ def lens_sources(rows: Columns, offset: NDArray, fwhm: NDArray, camera: Camera, 
     n, size = len(fwhm), camera.stamp_size
     parts = [np.zeros((n, 3, size, size)), *(np.zeros(n) for _ in range(4))]
     stills = {**READY, **stills}
-    sources = [stills[kind]({k: rows[k][i] for k in SEEN}) for i, kind in enumerate(rows["source_kind"])]
+    sources = [stills[kind]({k: rows[k][i] for k in SEEN if k in rows}) for i, kind in enumerate(rows["source_kind"])]
     sharp = np.maximum(np.floor(fwhm.min(1) / SHARPNESS_STEP + 1e-9) * SHARPNESS_STEP, SHARPEST)
     groups: dict[tuple[int, float], list[int]] = {}
     for i, source in enumerate(sources):
