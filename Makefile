@@ -7,7 +7,7 @@ CORES ?= $(shell nproc 2>/dev/null || echo 2)
 BIN := .venv/bin
 SNAKEMAKE := $(BIN)/snakemake
 
-.PHONY: help setup demo test lint format bench reference generate clean
+.PHONY: help setup config demo test check lint format bench reference generate clean
 
 help:
 	@echo "make demo       both chains on a mock archive and a mock sky; prints where the reports are"
@@ -15,7 +15,8 @@ help:
 	@echo "make lint       ruff, snakefmt, snakemake --lint"
 	@echo "make bench      measure speed; results in docs/benchmarks.md's tables"
 	@echo "make reference  the reference run of config/subhalo-reference.yaml (about two hours on 2 cores)"
-	@echo "make generate   write config/config.yaml, its schema and the documents made from models and schemas anew"
+	@echo "make config     every key of the config with its default; of a run: make config CONFIG=mine.yaml TO=all.yaml"
+	@echo "make generate   write the config's schema and the documents made from models and schemas anew"
 	@echo "make clean      remove the demo's results; real results stay"
 
 # The stamp is named after the pins, so that a changed pin sets up again.
@@ -62,6 +63,9 @@ bench: setup
 	PYTHONPATH=workflow/scripts $(BIN)/python benchmarks/bench_evaluation.py
 	PYTHONPATH=workflow/scripts $(BIN)/python benchmarks/bench_planning.py
 	PYTHONPATH=workflow/scripts $(BIN)/python benchmarks/bench_manifest.py
+
+config: setup
+	@PYTHONPATH=workflow/scripts $(BIN)/python -m darkhaloscope.config.load $(CONFIG) $(if $(TO),--to $(TO))
 
 generate: setup
 	cd workflow/scripts && ../../$(BIN)/python -m darkhaloscope.generate

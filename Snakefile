@@ -21,11 +21,11 @@ from darkhaloscope.config.network import HUB
 from darkhaloscope.config.rounds import all_rounds
 from darkhaloscope.config.wording import ConfigError
 from darkhaloscope.jobs.digest import code_digest
-from darkhaloscope.jobs.startup import begin, lock, prepare
+from darkhaloscope.jobs.startup import begin, edits, prepare, start
 from darkhaloscope.jobs.storage import fetched
 
 try:
-    settings, sweep_points = read(config, Path(workflow.basedir))
+    settings, sweep_points = read(edits(workflow), Path(workflow.basedir), workflow.overwrite_configfiles)
 except ConfigError as error:
     raise WorkflowError(str(error))
 prepare(config, settings)
@@ -78,7 +78,8 @@ def targets(wildcards):
     reports = [local(f"<results>/experiments/{name}/report/index.html") for name in settings.reported]
     sweeps = [f"<results>/sweeps/{name}/results.csv" for name in settings.run if name in settings.sweeps]
     index = [local("<results>/index.html")] if reports else []
-    return [*reports, *(path for name in settings.reported for path in surfaces(name)), *sweeps, *index]
+    lost = [] if workflow.storage_registry.default_storage_provider else [path for name in settings.reported for path in lost_files(name)]
+    return [*reports, *(path for name in settings.reported for path in surfaces(name)), *sweeps, *index, *lost]
 
 
 rule all:
@@ -93,4 +94,4 @@ begin(workflow, settings)
 
 
 onstart:
-    lock(settings.root)
+    start(settings.root)

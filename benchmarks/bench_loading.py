@@ -35,7 +35,7 @@ from darkhaloscope.core.tables import write_table
 from darkhaloscope.learning.bands import index_bands
 from darkhaloscope.learning.networks import build_network
 from darkhaloscope.learning.streaming import BandBatches, BandOrder, Stream, loader
-from darkhaloscope.tasks.lensfinder.schema import injection_schema
+from darkhaloscope.tasks.lensfinder.schema import stamp_schema
 
 SIZE, BATCH, SHARD = 64, 256, 2048
 DEFAULTS = {"string": "x", "float64": 1.0, "int64": 1, "int32": 1, "int8": 1, "bool": True}
@@ -66,7 +66,7 @@ def write(folder: Path, n: int) -> tuple[Path, list[Path]]:
     rng = np.random.default_rng(1)
     y, x = np.indices((SIZE, SIZE)) - SIZE / 2
     galaxy = np.exp(-np.sqrt(x**2 + y**2) / 4).astype(np.float32) * np.float32([1, 3, 5])[:, None, None]
-    schema = injection_schema(SIZE)
+    schema = stamp_schema(SIZE)
     shards, cells = [], []
     for first in range(0, n, SHARD):
         count = min(SHARD, n - first)

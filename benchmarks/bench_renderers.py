@@ -24,7 +24,8 @@ from darkhaloscope.config.subhalo import Rendering, SubhaloDataset
 from darkhaloscope.ifu.bank import read_bank
 from darkhaloscope.lensing.observe import convolve, psf_kernel
 from darkhaloscope.lensing.render import Grid
-from darkhaloscope.tasks.subhalo.lights import Bank, disk_light, macro_lenses, row_columns, subhalos_at, take
+from darkhaloscope.stamps.rows import row_columns, take
+from darkhaloscope.tasks.subhalo.lights import Bank, disk_light, macro_lenses, subhalos_at
 from darkhaloscope.tasks.subhalo.manifest import build_manifest
 from darkhaloscope.tasks.subhalo.rays import RENDERERS
 

@@ -19,11 +19,9 @@ import pyarrow.parquet as pq
 #: What one unit of work is, of the stages whose cost follows the number of stamps.
 UNITS = {
     "build_manifest": "stamp",
-    "build_injections": "stamp",
     "render_stamps": "stamp",
     "inject_stamps": "stamp",
     "check_stamps": "stamp",
-    "check_injections": "stamp",
     "train_network": "stamp × epoch",
     "score_stamps": "stamp",
 }
@@ -60,7 +58,7 @@ def rows_of(*files: Path) -> int:
 def work_of(root: Path, rule: str, job: Path) -> float:
     """Return the work of a job from what it made; `job` is its benchmark's path below the rule's folder, without ending."""
     parts = job.parts
-    if rule in ("build_manifest", "build_injections", "check_stamps", "check_injections"):
+    if rule in ("build_manifest", "check_stamps"):
         return rows_of(root / "datasets" / parts[0] / "manifest.parquet")
     if rule in ("render_stamps", "inject_stamps"):
         return rows_of(root / "datasets" / parts[0] / "stamps" / parts[1] / f"{parts[2]}.parquet")

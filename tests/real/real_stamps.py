@@ -37,7 +37,8 @@ class RealStamps:
 
 def make_real_stamps(real: Path, folder: Path, src_dmag: float = 1.5) -> RealStamps:
     """Lens the COSMOS galaxies, `src_dmag` fainter than their hosts, into the DECam galaxies of highest velocity dispersion."""
-    from darkhaloscope.config.lensfinder import CosmosSources, LensFinderDataset
+    from darkhaloscope.config.lensfinder import LensFinderDataset
+    from darkhaloscope.config.sources import CosmosSources
     from darkhaloscope.sources.cosmos import CosmosImages, list_sources
     from darkhaloscope.tasks.lensfinder.inject import inject_rows
 
@@ -95,7 +96,7 @@ def background(plane: np.ndarray) -> float:
 
 def manifest(sources: pa.Table, cutouts: list, sigma_v: np.ndarray, src_dmag: float) -> pa.Table:
     """Return one row per cutout, every one a positive."""
-    from darkhaloscope.tasks.lensfinder.schema import INJECTION_MANIFEST
+    from darkhaloscope.tasks.lensfinder.schema import MANIFEST
 
     axis = (np.arange(SIZE) - SIZE // 2) * SCALE
     near = np.hypot(axis[None, :], axis[:, None]) < 3
@@ -112,12 +113,12 @@ def manifest(sources: pa.Table, cutouts: list, sigma_v: np.ndarray, src_dmag: fl
         "theta_e_arcsec": theta, "lens_e": [0.15] * COUNT, "lens_phi_rad": angle / 2, "shear": [0.02] * COUNT, "shear_phi_rad": angle / 3,
         **{f"mag_{b}": mag[:, k] for k, b in enumerate(BANDS)}, **{f"psfsize_{b}": [1.23 * SEEING[b]] * COUNT for b in BANDS},
     }  # fmt: skip
-    return INJECTION_MANIFEST.table({c.name: given.get(c.name, np.zeros(COUNT)) for c in INJECTION_MANIFEST.columns})
+    return MANIFEST.table({c.name: given.get(c.name, np.zeros(COUNT)) for c in MANIFEST.columns})
 
 
 def _rows(name: str, columns: dict) -> pa.Table:
     """Return rows of a manifest with the given columns, and whatever in the others."""
-    from darkhaloscope.tasks.lensfinder.schema import INJECTION_MANIFEST
+    from darkhaloscope.tasks.lensfinder.schema import MANIFEST
 
     n = len(columns["label"])
     count = np.arange(n)
@@ -125,7 +126,7 @@ def _rows(name: str, columns: dict) -> pa.Table:
     plain = {"number": count, "object_id": count, "region_id": count, "stamp_id": names, "task_id": names, "split": ["train"] * n}
     plain |= {"experiment_id": [name] * n, "region_split": ["train"] * n, "brickname": [name] * n, "src_flip": np.zeros(n, bool)}
     plain |= {"contaminant_class": [None] * n, "source_id": [None] * n}
-    return INJECTION_MANIFEST.table({c.name: columns.get(c.name, plain.get(c.name, np.zeros(n))) for c in INJECTION_MANIFEST.columns})
+    return MANIFEST.table({c.name: columns.get(c.name, plain.get(c.name, np.zeros(n))) for c in MANIFEST.columns})
 
 
 # --- checks that an astronomer would make --------------------------------------------------------
@@ -229,9 +230,9 @@ def scored_by_a_mock_network(made: RealStamps, folder: Path, bricks: int = 5) ->
     from darkhaloscope.learning.fit import train_network
     from darkhaloscope.learning.score_bands import score_bands
     from darkhaloscope.learning.weights import load_network, save_network
-    from darkhaloscope.tasks.lensfinder.schema import injection_schema
+    from darkhaloscope.tasks.lensfinder.schema import stamp_schema
 
-    schema = injection_schema(SIZE)
+    schema = stamp_schema(SIZE)
     mock, real = folder / "mock-{}.parquet", folder / "real.parquet"
     table = mock_stamps(bricks, 7)
     held = np.arange(table.num_rows) % 5 == 0

@@ -3,16 +3,17 @@
 import pytest
 import yaml
 
-#: Up to the stamps: what is made of a mock survey. Bricks are named by build_injections, so retrieve_brick is planned after it.
+#: Up to the stamps: what is made of a mock survey. Bricks are named by list_shard_bricks, so retrieve_brick is planned after it.
 DATA = {
     "make_mock_survey",
     "retrieve_sweep",
     "retrieve_survey_tables",
     "select_lrgs",
     "list_cosmos_sources",
-    "build_injections",
+    "build_manifest",
+    "list_shard_bricks",
     "inject_stamps",
-    "check_injections",
+    "check_stamps",
 }
 #: What the gates look at beside the test stamps; imported stamps do not have their arcs.
 HOSTS = {"remove_arcs"}
@@ -64,7 +65,7 @@ def test_an_imported_table_plans_its_import_and_nothing_of_the_sky(project):
     (project.folder / "old.parquet").write_bytes(b"")
     values = {"datasets": {"old": {"kind": "imported", "table": "old.parquet"}}, "experiments": {"lens-finder": {"dataset": "old"}}}
     found = project.plan(config=overlay(project, **values))
-    assert found >= {"import_stamps", "check_injections", *LEARNING, *REPORT} and not found & ((DATA | HOSTS) - {"check_injections"})
+    assert found >= {"import_stamps", "check_stamps", *LEARNING, *REPORT} and not found & ((DATA | HOSTS) - {"check_stamps"})
 
 
 def test_without_shortcut_gates_no_arc_is_taken_away(project):

@@ -65,9 +65,17 @@ def experiment(**settings):
         ),
         pytest.param(experiment(seeds=[1, 2]), {"train_network": 3, "score_stamps": 3}, id="seeds"),
         pytest.param(
-            experiment(detectors=["flux", "both"]), {"train_network": -1, "score_stamps": -1, "evaluate_scores": -1}, id="networks"
+            experiment(detectors=["flux", "both"]), {"train_network": -1, "score_stamps": -1, "evaluate_scores": -1}, id="detectors"
         ),
         pytest.param(experiment(comparisons=[]), {"compare_networks": -1}, id="comparisons"),
+        pytest.param(
+            {
+                "detectors": {"joined": {"kind": "fusion", "of": ["flux", "velocity"]}},
+                **experiment(detectors=["flux", "velocity", "both", "joined"]),
+            },
+            {"fuse_scores": 1, "evaluate_scores": 1},
+            id="fusion",
+        ),
         pytest.param(experiment(evaluation={"marginal_stamps": 0}), {"observe_marginal": -1}, id="marginal_stamps"),
         pytest.param(
             {
@@ -171,3 +179,12 @@ def test_another_kernel_at_the_same_path_makes_what_reads_it_anew(project):
     assert project.touch_run(config=config) == {}
     write_kernel(2.0)
     assert set(project.touch_run(config=config)) == from_rule("build_manifest") - {"collect_sweep"}
+
+
+def test_scores_made_elsewhere_are_a_detector(touched, tmp_path):
+    project = touched.copy(tmp_path / "project")
+    (project.folder / "mine.csv").write_text("stamp_id,score\n")
+    mine = {"mine": {"kind": "table", "scores": {"subhalo": "mine.csv"}}}
+    added = experiment(detectors=["flux", "velocity", "both", "mine"], comparisons=[["flux", "both"], ["flux", "mine"]])
+    found = project.touch_run(config=project.overlay(detectors=mine, **added))
+    assert found == {"import_scores": 1, "evaluate_scores": 1, "compare_networks": 1, "build_report": 1, "build_index": 1}

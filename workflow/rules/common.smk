@@ -56,8 +56,7 @@ def shards(dataset, split):
 def bank_of(dataset):
     """The source bank of a dataset, if its sources need one."""
     sources = getattr(settings.datasets[dataset], "sources", None)
-    uses = sources is not None and any(sources.mix.get(kind, 0) > 0 for kind in ("manga", "hybrid"))
-    return [f"<results>/manga/{sources.sample}/bank.parquet"] if uses else []
+    return [f"<results>/manga/{sources.sample}/bank.parquet"] if sources is not None and sources.galaxy_kinds else []
 
 
 def bank(wildcards):
@@ -129,3 +128,25 @@ def known_recalls(experiment):
 def joined_training(wildcards):
     """Whether known lenses joined the training of the wildcard's network."""
     return settings.detectors[wildcards.detector].training.known_lens_weight > 0
+
+
+def lost_files(experiment):
+    """Stamps and weights that are gone though what was made of them is there: Snakemake alone would call the run finished."""
+
+    def there(path):
+        return os.path.exists(path.replace("<results>", settings.root))
+
+    def gone(files, made):
+        return [path for path in files if not there(path)] if there(made) else []
+
+    section, found = settings.experiments[experiment], []
+    for dataset in scored_datasets(experiment):
+        stamps = [path for split in ("train", "validation", "test") for path in shards(dataset, split)]
+        found += gone(stamps, f"<results>/datasets/{dataset}/quality/checks.json")
+    for detector in section.detectors:
+        if settings.detectors[detector].seeded:
+            for seed in section.seeds:
+                folder = f"<results>/detectors/{section.dataset}/{detector}/seed-{seed}"
+                weights = [f"{folder}/network.{suffix}" for suffix in ("safetensors", "json")]
+                found += gone(weights, f"{folder}/scores/{section.test_datasets[0]}.parquet")
+    return found

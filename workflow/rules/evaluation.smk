@@ -1,3 +1,19 @@
+def experiment_tables(name):
+    """One table of the evaluation of every detector of an experiment."""
+
+    def files(wildcards):
+        detectors = settings.experiments[wildcards.experiment].detectors
+        return [f"<results>/experiments/{wildcards.experiment}/evaluation/{detector}/{name}.csv" for detector in detectors]
+
+    return files
+
+
+def comparison(wildcards):
+    """The paired comparisons of an experiment, where it asks for some."""
+    wanted = settings.experiments[wildcards.experiment].comparisons
+    return [f"<results>/experiments/{wildcards.experiment}/evaluation/comparison.csv"] if wanted else []
+
+
 def observers(experiment):
     """The tables of the marginal observer, where the experiment asks for it."""
     section = settings.experiments[experiment]
@@ -90,6 +106,19 @@ def choosing_scores(wildcards):
     return scores(wildcards.experiment, main, [first_test(wildcards)])[0]
 
 
+def examples(experiment):
+    """The examples that an experiment's report shows, of stamps that are rendered here from flux and velocity."""
+    section = settings.experiments[experiment]
+    drawn = settings.datasets[section.test_datasets[0]].kind == "subhalo"
+    return [f"<results>/experiments/{experiment}/examples.parquet"] if drawn else []
+
+
+def what_detectors_see(wildcards):
+    """What the detectors of an experiment see of a stamp."""
+    names = settings.experiments[wildcards.experiment].detectors
+    return {name: {k: getattr(settings.detectors[name], k) for k in ("channels", "label_blind", "shuffle_velocity")} for name in names}
+
+
 def marked(wildcards):
     """What is marked in an experiment's stamps, the subhalo or the ring about θ_E, and their pixel size [arcsec]."""
     dataset = settings.datasets[first_test(wildcards)]
@@ -134,6 +163,8 @@ rule evaluate_scores:
         information="<results>/experiments/{experiment}/evaluation/{detector}/information.csv",
         calibration="<results>/experiments/{experiment}/evaluation/{detector}/calibration.csv",
         purity="<results>/experiments/{experiment}/evaluation/{detector}/purity.csv",
+        resolved="<results>/experiments/{experiment}/evaluation/{detector}/resolved.csv",
+        contaminants="<results>/experiments/{experiment}/evaluation/{detector}/contaminants.csv",
     log:
         "<logs>/evaluate_scores/{experiment}/{detector}.log",
     benchmark:
@@ -257,6 +288,68 @@ rule compare_networks:
         "Comparing the detectors of {wildcards.experiment}"
     script:
         "../scripts/compare_networks.py"
+
+
+rule judge_experiment:
+    """Decide what an experiment's tables say: its main detector, its answer in numbers, the criterion, the gates of its rates."""
+    input:
+        rates=experiment_tables("rates"),
+        strata=experiment_tables("strata"),
+        information=experiment_tables("information"),
+        resolved=experiment_tables("resolved"),
+        comparison=comparison,
+        observers=lambda wildcards: observers(wildcards.experiment)[:1],
+        scores=lambda wildcards: scores(
+            wildcards.experiment, settings.experiments[wildcards.experiment].detectors[0], [first_test(wildcards)]
+        ),
+    output:
+        answer="<results>/experiments/{experiment}/evaluation/answer.json",
+    log:
+        "<logs>/judge_experiment/{experiment}.log",
+    benchmark:
+        "<benchmarks>/judge_experiment/{experiment}.tsv"
+    conda:
+        "../envs/evaluation.yaml"
+    resources:
+        mem_mb=2000,
+        runtime="10m",
+    params:
+        experiment=needs("experiments.{experiment}"),
+        dataset=lambda wildcards: settings.datasets[settings.experiments[wildcards.experiment].dataset].plain(),
+        detectors=what_detectors_see,
+        code=digest("judge_experiment"),
+    message:
+        "Judging {wildcards.experiment}"
+    script:
+        "../scripts/judge_experiment.py"
+
+
+rule choose_examples:
+    """Render what the report shows of the test stamps: galaxies before lensing, lenses with and without their subhalo."""
+    input:
+        shard=lambda wildcards: shards(first_test(wildcards), "test")[:1],
+        bank=lambda wildcards: bank_of(first_test(wildcards)),
+        kernel=stays_here(lambda wildcards: kernel_of(first_test(wildcards))),
+    output:
+        table="<results>/experiments/{experiment}/examples.parquet",
+    log:
+        "<logs>/choose_examples/{experiment}.log",
+    benchmark:
+        "<benchmarks>/choose_examples/{experiment}.tsv"
+    conda:
+        "../envs/lensing.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime="10m",
+    params:
+        dataset=lambda wildcards: settings.datasets[first_test(wildcards)].without("description", "size", "shard_size", "splits"),
+        cosmology=needs("cosmology"),
+        code=digest("choose_examples"),
+    message:
+        "Rendering the examples of {wildcards.experiment}"
+    script:
+        "../scripts/choose_examples.py"
 
 
 rule compare_rounds:
@@ -450,6 +543,8 @@ rule evaluate_table:
         information="<results>/scores/{scores}/information.csv",
         calibration="<results>/scores/{scores}/calibration.csv",
         purity="<results>/scores/{scores}/purity.csv",
+        resolved="<results>/scores/{scores}/resolved.csv",
+        contaminants="<results>/scores/{scores}/contaminants.csv",
     log:
         "<logs>/evaluate_table/{scores}.log",
     benchmark:

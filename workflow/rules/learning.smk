@@ -202,3 +202,82 @@ rule score_stamps:
         "Scoring {wildcards.test} with {wildcards.detector}, seed {wildcards.seed}"
     script:
         "../scripts/score_stamps.py"
+
+
+def member_seeds(wildcards):
+    """The training seeds of each member of a fusion; detectors without training have seed 0 alone."""
+    fusion = settings.detectors[wildcards.detector]
+    return {name: list(settings.detectors[name].seeds_of(fusion.seeds)) for name in fusion.of}
+
+
+def member_scores(test):
+    """The score tables of every member and seed of a fusion on the dataset that a wildcard names."""
+
+    def files(wildcards):
+        folder, name = f"<results>/detectors/{wildcards.dataset}", getattr(wildcards, test)
+        return [
+            f"{folder}/{member}/seed-{seed}/scores/{name}.parquet" for member, seeds in member_seeds(wildcards).items() for seed in seeds
+        ]
+
+    return files
+
+
+rule fuse_scores:
+    """Join the scores of several detectors to those of one, by a logistic regression fitted on validation stamps."""
+    input:
+        fitted=member_scores("dataset"),
+        scored=member_scores("test"),
+    output:
+        scores="<results>/detectors/{dataset}/{detector}/seed-0/scores/{test}.parquet",
+        fit="<results>/detectors/{dataset}/{detector}/seed-0/fusion/{test}.json",
+    log:
+        "<logs>/fuse_scores/{dataset}/{detector}/{test}.log",
+    benchmark:
+        "<benchmarks>/fuse_scores/{dataset}/{detector}/{test}.tsv"
+    wildcard_constraints:
+        detector=detectors_of_kind("fusion"),
+    conda:
+        "../envs/evaluation.yaml"
+    resources:
+        mem_mb=2000,
+        runtime="30m",
+    params:
+        members=member_seeds,
+        code=digest("fuse_scores"),
+    message:
+        "Joining scores on {wildcards.test} to {wildcards.detector}"
+    script:
+        "../scripts/fuse_scores.py"
+
+
+def scores_from_elsewhere(wildcards):
+    """The table of scores that another program gave the stamps of a dataset."""
+    return [settings.detectors[wildcards.detector].scores[wildcards.test]]
+
+
+rule import_scores:
+    """Check scores that another program gave the validation and test stamps, and bring them into a table of scores."""
+    input:
+        table=stays_here(scores_from_elsewhere),
+        validation=lambda wildcards: shards(wildcards.test, "validation"),
+        test=lambda wildcards: shards(wildcards.test, "test"),
+        checks=lambda wildcards: f"<results>/datasets/{wildcards.test}/quality/checks.json",
+    output:
+        scores="<results>/detectors/{dataset}/{detector}/seed-0/scores/{test}.parquet",
+    log:
+        "<logs>/import_scores/{dataset}/{detector}/{test}.log",
+    benchmark:
+        "<benchmarks>/import_scores/{dataset}/{detector}/{test}.tsv"
+    wildcard_constraints:
+        detector=detectors_of_kind("table"),
+    conda:
+        "../envs/evaluation.yaml"
+    resources:
+        mem_mb=2000,
+        runtime="30m",
+    params:
+        code=digest("import_scores"),
+    message:
+        "Importing scores of {wildcards.test} by {wildcards.detector}"
+    script:
+        "../scripts/import_scores.py"

@@ -12,15 +12,9 @@ def cosmos_inputs(wildcards):
     return [dataset.sources.cosmos.catalog or f"<results>/mock/legacysurvey/{dataset.survey}/mock-survey.json"]
 
 
-def listed_cosmos(wildcards):
-    """The list of COSMOS galaxies of a dataset, if its sources need one."""
-    uses = settings.datasets[wildcards.dataset].sources.uses("cosmos")
-    return [f"<results>/datasets/{wildcards.dataset}/cosmos_sources.parquet"] if uses else []
-
-
 @functools.cache
 def bricks_by_shard(path, version):
-    """Names of the bricks of each (split, shard) in the list that build_injections wrote; read once per version of the file."""
+    """Names of the bricks of each (split, shard) in the list that list_shard_bricks wrote; read once per version of the file."""
     found = {}
     with open(path, encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
@@ -30,7 +24,7 @@ def bricks_by_shard(path, version):
 
 def shard_bricks(wildcards):
     """Bricks that the stamps of one shard come from."""
-    path = fetched(checkpoints.build_injections.get(dataset=wildcards.dataset).output.bricks)
+    path = fetched(checkpoints.list_shard_bricks.get(dataset=wildcards.dataset).output.bricks)
     names = bricks_by_shard(path, os.stat(path).st_mtime_ns).get((wildcards.split, int(wildcards.shard)), [])
     return [f"<results>/legacysurvey/{survey_of(wildcards)}/bricks/{name}" for name in names]
 
@@ -63,33 +57,30 @@ rule list_cosmos_sources:
         "../scripts/list_cosmos_sources.py"
 
 
-checkpoint build_injections:
-    """Choose hosts and controls and draw every injection: one row per stamp, in the order of bricks."""
+checkpoint list_shard_bricks:
+    """List the bricks that each shard of a dataset needs."""
     input:
-        parent=lambda wildcards: f"<results>/legacysurvey/{survey_of(wildcards)}/parent.parquet",
-        cosmos=listed_cosmos,
-        bank=bank,
-    output:
         manifest="<results>/datasets/{dataset}/manifest.parquet",
+    output:
         bricks="<results>/datasets/{dataset}/bricks.csv",
     log:
-        "<logs>/build_injections/{dataset}.log",
+        "<logs>/list_shard_bricks/{dataset}.log",
     benchmark:
-        "<benchmarks>/build_injections/{dataset}.tsv"
+        "<benchmarks>/list_shard_bricks/{dataset}.tsv"
     wildcard_constraints:
         dataset=of_kind("lensfinder"),
     conda:
         "../envs/lensing.yaml"
     resources:
-        mem_mb=4000,
-        runtime="2h",
+        mem_mb=2000,
+        runtime="15m",
     params:
         dataset=dataset_without("description", "gates", "rendering"),
-        code=digest("build_injections"),
+        code=digest("list_shard_bricks"),
     message:
-        "Drawing the injections of dataset {wildcards.dataset}"
+        "Listing the bricks of dataset {wildcards.dataset}"
     script:
-        "../scripts/build_injections.py"
+        "../scripts/list_shard_bricks.py"
 
 
 rule inject_stamps:
@@ -179,70 +170,3 @@ rule import_stamps:
         "Importing {wildcards.dataset}, {wildcards.split} shard {wildcards.shard}"
     script:
         "../scripts/import_stamps.py"
-
-
-rule check_injections:
-    """Check a lens-finder dataset, describe it in a table and pick stamps to look at; a failed gate stops the run."""
-    input:
-        train=lambda wildcards: shards(wildcards.dataset, "train"),
-        validation=lambda wildcards: shards(wildcards.dataset, "validation"),
-        test=lambda wildcards: shards(wildcards.dataset, "test"),
-    output:
-        checks="<results>/datasets/{dataset}/quality/checks.json",
-        table=report(
-            "<results>/datasets/{dataset}/quality/distributions.csv",
-            caption="../report/quality.rst",
-            category="Datasets",
-            labels={"dataset": "{dataset}"},
-        ),
-        pictures="<results>/datasets/{dataset}/quality/pictures.npz",
-    log:
-        "<logs>/check_injections/{dataset}.log",
-    benchmark:
-        "<benchmarks>/check_injections/{dataset}.tsv"
-    wildcard_constraints:
-        dataset=of_kind("lensfinder", "imported"),
-    conda:
-        "../envs/evaluation.yaml"
-    resources:
-        mem_mb=6000,
-        runtime="2h",
-    params:
-        dataset=dataset_without("description", "rendering", "shard_size"),
-        code=digest("check_injections"),
-    message:
-        "Checking dataset {wildcards.dataset}"
-    script:
-        "../scripts/check_injections.py"
-
-
-rule build_dataset_page:
-    """Write the quality report of a lens-finder dataset: a page of its own, so that its looks make no training stale."""
-    input:
-        checks="<results>/datasets/{dataset}/quality/checks.json",
-        pictures="<results>/datasets/{dataset}/quality/pictures.npz",
-    output:
-        page=report(
-            "<results>/datasets/{dataset}/quality/index.html",
-            caption="../report/quality.rst",
-            category="Datasets",
-            labels={"dataset": "{dataset}"},
-        ),
-    log:
-        "<logs>/build_dataset_page/{dataset}.log",
-    benchmark:
-        "<benchmarks>/build_dataset_page/{dataset}.tsv"
-    wildcard_constraints:
-        dataset=of_kind("lensfinder", "imported"),
-    localrule: True
-    conda:
-        "../envs/report.yaml"
-    resources:
-        mem_mb=1000,
-        runtime="5m",
-    params:
-        code=digest("build_dataset_page"),
-    message:
-        "Writing the page of dataset {wildcards.dataset}"
-    script:
-        "../scripts/build_dataset_page.py"

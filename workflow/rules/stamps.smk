@@ -1,7 +1,31 @@
+def parent(wildcards):
+    """The parent sample that a dataset takes its hosts from, if it does."""
+    survey = getattr(settings.datasets[wildcards.dataset], "survey", None)
+    return [f"<results>/legacysurvey/{survey}/parent.parquet"] if survey else []
+
+
+def listed_cosmos(wildcards):
+    """The list of COSMOS galaxies of a dataset, if its sources need one."""
+    uses = settings.datasets[wildcards.dataset].sources.mix.get("cosmos", 0) > 0
+    return [f"<results>/datasets/{wildcards.dataset}/cosmos_sources.parquet"] if uses else []
+
+
+def task_digest(script, part):
+    """The digest of a script with one part of the dataset's task, which the script imports by the dataset's kind."""
+    library = SCRIPTS / "darkhaloscope" / "tasks"
+
+    def of(wildcards):
+        return f"{digest(script)}-{code_digest(library / settings.datasets[wildcards.dataset].kind / f'{part}.py')}"
+
+    return of
+
+
 rule build_manifest:
-    """Draw every parameter of every stamp: one row each, balanced, split by galaxy."""
+    """Draw every parameter of every stamp: one row each, balanced, split by galaxy and by sky."""
     input:
         bank=bank,
+        parent=parent,
+        cosmos=listed_cosmos,
         # Its path is in the params; as an input, another file at that path makes the stamps again.
         kernel=stays_here(kernel),
     output:
@@ -11,16 +35,16 @@ rule build_manifest:
     benchmark:
         "<benchmarks>/build_manifest/{dataset}.tsv"
     wildcard_constraints:
-        dataset=of_kind("subhalo"),
+        dataset=of_kind("subhalo", "lensfinder"),
     conda:
         "../envs/lensing.yaml"
     resources:
         mem_mb=4000,
         runtime="30m",
     params:
-        dataset=dataset_without("description", "rendering", "shard_size"),
+        dataset=dataset_without("description", "rendering", "shard_size", "gates"),
         cosmology=needs("cosmology"),
-        code=digest("build_manifest"),
+        code=task_digest("build_manifest", "manifest"),
     message:
         "Drawing the stamps of dataset {wildcards.dataset}"
     script:
@@ -58,27 +82,32 @@ rule render_stamps:
 
 
 rule check_stamps:
-    """Check a dataset: balance, splits, finite pixels, duplicates, leaks; a failed gate stops the run."""
+    """Check a dataset, describe it in a table and pick stamps to look at; a failed gate stops the run."""
     input:
         train=lambda wildcards: shards(wildcards.dataset, "train"),
         validation=lambda wildcards: shards(wildcards.dataset, "validation"),
         test=lambda wildcards: shards(wildcards.dataset, "test"),
     output:
         checks="<results>/datasets/{dataset}/quality/checks.json",
+        table=report(
+            "<results>/datasets/{dataset}/quality/distributions.csv",
+            caption="../report/quality.rst",
+            category="Datasets",
+            labels={"dataset": "{dataset}"},
+        ),
+        pictures="<results>/datasets/{dataset}/quality/pictures.npz",
     log:
         "<logs>/check_stamps/{dataset}.log",
     benchmark:
         "<benchmarks>/check_stamps/{dataset}.tsv"
-    wildcard_constraints:
-        dataset=of_kind("subhalo"),
     conda:
-        "../envs/lensing.yaml"
+        "../envs/evaluation.yaml"
     resources:
-        mem_mb=4000,
-        runtime="1h",
+        mem_mb=6000,
+        runtime="2h",
     params:
         dataset=dataset_without("description", "rendering", "shard_size"),
-        code=digest("check_stamps"),
+        code=task_digest("check_stamps", "checks"),
     message:
         "Checking dataset {wildcards.dataset}"
     script:

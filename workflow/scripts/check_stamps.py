@@ -1,9 +1,17 @@
-"""Rule check_stamps: all shards of a dataset in, its quality report out; a failed gate stops the run."""
+"""Rule check_stamps: all shards of a dataset in; its gates, tables and pictures out; a failed gate stops the run."""
 
-from darkhaloscope.config.subhalo import SubhaloDataset
+from darkhaloscope.config.kinds import DATASET_KINDS
 from darkhaloscope.jobs.stage import stage
-from darkhaloscope.tasks.subhalo.quality import check_stamps
+from darkhaloscope.stamps.checks import measure_stamps
+from darkhaloscope.stamps.gates import require
+from darkhaloscope.stamps.pictures import write_pictures
+from darkhaloscope.tasks import part
 
 with stage(snakemake) as job:
+    kind = job.params.dataset["kind"]
     shards = {split: list(job.input[split]) for split in ("train", "validation", "test")}
-    job.write_json(job.output.checks, check_stamps(shards, SubhaloDataset.model_validate(job.params.dataset)))
+    quality = measure_stamps(shards, DATASET_KINDS[kind].model_validate(job.params.dataset), part(kind, "checks").CHECKS)
+    require(quality.gates)
+    job.write_csv(job.output.table, quality.distributions)
+    write_pictures(job.output.pictures, quality.pictures)
+    job.write_json(job.output.checks, quality.plain())

@@ -6,14 +6,14 @@ from darkhaloscope.detectors.schema import maps_schema, read_score_table
 from darkhaloscope.evaluation.explanations import choose_stamps, explain_networks, summarise_explanations
 from darkhaloscope.jobs.stage import stage
 from darkhaloscope.learning.weights import load_network
-from darkhaloscope.stamps.chosen import read_chosen
+from darkhaloscope.stamps.rows import read_stamps
 
 with stage(snakemake) as job:
     settings = Explanations.model_validate(job.params.explanations)
     chosen = choose_stamps(read_score_table(job.input.scores), settings.stamps)
     files = zip(job.params.networks, job.input.weights, job.input.networks, strict=True)
     networks = {name: load_network(weights, description) for name, weights, description in files}
-    stamps = read_chosen(list(job.input.shards), chosen["number"])
+    stamps = read_stamps(list(job.input.shards), chosen["number"])
     table, maps = explain_networks(networks, stamps, chosen, settings, job.params.pixel_arcsec, job.params.mark)
     job.write_csv(job.output.table, table)
     job.write_csv(job.output.summary, summarise_explanations(table, job.params.confidence, job.params.bootstrap))

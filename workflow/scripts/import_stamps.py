@@ -3,10 +3,10 @@
 from darkhaloscope.config.lensfinder import ImportedDataset
 from darkhaloscope.core.tables import write_table
 from darkhaloscope.jobs.stage import stage
-from darkhaloscope.tasks.imported import import_shard
-from darkhaloscope.tasks.lensfinder.schema import injection_schema
+from darkhaloscope.tasks.imported.shard import import_shard
+from darkhaloscope.tasks.lensfinder.schema import stamp_schema
 
 with stage(snakemake) as job:
     dataset = ImportedDataset.model_validate(job.params.dataset)
     stamps = import_shard(job.input.table, dataset, job.wildcards.dataset, job.wildcards.split, int(job.wildcards.shard))
-    write_table(job.output.shard, injection_schema(dataset.stamp_size), stamps)
+    write_table(job.output.shard, stamp_schema(dataset.stamp_size), stamps)

@@ -3,15 +3,15 @@
 from darkhaloscope.config.lensfinder import LensFinderDataset
 from darkhaloscope.core.tables import write_table
 from darkhaloscope.jobs.stage import stage
+from darkhaloscope.stamps.rows import read_rows
 from darkhaloscope.tasks.lensfinder.inject import inject_rows
 from darkhaloscope.tasks.lensfinder.inputs import cut_rows, open_stills
-from darkhaloscope.tasks.lensfinder.manifest import read_rows
-from darkhaloscope.tasks.lensfinder.schema import injection_schema
+from darkhaloscope.tasks.lensfinder.schema import MANIFEST, stamp_schema
 
 with stage(snakemake) as job:
     rendering = {**job.params.dataset["rendering"], "batch_size": snakemake.config["batch_sizes"][job.wildcards.dataset]}
     dataset = LensFinderDataset.model_validate({**job.params.dataset, "rendering": rendering})
-    rows = read_rows(job.input.manifest, dataset, job.wildcards.split, int(job.wildcards.shard))
+    rows = read_rows(job.input.manifest, MANIFEST, job.wildcards.split, int(job.wildcards.shard), dataset.shard_size)
     cutouts = cut_rows(rows, list(job.input.bricks), dataset.camera.stamp_size, **job.params.survey)
-    stills = open_stills(cosmos=job.input.cosmos, catalog=job.params.catalog, bank=job.input.bank)
-    write_table(job.output.shard, injection_schema(dataset.camera.stamp_size), inject_rows(rows, dataset, cutouts, stills))
+    stills = open_stills({"cosmos": job.input.cosmos, "catalog": [job.params.catalog], "bank": job.input.bank})
+    write_table(job.output.shard, stamp_schema(dataset.camera.stamp_size), inject_rows(rows, dataset, cutouts, stills))

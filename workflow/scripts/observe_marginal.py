@@ -3,8 +3,7 @@
 from darkhaloscope.config.cosmology import Cosmology
 from darkhaloscope.config.subhalo import SubhaloDataset
 from darkhaloscope.jobs.stage import stage
-from darkhaloscope.tasks.subhalo.marginal import marginal_d_prime
-from darkhaloscope.tasks.subhalo.shards import read_parametric
+from darkhaloscope.tasks.subhalo.marginal import marginal_d_prime, read_parametric
 
 with stage(snakemake) as job:
     rows = read_parametric(list(job.input.shards), int(job.params.stamps))

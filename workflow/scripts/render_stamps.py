@@ -5,14 +5,14 @@ from darkhaloscope.config.subhalo import SubhaloDataset
 from darkhaloscope.core.tables import write_table
 from darkhaloscope.ifu.bank import read_bank
 from darkhaloscope.jobs.stage import stage
-from darkhaloscope.stamps.schema import stamp_schema
+from darkhaloscope.stamps.rows import read_rows
 from darkhaloscope.tasks.subhalo.render import render_rows
-from darkhaloscope.tasks.subhalo.shards import read_rows
+from darkhaloscope.tasks.subhalo.schema import MANIFEST, stamp_schema
 
 with stage(snakemake) as job:
     rendering = {**job.params.dataset["rendering"], "batch_size": snakemake.config["batch_sizes"][job.wildcards.dataset]}
     dataset = SubhaloDataset.model_validate({**job.params.dataset, "rendering": rendering})
     bank = read_bank(job.input.bank[0]) if job.input.bank else None
-    rows = read_rows(job.input.manifest, job.wildcards.split, int(job.wildcards.shard), dataset.shard_size)
+    rows = read_rows(job.input.manifest, MANIFEST, job.wildcards.split, int(job.wildcards.shard), dataset.shard_size)
     stamps = render_rows(rows, dataset, bank, Cosmology.model_validate(job.params.cosmology))
     write_table(job.output.shard, stamp_schema(dataset.instrument.stamp_size), stamps)

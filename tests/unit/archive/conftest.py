@@ -51,6 +51,16 @@ def get(server, tmp_path, pauses, quick):
 
 
 @pytest.fixture
+def get_named(server, tmp_path, pauses, quick):
+    """Function that fetches the server's file under a name of the test's choice."""
+
+    def get(name, **arguments):
+        return fetch(server.url.replace("galaxy.fits.gz", name), tmp_path / "folder" / name, quick, sleep=pauses.append, **arguments)
+
+    return get
+
+
+@pytest.fixture
 def left(tmp_path):
     """Names of what lies in the destination's folder, hidden files included."""
     return lambda: sorted(path.name for path in (tmp_path / "folder").iterdir())

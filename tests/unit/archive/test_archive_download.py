@@ -1,5 +1,6 @@
 """Downloads from a server on 127.0.0.1 that misbehaves in every way that an archive can."""
 
+import gzip
 import hashlib
 import logging
 import os
@@ -35,6 +36,30 @@ def test_a_content_encoding_does_not_unpack_what_the_archive_keeps_packed(get, s
     """Apache marks .fits.gz files so; clients that decode it store another file than the archive's."""
     server.script(Answer(headers={"Content-Encoding": "x-gzip"}))
     assert get().path.read_bytes() == CONTENT
+
+
+PLAIN = gzip.decompress(CONTENT)
+
+
+@pytest.mark.parametrize("header", ["Content-Encoding", "Transfer-Encoding"])
+def test_a_coding_of_the_transfer_is_undone(get_named, server, header):
+    """A server that compresses on its own, although it is asked for the file as it is."""
+    server.script(Answer(content=gzip.compress(PLAIN), headers={header: "gzip"}))
+    assert get_named("sweep.fits", sha256=hashlib.sha256(PLAIN).hexdigest()).path.read_bytes() == PLAIN
+    assert get_named("sweep.fits").path.read_bytes() == PLAIN
+
+
+def test_a_coding_around_a_gzip_file_is_undone_once(get_named, server):
+    server.script(Answer(content=gzip.compress(CONTENT), headers={"Content-Encoding": "gzip"}))
+    assert get_named("galaxy.fits.gz", sha1=hashlib.sha1(CONTENT).hexdigest()).path.read_bytes() == CONTENT
+
+
+def test_a_published_sum_decides_what_the_file_is(get_named, server):
+    """An archive that keeps gzip under a plain name publishes the sum of that."""
+    assert get_named("sweep.fits", sha256=hashlib.sha256(CONTENT).hexdigest()).path.read_bytes() == CONTENT
+    server.script(Answer(content=gzip.compress(PLAIN)))
+    with pytest.raises(WrongChecksum):
+        get_named("sweep.fits", sha256="0" * 64)
 
 
 def test_a_file_without_announced_length(get, server):

@@ -13,12 +13,14 @@ import yaml
 from darkhaloscope.config.base import NAME_PATTERN, Distribution
 from darkhaloscope.config.columns import COLUMNS, NUMBER, TEXT, YES_NO
 from darkhaloscope.config.kinds import DATASET_KINDS
+from darkhaloscope.config.load import main
 from darkhaloscope.config.run import Run, load, merge, validate
 from darkhaloscope.config.sweeps import expand
 from darkhaloscope.config.wording import ConfigError
+from darkhaloscope.config.yaml_files import parse_yaml, read_yaml
 from darkhaloscope.generate import files
-from darkhaloscope.stamps import schema
-from darkhaloscope.tasks.lensfinder import schema as injection_schema
+from darkhaloscope.tasks.lensfinder import schema as lensfinder
+from darkhaloscope.tasks.subhalo import schema
 from rule_files import rule_files
 
 ROOT = Path(__file__).parents[3]
@@ -29,8 +31,21 @@ def test_generated_files_have_not_drifted():
         assert path.read_text(encoding="utf-8") == text, f"{path} differs from the models: run `make generate`"
 
 
-def test_default_config_reads_back_as_the_defaults():
-    assert validate(yaml.safe_load((ROOT / "config/config.yaml").read_text())) == Run()
+def test_the_config_for_people_is_short_and_stands_at_the_defaults():
+    text = (ROOT / "config/config.yaml").read_text()
+    assert len(text.splitlines()) < 150
+    assert load({}, ROOT) == Run()
+
+
+def test_the_full_expansion_reads_back_as_the_run(tmp_path, capsys):
+    overlay = tmp_path / "mine.yaml"
+    overlay.write_text("extends: config/demo.yaml\ndatasets.subhalo.seed: 7\n")
+    assert main([str(overlay), "--to", str(tmp_path / "all.yaml")]) == 0
+    run = validate(read_yaml(tmp_path / "all.yaml"))
+    assert run == load({}, ROOT, [overlay]) and run.datasets["subhalo"].seed == 7
+    assert main([]) == 0 and validate(parse_yaml(capsys.readouterr().out, "output")) == Run()
+    overlay.write_text("datasets: {subhalo: {sed: 1}}\n")
+    assert main([str(overlay)]) == 1 and "nearest: `seed`" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["demo.yaml", "real-sample.yaml", "subhalo-reference.yaml"])
@@ -119,7 +134,7 @@ def test_extends_lays_files_over_each_other_and_refuses_circles(tmp_path):
             load({"extends": wrong}, tmp_path)
 
 
-@pytest.mark.parametrize(("kind", "table"), [("subhalo", schema), ("lensfinder", injection_schema), ("imported", injection_schema)])
+@pytest.mark.parametrize(("kind", "table"), [("subhalo", schema), ("lensfinder", lensfinder), ("imported", lensfinder)])
 def test_columns_of_strata_are_those_of_the_stamps(kind, table):
     kinds = {"string": TEXT, "bool": YES_NO, "int8": NUMBER, "int32": NUMBER, "int64": NUMBER, "float64": NUMBER}
     assert COLUMNS[kind] == {c.name: kinds[c.dtype] for c in table.scalar_columns()}

@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from darkhaloscope.core.tables import Column, Schema, TableError, images, open_table, read_table, write_table
-from darkhaloscope.stamps.schema import MANIFEST, scalar_columns, stamp_schema
+from darkhaloscope.tasks.subhalo.schema import MANIFEST, scalar_columns, stamp_schema
 
 SCHEMA = Schema(
     "toy",

@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
+from darkhaloscope.stamps.schema import stamp_schema
 
 from darkhaloscope.config.cosmology import Cosmology
 from darkhaloscope.config.evidence import Evidence
 from darkhaloscope.config.subhalo import SubhaloDataset
 from darkhaloscope.core.tables import write_table
 from darkhaloscope.detectors.evidence.detect import Detector
-from darkhaloscope.stamps.schema import stamp_schema
 from darkhaloscope.tasks.subhalo.manifest import build_manifest
 from darkhaloscope.tasks.subhalo.render import render_rows
 

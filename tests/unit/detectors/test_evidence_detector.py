@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from darkhaloscope.stamps.schema import stamp_schema
 
 from darkhaloscope.config.cosmology import Cosmology
 from darkhaloscope.config.evidence import Evidence
@@ -14,7 +15,6 @@ from darkhaloscope.detectors.evidence.findings import FINDINGS, OBSERVED, _kept,
 from darkhaloscope.detectors.evidence.pixels import DetectorError, Sky, flux_channel, measure_sky, response
 from darkhaloscope.detectors.schema import SCORES
 from darkhaloscope.lensing.observe import convolve, psf_kernel
-from darkhaloscope.stamps.schema import stamp_schema
 
 
 def quiet(done, total):

@@ -14,7 +14,7 @@ from darkhaloscope.core.tables import TableError, images
 from darkhaloscope.evaluation.explanations import GROUPS, choose_stamps, explain_networks, near, summarise_explanations
 from darkhaloscope.learning.networks import Classifier
 from darkhaloscope.learning.scaling import Normalisation
-from darkhaloscope.stamps.chosen import read_chosen
+from darkhaloscope.stamps.rows import read_stamps
 from unit.learning.stamp_shards import stamp_columns, write_shards
 
 SIZE, PIXEL = 16, 0.1
@@ -76,20 +76,20 @@ def test_stamps_are_chosen_by_score_and_each_once():
 
 
 def test_chosen_stamps_are_read_whole_from_any_shard(shards):
-    found = read_chosen(shards, [3, 16, 17, 39])
+    found = read_stamps(shards, [3, 16, 17, 39])
     assert sorted(found["number"].to_pylist()) == [3, 16, 17, 39]
     whole = pa.concat_tables([pq.read_table(p) for p in shards]).combine_chunks()
     rows = whole.take(found["number"].to_numpy())
     np.testing.assert_array_equal(images(found, "velocity"), images(rows, "velocity"))
     with pytest.raises(TableError, match="1 of 2 stamps"):
-        read_chosen(shards, [3, 99])
+        read_stamps(shards, [3, 99])
 
 
 def test_a_network_that_looks_at_the_subhalo_is_told_from_one_that_looks_everywhere(shards):
     chosen = choose_stamps(scores(), 4)
     settings = Explanations(stamps=4, steps=8, radius_arcsec=0.15)
     networks = {"there": network(False), "everywhere": network(True)}
-    table, maps = explain_networks(networks, read_chosen(shards, chosen["number"]), chosen, settings, PIXEL, "subhalo")
+    table, maps = explain_networks(networks, read_stamps(shards, chosen["number"]), chosen, settings, PIXEL, "subhalo")
     # Nine pixel centres within 1.5 pixels of one, of 256; the flux is the same everywhere.
     inside = 9 / SIZE**2
     there, everywhere = (table[table["network"] == name] for name in networks)

@@ -9,7 +9,8 @@ from sklearn.metrics import roc_auc_score
 from darkhaloscope.config.experiment import Evaluation, Stratum
 from darkhaloscope.core.intervals import wilson
 from darkhaloscope.core.rates import EvaluationError
-from darkhaloscope.evaluation.evaluate import ROC, TIDY, evaluate_network
+from darkhaloscope.evaluation.evaluate import ROC, evaluate_network
+from darkhaloscope.evaluation.tidy import TIDY
 
 STRATA = {"mass_bin": Stratum(), "theta_e_arcsec": Stratum(edges=(0.8, 1.0, 1.2)), "theta_over_psf": Stratum(quantiles=3)}
 EVALUATION = Evaluation(strata=STRATA, bootstrap=200, d_prime_edges=(0, 1, 2, 5))

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
+from darkhaloscope.archive.checks import BadFits, check_fits
+from darkhaloscope.archive.retrieve import MAPS_EXTENSIONS
 from darkhaloscope.config.manga import Quality
 from darkhaloscope.ifu.manga.maps import (
     LineNotFound,
@@ -213,3 +215,41 @@ def test_absent_file(tmp_path):
 def test_all_errors_are_maps_errors():
     for error in (UnreadableMaps, MissingExtension, MissingCard, LineNotFound, WrongChannels, NotFinite):
         assert issubclass(error, MapsError)
+
+
+def test_zeros_behind_the_last_hdu_are_no_damage(maps_hdus, tmp_path):
+    """Tapes and disks fill up their last record; FITS readers pass over it."""
+    path = tmp_path / "m.fits"
+    maps_hdus().writeto(path)
+    whole = path.read_bytes()
+    path.write_bytes(whole + bytes(3 * 2880))
+    assert read_maps(path, Quality()).flux_valid.any()
+    assert check_fits(path)[0] == "PRIMARY"
+    (tmp_path / "m.fits.gz").write_bytes(gzip.compress(whole + bytes(2880)))
+    assert read_maps(tmp_path / "m.fits.gz", Quality()).flux_valid.any()
+    # Zeros in place of the last extension's data are its data, but zeros with more behind them are damage.
+    path.write_bytes(whole + bytes(2880) + whole[:2880])
+    with pytest.raises(BadFits, match=r"m\.fits is not a whole FITS file"):
+        check_fits(path)
+
+
+@pytest.mark.parametrize("card", [b"OBSERVER= 'Jos\xe9    '           / who", b"COMMENT  position angle in \xb0"])
+def test_a_letter_that_is_not_ascii_in_a_comment_is_no_damage(maps_hdus, tmp_path, card):
+    path = tmp_path / "m.fits"
+    hdus = maps_hdus()
+    hdus[0].header["OBSERVER"] = "PLACE"
+    hdus.writeto(path)
+    whole = path.read_bytes()
+    at = whole.index(b"OBSERVER")
+    path.write_bytes(whole[:at] + card.ljust(80) + whole[at + 80 :])
+    assert check_fits(path)[0] == "PRIMARY"
+    assert read_maps(path, Quality()).flux_valid.any()
+
+
+def test_stellar_maps_are_asked_for_only_where_they_are_used(maps_hdus, tmp_path):
+    hdus = fits.HDUList([h for h in maps_hdus() if not h.name.startswith("STELLAR")])
+    hdus.writeto(tmp_path / "m.fits")
+    assert read_maps(tmp_path / "m.fits", Quality()).flux_valid.any()
+    check_fits(tmp_path / "m.fits", MAPS_EXTENSIONS)
+    with pytest.raises(MissingExtension, match="STELLAR_VEL"):
+        read_maps(tmp_path / "m.fits", Quality(velocity="stellar"))

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from darkhaloscope.core.tables import write_table
-from darkhaloscope.tasks.lensfinder.schema import injection_schema
+from darkhaloscope.tasks.lensfinder.schema import stamp_schema
 
 KINDS = {"string": "x", "float64": 1.0, "float32": 1.0, "int64": 1, "int32": 1, "int8": 1, "bool": True}
 NOISE = np.array([0.02, 0.03, 0.06])
@@ -17,7 +17,7 @@ NOISE = np.array([0.02, 0.03, 0.06])
 def band_columns(n: int, *, size: int = 16, first: int = 0, seed: int = 0, signal: float = 0.0) -> dict[str, np.ndarray]:
     """Noise and a central galaxy in g, r, z; odd numbers are positives with a blue blob of `signal` nanomaggies beside it."""
     rng = np.random.default_rng([seed, first])
-    columns = {c.name: np.full(n, KINDS[c.dtype]) for c in injection_schema(size).columns if c.shape is None}
+    columns = {c.name: np.full(n, KINDS[c.dtype]) for c in stamp_schema(size).columns if c.shape is None}
     numbers = first + np.arange(n)
     labels = (numbers % 2).astype(np.int8)
     y, x = np.indices((size, size)) - size / 2
@@ -47,7 +47,7 @@ def write_band_shards(
     folder: Path, columns: dict[str, np.ndarray], bounds: list[int], name: str = "shard", row_group: int = 7
 ) -> list[Path]:
     """Write stamps into shards cut at the rows `bounds` (first and last row included)."""
-    schema = injection_schema(columns["image"].shape[-1])
+    schema = stamp_schema(columns["image"].shape[-1])
     paths = []
     for k, (start, stop) in enumerate(itertools.pairwise(bounds)):
         path = folder / f"{name}-{k:03d}.parquet"

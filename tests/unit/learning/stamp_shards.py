@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from darkhaloscope.core.tables import write_table
-from darkhaloscope.stamps.schema import stamp_schema
+from darkhaloscope.tasks.subhalo.schema import stamp_schema
 
 KINDS = {"string": "x", "float64": 1.0, "int64": 1, "int32": 1, "int8": 1, "bool": False}
 

@@ -13,7 +13,7 @@ from darkhaloscope.core.tables import TableError
 from darkhaloscope.learning.data import BadPixels, derangement, read_stamps, stamp_size
 from darkhaloscope.learning.order import Batches, EpochOrder, InOrder, orient, orientations
 from darkhaloscope.learning.scaling import LearningError, Normalisation, scale_flux, scale_velocity
-from darkhaloscope.stamps.schema import stamp_schema
+from darkhaloscope.tasks.subhalo.schema import stamp_schema
 from unit.learning.stamp_shards import stamp_columns, write_shards
 
 UNIT = {

@@ -15,9 +15,9 @@ from darkhaloscope.config.network import Network
 from darkhaloscope.config.subhalo import SubhaloDataset
 from darkhaloscope.core.tables import write_table
 from darkhaloscope.learning import data
-from darkhaloscope.stamps.schema import stamp_schema
 from darkhaloscope.tasks.subhalo.manifest import build_manifest
 from darkhaloscope.tasks.subhalo.render import render_rows
+from darkhaloscope.tasks.subhalo.schema import stamp_schema
 
 STAMPS = 2000
 #: Five standard deviations of the AUC of a statistic that knows nothing (Mann & Whitney 1947), classes of equal size.

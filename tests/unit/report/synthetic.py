@@ -11,6 +11,7 @@ import pyarrow as pa
 from darkhaloscope.config.experiment import Evaluation, Experiment, Stratum
 from darkhaloscope.config.network import Network
 from darkhaloscope.config.subhalo import SubhaloDataset
+from darkhaloscope.evaluation.answer import judge_experiment
 from darkhaloscope.evaluation.comparison import compare_networks
 from darkhaloscope.evaluation.evaluate import evaluate_network
 from darkhaloscope.evaluation.explanations import choose_stamps, summarise_explanations
@@ -235,7 +236,14 @@ def context(
         "settings": ReportSettings(),
         "observers": {tests[0]: observers},
     }
-    return ReportContext(**(values | changes))
+    return ReportContext(**decided(values | changes))
+
+
+def decided(values: dict) -> dict:
+    """Return a context's fields with what the evaluation decides of them."""
+    test = values["experiment"].test_datasets[0]
+    named = ("experiment", "dataset", "detectors", "frames", "comparison")
+    return {"decided": judge_experiment(*(values[name] for name in named), values.get("observers", {}).get(test, pd.DataFrame()))} | values
 
 
 def history(seed: int) -> pd.DataFrame:

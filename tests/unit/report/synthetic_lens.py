@@ -13,12 +13,11 @@ from darkhaloscope.config.lensfinder import PIXEL_SCALE_ARCSEC, LensFinderDatase
 from darkhaloscope.config.network import Network
 from darkhaloscope.evaluation.evaluate import evaluate_network
 from darkhaloscope.evaluation.known_lenses import recall_known_lenses
-from darkhaloscope.evaluation.lens_rates import judge_resolved, rate_contaminants
 from darkhaloscope.evaluation.rounds import compare_rounds
 from darkhaloscope.evaluation.scored import load_seeds
 from darkhaloscope.report.context import ColourBrowser, Examples, LensContext, ReportSettings
 from darkhaloscope.report.examples import LENS_COLUMNS, merge_scores
-from unit.report.synthetic import history
+from unit.report.synthetic import decided, history
 
 SIZE = 32
 QUESTION = "How complete is the lens finder at a fixed rate of false positives?"
@@ -84,9 +83,7 @@ def evaluated(strengths: tuple[tuple[str, float], ...], seeds: tuple[int, ...], 
         name: {("sky", seed): scores(rows, strength, 10 * k + seed) for seed in seeds} for k, (name, strength) in enumerate(strengths)
     }
     frames = {name: evaluate_network(t, evaluation, channels="bands", validation="sky") for name, t in tables.items()}
-    splits = {"training": "sky", "test": "sky"}
-    resolved = {name: judge_resolved(t, evaluation, **splits) for name, t in tables.items()}
-    contaminants = {name: rate_contaminants(t, evaluation, **splits) for name, t in tables.items()}
+    resolved, contaminants = ({name: found[table] for name, found in frames.items()} for table in ("resolved", "contaminants"))
     first = {("sky", seed): scores(rows, 0.6, 100 + seed) for seed in seeds}
     rounds = {name: compare_rounds([(f"{name}+round=1", first), (name, t)], evaluation, ["sky"]) for name, t in tables.items()}
     lenses = parameters(60, "test", 5).assign(grade="A")
@@ -142,4 +139,4 @@ def context(
         "pages": {},
         "notes": ("The sky is a mock survey.",),
     }
-    return LensContext(**(values | changes))
+    return LensContext(**decided(values | changes))

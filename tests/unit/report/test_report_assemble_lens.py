@@ -13,6 +13,7 @@ from darkhaloscope.config.lensfinder import LensFinderDataset
 from darkhaloscope.config.network import Network
 from darkhaloscope.core.tables import write_table
 from darkhaloscope.detectors.schema import LENS_SCORES
+from darkhaloscope.evaluation.answer import judge_experiment
 from darkhaloscope.evaluation.evaluate import evaluate_network
 from darkhaloscope.evaluation.rounds import compare_rounds
 from darkhaloscope.report.assemble import TABLES, ReportConfig, ReportFiles, assemble
@@ -47,6 +48,15 @@ def written(tmp_path_factory):
     frames = evaluate_network(tables, experiment.evaluation, channels="bands", validation="sky")
     for name, frame in frames.items():
         frame.to_csv(folder / f"{name}.csv", index=False)
+    judged = judge_experiment(
+        experiment,
+        LensFinderDataset(survey="mock"),
+        {"lens": Network(channels="bands", architecture="slim")},
+        {"lens": frames},
+        pd.DataFrame(),
+        pd.DataFrame(),
+    )
+    (folder / "answer.json").write_text(json.dumps(judged))
     compare_rounds([("lens+round=1", tables), ("lens", tables)], experiment.evaluation, ["sky"]).to_csv(folder / "rounds.csv", index=False)
     history(1).to_csv(folder / "history.csv", index=False)
     (folder / "checks.json").write_text(json.dumps({"gates": [{"name": "leaks", "asked": "none", "found": "none", "passed": True}]}))
@@ -65,6 +75,9 @@ def written(tmp_path_factory):
         scores=scores,
         shards=shards,
         checks=str(folder / "checks.json"),
+        answer=str(folder / "answer.json"),
+        resolved={"lens": str(folder / "resolved.csv")},
+        contaminants={"lens": str(folder / "contaminants.csv")},
         rounds={"lens": str(folder / "rounds.csv")},
     )
     return config, files, columns

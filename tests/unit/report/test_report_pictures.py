@@ -6,24 +6,17 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from darkhaloscope.config.cosmology import Cosmology
-from darkhaloscope.config.subhalo import SubhaloDataset
 from darkhaloscope.core.tables import Column, Schema, write_table
-from darkhaloscope.report.assemble import _caption
+from darkhaloscope.evaluation.observers import with_strata
 from darkhaloscope.report.context import ReportError, ReportSettings
 from darkhaloscope.report.examples import (
-    DISK_PIXELS,
-    _choose_sources,
     choose_browser_rows,
     collect_browser,
     collect_examples,
-    collect_sources,
     merge_scores,
     read_images,
-    with_strata,
 )
 from darkhaloscope.report.pictures import FLUX_RANGE, MASKED, palette, velocity_limit, write_sheets
-from darkhaloscope.tasks.subhalo.manifest import build_manifest
 from unit.report import synthetic
 
 SHARD = Schema(
@@ -137,29 +130,6 @@ def test_a_scored_stamp_in_no_shard_is_named(tmp_path):
     write_table(tmp_path / "0.parquet", SHARD, table)
     with pytest.raises(ReportError, match="1 of 2 scored stamps are in none of the shards"):
         read_images([tmp_path / "0.parquet"], ["a", "b"])
-
-
-def test_sources_are_shown_of_every_kind():
-    dataset = SubhaloDataset(
-        size={"train": 6, "validation": 0, "test": 0}, sources={"mix": {"disk": 1.0}, "sample": None}, splits={"tolerance": 0.5}
-    )
-    rows = build_manifest("few", dataset, None, Cosmology())
-    shown = collect_sources(rows, dataset, None, Cosmology(), 4)
-    assert shown.flux.shape == shown.velocity.shape == shown.valid.shape == (4, DISK_PIXELS, DISK_PIXELS)
-    inclination = np.degrees(rows["disk_inclination_rad"].to_numpy()[:4])
-    assert shown.captions == tuple(f"disk · {i:.0f}° inclined" for i in inclination)
-    kinds, galaxies = np.array(["manga", "disk", "manga", "hybrid", "manga", "disk"]), np.array(["a", None, "a", "a", "b", None])
-    # In turn manga, hybrid, disk, then what is left; the second stamp of galaxy a is no other source.
-    assert _choose_sources(kinds, galaxies, 4) == [0, 4, 3, 1]
-    assert _choose_sources(kinds, galaxies, 9) == [0, 4, 3, 1, 5]
-
-
-@pytest.mark.parametrize("contrast", ["subhalo", "lensed"])
-def test_captions_name_what_is_looked_for(contrast):
-    row = {"source_kind": "disk", "theta_e_arcsec": 1.0, "peak_snr": 20.0, "d_prime_flux": 3.0, "d_prime_velocity": 5.0}
-    row |= {"subhalo_profile": "nfw", "subhalo_theta_e_arcsec": None, "log10_mass_msun": 9.5}
-    sought = {"subhalo": "NFW subhalo of 10^9.5 M☉", "lensed": "lens of θ_E 1.00″"}[contrast]
-    assert _caption(row, contrast) == f"disk source, {sought}, peak S/N 20; ideal d′ 3.0 in flux, 5.0 in velocity"
 
 
 def test_observers_take_their_mass_bins_from_the_stamps():

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from darkhaloscope.config.lensfinder import CosmosSources
+from darkhaloscope.config.sources import CosmosSources
 from darkhaloscope.ifu.bank import bank_schema
 from darkhaloscope.sources.cosmos import CosmosImages, isolate, list_sources
 from darkhaloscope.sources.emission import emission_image
@@ -106,6 +106,16 @@ def test_cuts_and_order_do_not_depend_on_how_many_are_taken(tmp_path):
     radius = all_of_them["half_light_radius_arcsec"].to_numpy()
     assert radius.min() >= 0.1 and radius.max() <= 1.0
     assert "60 galaxies" in said[0]
+
+
+def test_a_galaxy_can_be_set_aside_and_errors_say_how(tmp_path):
+    path = write_sample(tmp_path)
+    idents = list_sources(CosmosSources(exclusion="none"), path)[0]["ident"].to_pylist()
+    fewer, said = list_sources(CosmosSources(exclusion="none", set_aside=(int(idents[3]),)), path)
+    assert fewer["ident"].to_pylist() == idents[:3] + idents[4:]
+    assert any("after set_aside" in line for line in said)
+    with pytest.raises(SourceError, match=r"does not stand out of its noise; .*`sources\.cosmos\.set_aside`"):
+        isolate(np.random.default_rng(3).normal(size=(64, 64)) - 5 * (np.hypot(*(np.indices((64, 64)) - 32)) < 20), "7")
 
 
 def test_a_missing_selection_file_is_named_with_what_to_do(tmp_path):

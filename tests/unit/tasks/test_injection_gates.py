@@ -10,9 +10,11 @@ import pytest
 from darkhaloscope.config.lensfinder import ImportedDataset, LensFinderDataset
 from darkhaloscope.core.tables import images, read_table, write_table
 from darkhaloscope.report.dataset_page import dataset_page
-from darkhaloscope.tasks.lensfinder.pictures import PicturesError, read_pictures, write_pictures
-from darkhaloscope.tasks.lensfinder.quality import InjectionQualityError, measure_injections, require_gates
-from darkhaloscope.tasks.lensfinder.schema import injection_schema
+from darkhaloscope.stamps.checks import measure_stamps
+from darkhaloscope.stamps.gates import QualityError, require
+from darkhaloscope.stamps.pictures import PicturesError, read_pictures, write_pictures
+from darkhaloscope.tasks import part
+from darkhaloscope.tasks.lensfinder.schema import stamp_schema
 from sky import cutout, parent_rows
 
 SIZE = 16
@@ -64,7 +66,7 @@ def stamps(split: str, count: int, first: int) -> pa.Table:
         "physics_valid": np.ones(count, bool), "metrics_ok": np.ones(count, bool), "stamp_size": np.full(count, SIZE), "bandset": ["grz"] * count,
         "pipeline_version": ["test"] * count, "image": image.astype(np.float32),
     }  # fmt: skip
-    return injection_schema(SIZE).table({c.name: made.get(c.name, rows.get(c.name)) for c in injection_schema(SIZE).columns})
+    return stamp_schema(SIZE).table({c.name: made.get(c.name, rows.get(c.name)) for c in stamp_schema(SIZE).columns})
 
 
 @pytest.fixture(scope="module")
@@ -73,19 +75,24 @@ def honest(tmp_path_factory):
     folder, first, paths = tmp_path_factory.mktemp("honest"), 0, {}
     for split, count in SHARES.items():
         paths[split] = [str(folder / f"{split}.parquet")]
-        write_table(paths[split][0], injection_schema(SIZE), stamps(split, count, first))
+        write_table(paths[split][0], stamp_schema(SIZE), stamps(split, count, first))
         first += 1000
     return paths
 
 
 def changed(honest, folder, split, change):
     """Write one split anew with some columns changed."""
-    table = read_table(honest[split][0], injection_schema(SIZE))
+    table = read_table(honest[split][0], stamp_schema(SIZE))
     columns = {n: images(table, n).copy() if n == "image" else table[n].to_pylist() for n in table.column_names}
     change(columns)
     path = folder / f"{split}-changed.parquet"
-    write_table(path, injection_schema(SIZE), injection_schema(SIZE).table(columns))
+    write_table(path, stamp_schema(SIZE), stamp_schema(SIZE).table(columns))
     return {**honest, split: [str(path)]}
+
+
+def measure_injections(shards, asked):
+    """Measure a dataset as rule check_stamps does."""
+    return measure_stamps(shards, asked, part(asked.kind, "checks").CHECKS)
 
 
 def failures(paths, asked=None) -> dict[str, str]:
@@ -94,19 +101,22 @@ def failures(paths, asked=None) -> dict[str, str]:
 
 def test_an_honest_dataset_passes_and_is_described(honest, tmp_path):
     quality = measure_injections(honest, dataset())
-    require_gates(quality)
+    require(quality.gates)
     assert not any("not judged" in g.found for g in quality.gates)
     assert {k: v["stamps"] for k, v in quality.splits.items()} == SHARES
     assert quality.splits["test"]["arc_snr_above_1"] == 1.0 and quality.splits["test"]["arc_snr_above_50"] == 0.0
     row = quality.distributions.query("split == 'test' and label == 1 and column == 'theta_e_arcsec'").iloc[0]
-    table = read_table(honest["test"][0], injection_schema(SIZE), ["theta_e_arcsec", "label"])
+    table = read_table(honest["test"][0], stamp_schema(SIZE), ["theta_e_arcsec", "label"])
     values = table.filter(pc.equal(table["label"], 1))["theta_e_arcsec"].to_numpy()
     assert row["p50"] == pytest.approx(np.median(values), rel=1e-6) and row["mean"] == pytest.approx(values.mean(), rel=1e-6)
     checks, pictures = json.loads(json.dumps(quality.plain())), tmp_path / "pictures.npz"
     write_pictures(pictures, quality.pictures)
-    page = dataset_page("x", checks, read_pictures(pictures))
-    assert page.count("<figure>") == 48 and "FAIL" not in page and "arc_snr_matched" in page
-    assert "arcs with S/N above 50" in page and "test, positives" in page and page.count("<th>p95</th>") == 6
+    page = dataset_page("x", dataset(), checks, honest["test"], read_pictures(pictures))
+    assert page.count("<figure>") == 48 and "FAIL" not in page and "arc S/N (matched)" in page
+    assert "Arcs with S/N above 50" in page and page.count('<th scope="col">p95</th>') == 1
+    # Every column is drawn, lenses beside controls, and every split is in the table.
+    assert 'data-chart="column-theta_e_arcsec"' in page and 'data-chart="column-mag_r"' in page
+    assert all(f'<td class="n">{split}</td>' in page for split in SHARES)
 
 
 def test_pictures_of_a_dataset_keep_their_pixels_and_words_and_a_broken_file_says_so(honest, tmp_path):
@@ -218,5 +228,5 @@ def test_classes_from_other_conditions_are_caught(honest, tmp_path, name):
 
 
 def test_failed_gates_are_named_all_at_once(honest, tmp_path):
-    with pytest.raises(InjectionQualityError, match=r"(?s)fail 3 of 13 gates.*counts.*split fractions.*splits named"):
-        require_gates(measure_injections({**honest, "train": honest["test"], "test": honest["train"]}, dataset()))
+    with pytest.raises(QualityError, match=r"(?s)fail 3 of 13 gates.*counts.*splits named.*split fractions"):
+        require(measure_injections({**honest, "train": honest["test"], "test": honest["train"]}, dataset()).gates)

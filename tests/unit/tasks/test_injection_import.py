@@ -1,6 +1,7 @@
 """Stamps made elsewhere: cells written by numpy, older names, and what is refused."""
 
 import io
+import logging
 import pickle
 import zipfile
 
@@ -11,8 +12,8 @@ import pytest
 
 from darkhaloscope.config.lensfinder import ImportedDataset
 from darkhaloscope.core.tables import images
-from darkhaloscope.tasks.imported import StampImportError, find_columns, import_shard, read_cell
-from darkhaloscope.tasks.lensfinder.schema import injection_schema
+from darkhaloscope.tasks.imported.shard import StampImportError, find_columns, import_shard, read_cell
+from darkhaloscope.tasks.lensfinder.schema import stamp_schema
 
 SIZE = 16
 
@@ -71,7 +72,7 @@ def imported(path, split="train", shard=0, **values):
 
 def test_cells_written_by_numpy_come_out_as_they_were(tmp_path):
     table = imported(write(tmp_path, columns()))
-    injection_schema(SIZE).check(table.schema, "x")
+    stamp_schema(SIZE).check(table.schema, "x")
     np.testing.assert_array_equal(images(table, "image"), pixels()[:6])
     assert table["label"].to_pylist() == [1, 0] * 3 and table["split"].to_pylist() == ["train"] * 6
     # The older name of the lensed radius; θ_E over the PSF that psfsize stands for; no θ_E without an arc.
@@ -189,3 +190,112 @@ def test_other_sizes_and_splits_are_refused_in_words(tmp_path):
         imported(write(tmp_path, {**columns(), "region_split": ["fold1"] * 10}))
     with pytest.raises(StampImportError, match=r"set shard_counts\.test to 0"):
         imported(write(tmp_path, {**columns(), "region_split": ["train"] * 10}), "test")
+
+
+# --- what users of other tools bring ---------------------------------------------------------------
+
+CONTROL = [bool(i % 2) for i in range(10)]
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        ["true" if c else "false" for c in CONTROL],
+        ["False" if not c else "TRUE" for c in CONTROL],
+        ["1" if c else "0" for c in CONTROL],
+        ["yes" if c else "no" for c in CONTROL],
+        [float(c) for c in CONTROL],
+        pa.array(["T" if c else "F" for c in CONTROL]).dictionary_encode(),
+    ],
+)
+def test_truths_that_are_written_as_text_or_numbers_are_read_as_what_they_say(tmp_path, told):
+    table = imported(write(tmp_path, {**columns(), "is_control": told}))
+    assert table["label"].to_pylist() == [1, 0] * 3
+    usable = imported(write(tmp_path, {**columns(), "cutout_ok": ["False", "true"] * 5}))
+    assert usable["cutout_ok"].to_pylist() == [False, True] * 3
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "message"),
+    [
+        ("is_control", [None, *CONTROL[1:]], r"table\.parquet: column is_control is missing in 1 of 6 rows \(row 0 first\)"),
+        ("is_control", [float("nan"), *map(float, CONTROL[1:])], "column is_control is missing in 1 of 6 rows"),
+        ("is_control", ["maybe", *["no"] * 9], "column is_control holds 'maybe', expected true or false"),
+        ("cutout_ok", [float("nan")] * 10, "column cutout_ok is missing in 6 of 6 rows"),
+        ("cutout_ok", [2] * 10, "column cutout_ok holds 2, expected true or false"),
+        # Whole numbers that are missing, or are none.
+        ("stamp_size", [float(SIZE)] * 5 + [float("nan")] + [float(SIZE)] * 4, "column stamp_size is missing in 1 of 6 rows"),
+        ("replicate", [0.5] * 10, r"column replicate holds 0\.5, expected whole numbers"),
+        ("replicate", ["first"] * 10, "column replicate holds 'first', expected whole numbers"),
+        # Identifiers that are missing would all be one galaxy.
+        ("object_id", [None, *["7"] * 9], "column object_id is missing in 1 of 6 rows"),
+        ("brickname", [None, *["0001p000"] * 9], "column brickname is missing in 1 of 6 rows"),
+        ("ra", [float("nan"), *[150.0] * 9], "column ra is missing or not finite in 1 of 6 rows that need it"),
+        ("theta_e_arcsec", [float("nan")] * 10, "column theta_e_arcsec is missing or not finite in 3 of 3 rows"),
+        ("task_id", [None, *[f"t{i}" for i in range(9)]], "task_id is missing in 1 of 10 rows"),
+    ],
+)
+def test_what_is_missing_or_means_nothing_is_refused_by_name_and_value(tmp_path, name, values, message):
+    with pytest.raises(StampImportError, match=message):
+        imported(write(tmp_path, {**columns(), name: values}))
+
+
+def test_identifiers_keep_their_numbers_however_they_are_written(tmp_path):
+    ids = list(range(9_007_199_254_740_000, 9_007_199_254_740_010))
+    for written in (ids, [str(i) for i in ids], [float(i) for i in ids]):
+        table = imported(write(tmp_path, {**columns(), "object_id": written, "region_id": written}))
+        assert table["object_id"].to_pylist() == ids[:6] and table["region_id"].to_pylist() == ids[:6]
+    # A word stands for a number of its own, the same in every table.
+    words = imported(write(tmp_path, {**columns(), "object_id": [f"J{i // 2}" for i in range(10)]}))["object_id"].to_pylist()
+    assert words[0] == words[1] and len(set(words)) == 3
+
+
+def test_what_dead_jobs_and_editors_leave_in_a_folder_is_passed_over(tmp_path):
+    folder = tmp_path / "folder"
+    write(folder, columns(), "part-00000.snappy.parquet")
+    for left in ("_temporary/0/task_1", ".ipynb_checkpoints"):
+        (folder / left).mkdir(parents=True)
+        write(folder / left, columns(), "part-00000.parquet")
+    (folder / "._part-00000.snappy.parquet").write_bytes(b"\0\5\26\7mac")
+    (folder / "_SUCCESS").touch()
+    assert imported(folder)["task_id"].to_pylist() == [f"t{i}" for i in range(6)]
+    (folder / "part-00001.parquet").write_bytes(b"<html>")
+    with pytest.raises(StampImportError, match=r"part-00001\.parquet: expected a Parquet file .*; write it again, or take it out"):
+        imported(folder)
+
+
+def test_an_id_that_comes_twice_is_refused_also_over_files_and_splits(tmp_path):
+    with pytest.raises(StampImportError, match="task_id t0 comes more than once in this table"):
+        imported(write(tmp_path, {**columns(), "task_id": ["t0", "t0", *[f"t{i}" for i in range(2, 10)]]}))
+    # The last row is of another split.
+    with pytest.raises(StampImportError, match="task_id t0 comes more than once"):
+        imported(write(tmp_path, {**columns(), "task_id": [*[f"t{i}" for i in range(9)], "t0"]}))
+    write(tmp_path / "folder", columns(), "a.parquet")
+    write(tmp_path / "folder", columns(), "copy of a.parquet")
+    with pytest.raises(StampImportError, match=r"copy of a\.parquet: task_id t\d comes more than once in this table \(10 rows too many\)"):
+        imported(tmp_path / "folder")
+
+
+def test_rows_of_no_split_are_refused_and_those_of_a_split_left_out_are_told(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("darkhaloscope"), "propagate", True)
+    for word in (None, "", "eval"):
+        said = ["train"] * 4 + [word] * 2 + ["val"] * 2 + ["test"] * 2
+        with pytest.raises(StampImportError, match=f"region_split holds {word or 'nothing'} in 2 of 10 rows"):
+            imported(write(tmp_path, {**columns(), "region_split": said}))
+    assert imported(write(tmp_path, {**columns(), "region_split": [" Train "] * 6 + ["VAL"] * 2 + ["test"] * 2})).num_rows == 6
+    with caplog.at_level("WARNING", logger="darkhaloscope"):
+        imported(write(tmp_path, columns()), shard_counts={"train": 1, "validation": 0, "test": 0})
+    assert "2 rows of validation, 2 rows of test left out, since shard_counts says 0 for them" in caplog.text
+
+
+def test_positions_from_the_stamps_middle_are_converted(tmp_path):
+    place = {"host_x_arcsec": [0.1] * 10, "host_y_arcsec": [-0.05] * 10, "shear": [0.04] * 10, "shear_phi_rad": [0.3] * 10}
+    data = {**columns(), **place, "src_x_arcsec": [0.3] * 10, "src_y_arcsec": [0.2] * 10}
+    table = imported(write(tmp_path, data), positions="stamp")
+    # What a ray through the lens' centre sees of a shear about the stamp's middle is a shift of the source by Γ times the offset.
+    g1, g2 = 0.04 * np.cos(0.6), 0.04 * np.sin(0.6)
+    assert table["src_x_arcsec"][0].as_py() == pytest.approx(0.3 - 0.1 + g1 * 0.1 + g2 * -0.05)
+    assert table["src_y_arcsec"][0].as_py() == pytest.approx(0.2 + 0.05 + g2 * 0.1 - g1 * -0.05)
+    assert imported(write(tmp_path, data))["src_x_arcsec"][0].as_py() == 0.3
+    with pytest.raises(StampImportError, match="positions `stamp` need columns host_x_arcsec, host_y_arcsec, shear"):
+        imported(write(tmp_path, columns()), positions="stamp")

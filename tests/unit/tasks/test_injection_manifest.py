@@ -10,11 +10,12 @@ from scipy.spatial import cKDTree
 
 from darkhaloscope.config.lensfinder import INJECTIONS, LensFinderDataset, SkySplits
 from darkhaloscope.core.tables import read_table
+from darkhaloscope.stamps.manifest import ManifestError, write_manifest
+from darkhaloscope.stamps.rows import read_rows
 from darkhaloscope.tasks.lensfinder.hosts import choose_hosts, read_parent, split_regions
-from darkhaloscope.tasks.lensfinder.manifest import build_injections, read_rows
+from darkhaloscope.tasks.lensfinder.manifest import draw_manifest, list_bricks
 from darkhaloscope.tasks.lensfinder.priors import GRIDDED, share_galaxies
-from darkhaloscope.tasks.lensfinder.schema import INJECTION_MANIFEST
-from darkhaloscope.tasks.subhalo.manifest import ManifestError
+from darkhaloscope.tasks.lensfinder.schema import MANIFEST
 from sky import write_parent
 
 COUNT = 16000
@@ -36,8 +37,9 @@ def parent(tmp_path_factory):
 
 
 def built(parent, folder, asked, galaxies=None, name="x") -> pd.DataFrame:
-    build_injections(name, asked, parent, galaxies or {}, folder / "manifest.parquet", folder / "bricks.csv")
-    return read_table(folder / "manifest.parquet", INJECTION_MANIFEST).to_pandas()
+    write_manifest(folder / "manifest.parquet", MANIFEST, draw_manifest(name, asked, parent, galaxies or {}))
+    list_bricks(folder / "manifest.parquet", asked, folder / "bricks.csv")
+    return read_table(folder / "manifest.parquet", MANIFEST).to_pandas()
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +104,7 @@ def test_controls_have_no_arc(manifest):
 
 def test_a_shard_reads_few_bricks_and_its_rows_alone(manifest):
     table, folder = manifest
-    rows = read_rows(folder / "manifest.parquet", dataset(), "validation", 1).to_pandas()
+    rows = read_rows(folder / "manifest.parquet", MANIFEST, "validation", 1, 300).to_pandas()
     pd.testing.assert_frame_equal(rows, table[table["split"] == "validation"].iloc[300:600].reset_index(drop=True))
     with open(folder / "bricks.csv", newline="") as file:
         listed = [(r["split"], int(r["shard"]), r["brickname"]) for r in csv.DictReader(file)]
@@ -111,8 +113,10 @@ def test_a_shard_reads_few_bricks_and_its_rows_alone(manifest):
     for shard in range(3):
         here, after = ({b for s, k, b in listed if (s, k) == ("train", shard + d)} for d in (0, 1))
         assert len(here & after) <= 1
-    with pytest.raises(ManifestError, match="build_injections"):
-        read_rows(folder / "manifest.parquet", dataset(), "validation", 9)
+    with pytest.raises(ManifestError, match="build_manifest"):
+        read_rows(folder / "manifest.parquet", MANIFEST, "validation", 9, 300)
+    with pytest.raises(ManifestError, match="has 800 rows of split validation, the dataset 802; make it again"):
+        list_bricks(folder / "manifest.parquet", dataset(size={"train": 5184, "validation": 802, "test": 1000}), folder / "other.csv")
 
 
 def test_a_row_keeps_its_parameters_whatever_other_rows_there_are(parent, tmp_path):

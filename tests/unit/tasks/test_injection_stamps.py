@@ -13,11 +13,14 @@ from darkhaloscope.core.tables import images
 from darkhaloscope.lensing.observe import moffat_from_psfsize
 from darkhaloscope.sources.sersic import sersic_image
 from darkhaloscope.sources.still import StillImage
+from darkhaloscope.stamps.manifest import write_manifest
+from darkhaloscope.stamps.measures import arc_signal_to_noise
+from darkhaloscope.stamps.rows import read_rows
 from darkhaloscope.tasks.lensfinder.hosts import read_parent
-from darkhaloscope.tasks.lensfinder.inject import InjectionError, inject_rows, signal_to_noise, source_fluxes
+from darkhaloscope.tasks.lensfinder.inject import InjectionError, inject_rows, source_fluxes
 from darkhaloscope.tasks.lensfinder.light import psf_kernels
-from darkhaloscope.tasks.lensfinder.manifest import build_injections, read_rows
-from darkhaloscope.tasks.lensfinder.schema import INJECTION_MANIFEST
+from darkhaloscope.tasks.lensfinder.manifest import draw_manifest
+from darkhaloscope.tasks.lensfinder.schema import MANIFEST
 from sky import cutout, refused, write_parent
 
 
@@ -30,8 +33,8 @@ def dataset(**values) -> LensFinderDataset:
 def rows(tmp_path_factory):
     folder = tmp_path_factory.mktemp("rows")
     parent = read_parent(write_parent(folder / "parent.parquet", 3000))
-    build_injections("x", dataset(), parent, {}, folder / "manifest.parquet", folder / "bricks.csv")
-    return read_rows(folder / "manifest.parquet", dataset(), "train", 0)
+    write_manifest(folder / "manifest.parquet", MANIFEST, draw_manifest("x", dataset(), parent, {}))
+    return read_rows(folder / "manifest.parquet", MANIFEST, "train", 0, 20)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +52,7 @@ def with_columns(rows, **values):
     columns = {name: rows.column(name).to_pylist() for name in rows.column_names}
     for name, value in values.items():
         columns[name] = [old if control else value for old, control in zip(columns[name], columns["is_control"], strict=True)]
-    return INJECTION_MANIFEST.table(columns)
+    return MANIFEST.table(columns)
 
 
 def bits(array):
@@ -164,7 +167,7 @@ def test_magnification_and_stretch_of_a_singular_sphere(rows, cutouts):
 
 def test_signal_to_noise_on_good_pixels_alone():
     signal, invvar, good = np.array([[3.0, 4.0], [100.0, 0.0]]), np.array([[1.0, 4.0], [1.0, 1.0]]), np.array([[True, True], [False, True]])
-    found = signal_to_noise(signal, invvar, good)
+    found = arc_signal_to_noise(signal, invvar, good)
     assert found["arc_snr"] == 8.0
     assert found["arc_snr_sum"] == pytest.approx(7 / np.sqrt(1 + 0.25 + 1))
     assert found["arc_snr_matched"] == pytest.approx(np.sqrt(9 + 64))
@@ -172,7 +175,7 @@ def test_signal_to_noise_on_good_pixels_alone():
     assert found["arc_snr_matched"] >= max(found["arc_snr"], found["arc_snr_sum"])
     # A pixel without weight is as one that is not good, and does not bring the sum to nothing.
     invvar[1, 0] = 0.0
-    assert signal_to_noise(signal, invvar, np.ones((2, 2), bool)) == found
+    assert arc_signal_to_noise(signal, invvar, np.ones((2, 2), bool)) == found
 
 
 def test_a_cutout_that_is_not_ok_gives_an_empty_stamp_with_its_reason(rows, cutouts):

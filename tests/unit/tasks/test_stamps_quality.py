@@ -9,10 +9,13 @@ import pytest
 
 from darkhaloscope.config.cosmology import Cosmology
 from darkhaloscope.core.tables import TableError, images, write_table
-from darkhaloscope.stamps.schema import stamp_images, stamp_schema
+from darkhaloscope.report.dataset_page import dataset_page
+from darkhaloscope.stamps.checks import measure_stamps
+from darkhaloscope.stamps.gates import QualityError, class_differences, require
+from darkhaloscope.tasks import part
 from darkhaloscope.tasks.subhalo.manifest import build_manifest
-from darkhaloscope.tasks.subhalo.quality import QualityError, check_stamps, class_differences, measure_stamps
 from darkhaloscope.tasks.subhalo.render import render_rows
+from darkhaloscope.tasks.subhalo.schema import stamp_images, stamp_schema
 
 SIZES = {"train": 240, "validation": 80, "test": 80}
 PICTURES = [c.name for c in stamp_images(16)]
@@ -52,12 +55,23 @@ def write(tmp_path):
         for split in SIZES:
             rows = np.flatnonzero(stamps["split"] == split)
             paths = [tmp_path / f"{split}-{k}.parquet" for k in (0, 1)]
-            for path, part in zip(paths, np.array_split(rows, 2), strict=True):
-                write_table(path, stamp_schema(16), stamp_schema(16).table({k: _column(v[part], k) for k, v in stamps.items()}))
+            for path, some in zip(paths, np.array_split(rows, 2), strict=True):
+                write_table(path, stamp_schema(16), stamp_schema(16).table({k: _column(v[some], k) for k, v in stamps.items()}))
             shards[split] = paths
         return shards
 
     return run
+
+
+def check_stamps(shards, dataset):
+    """Return what rule check_stamps writes, or raise as it does."""
+    quality = measured(shards, dataset)
+    require(quality.gates)
+    return quality
+
+
+def measured(shards, dataset):
+    return measure_stamps(shards, dataset, part("subhalo", "checks").CHECKS)
 
 
 def _column(values, name):
@@ -65,14 +79,19 @@ def _column(values, name):
 
 
 def test_good_stamps_pass_and_are_described(dataset, stamps, write):
-    report = check_stamps(write(stamps), dataset)
+    quality = check_stamps(write(stamps), dataset)
+    report = quality.plain()
     assert all(g["passed"] for g in report["gates"]) and len(report["gates"]) == 9
     assert report["splits"]["train"]["stamps"] == 240 and report["splits"]["train"]["positives"] == 120
     assert sum(report["splits"]["test"]["source_kinds"].values()) == 80
     rows = pd.DataFrame(report["distributions"]).set_index(["split", "label", "column"])
     mine = stamps["theta_e_arcsec"][(stamps["split"] == "test") & (stamps["label"] == 1)]
     assert rows.loc[("test", 1, "theta_e_arcsec"), ["mean", "p95"]].tolist() == pytest.approx([mine.mean(), np.percentile(mine, 95)])
-    json.dumps(report, allow_nan=False)
+    text = json.dumps(report, allow_nan=False)
+    # Flux and velocity of the stamps to look at, on a page as the lens finder's datasets have.
+    assert [p.images.shape[1:] for p in quality.pictures] == [(2, 16, 16)] * 4
+    page = dataset_page("few", dataset, json.loads(text), [], quality.pictures)
+    assert page.count("<figure>") == 48 and "FAIL" not in page and "ideal d′, both" in page and "Sky regions" not in page
 
 
 def spoil_nan(s):
@@ -127,10 +146,10 @@ def spoil_masks_of_positives(s):
         (spoil_nan, "finite: .* train 1"),
         (spoil_measure, "finite: .* arc_snr 1"),
         (spoil_mask, "masks: .* train 1"),
-        (spoil_pixels, "duplicates: .* 1 repeated images"),
-        (spoil_id, "duplicates: .* 1 repeated ids"),
+        (spoil_pixels, "duplicates: .* image 1"),
+        (spoil_id, "duplicates: .* stamp_id 1"),
         (spoil_balance, r"balance: .* train 0\.496"),
-        (spoil_split, "leaks: .* 1-[0-9]+ in train and test"),
+        (spoil_split, "leaks: .*1-[0-9]+ in train and test"),
         (spoil_brightness, r"class separability: .* peak_snr in train \(KS"),
         (spoil_kind, r"class separability: .* source_kind in train \(χ²"),
         (spoil_masks_of_positives, "class separability: .* mask_offset_pixels"),
@@ -151,8 +170,8 @@ def test_missing_stamps_are_counted(dataset, stamps, write):
 
 def test_swapped_split_fractions_are_caught(dataset, stamps, write, make_dataset, mixed):
     other = make_dataset(**dataset.plain() | {"splits": {"fractions": {"train": 0.2, "validation": 0.2, "test": 0.6}, "tolerance": 0.15}})
-    gate = next(g for g in measure_stamps(write(stamps), other)["gates"] if g["name"] == "split fractions")
-    assert not gate["passed"] and gate["found"] == "train 0.667, validation 0.167, test 0.167"
+    gate = next(g for g in measured(write(stamps), other).gates if g.name == "split fractions")
+    assert not gate.passed and gate.found == "train 0.667, validation 0.167, test 0.167"
 
 
 def test_a_missing_shard_is_named(dataset, stamps, write):

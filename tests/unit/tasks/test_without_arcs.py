@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 
 from darkhaloscope.core.tables import images, write_table
+from darkhaloscope.stamps.manifest import write_manifest
+from darkhaloscope.stamps.rows import read_rows
 from darkhaloscope.tasks.lensfinder.hosts import read_parent
 from darkhaloscope.tasks.lensfinder.inject import inject_rows
-from darkhaloscope.tasks.lensfinder.manifest import build_injections, read_rows
-from darkhaloscope.tasks.lensfinder.schema import injection_schema, without_arc_schema
+from darkhaloscope.tasks.lensfinder.manifest import draw_manifest
+from darkhaloscope.tasks.lensfinder.schema import MANIFEST, stamp_schema, without_arc_schema
 from darkhaloscope.tasks.lensfinder.without_arcs import ArcError, choose_hosts, remove_arcs
 from sky import cutout, refused, write_parent
 from unit.tasks.test_injection_stamps import dataset
@@ -20,17 +22,18 @@ def made(tmp_path_factory):
     """A dataset with three injections into each host, one cutout per host, and two shards of its stamps."""
     folder = tmp_path_factory.mktemp("arcs")
     settings = dataset(hosts={"replicates": 3})
-    build_injections("x", settings, read_parent(write_parent(folder / "parent.parquet", 3000)), {}, folder / "m.parquet", folder / "b.csv")
+    parent = read_parent(write_parent(folder / "parent.parquet", 3000))
+    write_manifest(folder / "m.parquet", MANIFEST, draw_manifest("x", settings, parent, {}))
     shards, hosts = [], {}
     for shard in range(2):
-        rows = read_rows(folder / "m.parquet", settings, "train", shard)
+        rows = read_rows(folder / "m.parquet", MANIFEST, "train", shard, settings.shard_size)
         ids = rows["object_id"].to_pylist()
         cutouts = [cutout(host % 997) for host in ids]
         if shard == 1:
             cutouts[rows["label"].to_pylist().index(1)] = refused()
         hosts |= {host: c.image for host, c in zip(ids, cutouts, strict=True) if c.ok}
         path = folder / f"{shard}.parquet"
-        write_table(path, injection_schema(SIZE), inject_rows(rows, settings, cutouts, {}), row_group=7)
+        write_table(path, stamp_schema(SIZE), inject_rows(rows, settings, cutouts, {}), row_group=7)
         shards.append(path)
     return settings, shards, hosts
 

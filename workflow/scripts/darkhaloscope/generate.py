@@ -1,4 +1,4 @@
-"""Write what models and schemas say into files: default config, JSON schema, tables of keys and of columns.
+"""Write what models and schemas say into files: the config's JSON schema, tables of its keys and of columns.
 
 `python -m darkhaloscope.generate` from workflow/scripts; a test fails where a file has drifted.
 """
@@ -10,7 +10,6 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
@@ -22,41 +21,39 @@ from .core.files import write_text
 from .core.tables import Schema
 from .detectors.schema import SCORE, maps_schema
 from .ifu.bank import BANK
-from .stamps.schema import MANIFEST, stamp_schema
 from .surveys.legacysurvey.schema import KNOWN_LENSES, PARENT
-from .tasks.lensfinder.schema import INJECTION, INJECTION_MANIFEST, without_arc_schema
+from .tasks.lensfinder import schema as lensfinder
+from .tasks.subhalo.schema import MANIFEST, stamp_schema
 
 ROOT = Path(__file__).parents[3]
 
 #: Sections of several kinds, whose keys are listed kind by kind.
 UNIONS = ((Dataset, DATASET_KINDS), (AnyDetector, DETECTOR_KINDS))
 
-HEADER = """\
-# The full survey run, every key at its default. Generated from the models in
-# workflow/scripts/darkhaloscope/config by `make generate`: edit those for other defaults, and lay a
-# file over this one (`snakemake --configfile mine.yaml`) for another run. config/README.md describes
-# every key.
-"""
-
 README = """\
 # Configuration
 
-`config.yaml` is the full survey run, every key at its default. A run of your own is a small file laid
-over it:
+`config.yaml` is the full survey run: the keys that people change, each at its default. A run of your own is a small
+file laid over it, or a few keys on the command line:
 
 ```
 snakemake --cores 8 --configfile mine.yaml
+snakemake --cores 8 --config root=~/runs/other datasets.subhalo.seed=3
+make config                              # every key with its default
+make config CONFIG=mine.yaml TO=all.yaml # every key of a run, into a file
 ```
 
 | file | what it is |
 |---|---|
-| `config.yaml` | the full survey run; generated |
+| `config.yaml` | the full survey run, short |
+| `presets/` | the datasets, detectors and experiments that every run has; an overlay changes single keys of them |
 | `demo.yaml` | the whole chain, small, on a mock archive: `make demo` |
 | `real-sample.yaml` | one real galaxy in the DR15 layout, scored with the demo's networks |
 | `subhalo-reference.yaml` | the reference run whose figures are in `docs/results.md` |
 
 An overlay may begin with `extends: config/other.yaml` (a path from the project's root): it is then laid
-over that file. Mappings merge key by key; lists, distributions, and the mappings `mix`, `profiles`,
+over that file. Files are YAML as it is meant: a key twice is an error, `3e-2` is a number, only `true` and `false`
+are booleans. In paths, `~` and `$VARIABLES` are replaced. Mappings merge key by key; lists, distributions, and the mappings `mix`, `profiles`,
 `fractions`, `assigned`, `strata` and `grid` are replaced whole. Unknown keys are refused with the nearest
 known name.
 
@@ -101,11 +98,6 @@ Generated from the models by `make generate`. ‹name› stands for a name of yo
 """
 
 
-def default_config() -> str:
-    """Return config.yaml."""
-    return HEADER + yaml.safe_dump(Run().plain(), sort_keys=False, allow_unicode=True, width=120, default_flow_style=None)
-
-
 def json_schema() -> str:
     """Return the JSON schema of the merged config."""
     schema = Run.model_json_schema()
@@ -139,9 +131,11 @@ def tables() -> str:
         "Known lenses, `legacysurvey/{survey}/known_lenses.parquet`": KNOWN_LENSES,
         "Manifest, `datasets/{dataset}/manifest.parquet`": MANIFEST,
         "Stamps, `datasets/{dataset}/stamps/{split}/{shard}.parquet`": Schema("stamps", stamp.columns[len(MANIFEST.columns) :]),
-        "Manifest of a lens-finder dataset": INJECTION_MANIFEST,
-        "Stamps of a lens-finder dataset": Schema("injected stamps", INJECTION.columns[len(INJECTION_MANIFEST.columns) :]),
-        "Hosts without arcs, `datasets/{dataset}/hosts/arcs_removed.parquet` and `bare.parquet`": without_arc_schema(64),
+        "Manifest of a lens-finder dataset": lensfinder.MANIFEST,
+        "Stamps of a lens-finder dataset": Schema(
+            "injected stamps", lensfinder.stamp_schema(64).columns[len(lensfinder.MANIFEST.columns) :]
+        ),
+        "Hosts without arcs, `datasets/{dataset}/hosts/arcs_removed.parquet` and `bare.parquet`": lensfinder.without_arc_schema(64),
         "Scores, `detectors/{dataset}/{detector}/seed-{seed}/scores/{test}.parquet`": Schema("scores", SCORE),
         "Attributions, `experiments/{experiment}/explanations/maps.parquet`": maps_schema(48),
     }
@@ -169,7 +163,6 @@ def tables() -> str:
 def files() -> dict[Path, str]:
     """Return every generated file and its text."""
     return {
-        ROOT / "config" / "config.yaml": default_config(),
         ROOT / "workflow" / "schemas" / "config.schema.json": json_schema(),
         ROOT / "config" / "README.md": readme(),
         ROOT / "docs" / "tables.md": tables(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import math
 import os
 import re
@@ -17,10 +18,15 @@ from astropy.io import fits
 #: FITS files are made of blocks of this many bytes (FITS standard 4.0, section 3.1).
 BLOCK = 2880
 CHUNK = 1 << 20
+GZIP_MAGIC = b"\x1f\x8b"
 #: No header of the archives comes near this; what does is not a header.
 MAX_HEADER_BYTES = 64 << 20
 
 _END_CARD = b"END" + b" " * 77
+#: Cards that say what an HDU is and how much data it has.
+_STRUCTURE = re.compile(
+    r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|PCOUNT|GCOUNT|GROUPS|TFIELDS|TFORM\d+|EXTNAME|Z(IMAGE|BITPIX|NAXIS\d*|CMPTYPE)|END"
+)
 _HTML = re.compile(
     rb"\A(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL
 )
@@ -191,7 +197,7 @@ def shown(path: str | os.PathLike) -> str:
 def _open(path: Path) -> BinaryIO:
     with open(path, "rb") as file:
         magic = file.read(2)
-    return gzip.open(path, "rb") if magic == b"\x1f\x8b" else open(path, "rb")  # type: ignore[return-value]
+    return gzip.open(path, "rb") if magic == GZIP_MAGIC else open(path, "rb")  # type: ignore[return-value]
 
 
 def _walk(stream: BinaryIO, path: Path) -> list[str]:
@@ -210,6 +216,9 @@ def _read_header(stream: BinaryIO, path: Path, number: int) -> fits.Header | Non
         block = stream.read(BLOCK)
         if not block and not text and number:
             return None
+        if not text and number and not block.strip(b"\0"):
+            _only_zeros(stream, path, number)
+            return None
         if not text and not block.startswith(start):
             found = (
                 "is empty"
@@ -221,11 +230,43 @@ def _read_header(stream: BinaryIO, path: Path, number: int) -> fits.Header | Non
             raise BadFits(f"{shown(path)} is cut short inside the header of HDU {number}; fetch it again")
         text += block
         if any(block[i : i + 80] == _END_CARD for i in range(0, BLOCK, 80)):
-            try:
-                return fits.Header.fromstring(text.decode("ascii"))
-            except UnicodeDecodeError as error:
-                raise BadFits(f"{shown(path)}: the header of HDU {number} is not ASCII text ({error}); fetch the file again") from error
+            return _header(text, path, number)
     raise BadFits(f"{shown(path)}: the header of HDU {number} has no END card; fetch the file again")
+
+
+def _header(text: bytes, path: Path, number: int) -> fits.Header:
+    """Return a header; a degree sign or a name in a comment is no damage, in a card that says what the data are it is."""
+    cards = (text[i : i + 80] for i in range(0, len(text), 80))
+    for keyword in (card[:8].decode("latin-1").strip() for card in cards if not card.isascii()):
+        if not keyword.isascii() or _STRUCTURE.fullmatch(keyword):
+            raise BadFits(f"{shown(path)}: the header of HDU {number} is not ASCII text (card {keyword}); fetch the file again")
+    return fits.Header.fromstring(text.decode("ascii", "replace").replace("\ufffd", "?"))
+
+
+def without_trailing_zeros(content: bytes, path: str | os.PathLike) -> bytes:
+    """Return a FITS file without the blocks of zeros behind its last HDU, which astropy takes for damage.
+
+    Raises
+    ------
+    BadFits
+        The file is not whole.
+    """
+    if len(content) < BLOCK or content[-BLOCK:].strip(b"\0"):
+        return content
+    stream, end, number = io.BytesIO(content), 0, 0
+    while (header := _read_header(stream, Path(path), number)) is not None:
+        _skip_data(stream, header, Path(path), f"HDU {number}")
+        end, number = stream.tell(), number + 1
+    return content[:end]
+
+
+def _only_zeros(stream: BinaryIO, path: Path, number: int) -> None:
+    """Pass over zeros to the end of the file: tapes and disks fill up their last record, and readers of FITS allow it."""
+    while block := stream.read(CHUNK):
+        if block.strip(b"\0"):
+            raise BadFits(
+                f"{shown(path)} is not a whole FITS file: it has zeros where HDU {number} should begin, and more behind; fetch it again"
+            )
 
 
 def _skip_data(stream: BinaryIO, header: fits.Header, path: Path, hdu: str) -> None:

@@ -13,15 +13,19 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import gzip
 import http.client
 import logging
 import os
 import re
+import shutil
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
+from urllib.parse import urlsplit
 
 import requests
 import urllib3
@@ -32,6 +36,7 @@ from . import s3
 from .addresses import local_path, without_credentials
 from .checks import (
     CHUNK,
+    GZIP_MAGIC,
     ArchiveError,
     BadChecksums,
     BadFits,
@@ -168,6 +173,7 @@ def fetch(
             try:
                 if source is None:
                     resumed = _download(session, url, partial, downloads.timeout_s, meter)
+                    _undo_coding(partial.path, urlsplit(url).path, sha1, sha256)
                 else:
                     _copy(source, url, partial, meter)
                 check_not_html(partial.path)
@@ -215,6 +221,37 @@ def _download(session: requests.Session, url: str, partial: Partial, timeout_s: 
         raise BrokenTransfer(_reason(error), early_end=early) from error
     partial.check_length()
     return start > 0
+
+
+def _undo_coding(path: Path, name: str, sha1: str | None, sha256: str | None) -> None:
+    """Undo the gzip that a server put around a file for the transfer, although it was asked for the file as it is.
+
+    RFC 9110, section 8.4, and RFC 9112, section 7.2. A file that has the published sum, or whose own name says that it is
+    gzip and that is so once, is left as it arrived. So is a damaged stream: the checks that follow name it.
+    """
+    try:
+        with open(path, "rb") as file:
+            coded = file.read(2) == GZIP_MAGIC
+        if not coded:
+            return
+        with gzip.open(path) as file:
+            twice = file.read(2) == GZIP_MAGIC
+        if name.endswith((".gz", ".tgz")) and not twice:
+            return
+        if sha1 is not None or sha256 is not None:
+            with contextlib.suppress(WrongChecksum):
+                check_sums(path, sha1=sha1, sha256=sha256)
+                return
+        plain = path.with_name(path.name + ".decoded")
+        try:
+            with gzip.open(path) as coded_file, open(plain, "wb") as file:
+                shutil.copyfileobj(coded_file, file, CHUNK)
+            os.replace(plain, path)
+        finally:
+            plain.unlink(missing_ok=True)
+        log.info("%s: the server sent it inside gzip; unpacked", name.rsplit("/", 1)[-1])
+    except (gzip.BadGzipFile, EOFError, zlib.error):
+        return
 
 
 def _over_http(url: str) -> tuple[str, s3.Signature | None]:

@@ -122,7 +122,7 @@ def check_room(bricks: Path, brickname: str, cache_gb: float) -> None:
         raise CacheFull(
             f"{len(sizes)} bricks in {bricks} take {used / 1e9:.3g} GB, and brick {brickname} would need about {more / 1e9:.2g} GB more than "
             f"fits below `cache_gb: {cache_gb:g}`. Set a larger `cache_gb`; or `keep_bricks: false`, so that each brick is deleted after the "
-            "last stamps that need it, with `--batch check_injections=1/10` (2/10, …) to make a survey in parts; or delete folders of bricks "
+            "last stamps that need it, with `--batch check_stamps=1/10` (2/10, …) to make a survey in parts; or delete folders of bricks "
             "whose stamps are made"
         )
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import os
+import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
@@ -27,8 +29,46 @@ def _without_login(address: str) -> str:
     return address
 
 
+def expanded(path: str) -> str:
+    """Return a path with ~ and $VARIABLES replaced, as a shell does.
+
+    Raises
+    ------
+    ValueError
+        A user or a variable that does not exist: what is written as it is would make a folder of that name.
+    """
+    found = os.path.expandvars(os.path.expanduser(path))
+    variable = re.search(r"\$(?:(\w+)|\{(\w+)\})", found)
+    if variable:
+        name = variable[1] or variable[2]
+        raise ValueError(f"{path!r} names the environment variable {name}, which is not set; set it, or write the path out")
+    if found.startswith("~"):
+        raise ValueError(f"{path!r} names a user whose home folder is not known here; write the path out")
+    return found
+
+
+def _folder(path: str) -> str:
+    """Return a folder by its one plain name: `results/x/`, `./results/x` and `results//x` are the same."""
+    found = os.path.normpath(expanded(path))
+    if set(found) & set("{}<>[]*?\n") or found != found.strip():
+        raise ValueError(
+            f"{path!r} holds a character that stands for something else in file patterns ({{}}<>[]*?, or spaces at an end); rename the folder"
+        )
+    if found.strip("./") == "":
+        raise ValueError(f"{path!r} would mix results with what is there; give them a folder of their own, such as `results`")
+    return found
+
+
+def _address(address: str) -> str:
+    scheme, mark, place = _without_login(address).partition("://")
+    return f"{scheme}{mark}{expanded(place)}" if scheme == "file" else address
+
+
 #: Where an archive is; logins come from elsewhere.
-Address = Annotated[str, AfterValidator(_without_login)]
+Address = Annotated[str, AfterValidator(_address)]
+#: A file that the user names, and the folder that results go below.
+FilePath = Annotated[str, StringConstraints(min_length=1), AfterValidator(expanded)]
+Folder = Annotated[str, StringConstraints(min_length=1), AfterValidator(_folder)]
 
 DISTRIBUTION_KINDS = ("fixed", "uniform", "log_uniform", "normal", "choice")
 
@@ -131,3 +171,14 @@ def within(low: float, high: float):
         return value
 
     return check
+
+
+Draw = Distribution
+NonNegative = Annotated[Distribution, AfterValidator(at_least(0))]
+AboveZero = Annotated[Distribution, AfterValidator(at_least(0, strict=True))]
+UnitInterval = Annotated[Distribution, AfterValidator(within(0, 1))]
+
+
+def draw(value: float | dict) -> Distribution:
+    """Short way to write a default distribution."""
+    return Distribution.model_validate(value)

@@ -1,6 +1,6 @@
 """Columns that strata can be made of, by kind of dataset: known when the config is read, when no table can be.
 
-The schemas of the tables are the source (`scalar_columns` of `stamps.schema` and of `stamps.injection_schema`); a test holds them together.
+The schemas of the tables are the source (`scalar_columns` of each task's `schema`); a test holds them together.
 """
 
 from __future__ import annotations
@@ -60,3 +60,6 @@ COLUMNS: dict[str, dict[str, str]] = {
     "lensfinder": _by_name(_LENSFINDER),
     "imported": _by_name(_LENSFINDER),
 }
+
+#: Strata that are more than a column, registered in `evaluation.strata`, and the kinds of datasets whose stamps have them.
+STRATA: dict[str, tuple[str, ...]] = {"resolved": ("lensfinder", "imported")}

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag
 
-from .base import Name
+from .base import FilePath, Name
 from .detector import Channels, Detector, NotTrained
 from .evidence import EvidenceDetector
 from .network import Network
@@ -28,7 +28,7 @@ class ScoredElsewhere(NotTrained):
     """Scores that another program gave the stamps of this run."""
 
     kind: Literal["table"] = Field("table", description="Kind of detector")
-    scores: dict[Name, str] = Field(
+    scores: dict[Name, FilePath] = Field(
         description="Parquet or CSV tables with columns `stamp_id` and `score` (a probability, 0 to 1) of the validation and test stamps, by the name of their dataset",
         min_length=1,
     )

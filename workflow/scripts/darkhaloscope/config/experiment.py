@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
-from .base import Fraction, Name, Positive, Section
+from .base import FilePath, Fraction, Name, Positive, Section
 from .columns import SKY_CELLS
 
 
@@ -65,6 +65,12 @@ LENSFINDER_STRATA = {
     "psfdepth_r": Stratum(quantiles=3),
     "mag_r": Stratum(quantiles=3),
 }
+
+
+#: A lens is resolved where its Einstein radius is at least this many FWHM of the PSF.
+RESOLVED = 0.5
+#: The lens finder's criterion: at most this FPR, at this completeness on resolved lenses.
+CRITERION_FPR, CRITERION_TPR = 1e-3, 0.8
 
 
 class ShortcutGates(Section):
@@ -135,7 +141,10 @@ class Evaluation(Section):
     )
     strata: dict[str, Stratum] = Field(
         SUBHALO_STRATA,
-        description="Columns that define strata, and how each is cut; left out, experiments on the lens finder's stamps take columns of theirs",
+        description="Columns that define strata, and how each is cut, laid by name over the default list of the kind of stamps; null leaves one out",
+    )
+    default_strata: bool = Field(
+        True, description="Whether strata that `strata` does not name are those of the default list; false leaves them out"
     )
     pairs: tuple[tuple[str, str], ...] = Field((), description="Pairs of columns of `strata` whose cells are strata, too")
     surfaces: tuple[tuple[str, ...], ...] = Field(
@@ -200,7 +209,7 @@ class Explanations(Section):
 class ScoresTable(Section):
     """Scores made elsewhere. A bare path is the table."""
 
-    table: str | None = Field(
+    table: FilePath | None = Field(
         None,
         min_length=1,
         description="Parquet or CSV table of scores made elsewhere; where it is given, it is evaluated in place of `run`",

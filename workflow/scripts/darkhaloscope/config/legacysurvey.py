@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from .base import Address, Fraction, Name, Positive, Section
+from .base import Address, FilePath, Fraction, Name, Positive, Section
 
 Band = Literal["g", "r", "i", "z"]
 #: What the survey is, defined here alone: the bands of its stamps, its pixels [arcsec], and the AB zero point of its fluxes (nanomaggies).
@@ -86,7 +86,7 @@ class LrgCuts(Section):
 class LensCatalogue(Section):
     """A table of known lenses."""
 
-    path: str = Field(min_length=1, description="CSV or TSV file, from the project's root")
+    path: FilePath = Field(description="CSV or TSV file, from the project's root")
     layout: Literal["lenscat", "masterlens", "stein", "own"] = Field(
         "lenscat",
         description="Columns of the file: those of lenscat, of the Master Lens Database, of Stein et al. (2021), or the ones that `columns` names",
@@ -107,7 +107,7 @@ class LensCatalogue(Section):
 class Labels(Section):
     """A table of objects whose kind is known, by position."""
 
-    path: str = Field(min_length=1, description="CSV file with columns ra, dec [deg] and class, from the project's root")
+    path: FilePath = Field(description="CSV file with columns ra, dec [deg] and class, from the project's root")
     radius_arcsec: Positive = Field(1.5, description="Label the nearest object within this [arcsec]")
 
 

@@ -7,11 +7,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from .base import Distribution, Fraction, Name, Positive, Section, within
+from .base import AboveZero, Distribution, FilePath, Fraction, Name, NonNegative, Positive, Section, draw, within
 from .legacysurvey import BANDS, PIXEL_SCALE_ARCSEC
-from .subhalo import SPLITS, AboveZero, NonNegative, Size, check_rings_fit, draw
-
-SOURCE_KINDS = ("sersic", "cosmos", "manga")
+from .sources import STILL, Mixed, with_sections
+from .subhalo import SPLITS, Size, check_adds_up, check_rings_fit
 
 
 class SkySplits(Section):
@@ -27,9 +26,7 @@ class SkySplits(Section):
 
     @model_validator(mode="after")
     def _check(self) -> SkySplits:
-        total = sum(self.fractions.values())
-        if abs(total - 1) > 1e-6:
-            raise ValueError(f"split fractions must add up to 1, these add up to {total:g}")
+        check_adds_up("split fractions", self.fractions)
         return self
 
 
@@ -130,51 +127,31 @@ INJECTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-class CosmosSources(Section):
-    """Real galaxies in GalSim's COSMOS format (23.5 and 25.2 samples)."""
-
-    catalog: str | None = Field(
-        None,
-        description="Path of real_galaxy_catalog_23.5.fits or _25.2.fits, the other files of the sample beside it; null takes the survey's mock sample",
-    )
-    exclusion: Literal["none", "bad_stamp", "bad_fits", "marginal"] = Field(
-        "marginal",
-        description="Suspect galaxies that are left out, as GalSim's exclusion_level; bad_stamp and marginal need the _selection.fits file",
-    )
-    half_light_radius_arcsec: tuple[float, float] = Field((0.1, 1.0), description="Bounds of the half-light radius [arcsec]")
-    magnitude: tuple[float, float] = Field((0.0, 25.2), description="Bounds of the F814W magnitude [mag]")
-    most: int = Field(20000, ge=2, description="Galaxies used at most: those whose hashed IDENT comes first")
-
-    @model_validator(mode="after")
-    def _check(self) -> CosmosSources:
-        for key in ("half_light_radius_arcsec", "magnitude"):
-            low, high = getattr(self, key)
-            if not low < high:
-                raise ValueError(f"{key} bounds are in the wrong order: [{low:g}, {high:g}]")
-        return self
-
-
-class InjectedSources(Section):
+class InjectedSources(Mixed):
     """What is lensed into the cutouts. One morphology in all bands, scaled to each band's flux."""
 
-    mix: dict[Literal["sersic", "cosmos", "manga"], Fraction] = Field(
-        {"cosmos": 1.0}, description="Share of each source kind; the shares add up to 1"
-    )
-    cosmos: CosmosSources = Field(CosmosSources(), description="Where cosmos sources come from")
+    mix: dict[Literal[tuple(STILL)], Fraction] = Field({"cosmos": 1.0}, description="Share of each source kind; the shares add up to 1")
     sample: Name | None = Field(None, description="Sample under `manga.samples` whose Hα maps are manga sources")
 
     @model_validator(mode="after")
     def _check(self) -> InjectedSources:
-        total = sum(self.mix.values())
-        if abs(total - 1) > 1e-6:
-            raise ValueError(f"source shares must add up to 1, these add up to {total:g}")
-        if self.sample is None and self.uses("manga"):
-            raise ValueError("manga sources need a sample: name one of `manga.samples`")
+        check_adds_up("source shares", self.mix)
+        if self.sample is None and self.galaxy_kinds:
+            raise ValueError(f"{' and '.join(self.galaxy_kinds)} sources need a sample: name one of `manga.samples`")
         return self
 
-    def uses(self, kind: str) -> bool:
-        """Return whether a kind has a share above 0."""
-        return self.mix.get(kind, 0) > 0
+    @property
+    def galaxy_kinds(self) -> list[str]:
+        """Kinds with a share above 0 that are made from galaxies of the sample."""
+        return self.used(STILL, "sample")
+
+    @property
+    def catalog_kinds(self) -> list[str]:
+        """Kinds with a share above 0 that are images of a catalogue."""
+        return self.used(STILL, "catalog")
+
+
+InjectedSources = with_sections(InjectedSources, STILL)
 
 
 class Camera(Section):
@@ -260,11 +237,15 @@ class ImportedDataset(Section):
 
     kind: Literal["imported"] = Field("imported", description="Which chain makes the dataset")
     description: str = Field("", description="One sentence for the report")
-    table: str = Field(min_length=1, description="Path of the Parquet file, or of a folder of them, with a `stamp_npz` column")
+    table: FilePath = Field(description="Path of the Parquet file, or of a folder of them, with a `stamp_npz` column")
     columns: dict[str, str] = Field({}, description="Names in that table of columns that it calls otherwise: ours → theirs")
     shard_counts: dict[Literal["train", "validation", "test"], int] = Field(
         {"train": 1, "validation": 1, "test": 1},
         description="Files that each split is cut into; 0 for a split that the table does not have",
+    )
+    positions: Literal["lens", "stamp"] = Field(
+        "lens",
+        description="What the table counts `src_x_arcsec` and `src_y_arcsec` from: the lens, the shear being about it; or the stamp's middle, the shear being about that: converted, with `host_x_arcsec` and `host_y_arcsec`",
     )
     stamp_size: int = Field(64, ge=16, le=256, description="Pixels on a side of the stamps")
     splits: SkySplits = Field(SkySplits(), description="Shares of the stamps that the splits should have")
@@ -283,29 +264,3 @@ class ImportedDataset(Section):
 
 #: Datasets of the lens finder's table by the value of their `kind`.
 LENS_KINDS: dict[str, type[LensFinderDataset] | type[ImportedDataset]] = {"lensfinder": LensFinderDataset, "imported": ImportedDataset}
-
-
-def default_lensfinder_datasets() -> dict[str, LensFinderDataset]:
-    """Return the injection datasets of the earlier generations, by name."""
-
-    def dataset(description: str, **values: Any) -> LensFinderDataset:
-        return LensFinderDataset.model_validate({"description": description, **values})
-
-    return {
-        "lensfinder-v3": dataset(
-            "v3: a small grid, Sérsic n = 1 sources, Gaussian PSF, the same galaxies without an arc as controls",
-            injection="v3",
-            controls="paired",
-            sources={"mix": {"sersic": 1.0}},
-            camera={"psf": "gaussian"},
-        ),
-        "lensfinder-v4": dataset(
-            "v4: grid of 648 cells, 12 million stamps, Sérsic n = 1 sources",
-            injection="v4",
-            sources={"mix": {"sersic": 1.0}},
-            size={"train": 8_400_000, "validation": 1_800_000, "test": 1_800_000},
-            shard_size=10000,
-            hosts={"replicates": 4},
-        ),
-        "lensfinder": dataset("gen5: continuous priors, real COSMOS galaxies, Moffat PSF, unpaired controls", injection="gen5"),
-    }

@@ -1,23 +1,49 @@
-"""From overlay to run: defaults, files, sweeps and variants."""
+"""From config files to a run: defaults, presets, files, edits, sweeps and variants; `make config` writes the result out."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import argparse
+import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from .run import Run, load
 from .sweeps import Point, expand
 from .variants import with_variants
+from .wording import ConfigError
 
 
-def read(overlay: Mapping[str, Any], folder: Path) -> tuple[Run, dict[str, list[Point]]]:
-    """Return the validated run that an overlay makes, sweeps and variants expanded, and the points of its sweeps.
-
-    Raises
-    ------
-    ConfigError
-        Naming every wrong key, its value, and the nearest known key.
-    """
-    run, points = expand(load(overlay, folder))
+def read(overlay: Mapping[str, Any], folder: Path, files: Iterable[Path] = ()) -> tuple[Run, dict[str, list[Point]]]:
+    """Return the validated run that config files and edits make (as `load`), sweeps and variants expanded, and the points of its sweeps."""
+    run, points = expand(load(overlay, folder, files))
     return with_variants(run), points
+
+
+def written_out(run: Run) -> str:
+    """Return a run as YAML, every key with its value."""
+    return yaml.safe_dump(run.plain(), sort_keys=False, allow_unicode=True, width=120, default_flow_style=None)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Write every key of a run; `python -m darkhaloscope.config.load [FILE …] [--to PATH]` from the library's folder."""
+    parser = argparse.ArgumentParser(description="Write every key of a run with its value.")
+    parser.add_argument("files", nargs="*", type=Path, help="config files, a later one laid over the earlier ones; none: the defaults")
+    parser.add_argument("--to", type=Path, help="file to write; none: the terminal")
+    chosen = parser.parse_args(arguments)
+    try:
+        text = written_out(load({}, Path(__file__).parents[4], chosen.files))
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 1
+    if chosen.to:
+        chosen.to.write_text(text, encoding="utf-8")
+    else:
+        sys.stdout.write(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

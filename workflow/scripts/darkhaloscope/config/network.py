@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from .base import Fraction, Name, Positive, Section
+from .base import FilePath, Fraction, Name, Positive, Section
 from .detector import Channels, Detector
 
 #: Architectures written here; the deep ones take `width`.
@@ -111,12 +111,12 @@ class Network(Detector):
     )
     shuffle_velocity: bool = Field(False, description="Control: every stamp gets the velocity channels of another stamp")
     width: int = Field(32, ge=4, le=512, description="Channels of the first block, for the deep architectures and slim")
-    pretrained: str | None = Field(
+    pretrained: FilePath | None = Field(
         None,
         min_length=1,
         description=f"Weights to start from: a file (safetensors or a PyTorch state dict), or `{HUB}name` of a timm model on its hub",
     )
-    weights: str | None = Field(
+    weights: FilePath | None = Field(
         None,
         min_length=1,
         description="File of weights trained elsewhere, used as they are: nothing is trained, and they say the architecture",

@@ -2,45 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from .base import DISTRIBUTION_KINDS, Name, Section
-from .columns import COLUMNS, NUMBER, SKY_CELLS
+from .base import DISTRIBUTION_KINDS, Folder, Name, Section, expanded
+from .columns import COLUMNS, NUMBER, SKY_CELLS, STRATA
 from .cosmology import Cosmology
 from .detectors import AnyDetector, Fusion, ScoredElsewhere
 from .evidence import Evidence
-from .experiment import LENSFINDER_CLUSTERS, LENSFINDER_STRATA, LENSFINDER_SURFACES, Evaluation, Experiment, ScoresTable, Sweep
+from .experiment import (
+    LENSFINDER_CLUSTERS,
+    LENSFINDER_STRATA,
+    LENSFINDER_SURFACES,
+    SUBHALO_STRATA,
+    Evaluation,
+    Experiment,
+    ScoresTable,
+    Sweep,
+)
 from .kinds import Dataset, dataset_kind
 from .legacysurvey import LegacySurvey
-from .lensfinder import BANDS, LENS_KINDS, ImportedDataset, LensFinderDataset, default_lensfinder_datasets
+from .lensfinder import BANDS, LENS_KINDS, ImportedDataset, LensFinderDataset
 from .manga import Downloads, Manga
-from .presets import default_datasets, default_detectors, default_experiments
+from .presets import preset
 from .subhalo import SubhaloDataset
 from .wording import ConfigError, explain, unknown
+from .yaml_files import read_yaml as _read_yaml
 
 
 class Run(Section):
     """Everything one run of the workflow is told."""
 
-    root: str = Field("results", min_length=1, description="Folder that all results go below")
+    root: Folder = Field("results", description="Folder that all results go below; ~ and $VARIABLES are replaced")
     run: tuple[Name, ...] = Field(("subhalo",), description="Experiments and sweeps that a plain `snakemake` makes", min_length=1)
     downloads: Downloads = Field(Downloads(), description="How files are fetched")
     cosmology: Cosmology = Field(Cosmology(), description="Cosmology")
     manga: Manga = Field(Manga(), description="MaNGA: archive, ranking, quality, tensors")
     legacysurvey: LegacySurvey = Field(LegacySurvey(), description="Legacy Surveys: parent samples, bricks, known lenses")
     datasets: dict[Name, Dataset] = Field(
-        default_factory=lambda: {**default_datasets(), **default_lensfinder_datasets()}, description="What stamps are made of, by name"
+        default_factory=functools.partial(preset, "datasets"), description="What stamps are made of, by name"
     )
     detectors: dict[Name, AnyDetector] = Field(
-        default_factory=lambda: default_detectors(), description="What gives stamps a score, by name"
+        default_factory=functools.partial(preset, "detectors"), description="What gives stamps a score, by name"
     )
     evidence: Evidence = Field(Evidence(), description="The model-based detector of subhalos")
-    experiments: dict[Name, Experiment] = Field(default_factory=lambda: default_experiments(), description="Questions, by name")
+    experiments: dict[Name, Experiment] = Field(default_factory=functools.partial(preset, "experiments"), description="Questions, by name")
     sweeps: dict[Name, Sweep] = Field(default_factory=dict, description="Grids over an experiment, by name")
 
     scores: ScoresTable = Field(ScoresTable(), description="Scores made elsewhere: `snakemake --config scores=mine.parquet` evaluates them")
@@ -55,16 +65,25 @@ class Run(Section):
     @model_validator(mode="before")
     @classmethod
     def _strata(cls, values: Any) -> Any:
-        """Give experiments on lens-finder stamps strata of columns that these have, where the config names none."""
+        """Lay an experiment's strata over the default list by name; give those on lens-finder stamps surfaces and clusters of theirs."""
         if not isinstance(values, Mapping) or not isinstance(values.get("experiments"), Mapping):
             return values
         datasets, experiments = values.get("datasets", {}), dict(values["experiments"])
         for name, experiment in experiments.items():
-            if isinstance(experiment, Mapping) and dataset_kind(datasets.get(experiment.get("dataset"), {})) in LENS_KINDS:
-                evaluation = experiment.get("evaluation", {})
-                if isinstance(evaluation, Mapping):
-                    own = {"strata": LENSFINDER_STRATA, "surfaces": LENSFINDER_SURFACES, "clusters": LENSFINDER_CLUSTERS}
-                    experiments[name] = {**experiment, "evaluation": {**own, **evaluation}}
+            evaluation = experiment.get("evaluation", {}) if isinstance(experiment, Mapping) else None
+            if not isinstance(evaluation, Mapping) or not isinstance(evaluation.get("strata", {}), Mapping):
+                continue
+            lens = dataset_kind(datasets.get(experiment.get("dataset"), {})) in LENS_KINDS
+            own = {"surfaces": LENSFINDER_SURFACES, "clusters": LENSFINDER_CLUSTERS} if lens else {}
+            own = {key: value for key, value in own.items() if key not in evaluation}
+            default = LENSFINDER_STRATA if lens else SUBHALO_STRATA
+            below, over = evaluation.get("default_strata", True), evaluation.get("strata", {})
+            if isinstance(below, bool):
+                strata = {**(default if below else {}), **over}
+                chosen = {column: how for column, how in strata.items() if how is not None}
+                # Read again, a list that leaves something out stays as it is.
+                own |= {"strata": chosen, "default_strata": set(default) <= set(chosen)}
+            experiments[name] = {**experiment, "evaluation": {**evaluation, **own}}
         return {**values, "experiments": experiments}
 
     @model_validator(mode="after")
@@ -185,6 +204,8 @@ def _test_problems(evaluation: Evaluation, name: str, dataset: SubhaloDataset | 
         )
     columns = COLUMNS[dataset.kind]
     for column, stratum in evaluation.strata.items():
+        if column in STRATA and dataset.kind in STRATA[column]:
+            continue
         if column not in columns:
             problems.append(f"makes strata of {unknown(column, columns)} in the stamps of {name}")
         elif columns[column] != NUMBER and (stratum.edges is not None or stratum.quantiles is not None):
@@ -205,26 +226,37 @@ def _test_problems(evaluation: Evaluation, name: str, dataset: SubhaloDataset | 
 # --- from files to a validated run -----------------------------------------------------------
 
 
-def load(overlay: Mapping[str, Any], folder: Path) -> Run:
-    """Return the validated config: defaults, then `extends` files, then `overlay`.
+def load(overlay: Mapping[str, Any], folder: Path, files: Iterable[Path] = ()) -> Run:
+    """Return the validated config: defaults, then config.yaml, then config files and what they extend, then `overlay`.
 
     Parameters
     ----------
     overlay : mapping
-        What Snakemake merged from `--configfile` and `--config`.
+        Edits of single keys, dotted ones among them; may name a file in `extends`.
     folder : Path
         The project's root; `extends` paths start here.
+    files : iterable of Path
+        Config files of the run, a later one laid over the earlier ones.
 
     Raises
     ------
     ConfigError
         Naming every wrong key, its value, and the nearest known key.
     """
-    merged: dict[str, Any] = _read_yaml(folder / "config" / "config.yaml")
-    for layer in _layers(dict(overlay), folder, ()):
-        merged = merge(merged, layer)
-    merged.pop("extends", None)
+    merged = merge(Run().plain(), _read_yaml(folder / "config" / "config.yaml"))
+    read = [layer for file in files for layer in _layers(_read_yaml(file), folder, (str(file),))]
+    for layer in [*read, *_layers(dict(overlay), folder, ())]:
+        merged = merge(merged, _nested(layer))
     return validate(merged)
+
+
+def _nested(layer: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a layer with its dotted keys (`datasets.subhalo.seed`) as sections."""
+    found: dict[str, Any] = {}
+    for key, value in layer.items():
+        first, *rest = str(key).split(".")
+        found = merge(found, {first: functools.reduce(lambda inner, name: {name: inner}, reversed(rest), value)})
+    return found
 
 
 def validate(values: Mapping[str, Any]) -> Run:
@@ -240,7 +272,9 @@ def merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]
     out = dict(base)
     for key, value in overlay.items():
         old = out.get(key)
-        if isinstance(old, Mapping) and isinstance(value, Mapping) and not _is_whole(key, value):
+        if key == "strata" and isinstance(old, Mapping) and isinstance(value, Mapping):
+            out[key] = {**old, **value}  # by name; edges are not laid over quantiles
+        elif isinstance(old, Mapping) and isinstance(value, Mapping) and not _is_whole(key, value):
             out[key] = merge(old, value)
         else:
             out[key] = value
@@ -248,7 +282,7 @@ def merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]
 
 
 #: Mappings of shares or cuts, where a merged mixture of old and new keys is never meant.
-_WHOLE = {"mix", "profiles", "fractions", "assigned", "strata", "grid"}
+_WHOLE = {"mix", "profiles", "fractions", "assigned", "grid"}
 
 
 def _is_whole(key: str, value: Mapping) -> bool:
@@ -265,18 +299,8 @@ def _layers(overlay: dict[str, Any], folder: Path, seen: tuple[str, ...]) -> lis
         raise ConfigError(f"`extends` must be the path of one config file, seen from the project's root; found {parent!r}")
     if parent in seen:
         raise ConfigError(f"config files extend each other in a circle: {' → '.join((*seen, parent))}")
-    return [*_layers(_read_yaml(folder / parent), folder, (*seen, parent)), overlay]
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"config file {path} does not exist; give the path of a YAML file, seen from the project's root") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"config file {path} is not valid YAML: {error}") from None
-    if values is None:
-        return {}
-    if not isinstance(values, dict):
-        raise ConfigError(f"config file {path} must hold keys and values, found a {type(values).__name__}")
-    return values
+        path = folder / expanded(parent)
+    except ValueError as error:
+        raise ConfigError(f"`extends`: {error}") from None
+    return [*_layers(_read_yaml(path), folder, (*seen, parent)), overlay]

@@ -37,7 +37,7 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
         where = ".".join(map(str, _keys(item["loc"])))
         if item["type"] == "extra_forbidden":
             known = _known_keys(model, item["loc"][:-1])
-            lines.append(f"  unknown key `{where}`{nearest(str(item['loc'][-1]), known)}")
+            lines.append(f"  unknown key `{where}`{_of_another_kind(item['loc']) or nearest(str(item['loc'][-1]), known)}")
         elif item["type"] == "value_error":
             for line in str(item["ctx"]["error"]).splitlines():
                 lines.append(f"  {where + ': ' if where else ''}{line}")
@@ -46,6 +46,15 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
             shown = "" if isinstance(found, dict | list) or item["type"] == "missing" else f", found {found!r}"
             lines.append(f"  {where}: {item['msg'][0].lower()}{item['msg'][1:]}{shown}")
     return "\n".join(lines)
+
+
+def _of_another_kind(location: tuple) -> str:
+    """Say that a dataset's key belongs to another kind, where it does: a kind that is not given is `subhalo`."""
+    if len(location) != 4 or location[0] != "datasets":
+        return ""
+    _, name, own, key = location
+    kinds = [kind for kind, section in DATASET_KINDS.items() if key in section.model_fields and kind != own]
+    return f": it is a key of kind `{kinds[0]}`; set `datasets.{name}.kind: {kinds[0]}`" if kinds else ""
 
 
 def _keys(location: tuple) -> tuple:

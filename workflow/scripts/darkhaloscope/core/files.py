@@ -45,15 +45,39 @@ def whole(path: str | os.PathLike) -> Iterator[Path]:
             temporary = Path(name)
             os.close(handle)
             yield temporary
-            with open(temporary, "rb") as written:
-                os.fsync(written.fileno())
-            mask = os.umask(0)
-            os.umask(mask)
-            os.chmod(temporary, 0o666 & ~mask)
+            _flush(temporary)
+            follow_umask(temporary, 0o666)
             os.replace(temporary, path)
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def follow_umask(path: str | os.PathLike, mode: int) -> None:
+    """Give a file or folder the permissions that the user's umask leaves of `mode`: temporary ones are made for their owner alone.
+
+    Where a file system keeps no permissions of its own (vfat, some network mounts), they stay as they are.
+    """
+    mask = os.umask(0)
+    os.umask(mask)
+    with _unless(errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP):
+        os.chmod(path, mode & ~mask)
+
+
+def _flush(path: Path) -> None:
+    """Wait until a file is on disk, where its file system can say so."""
+    with open(path, "rb") as written, _unless(errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP):
+        os.fsync(written.fileno())
+
+
+@contextlib.contextmanager
+def _unless(*numbers: int) -> Iterator[None]:
+    """Pass over the errors by which a file system says that it does not know an operation."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in numbers:
+            raise
 
 
 @contextlib.contextmanager

@@ -1,114 +1,114 @@
-"""Two networks as one detector: their margins in a logistic regression, fitted on validation stamps, judged on test stamps.
+"""Several detectors as one: their margins in a logistic regression, fitted on validation stamps.
 
-Each network keeps its own inputs. So velocity with label-blind maps, which must not lie beside the flux in one network
+Each member keeps its own inputs. So velocity with label-blind maps, which must not lie beside the flux in one network
 (docs/science.md), can be joined to the flux all the same: of either, only one number per stamp is seen here.
-
-    python -m darkhaloscope.detectors.fusion SCORES SCORES
-
-prints the comparison for two tables of scores of the same stamps.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
-from scipy.special import logit
+from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
 
-from ..core.intervals import delong_difference, delong_interval
-from ..core.rates import auc, rank
-from ..core.tables import TableError
-from .schema import read_score_table
+from .schema import score_columns
 
-COLUMNS = ("stamp_id", "split", "label", "detector", "score")
 #: Scores nearer to 0 or 1 than this have margins of no more than 27.6.
 SATURATED = 1e-12
 
+#: Score tables of each member by its name, one for each training seed.
+Members = Mapping[str, Sequence[pa.Table]]
+
 
 class FusionError(ValueError):
-    """Two tables of scores cannot be joined; the message says which and why."""
+    """Tables of scores cannot be joined; the message says which and why."""
 
 
 @dataclass(frozen=True)
 class Fusion:
-    """Scores of the test stamps by two networks and by both together, row by row the same stamps.
+    """A fitted fusion: log-odds = intercept + Σ weight × margin of the member.
 
     Attributes
     ----------
-    names : the two networks
-    label : (n,) bool
-    scores : (n,) each, those of the two networks
-    fused : (n,) log-odds of both together
-    weights : of the two margins
+    names : the members
+    weights : of their margins
+    intercept : float
     """
 
-    names: tuple[str, str]
-    label: NDArray[np.bool_]
-    scores: tuple[NDArray[np.float64], NDArray[np.float64]]
-    fused: NDArray[np.float64]
-    weights: tuple[float, float]
+    names: tuple[str, ...]
+    weights: tuple[float, ...]
+    intercept: float
 
-    def compared(self) -> pd.DataFrame:
-        """Return the AUC of each network and of both together, and what both together add to each, with 95% intervals (DeLong)."""
-        rows = []
-        for name, score in (*zip(self.names, self.scores, strict=True), (" + ".join(self.names), self.fused)):
-            ranked = rank(score, self.label)
-            rows.append((name, "auc", auc(ranked), *delong_interval(ranked)))
-        for name, score in zip(self.names, self.scores, strict=True):
-            added = delong_difference(score, self.fused, self.label)
-            rows.append((f"{' + '.join(self.names)} against {name}", "delta_auc", added.value, added.low, added.high))
-        return pd.DataFrame(rows, columns=["network", "metric", "value", "low", "high"])
+    def log_odds(self, members: Members) -> NDArray[np.float64]:
+        """Return the log-odds of being a positive, (n,), of the stamps in the order of the first member's first table."""
+        return margins_of({name: members[name] for name in self.names}) @ np.array(self.weights) + self.intercept
+
+    def plain(self) -> dict[str, Any]:
+        """Return what was fitted as JSON-ready values."""
+        return {"of": list(self.names), "weights": list(self.weights), "intercept": self.intercept}
 
 
-def fuse(one: pa.Table, other: pa.Table) -> Fusion:
-    """Fit two networks' margins together on the validation stamps of their tables, and apply the fit to the test stamps.
-
-    Parameters
-    ----------
-    one, other : tables of scores with `stamp_id`, `split`, `label`, `detector` and `score`
+def fit_fusion(members: Members) -> Fusion:
+    """Fit the members' margins together on the validation stamps of their tables, those of the dataset they were trained on.
 
     Raises
     ------
     FusionError
-        The tables hold other stamps or labels, or no validation or test stamps of both classes.
+        The tables hold other stamps or labels, or no validation stamps of both classes.
     """
-    frames = [t.select(list(COLUMNS)).to_pandas().set_index("stamp_id") for t in (one, other)]
-    names = tuple(str(f["detector"].iloc[0]) if len(f) else "?" for f in frames)
-    if len(frames[0]) != len(frames[1]) or set(frames[0].index) != set(frames[1].index):
-        raise FusionError(f"the scores of {names[0]} and {names[1]} are of other stamps: give two tables of one test dataset")
-    frames[1] = frames[1].loc[frames[0].index]
-    if (frames[0]["label"] != frames[1]["label"]).any():
-        raise FusionError(f"the scores of {names[0]} and {names[1]} give other labels to the same stamps")
-    label, split = frames[0]["label"].to_numpy(bool), frames[0]["split"].to_numpy()
-    fitted, judged = split == "validation", split == "test"
-    for which, rows in (("validation", fitted), ("test", judged)):
-        if len(np.unique(label[rows])) < 2:
-            raise FusionError(f"no {which} stamps of both classes: the table of the dataset that the networks were trained on has them")
-    margins = logit(np.clip(np.stack([f["score"].to_numpy(np.float64) for f in frames], 1), SATURATED, 1 - SATURATED))
-    fit = LogisticRegression(C=1e6, max_iter=1000).fit(margins[fitted], label[fitted])
-    scores = tuple(f["score"].to_numpy(np.float64)[judged] for f in frames)
-    return Fusion(names, label[judged], scores, fit.decision_function(margins[judged]), tuple(map(float, fit.coef_[0])))
+    first = next(iter(members.values()))[0]
+    rows = first.column("split").to_numpy(zero_copy_only=False) == "validation"
+    label = first.column("label").to_numpy()[rows]
+    if len(np.unique(label)) < 2:
+        raise FusionError(
+            f"no validation stamps of both classes in the scores of {', '.join(members)}: "
+            "the table of the dataset that the networks were trained on has them"
+        )
+    fit = LogisticRegression(C=1e6, max_iter=1000).fit(margins_of(members)[rows], label)
+    return Fusion(tuple(members), tuple(map(float, fit.coef_[0])), float(fit.intercept_[0]))
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Print the comparison of two tables of scores; return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m darkhaloscope.detectors.fusion", description="Two networks as one detector.")
-    parser.add_argument("scores", nargs=2, help="detectors/{dataset}/{detector}/seed-{seed}/scores/{dataset}.parquet")
-    try:
-        found = fuse(*(read_score_table(path, COLUMNS) for path in parser.parse_args(arguments).scores))
-    except (FusionError, TableError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    print(f"weights of the margins: {found.weights[0]:.2f} {found.names[0]}, {found.weights[1]:.2f} {found.names[1]}")
-    print(found.compared().to_string(index=False, float_format=lambda v: f"{v:.4f}"))
-    return 0
+def fuse_scores(fusion: Fusion, members: Members, *, dataset: str, detector: str) -> dict[str, Any]:
+    """Return the table of scores of a fusion, as columns, on the stamps that its members scored.
+
+    Parameters
+    ----------
+    members : tables of one test dataset
+    dataset, detector : names, written into each row
+    """
+    first = next(iter(members.values()))[0]
+    score = expit(fusion.log_odds(members))
+    stamps = first.select(first.column_names[len(score_columns()) :])
+    given = {"dataset": pa.repeat(dataset, len(score)), "detector": pa.repeat(detector, len(score)), "seed": pa.repeat(0, len(score))}
+    return {**given, "score": score, "calibrated": score, **{name: stamps[name] for name in stamps.column_names}}
 
 
-if __name__ == "__main__":
-    raise SystemExit(main())
+def margins_of(members: Members) -> NDArray[np.float64]:
+    """Return the log-odds of each member, mean over its seeds, (n, members), row by row the stamps of the first table.
+
+    Raises
+    ------
+    FusionError
+        The tables hold other stamps, or other labels of the same stamps.
+    """
+    (named, (first, *_)), *_ = members.items()
+    ids, label = first.column("stamp_id").combine_chunks(), first.column("label").to_numpy()
+    columns = []
+    for name, tables in members.items():
+        margins = []
+        for table in tables:
+            rows = np.asarray(pc.index_in(ids, value_set=table.column("stamp_id").combine_chunks()).fill_null(-1))
+            if len(table) != len(ids) or (rows < 0).any():
+                raise FusionError(f"the scores of {named} and {name} are of other stamps: give tables of one test dataset")
+            if (table.column("label").to_numpy()[rows] != label).any():
+                raise FusionError(f"the scores of {named} and {name} give other labels to the same stamps")
+            score = table.column("score").to_numpy().astype(np.float64)[rows]
+            margins.append(logit(np.clip(score, SATURATED, 1 - SATURATED)))
+        columns.append(np.mean(margins, axis=0))
+    return np.stack(columns, 1)

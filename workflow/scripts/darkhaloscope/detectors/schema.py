@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..core.tables import Column, Schema, read_table
-from ..stamps.schema import scalar_columns
-from ..tasks.lensfinder import schema as injection_schema
+from ..tasks.lensfinder import schema as lensfinder
+from ..tasks.subhalo.schema import scalar_columns
 
 SCORE = (
     Column("dataset", "string", "", "Dataset of the stamp"),
@@ -22,7 +22,12 @@ SCORE = (
 
 #: Scores of stamps of the subhalo chain, and of the lens finder's.
 SCORES = Schema("scores", (*SCORE, *scalar_columns()))
-LENS_SCORES = Schema("lens scores", (*SCORE, *injection_schema.scalar_columns()))
+LENS_SCORES = Schema("lens scores", (*SCORE, *lensfinder.scalar_columns()))
+
+
+def score_columns() -> tuple[str, ...]:
+    """Return the columns that a table of scores begins with; those of the stamps follow."""
+    return tuple(column.name for column in SCORE)
 
 
 def maps_schema(size: int) -> Schema:

@@ -29,8 +29,10 @@ from ..config.experiment import (
 )
 from ..core.rates import EvaluationError
 from .evaluate import evaluate_network
+from .information import D_PRIME_COLUMN
 from .lazy_table import BATCH, LazyTable, Pieces, parquet_pieces, table_pieces
-from .scored import COMMITTEE, has_split
+from .scored import has_split
+from .tidy import COMMITTEE
 
 log = logging.getLogger("darkhaloscope")
 
@@ -97,7 +99,9 @@ def evaluate_table(settings: ScoresTable) -> dict[str, pd.DataFrame]:
         As `open_settings` and `evaluate_network`.
     """
     table, evaluation = open_settings(settings)
-    frames = evaluate_network({(settings.folder, 0): table}, evaluation)
+    frames = evaluate_network(
+        {(settings.folder, 0): table}, evaluation, channels="both" if D_PRIME_COLUMN["both"] in table.column_names else "bands"
+    )
     rates = frames["rates"]
     [auc] = rates[(rates["metric"] == "auc") & (rates["seed"] == COMMITTEE)].to_dict("records")
     said = f"AUC {auc['value']:.4f} [{auc['low']:.4f}, {auc['high']:.4f}]" if auc["resolved"] else f"no AUC: {auc['note']}"

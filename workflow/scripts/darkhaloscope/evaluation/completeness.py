@@ -13,9 +13,10 @@ from ..core.random import stable_hash, stream
 from ..core.rates import EvaluationError
 from .any_table import open_settings
 from .evaluate import tested
-from .scored import COMMITTEE, load_seeds, need_both_classes
+from .scored import load_seeds, need_both_classes
 from .selection import Selection, fit_selection
 from .surfaces import CELLS, completeness_cells, edges_of, positives_by, thresholds
+from .tidy import COMMITTEE
 
 log = logging.getLogger("darkhaloscope")
 

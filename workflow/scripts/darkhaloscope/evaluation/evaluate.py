@@ -29,16 +29,13 @@ from ..core.rates import EvaluationError, rank, roc, thin
 from .calibration import CURVE, calibration_curve, purity_table
 from .information import judge_information
 from .judging import Cuts, Judge, Row, everything
+from .lens_rates import CONTAMINANTS, judge_resolved, rate_contaminants
 from .resampled_clusters import draw_clusters
-from .scored import COMMITTEE, Scored, has_split, load_seeds, need_both_classes
+from .scored import Scored, has_split, load_seeds, need_both_classes
 from .strata import Group, cut_pairs, cut_strata
+from .tidy import COMMITTEE, frame
 
-#: Columns of the tidy tables, in order.
-TIDY = (
-    "test_dataset", "seed", "column", "stratum", "metric", "at", "value", "low", "high", "resolved",
-    "n_positives", "n_negatives", "negatives_needed", "interval", "unit", "note",
-)  # fmt: skip
-TABLES = ("rates", "strata", "roc", "information", "calibration")
+TABLES = ("rates", "strata", "roc", "information", "calibration", "resolved", "contaminants")
 ROC = ("test_dataset", "seed", "fpr", "tpr", "threshold")
 
 
@@ -57,8 +54,9 @@ def evaluate_network(
     tables : mapping of (dataset, seed) to score tables
         Rows of splits `validation` and `test`; other rows are ignored, and a table without `split` is all test.
     evaluation : Evaluation
-    channels : "flux", "velocity", "both" or "mask"
-        What the network sees: decides which ideal observer stands beside it.
+    channels : "flux", "velocity", "both", "mask" or "bands"
+        What the network sees: decides which ideal observer stands beside it; `bands` have none, but rates of resolved lenses and of
+        contaminants.
     validation : str, optional
         Dataset whose validation rows fix the thresholds for every test dataset, as a network is used in practice.
         By default, or where it has none, each dataset's own validation rows do.
@@ -68,7 +66,7 @@ def evaluate_network(
     Returns
     -------
     dict of str to DataFrame
-        `rates`, `strata`, `information` (columns `TIDY`), `roc` (columns `ROC`), `calibration` and `purity` (columns `CURVE` and
+        `rates`, `strata`, `information`, `resolved` (columns `TIDY`), `contaminants` (module lens_rates), `roc` (columns `ROC`), `calibration` and `purity` (columns `CURVE` and
         `PURITY` of module calibration).
 
     Raises
@@ -99,16 +97,6 @@ def evaluate_network(
     return joined
 
 
-def frame(rows: Iterator[Row] | Sequence[Row], columns: Sequence[str] = TIDY, **place: str) -> pd.DataFrame:
-    """Return rows as a tidy table, `place` filled into every row."""
-    table = pd.DataFrame([{**place, **row} for row in rows], columns=list(columns))
-    for name, kind in (("n_positives", "int64"), ("n_negatives", "int64"), ("negatives_needed", "Int64"), ("resolved", bool)):
-        table[name] = table[name].astype(kind)
-    for name in ("at", "value", "low", "high"):
-        table[name] = table[name].astype(float)
-    return table
-
-
 def tested(tables: Mapping[tuple[str, object], pa.Table], tests: Sequence[str] | None) -> list[str]:
     """Return the datasets to judge: those named, or all with test rows."""
     names = list(dict.fromkeys(name for name, _ in tables))
@@ -129,7 +117,7 @@ def _judge_seeds(
     for seed, scored in by_seed.items():
         if alone and seed == COMMITTEE:
             for parts in frames.values():
-                parts.append(parts[0].assign(seed=COMMITTEE))
+                parts += [part.assign(seed=COMMITTEE) for part in parts[:1]]
             break
         need_both_classes(scored)
         cuts = Cuts.fixed_on(fixing[seed], evaluation.fprs) if seed in fixing else None
@@ -139,6 +127,16 @@ def _judge_seeds(
         frames["roc"].append(_curve(scored).assign(**place))
         frames["calibration"].append(_calibration(scored, seed, evaluation).assign(**place))
         frames["information"].append(frame(judge_information(scored, channels, evaluation, dataset), **place))
+    found = {"resolved": frame([]), "contaminants": pd.DataFrame(columns=list(CONTAMINANTS))}
+    if channels == "bands":
+        scored = by_seed[COMMITTEE]
+        cuts = Cuts.fixed_on(fixing[COMMITTEE], evaluation.fprs) if fixing else None
+        found = {
+            "resolved": judge_resolved(scored, cuts, evaluation, dataset),
+            "contaminants": rate_contaminants(scored, cuts, evaluation, dataset),
+        }
+    for name, table in found.items():
+        frames[name].append(table)
     return frames
 
 

@@ -67,7 +67,7 @@ def explain_networks(
     Parameters
     ----------
     networks : by name
-    stamps : rows of the shards, images included, as `read_chosen` gives them
+    stamps : rows of the shards, images included, as `read_stamps` gives them
     chosen : DataFrame
         The same stamps, as `choose_stamps` gives them; their `score` is that of the network that chose.
     settings : Explanations

@@ -18,10 +18,11 @@ from scipy.special import log_ndtr, logsumexp, ndtri, ndtri_exp
 
 from ..config.experiment import Evaluation
 from ..core.rates import EvaluationError
-from .judging import ALL, Judge, Row, row
+from .judging import Judge, Row, row
 from .resampled_clusters import draw_clusters
 from .scored import Scored
 from .strata import Group, bins
+from .tidy import ALL
 
 #: The ideal observer that sees what a network sees. A mask alone is measured against both channels: it should use nothing. Tables of
 #: the lens finder (bands) have none: nobody knows the ideal observer of a real galaxy.

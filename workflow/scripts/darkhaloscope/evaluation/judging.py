@@ -24,13 +24,13 @@ from .calibration import brier, calibration_curve, expected_calibration_error
 from .resampled_clusters import STAMP, Clustered, over, widest
 from .scored import Scored
 from .strata import Group
+from .tidy import ALL
 
 #: Fewer stamps of a class than this give no area under the curve.
 MIN_PER_CLASS = 10
 #: Decision threshold of the accuracy: a score is the probability of being a positive.
 EVEN_ODDS = 0.5
 BOTH_CLASSES = "bootstrap of both classes"
-ALL = "all"
 
 Row = dict[str, Any]
 

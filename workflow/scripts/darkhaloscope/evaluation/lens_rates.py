@@ -1,61 +1,54 @@
 """Rates that only the lens finder has: on resolved lenses, for the project's criterion, and by class of contaminant.
 
-They are made from score tables as `evaluate_network` takes them, at the seed that is quoted: the committee.
+They are made at the score that is quoted: the committee's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..config.experiment import Evaluation
+from ..config.experiment import CRITERION_TPR, RESOLVED, Evaluation, Stratum
 from ..core.intervals import clopper_pearson, wilson
 from ..core.rates import fpr_at_tpr
-from .evaluate import frame
 from .judging import Cuts, Judge, resolves
 from .resampled_clusters import STAMP, draw_clusters
-from .scored import COMMITTEE, Scored, load_seeds
-from .strata import Group
+from .scored import Scored
+from .strata import cut_strata
+from .tidy import COMMITTEE, frame
 
-#: A lens is resolved where its Einstein radius is at least this many FWHM of the PSF.
-RESOLVED = 0.5
-#: The project's criterion: at most this FPR, at this completeness on resolved lenses.
-CRITERION_FPR, CRITERION_TPR = 1e-3, 0.8
-CONTAMINANTS = ("contaminant_class", "at", "threshold", "n_negatives", "passed", "fpr", "low", "high")
+CONTAMINANTS = ("test_dataset", "contaminant_class", "at", "threshold", "n_negatives", "passed", "fpr", "low", "high")
 #: What a control is called that belongs to no class of contaminants.
 PLAIN = "none known"
 
-Tables = Mapping[tuple[str, object], pa.Table]
 
-
-def judge_resolved(tables: Tables, evaluation: Evaluation, *, training: str, test: str) -> pd.DataFrame:
+def judge_resolved(scored: Scored, cuts: Cuts | None, evaluation: Evaluation, test: str) -> pd.DataFrame:
     """Return rates of the resolved lenses against all controls; empty where no stamp says θ_E/PSF.
 
     Parameters
     ----------
-    tables : mapping of (dataset, seed) to score tables
+    scored : test stamps, at the score that is quoted: the committee's
+    cuts : thresholds that validation fixes, if there is any
     evaluation : Evaluation
-    training, test : datasets whose validation rows fix the thresholds, and whose test rows are judged
+    test : name of their dataset
 
     Returns
     -------
     DataFrame
-        Columns as in `evaluate`, stratum `θ_E/PSF ≥ 0.5`, metrics `tpr_at_fpr`, `tpr_at_validation_fpr`, and
+        Tidy rows of the stratum `θ_E/PSF ≥ 0.5`, metrics `tpr_at_fpr`, `tpr_at_validation_fpr`, and
         `criterion`: the FPR at the criterion's completeness. Its interval is the bootstrap's, or, where few controls pass,
-        Clopper and Pearson's about their number with the threshold held; unlike other rates it is so never without one.
+        Clopper and Pearson's about their number with the threshold held; it is never without one, as other rates may be.
     """
-    scored, cuts = _committee(tables, evaluation, training, test)
     if "theta_over_psf" not in scored.table.column_names:
         return frame([])
-    ratio = np.asarray(pc.fill_null(pc.cast(scored.values("theta_over_psf"), pa.float64()), np.nan))
-    positives = np.flatnonzero(scored.label & (ratio >= RESOLVED))
-    if not len(positives):
+    groups = list(cut_strata(scored, {"resolved": Stratum()}))
+    if not groups or groups[-1].stratum != f"θ_E/PSF ≥ {RESOLVED:g}":
         return frame([])
-    group = Group("theta_over_psf", f"θ_E/PSF ≥ {RESOLVED:g}", positives, scored.controls, True)
+    group = replace(groups[-1], column="theta_over_psf")
     evaluation = evaluation.model_copy(update={"tprs": (CRITERION_TPR,)})
     [clustered] = draw_clusters(scored, [group], evaluation, () if cuts is None else cuts.values, test)
     judge = Judge(scored, group, evaluation, clustered, cuts, f"{test}\x1f{COMMITTEE}")
@@ -64,7 +57,7 @@ def judge_resolved(tables: Tables, evaluation: Evaluation, *, training: str, tes
     return frame([place | row for row in rows])
 
 
-def rate_contaminants(tables: Tables, evaluation: Evaluation, *, training: str, test: str) -> pd.DataFrame:
+def rate_contaminants(scored: Scored, cuts: Cuts | None, evaluation: Evaluation, test: str) -> pd.DataFrame:
     """Return how many controls of each class pass the thresholds that validation fixes, with Wilson's interval.
 
     The threshold is fixed beforehand and every count is given, so that the interval holds for small classes too. Controls of
@@ -73,9 +66,8 @@ def rate_contaminants(tables: Tables, evaluation: Evaluation, *, training: str, 
     Returns
     -------
     DataFrame
-        Columns `CONTAMINANTS`; classes by the share that passes, highest first.
+        Columns `CONTAMINANTS`; at each FPR classes by the share that passes, highest first.
     """
-    scored, cuts = _committee(tables, evaluation, training, test)
     empty = pd.DataFrame(columns=list(CONTAMINANTS))
     if cuts is None or "contaminant_class" not in scored.table.column_names:
         return empty
@@ -90,7 +82,7 @@ def rate_contaminants(tables: Tables, evaluation: Evaluation, *, training: str, 
             continue
         for kind in sorted(set(kinds)):
             passed, n = int((score[kinds == kind] > cut).sum()), int((kinds == kind).sum())
-            rows.append((kind, fpr, float(cut), n, passed, passed / n, *wilson(passed, n, evaluation.confidence)))
+            rows.append((test, kind, fpr, float(cut), n, passed, passed / n, *wilson(passed, n, evaluation.confidence)))
     if not rows:
         return empty
     return pd.DataFrame(rows, columns=list(CONTAMINANTS)).sort_values(
@@ -98,15 +90,8 @@ def rate_contaminants(tables: Tables, evaluation: Evaluation, *, training: str, 
     )
 
 
-def _committee(tables: Tables, evaluation: Evaluation, training: str, test: str) -> tuple[Scored, Cuts | None]:
-    """Return the test stamps with the committee's score, and the thresholds that its validation stamps fix."""
-    fixing = load_seeds(tables, training, "validation") or load_seeds(tables, test, "validation")
-    cuts = Cuts.fixed_on(fixing[COMMITTEE], evaluation.fprs) if fixing else None
-    return load_seeds(tables, test, "test")[COMMITTEE], cuts
-
-
 def _criterion(judge: Judge, evaluation: Evaluation) -> list[dict]:
-    [row] = judge.fpr_at_tpr()
+    [row] = judge.fpr_at_tpr()  # at the criterion's completeness alone
     if not row["resolved"]:
         value = float(fpr_at_tpr(judge.ranked, (CRITERION_TPR,))[0])
         passed = round(value * judge.n_negatives)

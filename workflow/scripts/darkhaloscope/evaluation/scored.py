@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from ..core.rates import EvaluationError
 from .clusters import Clusters, find_clusters
 from .lazy_table import LazyTable
-
-COMMITTEE = "committee"
+from .tidy import COMMITTEE
 
 
 @dataclass(frozen=True, eq=False)

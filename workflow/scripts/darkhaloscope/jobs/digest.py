@@ -28,8 +28,11 @@ PACKAGE = Path(__file__).parents[1]
 #: Modules, and packages (with a slash at their end), that decide how a job runs, logs, records and writes, and not what it finds.
 INFRASTRUCTURE = ("__init__.py", "jobs/", "core/files.py", "core/stopping.py", "archive/progress.py", "config/wording.py")
 
+#: What the main process found out about the sources, for the next parse and for its jobs.
+DIGESTS = Path(".snakemake/darkhaloscope-digests.json")
+
 #: Calls whose description says what something is, and its place among their positional arguments.
-DESCRIBED = {"Field": None, "Column": 3}
+DESCRIBED = {"Field": None, "Column": 3, "shared": None, "_bands": 3}
 #: Their arguments that are words for people; pydantic's own words for an error among them.
 WORDS = {"description", "title", "examples", "custom_error_message"}
 #: Names of loggers, and what is called on them.

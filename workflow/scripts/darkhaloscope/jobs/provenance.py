@@ -10,6 +10,7 @@ import datetime
 import json
 import os
 import platform
+import stat
 import subprocess
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -125,6 +126,94 @@ def _hashes(inputs: Iterable[str]) -> dict[str, str]:
     return {address(f): f"sha256:{sha256(f)}" for f in files}
 
 
+def versions_of(inputs: Iterable[str]) -> dict[str, tuple[int, int]]:
+    """Return size and time of each input file, to see whether it changes while a job reads it."""
+    return {str(i): (found.st_size, found.st_mtime_ns) for i in inputs if (found := _stat(i))}
+
+
+def refuse_changed(before: Mapping[str, tuple[int, int]]) -> None:
+    """Raise `ProvenanceError` where an input is not what it was: its hash would be recorded for a result that was not made of it."""
+    changed = [path for path, version in before.items() if version != versions_of([path]).get(path)]
+    if changed:
+        raise ProvenanceError(f"{changed[0]} changed while this job read it; leave it alone, then give the same command again")
+
+
+def _stat(path: str | os.PathLike) -> os.stat_result | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found if stat.S_ISREG(found.st_mode) else None
+
+
+# --- results whose file times are out of order ------------------------------------------------
+
+
+def settle(records: Iterable[tuple[str, Record]]) -> int:
+    """Put file times in order where content says that nothing changed, as after `cp -r` or a shard made again with the same bits.
+
+    Snakemake makes a result again that is older than an input. Here a result whose inputs are all what its record says, by their
+    hashes, is given a time just after them; results made of it follow. A hash is taken of inputs alone that are newer than the result.
+
+    Parameters
+    ----------
+    records : iterable
+        Outputs and their records, as `recorded` gives them.
+
+    Returns
+    -------
+    int
+        How many results were given another time.
+    """
+    waiting, hashes, settled = [], {}, 0
+    for output, place in records:
+        try:
+            values = json.loads(place.read_text(encoding="utf-8"))
+            first, inputs, outputs = str(values["outputs"][0]), dict(values["inputs"]), list(values["outputs"])
+        except (OSError, ValueError, KeyError, IndexError, TypeError):
+            continue  # a broken record is named elsewhere
+        # A folder of results that was copied elsewhere, with its root in the config: names in the record are those of before.
+        old, new = _renamed(first, output)
+        waiting.append(([_moved(o, old, new) for o in outputs], {_moved(i, old, new): value for i, value in inputs.items()}))
+    changed = True
+    while changed:
+        changed = False
+        for outputs, inputs in waiting:
+            made, read = [_stat(o) for o in outputs], {path: _stat(path) for path in inputs}
+            if not all(made) or not all(read.values()) or not read:
+                continue
+            latest = max(found.st_mtime_ns for found in read.values())
+            oldest = min(found.st_mtime_ns for found in made)
+            newer = [path for path, found in read.items() if found.st_mtime_ns > oldest]
+            if newer and all(_is(path, inputs[path], read[path], hashes) for path in newer):
+                for path in outputs:
+                    os.utime(path, ns=(latest, latest))
+                changed, settled = True, settled + 1
+    return settled
+
+
+def _is(path: str, expected: str, found: os.stat_result, hashes: dict[tuple[str, int], str]) -> bool:
+    """Return whether a file has the hash of a record; very large inputs are recorded by their size, which says too little."""
+    if expected.startswith("size:"):
+        return False
+    key = (path, found.st_mtime_ns)
+    if key not in hashes:
+        hashes[key] = sha256(path)
+    return expected == f"sha256:{hashes[key]}"
+
+
+def _renamed(before: str, now: str) -> tuple[str, str]:
+    """Return the folders by which two paths of one result differ."""
+    a, b = Path(before).parts, Path(now).parts
+    same = next((n for n, (x, y) in enumerate(zip(reversed(a), reversed(b), strict=False)) if x != y), min(len(a), len(b)))
+    return os.path.join("", *a[: len(a) - same]), os.path.join("", *b[: len(b) - same])
+
+
+def _moved(path: str, old: str, new: str) -> str:
+    inside = old and (path == old or path.startswith(old.rstrip("/") + "/"))
+    return os.path.join(new, os.path.relpath(path, old)) if inside and old != new else path
+
+
 # --- results whose Snakemake records are gone ------------------------------------------------
 
 
@@ -177,7 +266,27 @@ def stale(
         differ = sorted(k for k in {*today, *params} if today.get(k) != params.get(k))
         if differ:
             what = ["code" if k == "code" else f"parameter `{k}`" for k in differ]
-            yield Stale(output, rule, f"made by rule {rule} with other {', '.join(what)}")
+            yield Stale(output, rule, f"made by rule {rule} with other {', '.join(what)}{_differences(params, today, differ)}")
+
+
+def differences(before: Any, now: Any, key: str = "") -> list[str]:
+    """Return what differs between two values, key by key: `dataset.size.test: 80 → 120`; at the leaves, not whole mappings."""
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        names = dict.fromkeys([*before, *now])
+        inner = ((before.get(n, "not there"), now.get(n, "not there"), f"{key}.{n}" if key else str(n)) for n in names)
+        return [line for b, n, k in inner if b != n for line in differences(b, n, k)]
+    return [f"{key}: {_short(before)} → {_short(now)}"]
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any], keys: Iterable[str]) -> str:
+    lines = [line for k in keys if k != "code" for line in differences(before.get(k, "not there"), now.get(k, "not there"), k)]
+    more = f", and {len(lines) - 4} more" if len(lines) > 4 else ""
+    return f" ({', '.join(lines[:4])}{more})" if lines else ""
 
 
 def read_record(path: Record, output: str) -> tuple[str, dict[str, str], dict[str, Any]]:

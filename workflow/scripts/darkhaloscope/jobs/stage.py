@@ -17,7 +17,7 @@ from typing import Any
 
 from ..core.files import whole, write_json, write_text
 from ..core.stopping import Stopped, stopping
-from . import provenance
+from . import digest, provenance
 from .locations import plain_name, storage_options
 
 log = logging.getLogger("darkhaloscope")
@@ -69,7 +69,10 @@ def stage(snakemake: Any) -> Iterator[Job]:
     started = time.monotonic()
     try:
         with stopping():
+            _refuse_edited_code(snakemake)
+            before = provenance.versions_of(snakemake.input)
             yield job
+            provenance.refuse_changed(before)
             provenance.record(
                 job.rule, dict(snakemake.wildcards.items()), dict(snakemake.params.items()), list(snakemake.input), list(snakemake.output)
             )
@@ -122,6 +125,18 @@ def _start_log(snakemake: Any) -> list[logging.Handler]:
     log.debug("run this job again: %s", rerun_command(snakemake))
     log.debug("parameters: %s", provenance.plain(dict(snakemake.params.items())))
     return handlers
+
+
+def _refuse_edited_code(snakemake: Any) -> None:
+    """Refuse to run code that is not what the run recorded: an edit while it goes on would be run under the old digest."""
+    planned, script = dict(snakemake.params.items()).get("code"), Path(str(getattr(snakemake, "scriptdir", "")), f"{snakemake.rule}.py")
+    if planned is not None and script.is_file() and digest.PACKAGE.parent == script.parent.resolve():
+        digest.remember(digest.DIGESTS)
+        if digest.code_digest(script) != planned:
+            raise provenance.ProvenanceError(
+                f"the code of rule {snakemake.rule} was edited after this run had begun: the result would be recorded as made by the code "
+                "before; give the same command again"
+            )
 
 
 def _limit_threads(threads: int) -> None:

@@ -7,40 +7,75 @@ in every cluster job: pydantic and the standard library only.
 from __future__ import annotations
 
 import base64
-import fcntl
 import itertools
 import json
 import os
-import socket
+import re
 import sys
-import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from ..config.run import Run
-from ..config.wording import ConfigError
-from . import digest
+from ..config.yaml_files import parse_yaml
+from . import digest, targets
 from . import storage as object_storage
-from .provenance import Record, recorded, stale
+from .lock import RootError, lock
+from .provenance import ProvenanceError, Record, read_record, record_path, recorded, settle, stale
 from .stage import CONFIG, CONFIGFILES
 
 #: Options with which the user decides what is made again.
 DECIDED = {"--forcerun", "-R", "--forceall", "-F", "--touch", "-t", "--lint", "--unlock"}
 
-#: What the main process found out about the sources, for the next parse.
-DIGESTS = Path(".snakemake/darkhaloscope-digests.json")
+SCRIPTS = Path(__file__).parents[2]
+
+
+def edits(workflow: Any) -> dict[str, Any]:
+    """Return the keys given on the command line. Config files are read anew, since Snakemake's reader lets a repeated key win in silence.
+
+    Raises
+    ------
+    ConfigError
+        A value in braces or brackets is no YAML, or holds a key twice.
+    """
+    values = dict(workflow.config_settings.config)
+    for entry in workflow.config_settings.config_args or ():
+        key, _, text = str(entry).partition("=")
+        if text.lstrip().startswith(("{", "[")):
+            values[key] = parse_yaml(text, f"--config {key}")
+    return values
 
 
 def prepare(config: dict[str, Any], settings: Run) -> None:
-    """Give scripts, through Snakemake's own config, how they work where it changes no result: an edit of it reruns nothing."""
+    """Give scripts what they work with: this library, a way to draw, and what changes no result, so that an edit of it reruns nothing."""
+    # Snakemake puts a script's folder at the end of the path: a library of the same name, installed or in PYTHONPATH, would come first.
+    paths = [str(SCRIPTS), *(path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path and path != str(SCRIPTS))]
+    os.environ["PYTHONPATH"] = os.pathsep.join(paths)
+    # A notebook sets its own backend for all that it starts; jobs draw into files.
+    os.environ["MPLBACKEND"] = "Agg"
     config["downloads"] = settings.downloads.plain()
     config["brick_cache_gb"] = settings.legacysurvey.cache_gb
     rendered = {name: dataset for name, dataset in settings.datasets.items() if hasattr(dataset, "rendering")}
     config["evidence_batch_size"] = settings.evidence.batch_size
     config["batch_sizes"] = {name: dataset.rendering.batch_size for name, dataset in rendered.items()}
-    digest.remember(DIGESTS)
+    digest.remember(digest.DIGESTS)
+
+
+def other_table(settings: Run) -> str | None:
+    """Say so where the folder of the results of scores made elsewhere holds those of another table of the same file name."""
+    folder = Path(settings.root, "scores", settings.scores.folder)
+    try:
+        _, _, params = read_record(record_path(folder / "rates.csv"), str(folder / "rates.csv"))
+        held = params["scores"]["table"]
+    except (ProvenanceError, KeyError, TypeError):
+        return None  # nothing is there, or nothing that says what it is of
+    if os.path.realpath(held) == os.path.realpath(settings.scores.table):
+        return None
+    return (
+        f"{folder} holds the results of {held}, another table than {settings.scores.table}; give this one a folder of its own, "
+        f"for example --config 'scores={{table: {settings.scores.table}, name: {settings.scores.folder}-2}}', or delete the folder"
+    )
 
 
 def begin(workflow: Any, settings: Run) -> None:
@@ -51,9 +86,11 @@ def begin(workflow: Any, settings: Run) -> None:
     WorkflowError
         Results below the root have lost Snakemake's own records and are not what today's config and code
         would make, or have a provenance record that cannot be read: Snakemake alone would call them up to date.
-        Options that decide about them let the run go on. Or object storage cannot be used.
+        Options that decide about them let the run go on. Or the results of scores made elsewhere would replace those of another
+        table. Or object storage cannot be used.
     """
     from snakemake.exceptions import WorkflowError
+    from snakemake.io import regex_from_filepattern, strip_wildcard_constraints
 
     os.environ[CONFIGFILES] = os.pathsep.join(str(c) for c in workflow.overwrite_configfiles)
     os.environ[CONFIG] = json.dumps(list(workflow.config_settings.config_args or ()))
@@ -62,11 +99,24 @@ def begin(workflow: Any, settings: Run) -> None:
     object_storage.begin(workflow)
     if not workflow.is_main_process:
         return
-    digest.keep(DIGESTS)
+    if settings.scores.table and (other := other_table(settings)):
+        raise WorkflowError(other)
+    digest.keep(digest.DIGESTS)
+    outputs = [object_storage.pattern(workflow, output) for rule in workflow.rules for output in rule.output]
+    names = [strip_wildcard_constraints(output).removeprefix(object_storage.prefix(workflow)) for output in outputs]
+    problem = targets.unknown(_asked_for(), settings, names, [rule.name for rule in workflow.rules])
+    if problem:
+        raise WorkflowError(problem)
     stored = workflow.storage_registry.default_storage_provider is not None
     rules = {rule.name: dict(rule.params.items()) for rule in workflow.rules}
     elsewhere = object_storage.records(workflow, settings.root) if stored else ()
-    names, messages = stale_results(settings.root, rules, _recorded, elsewhere)
+    patterns = [re.compile(regex_from_filepattern(output)) for output in outputs]
+    if not DECIDED & set(sys.argv):
+        settle(recorded(settings.root))
+    # Other runs' results may lie below this root: those that no rule of this run makes are theirs.
+    names, messages = stale_results(
+        settings.root, rules, lambda path: _recorded(path) or not any(pattern.fullmatch(path) for pattern in patterns), elsewhere
+    )
     if not messages:
         return
     listed = "\n".join(
@@ -83,24 +133,22 @@ def begin(workflow: Any, settings: Run) -> None:
     raise WorkflowError(listed + (remedy if names else ""))
 
 
-def lock(root: str) -> None:
-    """Keep a second run from writing below the same root; the kernel frees the lock when this process ends.
+def start(root: str) -> None:
+    """Take the lock of the root before the first job runs.
 
-    Snakemake's own lock outlives a killed run and would refuse the same command afterwards.
+    Raises
+    ------
+    WorkflowError
+        Another run holds it, or nothing can be written there.
     """
-    folder = Path(root)
-    folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    from snakemake.exceptions import WorkflowError
+
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        holder = os.read(handle, 200).decode(errors="replace").strip()
-        os.close(handle)
-        raise ConfigError(
-            f"another run is writing below {folder}/ ({holder or 'unknown holder'}); wait for it, stop it, or set another `root`"
-        ) from None
-    os.ftruncate(handle, 0)
-    os.write(handle, f"process {os.getpid()} on {socket.gethostname()} since {time.strftime('%Y-%m-%d %H:%M:%S')}\n".encode())
+        warning = lock(root)
+    except RootError as error:
+        raise WorkflowError(str(error)) from None
+    if warning:
+        print(f"Warning: {warning}.", file=sys.stderr)
 
 
 def stale_results(
@@ -115,7 +163,7 @@ def stale_results(
     rules : mapping
         Params of every rule by name, functions of wildcards included.
     known : callable
-        Whether Snakemake still has its own record of an output file; it then decides by itself.
+        Whether something else decides about an output file: Snakemake, by its own record, or another run, whose result it is.
     elsewhere : iterable
         Addresses and records of results in object storage, beside those below the root.
 
@@ -142,6 +190,16 @@ def stale_results(
         for (rule, reason, _), outputs in groups.items()
     ]
     return list(dict.fromkeys(rule for rule, _, _ in groups if rule)), messages
+
+
+def _asked_for() -> list[str]:
+    """Return the targets on the command line: Snakemake gives them to the workflow only once it is parsed."""
+    from snakemake.cli import get_argument_parser
+
+    if not {"snakemake", ".snakemake-wrapped"} & {Path(sys.argv[0]).name, Path(sys.argv[0]).parent.name}:
+        return []  # started by another program
+    chosen, _ = get_argument_parser().parse_known_args(sys.argv[1:])
+    return [str(target) for target in chosen.targets or ()]
 
 
 def _recorded(path: str) -> bool:

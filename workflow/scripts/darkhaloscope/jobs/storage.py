@@ -46,26 +46,28 @@ def begin(workflow: Any) -> None:
         return
     from snakemake.io import local, strip_wildcard_constraints
 
-    prefix = _prefix(workflow)
-    if workflow.is_main_process and prefix.startswith("s3://"):
-        _reach(provider, prefix)
-    os.environ[VARIABLE] = json.dumps([str(provider.local_prefix), prefix])
+    start = prefix(workflow)
+    if workflow.is_main_process and start.startswith("s3://"):
+        _reach(provider, start)
+    os.environ[VARIABLE] = json.dumps([str(provider.local_prefix), start])
     for rule in workflow.rules:
-        if not rule.output:
-            continue
-        first = rule.output[0]
-        stored = first.is_storage
-        pattern = strip_wildcard_constraints(first.storage_object.query.removeprefix(prefix) if stored else str(first))
-        path = str(record_path(pattern))
-        rule.set_log(record=path if stored else local(path))
+        if rule.output:
+            first = rule.output[0]
+            path = str(record_path(strip_wildcard_constraints(pattern(workflow, first).removeprefix(start))))
+            rule.set_log(record=path if first.is_storage else local(path))
+
+
+def pattern(workflow: Any, output: Any) -> str:
+    """Return the pattern of a rule's output as results are named: a path, or an address in object storage."""
+    return output.storage_object.query if output.is_storage else str(output)
 
 
 def records(workflow: Any, root: str) -> Iterator[tuple[str, RemoteRecord]]:
     """Give the address of every result in the bucket that has a record, and that record; nothing for other kinds of storage."""
-    prefix = _prefix(workflow)
-    if not prefix.startswith("s3://"):
+    start = prefix(workflow)
+    if not start.startswith("s3://"):
         return
-    name, _, folder = prefix.removeprefix("s3://").partition("/")
+    name, _, folder = start.removeprefix("s3://").partition("/")
     bucket = workflow.storage_registry.default_storage_provider.s3c.Bucket(name)
     found = {item.key: item for item in bucket.objects.filter(Prefix=f"{folder}{os.path.normpath(root)}/")}
     there = {*found, *map(os.path.dirname, found)}
@@ -98,9 +100,10 @@ def _older(copy: Path, stored: Any) -> bool:
     return copy.stat().st_mtime < stored.mtime()
 
 
-def _prefix(workflow: Any) -> str:
-    prefix = workflow.storage_settings.default_storage_prefix or ""
-    return prefix if not prefix or prefix.endswith("/") else f"{prefix}/"
+def prefix(workflow: Any) -> str:
+    """Return what the addresses of all results begin with, a slash at its end; nothing where results stay here."""
+    found = workflow.storage_settings.default_storage_prefix or ""
+    return found if not found or found.endswith("/") else f"{found}/"
 
 
 def _reach(provider: Any, prefix: str) -> None:

@@ -17,7 +17,7 @@ from torch import Tensor
 from ..config.network import Network
 from ..core.random import stable_hash
 from ..core.tables import TableError, open_table
-from ..stamps.schema import MANIFEST, stamp_schema
+from ..tasks.subhalo.schema import MANIFEST, stamp_schema
 from .scaling import BESIDE_FLUX, COLUMNS, INPUTS, LearningError, Normalisation, measure, normalise, scaled_input
 
 #: Smallest stamp that the architectures take: three halvings leave 2×2.

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..core.tables import open_table
-from ..stamps.schema import MANIFEST, scalar_columns
+from ..tasks.subhalo.schema import MANIFEST, scalar_columns
 from .data import StampData, read_stamps, stamp_size
 from .device import find_device, repeatable_float32
 from .networks import Classifier

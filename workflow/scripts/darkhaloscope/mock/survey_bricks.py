@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..archive.addresses import coadd_url
+from ..config.legacysurvey import BANDS
 from ..core.files import whole
 from ..core.random import stream
 from .survey_light import PIXEL_ARCSEC, Canvas, add_galaxy, arcs, sersic
-from .survey_sky import BANDS, BrickCell, Conditions, Thing
+from .survey_sky import BrickCell, Conditions, Thing
 
 #: Electrons per nanomaggy: what an object's light adds to the noise.
 GAIN = 150.0

@@ -18,11 +18,12 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 
+from ..config.legacysurvey import BANDS
 from ..core.files import whole, write_text
 from ..core.random import stream
 from .survey_bricks import Sky
 from .survey_light import PIXEL_ARCSEC
-from .survey_sky import BANDS, CONTAMINANTS, RELEASE, BrickCell, Conditions, Thing
+from .survey_sky import CONTAMINANTS, RELEASE, BrickCell, Conditions, Thing
 
 MOCK_CARDS = [("MOCK", True, "Simulated data: not an observation"), ("AUTHOR", "Dark Halo Scope mock archive", "")]
 #: Objects fainter than this are not in the sweeps [mag in z].

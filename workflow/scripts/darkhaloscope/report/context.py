@@ -16,9 +16,6 @@ from ..config.subhalo import SubhaloDataset
 
 Dataset = SubhaloDataset | LensFinderDataset | ImportedDataset
 
-#: Arrays of a panel that compares the smooth with the perturbed lens, each (n, size, size).
-PAIR_ARRAYS = ("smooth_flux", "perturbed_flux", "smooth_velocity", "perturbed_velocity", "flux", "velocity", "mask")
-
 
 class ReportError(ValueError):
     """A report cannot be built from what it was given; the message names what is wrong and what to do."""
@@ -90,6 +87,8 @@ class Pairs:
         The stamp as observed, noise included.
     mask : (n, size, size)
         1 where a velocity exists.
+    places : (n, 2) or None
+        Where the subhalo is, x and y [arcsec] from the stamp's middle; None where there is none to be marked.
     """
 
     captions: tuple[str, ...]
@@ -100,6 +99,7 @@ class Pairs:
     flux: np.ndarray
     velocity: np.ndarray
     mask: np.ndarray
+    places: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -185,7 +185,7 @@ class ReportContext:
     dataset : Dataset
         The training dataset.
     detectors : mapping of name to Detector
-    frames : mapping of network to mapping of `rates`, `strata`, `roc`, `information` to DataFrame
+    frames : mapping of detector to mapping of `rates`, `strata`, `roc`, `information` to DataFrame
         As `evaluation.evaluate.evaluate_network` gives them.
     comparison : DataFrame
         Paired comparisons; empty where the experiment has none.
@@ -204,11 +204,15 @@ class ReportContext:
         Ideal and marginal observer, one row per stamp; may carry `mass_bin`.
     notes : tuple of str
         More that cannot be said, for example that the archive is a mock.
+    decided : mapping
+        What the tables say, as `evaluation.answer.judge_experiment` decides it.
     gates : tuple of Gate
         Checks beside those that the quality report and the rates give.
     robustness : DataFrame
         Networks on every test dataset, as `evaluation.robustness.measure_robustness` gives them; empty for one dataset.
     explanations : Explained or None
+    pages : mapping of text to address
+        Pages beside this one, relative to it: the index, datasets, ranked candidates.
     """
 
     experiment_name: str
@@ -222,6 +226,7 @@ class ReportContext:
     examples: Examples
     browser: Browser | ColourBrowser | None
     provenance: Mapping[str, Any]
+    decided: Mapping[str, Any]
     settings: ReportSettings = ReportSettings()
     test_datasets: Mapping[str, Dataset] = field(default_factory=dict)
     observers: Mapping[str, pd.DataFrame] = field(default_factory=dict)
@@ -229,11 +234,12 @@ class ReportContext:
     gates: tuple[Gate, ...] = ()
     robustness: pd.DataFrame = field(default_factory=pd.DataFrame)
     explanations: Explained | None = None
+    pages: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def main_detector(self) -> str:
-        """The detector whose scores order the stamps: what the first comparison puts to the test, or the first one."""
-        return self.experiment.main_detector
+        """The network whose scores order the stamps."""
+        return self.decided["main_detector"]
 
     @property
     def stamp_size(self) -> int:
@@ -270,20 +276,15 @@ class LensContext(ReportContext):
 
     Attributes
     ----------
-    resolved : mapping of network to DataFrame
-        Rates of resolved lenses and the criterion, as `evaluation.lens_rates.judge_resolved` gives them.
-    contaminants : mapping of network to DataFrame
-        False positives by class, as `evaluation.lens_rates.rate_contaminants` gives them.
-    rounds : mapping of network to DataFrame
+    resolved, contaminants : mapping of detector to DataFrame
+        Rates of resolved lenses with the criterion, and false positives by class, as `evaluate_network` gives them.
+    rounds : mapping of detector to DataFrame
         Rounds of training compared, as `evaluation.rounds.compare_rounds` gives them; networks of one round have none.
-    known_lenses : mapping of network to DataFrame
+    known_lenses : mapping of detector to DataFrame
         Recall of known lenses, as `evaluation.known_lenses.recall_known_lenses` gives it, where there are any.
-    pages : mapping of text to address
-        Pages beside this one, relative to it: the dataset's quality, ranked candidates.
     """
 
     resolved: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     contaminants: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     rounds: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     known_lenses: Mapping[str, pd.DataFrame] = field(default_factory=dict)
-    pages: Mapping[str, str] = field(default_factory=dict)

@@ -12,12 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ..config.cosmology import Cosmology
-from ..config.subhalo import SubhaloDataset
 from ..core.tables import images
-from ..stamps.schema import MANIFEST
-from ..tasks.subhalo.lights import row_columns, row_source
-from .context import Browser, ColourBrowser, ReportError, ReportSettings, Sources
+from .context import Browser, ColourBrowser, ReportError, ReportSettings
 
 #: Columns of a stamp that the browser shows, where the table has them.
 BROWSER_COLUMNS = (
@@ -45,8 +41,6 @@ LENS_COLUMNS = (
     *("contaminant_class", "source_kind", "theta_e_arcsec", "theta_over_psf", "arc_snr", "arc_snr_matched", "lensed_hlr_arcsec"),
     *("magnification", "src_dmag", "src_reff_arcsec", "mag_r", "psf_fwhm_used_r", "psfdepth_r", "bad_pixel_frac", "ra", "dec", "brickname"),
 )
-#: Pixels of the picture of a disk, where there is no galaxy to be drawn beside.
-DISK_PIXELS = 64
 #: Share of the browser's sample that is the most misleading stamps of each class.
 TAIL_SHARE = 0.125
 
@@ -180,53 +174,6 @@ def read_images(
             f"{len(place) - found} of {len(place)} scored stamps are in none of the shards given; score the present shards again"
         )
     return out
-
-
-def collect_sources(stamps: pa.Table, dataset: SubhaloDataset, bank: pa.Table | None, cosmology: Cosmology, n: int) -> Sources:
-    """Return the galaxies behind up to `n` stamps, before lensing: of every kind as many as of the others, no galaxy twice in a kind.
-
-    Parameters
-    ----------
-    stamps : rows of a shard
-    dataset : the dataset that they belong to
-    bank : the bank of its sources; None where it has none
-    """
-    columns = row_columns(stamps.select([c.name for c in MANIFEST.columns]))
-    pixels = DISK_PIXELS if bank is None else images(bank.slice(0, 1), "flux").shape[-1]
-    chosen = _choose_sources(columns["source_kind"], columns["plateifu"], n)
-    sources = [row_source(columns, row, dataset, bank, cosmology, pixels) for row in chosen]
-    captions = tuple(
-        f"{columns['source_kind'][row]} · "
-        + (
-            f"{np.degrees(columns['disk_inclination_rad'][row]):.0f}° inclined"
-            if columns["plateifu"][row] is None
-            else columns["plateifu"][row]
-        )
-        for row in chosen
-    )
-    return Sources(captions, *(np.stack([getattr(s, name) for s in sources]) for name in ("flux", "velocity", "valid")))
-
-
-def _choose_sources(kinds: np.ndarray, galaxies: np.ndarray, n: int) -> list[int]:
-    """Take rows of each kind in turn until there are `n`, or none is left; return them kind by kind."""
-    rows: dict[str, dict[str, int]] = {}
-    for row, (kind, galaxy) in enumerate(zip(kinds, galaxies, strict=True)):
-        rows.setdefault(kind, {}).setdefault(galaxy or f"row {row}", row)
-    waiting = {kind: list(of_kind.values()) for kind, of_kind in sorted(rows.items(), reverse=True)}
-    taken: dict[str, list[int]] = {kind: [] for kind in waiting}
-    while any(waiting.values()) and sum(map(len, taken.values())) < n:
-        for kind, left in waiting.items():
-            if left and sum(map(len, taken.values())) < n:
-                taken[kind].append(left.pop(0))
-    return [row for of_kind in taken.values() for row in of_kind]
-
-
-def with_strata(observers: pd.DataFrame, rows: pd.DataFrame | pa.Table) -> pd.DataFrame:
-    """Return the observers' table with `mass_bin` and `subhalo_profile` of its stamps."""
-    known = _frame(rows, ("stamp_id", "mass_bin", "subhalo_profile"), needed=("stamp_id",)).drop_duplicates("stamp_id")
-    return observers.drop(columns=[c for c in known if c != "stamp_id" and c in observers]).merge(
-        known, on="stamp_id", how="left", validate="one_to_one"
-    )
 
 
 def _frame(table: pa.Table | pd.DataFrame, columns: Iterable[str], needed: Iterable[str] | None = None) -> pd.DataFrame:

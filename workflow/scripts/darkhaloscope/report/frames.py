@@ -1,138 +1,42 @@
-"""Reading the evaluation's tables, and writing their values as text."""
+"""What metrics and columns of the evaluation's tables are called on a page; reading and rows of the tables come from the evaluation."""
 
 from __future__ import annotations
 
-import math
-import os
-from typing import Any
+from ..evaluation.tidy import ALL as OVERALL
+from ..evaluation.tidy import (
+    COMMITTEE,
+    count,
+    is_number,
+    main_seed,
+    number,
+    overall,
+    pick,
+    power,
+    quoted,
+    rate_text,
+    read_frame,
+    tidy,
+    unresolved_text,
+)
 
-import numpy as np
-import pandas as pd
-
-from ..core.csv_tables import read_csv
-from .context import ReportError
-
-#: What the evaluation writes in `column` and `stratum` of a rate that is not of a stratum.
-OVERALL = "all"
-COMMITTEE = "committee"
-_TEXT = {"test_dataset": str, "seed": str, "column": str, "stratum": str, "metric": str, "note": str}
-_NEEDED = ("test_dataset", "seed", "metric", "at", "value", "low", "high", "resolved")
-
-
-def read_frame(path: str | os.PathLike) -> pd.DataFrame:
-    """Return a table of the evaluation, names as text whatever they look like."""
-    try:
-        return tidy(read_csv(path))
-    except (OSError, ValueError) as error:
-        raise ReportError(
-            f"{path}: this table of the evaluation cannot be read ({error}); make it again with rule evaluate_scores"
-        ) from error
-
-
-def tidy(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return an evaluation table with text in its name columns, booleans in `resolved`, and no gaps among them.
-
-    A table of ROC points has neither and is returned as it is.
-    """
-    if (frame.empty and not len(frame.columns)) or {"fpr", "tpr"} <= set(frame.columns):
-        return frame
-    missing = [c for c in _NEEDED if c not in frame.columns]
-    if missing:
-        raise ReportError(f"a table of the evaluation lacks the columns {missing}; it has {list(frame.columns)}")
-    frame = frame.copy()
-    for name in _TEXT:
-        frame[name] = frame[name].astype("string").fillna("").astype(str) if name in frame else ""
-    for name in ("at", "low", "high", "n_positives", "n_negatives", "negatives_needed"):
-        frame[name] = pd.to_numeric(frame[name]) if name in frame else np.nan
-    resolved = frame["resolved"] if "resolved" in frame else frame["value"].notna()
-    frame["resolved"] = resolved.map(lambda v: str(v).lower() in ("true", "1", "1.0")).astype(bool)
-    return frame
-
-
-def main_seed(frame: pd.DataFrame) -> str | None:
-    """Return the seed whose rates are quoted: the committee where there is one, else the first."""
-    seeds = list(dict.fromkeys(frame["seed"])) if len(frame) else []
-    if not seeds:
-        return None
-    return COMMITTEE if COMMITTEE in seeds else seeds[0]
-
-
-def quoted(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of the seed whose rates are quoted."""
-    return frame[frame["seed"] == main_seed(frame)] if len(frame) else frame
-
-
-def overall(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows that are not of a stratum."""
-    return frame[frame["column"] == OVERALL] if len(frame) else frame
-
-
-def pick(frame: pd.DataFrame, metric: str, at: float | None = None, **equal: str) -> pd.Series | None:
-    """Return the first row with a metric, a rate and other columns' values, or None."""
-    if frame.empty:
-        return None
-    keep = frame["metric"] == metric
-    if at is not None:
-        keep &= np.isclose(frame["at"].to_numpy(float), at, rtol=1e-6, atol=0)
-    for name, value in equal.items():
-        keep &= frame[name] == value
-    rows = frame[keep]
-    return rows.iloc[0] if len(rows) else None
-
-
-def is_number(value: Any) -> bool:
-    """Return whether a cell holds a finite number."""
-    return isinstance(value, int | float | np.number) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def rate_text(row: pd.Series | None, *, sign: bool = False) -> str:
-    """Return a rate with its interval, or `unresolved (needs N negatives)`; never the number of an unresolved rate."""
-    if row is None:
-        return "not measured"
-    if not bool(row["resolved"]):
-        return unresolved_text(row)
-    if not is_number(row["value"]):
-        return "not defined"
-    text = number(row["value"], sign=sign)
-    if str(row.get("note", "")).startswith("lower limit"):
-        return f"≥ {text}"
-    if is_number(row["low"]) and is_number(row["high"]):
-        text += f" [{number(row['low'], sign=sign)}, {number(row['high'], sign=sign)}]"
-    return text
-
-
-def unresolved_text(row: pd.Series) -> str:
-    """Return what is said in place of a rate that the sample cannot resolve."""
-    needed = row.get("negatives_needed")
-    return f"unresolved (needs {math.ceil(needed):,} negatives)" if is_number(needed) else "unresolved"
-
-
-def number(value: float, *, sign: bool = False) -> str:
-    """Return a rate or a difference of rates with the digits that it deserves."""
-    value = float(value)
-    if not sign and abs(value) >= 10:
-        return f"{value:.1f}".replace("-", "−")
-    digits = 3 if value == 0 or abs(value) >= 0.0095 or sign else 4
-    if not sign and 0.999 <= value < 1:
-        digits = 5
-    text = f"{value:+.{digits}f}" if sign else f"{value:.{digits}f}"
-    if not sign and value and float(text) == 0:
-        text = f"{value:.1e}"
-    return text.replace("-", "−")
-
-
-def power(rate: float) -> str:
-    """Return a rate as a reader writes it: 10⁻³, 5%, 0.9."""
-    exponent = math.log10(rate)
-    if abs(exponent - round(exponent)) < 1e-9 and rate < 0.05:
-        return "10" + f"{round(exponent)}".translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
-    return f"{rate:g}" if rate >= 0.5 else f"{100 * rate:g}%"
-
-
-def count(value: Any) -> str:
-    """Return a count with separators, or a dash."""
-    return f"{int(value):,}" if is_number(value) else "–"
-
+__all__ = [
+    "COMMITTEE",
+    "OVERALL",
+    "column_name",
+    "count",
+    "is_number",
+    "main_seed",
+    "metric_name",
+    "number",
+    "overall",
+    "pick",
+    "power",
+    "quoted",
+    "rate_text",
+    "read_frame",
+    "tidy",
+    "unresolved_text",
+]
 
 METRICS = {
     "auc": "AUC",

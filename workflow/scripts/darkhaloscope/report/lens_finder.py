@@ -8,11 +8,11 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pandas as pd
 
+from ..config.experiment import CRITERION_FPR, CRITERION_TPR, RESOLVED
 from ..config.lensfinder import LensFinderDataset
-from ..evaluation.lens_rates import CRITERION_FPR, CRITERION_TPR, RESOLVED
+from ..evaluation.tidy import count, is_number, number, overall, pick, power, quoted, rate_text
 from .answer import Answer, Table, failed_first, quality_gates, rates_of, seed_words, stamp_gates, unresolved_words
 from .context import Gate, LensContext
-from .frames import count, is_number, number, overall, pick, power, quoted, rate_text
 
 #: The lens finder's aim, in words.
 CRITERION = f"FPR ≤ {power(CRITERION_FPR)} at ≥ {100 * CRITERION_TPR:g}% completeness on resolved lenses (θ_E/PSF ≥ {RESOLVED:g})"
@@ -76,25 +76,25 @@ def resolved_fprs(context: LensContext, network: str) -> list[float]:
 def resolved_row(context: LensContext, network: str, metric: str, at: float) -> pd.Series | None:
     """Return a rate of the resolved lenses."""
     frame = context.resolved.get(network, pd.DataFrame())
+    frame = frame[frame["test_dataset"] == context.experiment.test_datasets[0]] if len(frame) else frame
     return pick(quoted(frame), metric, at) if len(frame) else None
 
 
 def criterion(context: LensContext, network: str) -> str:
     """Say where a network stands by the project's criterion."""
-    row = resolved_row(context, network, "criterion", CRITERION_TPR)
-    if row is None:
+    found = context.decided["criterion"][network]
+    if found is None:
         return f"“{network}” cannot be held to it, no stamp says θ_E/PSF."
+    row, outcome = found["rate"], found["outcome"]
     few = row["interval"] == "Clopper–Pearson"
     passed = f"{count(round(row['value'] * row['n_negatives']))} of {count(row['n_negatives'])} controls pass"
     fpr = f"FPR between {number(row['low'])} and {number(row['high'])} ({passed})" if few else f"FPR {rate_text(row)}"
     stands = f"“{network}” has {fpr} at {100 * CRITERION_TPR:g}% of {count(row['n_positives'])} resolved lenses"
-    if row["low"] > CRITERION_FPR:
-        return f"not met, {stands}." if few else f"not met, {stands}, {row['value'] / CRITERION_FPR:.2g} times the limit."
-    if row["high"] <= CRITERION_FPR:
-        return f"met, {stands}."
-    # No control among n passes: an upper 97.5% limit of 1 − 0.025^(1/n) must fall below the criterion.
-    needed = math.ceil(math.log((1 - context.experiment.evaluation.confidence) / 2) / math.log1p(-CRITERION_FPR))
-    return f"undecided, {stands}; to show it met takes at least {count(needed)} controls, of which none passes."
+    if outcome == "not met" and not few:
+        return f"not met, {stands}, {row['value'] / CRITERION_FPR:.2g} times the limit."
+    if outcome == "undecided":
+        return f"undecided, {stands}; to show it met takes at least {count(found['controls_needed'])} controls, of which none passes."
+    return f"{outcome}, {stands}."
 
 
 def _headline(context: LensContext, network: str) -> str:

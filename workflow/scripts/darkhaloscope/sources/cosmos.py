@@ -10,7 +10,10 @@ changes a stamp by 3% of the arc's peak (median; worst 5%), the noise by 2% (wor
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import fitsio
 import numpy as np
@@ -18,9 +21,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ..config.lensfinder import CosmosSources
+from ..archive.fits_files import FitsFileError, open_fits, told
+from ..config.sources import CosmosSources
 from ..core.random import stable_hash
-from ..core.tables import Column, Schema
+from ..core.tables import Column, Schema, read_table
+from .kinds import Files, Still
 from .source import SourceError
 from .still import StillImage, still_image
 
@@ -38,8 +43,12 @@ COSMOS_SOURCES = Schema(
     ),
 )
 
+#: What a user can do about a galaxy whose image is of no use.
+LEAVE_OUT = "leave this galaxy out: add its IDENT to `sources.cosmos.set_aside`"
 #: Cuts of GalSim's exclusion levels by sample: least S/N, least mask distance [pixels], largest ratio of adjacent to peak counts.
 SAMPLE_CUTS = {"23.5": (20.0, 11.0, 0.2), "25.2": (12.0, 11.0, 0.8)}
+#: Images kept in memory.
+CACHED = 512
 #: Isophote beyond which light is faded: smoothing σ [pixels], threshold in σ of the smoothed noise, growth [pixels], softness [pixels].
 SMOOTHING, THRESHOLD, GROWTH, SOFTNESS = 2.0, 1.5, 6, 3.0
 
@@ -70,6 +79,7 @@ def list_sources(settings: CosmosSources, catalog: str | os.PathLike) -> tuple[p
     said = [f"{len(main)} galaxies in {path.name}"]
     for name, passed in (
         (f"exclusion level {settings.exclusion}", _not_excluded(settings.exclusion, path, main, fits, radius)),
+        ("set_aside", ~np.isin(main["IDENT"], settings.set_aside)),
         ("half-light radius", (radius >= settings.half_light_radius_arcsec[0]) & (radius <= settings.half_light_radius_arcsec[1])),
         ("magnitude", (main["MAG"] >= settings.magnitude[0]) & (main["MAG"] <= settings.magnitude[1])),
     ):
@@ -113,16 +123,25 @@ class CosmosImages:
             raise SourceError(f"COSMOS galaxy {ident} is not in the list of sources; build manifest and list from the same catalogue")
         row = self._rows[ident]
         path = self._folder / row["file"]
-        if row["file"] not in self._files:
-            if not path.is_file():
-                raise SourceError(f"{path} is missing: it holds the image of COSMOS galaxy {ident}; put the whole sample into one folder")
-            self._files[row["file"]] = fitsio.FITS(str(path))
+        if row["file"] not in self._files and not path.is_file():
+            raise SourceError(f"{path} is missing: it holds the image of COSMOS galaxy {ident}; put the whole sample into one folder")
         try:
-            image = self._files[row["file"]][row["hdu"]].read()
-        except (OSError, ValueError) as error:
-            raise SourceError(f"{path}: HDU {row['hdu']}, the image of COSMOS galaxy {ident}, cannot be read ({error})") from error
+            if row["file"] not in self._files:
+                self._files[row["file"]] = open_fits(path)
+            with told(path, f"at HDU {row['hdu']}, the image of COSMOS galaxy {ident}"):
+                image = self._files[row["file"]][row["hdu"]].read()
+        except FitsFileError as error:
+            raise SourceError(f"{error}; fetch the COSMOS sample again with `galsim_download_cosmos`") from None
+        if image is None or np.ndim(image) != 2:
+            raise SourceError(
+                f"{path}: HDU {row['hdu']} should be the image of COSMOS galaxy {ident}, found {'nothing' if image is None else np.shape(image)}; "
+                "take catalogue and images of one sample"
+            )
         flux = isolate(np.asarray(image, float) - row["noise_mean"], ident)
-        return still_image(flux, row["pixel_scale_arcsec"], f"COSMOS galaxy {ident}")
+        try:
+            return still_image(flux, row["pixel_scale_arcsec"], f"COSMOS galaxy {ident}")
+        except SourceError as error:
+            raise SourceError(f"{error}: add its IDENT to `sources.cosmos.set_aside`") from None
 
 
 def isolate(image: NDArray, name: str) -> NDArray:
@@ -138,7 +157,7 @@ def isolate(image: NDArray, name: str) -> NDArray:
         Nothing stands out of the noise.
     """
     if not np.isfinite(image).all():
-        raise SourceError(f"the image of COSMOS galaxy {name} has pixels that are not finite; leave this galaxy out")
+        raise SourceError(f"the image of COSMOS galaxy {name} has pixels that are not finite; {LEAVE_OUT}")
     smooth = ndimage.gaussian_filter(image, SMOOTHING)
     # The background is 0 already; what lies below it is noise, whatever galaxy there is.
     below = smooth[smooth < 0]
@@ -149,7 +168,7 @@ def isolate(image: NDArray, name: str) -> NDArray:
     peak = (peak[0] + h // 4, peak[1] + w // 4)
     regions, _ = ndimage.label(smooth > THRESHOLD * sigma)
     if not regions[peak]:
-        raise SourceError(f"COSMOS galaxy {name} does not stand out of its noise; leave it out")
+        raise SourceError(f"COSMOS galaxy {name} does not stand out of its noise; {LEAVE_OUT}")
     region = ndimage.binary_dilation(regions == regions[peak], iterations=GROWTH)
     # A galaxy that reaches the image's own edge is faded there as well: a cut would be lensed into an edge.
     margin = round(2 * SOFTNESS)
@@ -164,6 +183,22 @@ def isolate(image: NDArray, name: str) -> NDArray:
     reach = int(max(np.abs(lit_rows - cy).max(), np.abs(lit_columns - cx).max()))
     padded = np.pad(light, reach)
     return padded[cy : cy + 2 * reach + 1, cx : cx + 2 * reach + 1]
+
+
+# --- the kind ----------------------------------------------------------------------------------
+
+
+def _galaxies(files: Files) -> tuple[list[str], NDArray]:
+    table = read_table(files["cosmos"][0], COSMOS_SOURCES, ["ident", "half_light_radius_arcsec"])
+    return table["ident"].to_pylist(), table["half_light_radius_arcsec"].to_numpy()
+
+
+def _image(files: Files) -> Callable[[Mapping[str, Any]], StillImage]:
+    images = lru_cache(CACHED)(CosmosImages(read_table(files["cosmos"][0], COSMOS_SOURCES), Path(files["catalog"][0]).parent))
+    return lambda row: images(str(row["source_id"]))
+
+
+STILL = Still(image=_image, galaxies=_galaxies)
 
 
 # --- the catalogue -----------------------------------------------------------------------------
@@ -210,9 +245,12 @@ def _read(path: Path, columns: tuple[str, ...], catalog: Path) -> NDArray:
         )
         raise SourceError(f"{path} is missing, which belongs to {catalog.name}; {reason}")
     try:
-        table = fitsio.read(str(path), ext=1)
-    except OSError as error:
-        raise SourceError(f"{path}: not a FITS table ({error}); fetch it again") from error
+        with open_fits(path) as file, told(path, "as a FITS table"):
+            table = file[1].read()
+    except FitsFileError as error:
+        raise SourceError(f"{error}; expected a FITS table of the COSMOS sample: fetch it again") from None
+    if table is None or table.dtype.names is None:
+        raise SourceError(f"{path}: HDU 1 is not a FITS table; expected a table of the COSMOS sample: fetch it again")
     lower = {name.lower(): name for name in table.dtype.names}
     missing = [c for c in columns if c.lower() not in lower]
     if missing:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import difflib
 import os
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..config.legacysurvey import BANDS, ZERO_POINT
 from .legacysurvey.schema import KNOWN_LENSES
 from .legacysurvey.sweeps import BrickTable
+from .text_tables import TextTableError, read_text_table
 
 FIELDS = ("name", "ra", "dec", "theta_e_arcsec", "grade", "source")
 #: Our field to the columns that may hold it, the first that is there; what a layout does not name, it does not have.
@@ -61,7 +61,7 @@ def read_known_lenses(path: str | os.PathLike, layout: str = "own", columns: Map
     Parameters
     ----------
     path : path
-        CSV or TSV file with a header line; the separator is told by that line.
+        CSV or TSV file with a header line, as `read_text_table` reads it.
     layout : str
         One of `LAYOUTS`, or "own" with `columns`.
     columns : mapping
@@ -222,16 +222,10 @@ def depth_to_invvar(depth: NDArray) -> NDArray:
 
 
 def _read_text(path: Path) -> pd.DataFrame:
-    if not path.is_file():
-        raise CatalogueError(f"{path} does not exist; give the path of a CSV or TSV file, seen from the working folder")
     try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            separator = "\t" if "\t" in file.readline() else ","
-        table = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig", skipinitialspace=True)
-    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError, csv.Error) as error:
-        raise CatalogueError(f"{path} is not a readable CSV or TSV file ({error})") from None
-    table.columns = [str(c).strip() for c in table.columns]
-    return table
+        return read_text_table(path)
+    except TextTableError as error:
+        raise CatalogueError(str(error)) from None
 
 
 def _clean(text: object) -> str:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ...core.tables import Column, Schema, TableError, images, open_table, read_table, write_table
 from ...learning.calibration import fit_calibration, logistic
-from ...stamps.schema import scalar_columns, stamp_images
+from ...tasks.subhalo.schema import scalar_columns, stamp_images
 from .detect import CHANNELS, Detector, Finding, Stamp
 
 log = logging.getLogger("darkhaloscope")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import re
@@ -15,6 +16,7 @@ from astropy.utils.exceptions import AstropyUserWarning
 from numpy.typing import NDArray
 
 from ...archive.addresses import manga_maps_url
+from ...archive.checks import without_trailing_zeros
 from ...config.manga import Archive, Ranking
 from .maps import CRITICAL_BIT
 
@@ -188,7 +190,7 @@ def _open(path: Path) -> fits.HDUList:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("error", message="(?s).*(truncated|corrupted)", category=AstropyUserWarning)
-            hdus = fits.open(path, memmap=False)
+            hdus = fits.open(io.BytesIO(without_trailing_zeros(path.read_bytes(), path)), memmap=False)
             len(hdus)
             return hdus
     except FileNotFoundError as error:

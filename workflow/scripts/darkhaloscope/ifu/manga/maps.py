@@ -22,6 +22,7 @@ from astropy.io import fits
 from astropy.utils.exceptions import AstropyUserWarning
 from numpy.typing import NDArray
 
+from ...archive.checks import GZIP_MAGIC, without_trailing_zeros
 from ...config.manga import PLATEIFU, SPAXEL_ARCSEC, Quality
 from ..maps import LEAVE_OUT, LIGHT_SPEED_KMS, Maps, MapsError
 
@@ -42,7 +43,6 @@ PIXEL_MASK_BITS = {
     10: "MULTICOMP",
     30: "DONOTUSE",
 }
-GZIP_MAGIC = b"\x1f\x8b"
 R_RE, AZIMUTH = "R/Re", "Elliptical azimuth"
 _LAYOUTS = {3: "DR15", 4: "DR17"}
 
@@ -177,7 +177,7 @@ def open_maps(path: Path) -> fits.HDUList:
             content = gzip.decompress(content)
         with warnings.catch_warnings():
             warnings.filterwarnings("error", message="(?s).*(truncated|corrupted)", category=AstropyUserWarning)
-            hdus = fits.open(io.BytesIO(content), memmap=False, mode="readonly")
+            hdus = fits.open(io.BytesIO(without_trailing_zeros(content, path)), memmap=False, mode="readonly")
             len(hdus)
             return hdus
     except FileNotFoundError as error:

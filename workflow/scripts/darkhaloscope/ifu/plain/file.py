@@ -25,12 +25,13 @@ from astropy.wcs import WCS
 from astropy.wcs.utils import proj_plane_pixel_scales
 from numpy.typing import NDArray
 
+from ...archive.checks import GZIP_MAGIC, without_trailing_zeros
 from ...core.files import whole
 from ..maps import FLUX_UNIT, MapsError
 
 ENDINGS = (".fits", ".fits.gz", ".npz")
 PLANES = ("flux", "velocity", "dispersion", "flux_err", "velocity_err", "dispersion_err", "mask")
-GZIP_MAGIC, ZIP_MAGIC = b"\x1f\x8b", b"PK\x03\x04"
+ZIP_MAGIC = b"PK\x03\x04"
 #: No map of a galaxy has more spaxels than this on a side.
 MAX_SIDE = 4096
 
@@ -93,7 +94,7 @@ def _from_npz(content: bytes) -> tuple[dict[str, NDArray], dict[str, object]]:
 def _from_fits(content: bytes, path: Path) -> tuple[dict[str, NDArray], dict[str, object]]:
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message="(?s).*(truncated|corrupted)", category=AstropyWarning)
-        with fits.open(io.BytesIO(content), memmap=False) as hdus:
+        with fits.open(io.BytesIO(without_trailing_zeros(content, path)), memmap=False) as hdus:
             planes = {hdu.name.lower(): np.asarray(hdu.data) for hdu in hdus if hdu.name.lower() in PLANES and hdu.data is not None}
             facts: dict[str, object] = {f.key: hdus[0].header[f.card] for f in FACTS if f.card in hdus[0].header}
             if "flux" in planes:

@@ -6,58 +6,24 @@ Nothing that a brick lacks or has damaged stops a run: a cutout says in words wh
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import fitsio
 import numpy as np
 from numpy.typing import NDArray
 
+from ...archive.fits_files import UNREADABLE, open_fits
 from ...archive.projection import Projection, WcsError, read_projection
-from ...config.legacysurvey import PIXEL_SCALE_ARCSEC
+from ...config.legacysurvey import PIXEL_SCALE_ARCSEC, ZERO_POINT
+from ..cutouts import Cutout
 
 #: What each band has; a brick has one more image, maskbits.
 BAND_PRODUCTS = ("image", "invvar", "psfsize")
-#: What fitsio raises for files and tiles that cannot be read.
-UNREADABLE = (OSError, ValueError, RuntimeError)
 
 
 def coadd_name(brickname: str, product: str, band: str = "") -> str:
     """Return the name of a coadd file; without a band where the product has none."""
     return f"legacysurvey-{brickname}-{product}{f'-{band}' if band else ''}.fits.fz"
-
-
-@dataclass(frozen=True)
-class Cutout:
-    """Pixels around one object. x runs to the right and to the west, y up and to the north."""
-
-    #: (bands, size, size), nanomaggy; 0 where missing or not finite.
-    image: NDArray[np.float32]
-    #: (bands, size, size), nanomaggy⁻²; 0 where missing or not finite.
-    invvar: NDArray[np.float32]
-    #: (bands, size, size): covered, finite and clear of the configured bits.
-    good: NDArray[np.bool_]
-    #: PSF size per band at the object [arcsec], in the survey's sense; 0 where it is missing.
-    psfsize: NDArray[np.float32]
-    #: Share of bad pixels in each band.
-    bad_fractions: NDArray[np.float32]
-    #: Pixels of all bands that hold NaN or infinity.
-    n_not_finite: int
-    ok: bool
-    #: Why it is not `ok`; empty where it is.
-    reason: str
-    #: The object, seen from the middle of the stamp (between its central pixels where the size is even) [arcsec].
-    x_offset_arcsec: float
-    y_offset_arcsec: float
-    #: Pixel (0, 0) of the stamp in the brick.
-    x0: int
-    y0: int
-    pixel_scale_arcsec: float
-
-    @property
-    def bad_fraction(self) -> float:
-        """Share of bad pixels in the worst band."""
-        return float(self.bad_fractions.max())
 
 
 def open_brick(
@@ -92,7 +58,9 @@ def open_brick(
 
 
 class Brick:
-    """The open coadds of one brick; a context manager that closes them."""
+    """The open coadds of one brick, as the survey protocol has them; a context manager that closes them."""
+
+    zero_point = ZERO_POINT
 
     def __init__(
         self,
@@ -131,6 +99,11 @@ class Brick:
         while self._files:
             self._files.pop().close()
         self._images.clear()
+
+    @property
+    def pixel_scale_arcsec(self) -> float:
+        """Side of a pixel [arcsec]; the survey's own where no file could be read."""
+        return self.wcs.pixel_scale_arcsec if self.wcs else PIXEL_SCALE_ARCSEC
 
     def cutout(self, ra: float, dec: float, size: int) -> Cutout:
         """Return the stamp of `size` × `size` pixels whose middle is within half a pixel of a position [deg]."""
@@ -181,7 +154,7 @@ class Brick:
             self._problems[name] = f"{name} is missing"
             return
         try:
-            file = fitsio.FITS(str(path))
+            file = open_fits(path)
             self._files.append(file)
             image = next((hdu for hdu in file if hdu.get_exttype() == "IMAGE_HDU" and len(hdu.get_dims()) == 2), None)
             if image is None:

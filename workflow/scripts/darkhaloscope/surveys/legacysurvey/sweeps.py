@@ -5,11 +5,13 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import fitsio
 import numpy as np
 from numpy.typing import NDArray
 
+from ...archive.fits_files import FitsFileError, open_fits, told
 from ...config.legacysurvey import BANDS as STAMP_BANDS
 
 #: Rows of a sweep in memory at a time.
@@ -55,10 +57,13 @@ def read_sweep(
         missing = [name for name in wanted if name not in found]
         if missing:
             raise SweepError(_missing(path, missing, list(found)))
-        for start in range(0, table.get_nrows(), chunk_rows):
-            chunk = table[[found[name] for name in wanted]][start : start + chunk_rows]
-            chunk.dtype.names = tuple(name.upper() for name in chunk.dtype.names)
-            yield chunk
+        rows = table.get_nrows()
+    for start in range(0, rows, chunk_rows):
+        # Opened for each chunk: an error of whoever takes the chunk is not the file's.
+        with _open(path) as file:
+            chunk = _table(file, path)[[found[name] for name in wanted]][start : start + chunk_rows]
+        chunk.dtype.names = tuple(name.upper() for name in chunk.dtype.names)
+        yield chunk
 
 
 class BrickTable:
@@ -115,11 +120,14 @@ class BrickTable:
         return out
 
 
-def _open(path: str | os.PathLike) -> fitsio.FITS:
+@contextmanager
+def _open(path: str | os.PathLike) -> Iterator[fitsio.FITS]:
+    """Open a file for as long as it is read; what is wrong with it is told whenever it shows."""
     try:
-        return fitsio.FITS(os.fspath(path))
-    except OSError as error:
-        raise SweepError(f"{path} cannot be read as FITS ({' '.join(str(error).split())}); delete it and run again") from None
+        with open_fits(path) as file, told(path):
+            yield file
+    except FitsFileError as error:
+        raise SweepError(str(error)) from None
 
 
 def _table(file: fitsio.FITS, path: str | os.PathLike) -> fitsio.hdu.TableHDU:

@@ -20,8 +20,9 @@ from ...config.lensfinder import PIXEL_SCALE_ARCSEC, LensFinderDataset, SkySplit
 from ...config.subhalo import SPLITS
 from ...core.random import row_keys, stable_hash
 from ...core.tables import Schema, open_table
+from ...stamps.manifest import ManifestError
+from ...stamps.shares import wrong_shares
 from ...surveys.legacysurvey.schema import PARENT
-from ..subhalo.manifest import ManifestError
 from .schema import BANDS
 
 log = logging.getLogger("darkhaloscope")
@@ -121,10 +122,9 @@ def split_regions(healpix: NDArray, splits: SkySplits) -> NDArray[np.int8]:
 
 def check_shares(what: str, found: NDArray, splits: SkySplits) -> None:
     """Raise `ManifestError` unless counts per split have the asked shares, within the tolerance."""
-    asked = np.array([splits.fractions.get(s, 0.0) for s in SPLITS])
-    shares = np.asarray(found) / max(np.sum(found), 1)
-    if (np.abs(shares - asked) > splits.tolerance + 1e-9).any():
-        words = ", ".join(f"{s} {x:.3f} (asked {a:.3f})" for s, x, a in zip(SPLITS, shares, asked, strict=True))
+    if wrong_shares(dict(zip(SPLITS, np.asarray(found).tolist(), strict=True)), splits.fractions, splits.tolerance):
+        shares = np.asarray(found) / np.sum(found)
+        words = ", ".join(f"{s} {x:.3f} (asked {splits.fractions.get(s, 0.0):.3f})" for s, x in zip(SPLITS, shares, strict=True))
         raise ManifestError(
             f"the {int(np.sum(found))} {what} fall into the splits as {words}, more than {splits.tolerance:g} off: "
             "use more sky or a finer `nside`, other splits.fractions, or a larger splits.tolerance"

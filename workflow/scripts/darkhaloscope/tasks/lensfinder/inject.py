@@ -22,9 +22,11 @@ from ...config.lensfinder import BANDS, PIXEL_SCALE_ARCSEC, LensFinderDataset
 from ...core.random import row_keys, stream
 from ...lensing.batching import one_thread
 from ...lensing.products import half_light_radius
+from ...stamps.measures import arc_signal_to_noise
+from ...stamps.rows import Columns, row_columns, take
 from ...surveys.legacysurvey.bricks import Cutout
-from .light import Lensed, Stills, lens_sources, psf_fwhm
-from .schema import INJECTION_MANIFEST, MEASURES, injection_schema
+from .light import READY, Lensed, Stills, lens_sources, psf_fwhm
+from .schema import MANIFEST, MEASURES, stamp_schema
 
 log = logging.getLogger("darkhaloscope")
 
@@ -33,8 +35,6 @@ LEAST_LIGHT_SEEN = 0.5
 #: A lens never shows less of its source than there is; the stamp's edge and the renderer's accuracy take this much.
 LEAST_MAGNIFICATION = 0.9
 R = BANDS.index("r")
-
-Columns = dict[str, NDArray]
 
 
 class InjectionError(ValueError):
@@ -47,15 +47,15 @@ def inject_rows(rows: pa.Table, dataset: LensFinderDataset, cutouts: Iterable[Cu
     Parameters
     ----------
     rows : pyarrow.Table
-        Schema `INJECTION_MANIFEST`.
+        Schema `MANIFEST`.
     dataset : LensFinderDataset
     cutouts : one per row, in their order; read as they are needed
-    stills : for each kind of source but sersic, what gives a row's image (see `injection_light`)
+    stills : for each kind of source that is made of files, what gives a row's image (see `inputs.open_stills`)
 
     Returns
     -------
     pyarrow.Table
-        Schema `injection_schema(size)`, in the order of `rows`.
+        Schema `stamp_schema(size)`, in the order of `rows`.
 
     Raises
     ------
@@ -64,14 +64,14 @@ def inject_rows(rows: pa.Table, dataset: LensFinderDataset, cutouts: Iterable[Cu
     SourceError
         A source's image cannot be used.
     """
-    INJECTION_MANIFEST.check(rows.schema, "the rows to inject")
+    MANIFEST.check(rows.schema, "the rows to inject")
     columns = row_columns(rows)
-    kinds = sorted({k for k in columns["source_kind"] if k and k != "sersic"} - set(stills))
+    kinds = sorted({k for k in columns["source_kind"] if k} - {*stills, *READY})
     if kinds:
         raise InjectionError(
             f"rows have {' and '.join(kinds)} sources, but no images of such are given; set sources.mix and build the manifest again"
         )
-    schema = injection_schema(dataset.camera.stamp_size)
+    schema = stamp_schema(dataset.camera.stamp_size)
     supply, parts, done = iter(cutouts), [], 0
     with one_thread():
         while done < rows.num_rows:
@@ -79,9 +79,9 @@ def inject_rows(rows: pa.Table, dataset: LensFinderDataset, cutouts: Iterable[Cu
             batch = list(islice(supply, count))
             if len(batch) < count:
                 raise InjectionError(f"there are {rows.num_rows} rows but only {done + len(batch)} cutouts")
-            made = _batch({k: v[done : done + count] for k, v in columns.items()}, batch, dataset, stills)
+            made = _batch(take(columns, slice(done, done + count)), batch, dataset, stills)
             given = rows.slice(done, count)
-            parts.append(schema.table({**{c.name: given.column(c.name).combine_chunks() for c in INJECTION_MANIFEST.columns}, **made}))
+            parts.append(schema.table({**{c.name: given.column(c.name).combine_chunks() for c in MANIFEST.columns}, **made}))
             done += count
     log.info(
         "%d stamps, %d of them with a cutout that is ok",
@@ -91,43 +91,11 @@ def inject_rows(rows: pa.Table, dataset: LensFinderDataset, cutouts: Iterable[Cu
     return pa.concat_tables(parts)
 
 
-def row_columns(rows: pa.Table) -> Columns:
-    """Return the columns of a manifest as arrays; missing numbers are NaN, missing names None, missing truths false."""
-    out: Columns = {}
-    for name in rows.column_names:
-        column = rows.column(name)
-        if pa.types.is_boolean(column.type):
-            column = column.fill_null(False)
-        out[name] = column.to_numpy() if not pa.types.is_string(column.type) else np.array(column.to_pylist(), object)
-    return out
-
-
 def source_fluxes(columns: Mapping[str, NDArray]) -> NDArray:
     """Return the unlensed fluxes of the sources in g, r, z, (n, 3) nanomaggies; 0 for controls."""
     r = columns["mag_r"] + columns["src_dmag"]
     magnitudes = np.stack([r + columns["src_gr"], r, r - columns["src_rz"]], 1)
     return np.nan_to_num(10 ** (0.4 * (ZERO_POINT - magnitudes)), nan=0.0)
-
-
-def signal_to_noise(signal: NDArray, invvar: NDArray, good: NDArray) -> dict[str, float]:
-    """Return the three S/N of an arc in one band, on good pixels: greatest pixel, summed, matched filter.
-
-    Parameters
-    ----------
-    signal : (h, w) noiseless flux
-    invvar : (h, w) inverse variance without the arc's own noise
-    good : (h, w) bool
-        Pixels to use; those without weight tell nothing and are left out.
-    """
-    good = good & (invvar > 0)
-    s, w = signal[good].astype(np.float64), invvar[good].astype(np.float64)
-    if not len(s) or not s.any():
-        return {"arc_snr": 0.0, "arc_snr_sum": 0.0, "arc_snr_matched": 0.0}
-    return {
-        "arc_snr": float((s * np.sqrt(w)).max()),
-        "arc_snr_sum": float(s.sum() / math.sqrt((1 / w).sum())),
-        "arc_snr_matched": float(math.sqrt((s * s * w).sum())),
-    }
 
 
 # --- one batch ---------------------------------------------------------------------------------
@@ -145,11 +113,9 @@ def _batch(columns: Columns, cutouts: list[Cutout], dataset: LensFinderDataset, 
     keys = row_keys(columns["object_id"], columns["replicate"])
     lensed = None
     if len(lit):
-        lensed = lens_sources(
-            {k: v[lit] for k, v in columns.items()}, offset[lit], fwhm[lit], dataset.camera, dataset.rendering.accuracy, stills
-        )
+        lensed = lens_sources(take(columns, lit), offset[lit], fwhm[lit], dataset.camera, dataset.rendering.accuracy, stills)
         radius = half_light_radius(lensed.observed[:, R], offset[lit], PIXEL_SCALE_ARCSEC)
-        fluxes = source_fluxes({k: v[lit] for k, v in columns.items()})
+        fluxes = source_fluxes(take(columns, lit))
     for i, cutout in enumerate(cutouts):
         row = {**_plain(cutout, size), **_widths(fwhm[i], float(columns["theta_e_arcsec"][i]))}
         if ok[i]:
@@ -213,7 +179,7 @@ def _widths(fwhm: NDArray, theta_e: float) -> dict[str, float | None]:
 def _arc(signal: NDArray, cutout: Cutout, lensed: Lensed, k: int, radius: float, dataset: LensFinderDataset) -> dict[str, object]:
     row: dict[str, object] = {}
     for i, band in enumerate(BANDS):
-        snr = signal_to_noise(signal[i], cutout.invvar[i], cutout.good[i])
+        snr = arc_signal_to_noise(signal[i], cutout.invvar[i], cutout.good[i])
         row |= {name if band == "r" else f"{name}_{band}": value for name, value in snr.items()}
         row[f"total_injected_flux_{band}"] = float(signal[i].sum())
     measured = {

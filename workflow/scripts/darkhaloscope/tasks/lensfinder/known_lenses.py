@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ...config.subhalo import SPLITS
 from ...core.tables import Column, Schema
-from ...stamps.schema import IDENTITY
+from ...stamps.columns import IDENTITY
 from ...surveys.legacysurvey.bricks import open_brick
 from ...surveys.legacysurvey.schema import KNOWN_LENSES
 from .schema import BANDS, image_column

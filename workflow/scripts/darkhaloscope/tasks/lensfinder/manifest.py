@@ -1,45 +1,35 @@
-"""The manifest of a lens-finder dataset: one row per stamp, written in pieces, in the order of bricks.
+"""The rows of a lens-finder dataset: hosts, controls and injections, piece by piece, in the order of bricks.
 
-Memory is that of the parent sample's columns and of 13 bytes per stamp; rows themselves are made and
-written a piece at a time.
+Memory is that of the parent sample's columns and of 13 bytes per stamp.
 """
 
 from __future__ import annotations
 
 import csv
-import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from ...config.cosmology import Cosmology
 from ...config.legacysurvey import ZERO_POINT
 from ...config.lensfinder import LensFinderDataset
 from ...config.subhalo import SPLITS
 from ...core.files import whole
-from ...core.tables import open_table, write_table
-from ..subhalo.manifest import NUMBERS_PER_SPLIT, ManifestError
-from .hosts import Chosen, Parent, choose_hosts
-from .priors import Galaxies, draw_injections, grid_cells
-from .schema import CONDITIONS, INJECTION_MANIFEST, LENS, SOURCE
-
-log = logging.getLogger("darkhaloscope")
-
-#: Rows made at a time, and rows in a row group of the file.
-PIECE, ROW_GROUP = 131072, 8192
+from ...core.tables import open_table
+from ...sources.stills import KINDS
+from ...stamps.manifest import ManifestError, identity, piece_ranges, repeated
+from .hosts import Chosen, Parent, choose_hosts, read_parent
+from .priors import Galaxies, draw_injections, grid_cells, read_galaxies
+from .schema import CONDITIONS, LENS, MANIFEST, SOURCE
 
 
-def build_injections(
-    name: str,
-    dataset: LensFinderDataset,
-    parent: Parent,
-    galaxies: dict[str, Galaxies],
-    manifest: str | os.PathLike,
-    bricks: str | os.PathLike,
-) -> dict[str, int]:
-    """Write the manifest, and the list of bricks that every shard needs.
+def draw_manifest(name: str, dataset: LensFinderDataset, parent: Parent, galaxies: dict[str, Galaxies]) -> Iterator[pa.Table]:
+    """Draw every stamp of a dataset, piece by piece.
 
     Rows are ordered by split, then brick, so that a shard reads few bricks; half of each split are controls.
 
@@ -49,106 +39,85 @@ def build_injections(
         Name of the dataset; stamp ids begin with it.
     dataset : LensFinderDataset
     parent : Parent
-    galaxies : source galaxies by kind, as `share_galaxies` gives them; none for sersic
-    manifest, bricks : paths of the Parquet table (`INJECTION_MANIFEST`) and of the CSV list (split, shard, brickname)
+    galaxies : source galaxies by kind, as `share_galaxies` gives them, for the kinds that are made of some
 
-    Returns
-    -------
-    dict
-        Stamps written in each split.
+    Yields
+    ------
+    pyarrow.Table
+        Rows of `MANIFEST`.
 
     Raises
     ------
     ManifestError
         Too few galaxies, shares of the splits other than those asked for, or sources of a kind that is not given.
     """
-    missing = [k for k in dataset.sources.mix if k != "sersic" and dataset.sources.uses(k) and k not in galaxies]
+    missing = [k for k in dataset.sources.mix if KINDS[k].galaxies and dataset.sources.uses(k) and k not in galaxies]
     if missing:
         raise ManifestError(
             f"sources.mix asks for {' and '.join(missing)} sources, but no such galaxies are given; set sources.mix to others"
         )
     chosen = choose_hosts(parent, dataset)
-    needed: list[tuple[str, int, str]] = []
-    with whole(bricks) as temporary:
-        write_table(manifest, INJECTION_MANIFEST, _pieces(name, dataset, parent, galaxies, chosen, needed), row_group=ROW_GROUP)
-        with open(temporary, "w", encoding="utf-8", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerows([("split", "shard", "brickname"), *needed])
-    count = {split: len(c.host) for split, c in chosen.items()}
-    log.info("%s", ", ".join(f"{n} stamps in {split}" for split, n in count.items()))
-    return count
+    grids = {split: grid_cells(dataset.injection, dataset.seed, split, len(rows.host) // 2) for split, rows in chosen.items()}
+    for split, index in piece_ranges(dataset.size):
+        yield _rows(name, dataset, parent, galaxies, split, index, chosen[split], *grids[split])
 
 
-def read_rows(path: str | os.PathLike, dataset: LensFinderDataset, split: str, shard: int) -> pa.Table:
-    """Return the manifest's rows of one shard; no other row group is read.
+def draw(name: str, dataset: LensFinderDataset, files: Mapping[str, Sequence[str]], cosmology: Cosmology) -> Iterator[pa.Table]:
+    """Draw the rows of a dataset from the inputs of rule build_manifest: `parent`, and `cosmos` and `bank` where sources need them."""
+    return draw_manifest(name, dataset, read_parent(files["parent"][0]), read_galaxies(dataset, files))
+
+
+def list_bricks(manifest: str | os.PathLike, dataset: LensFinderDataset, bricks: str | os.PathLike) -> None:
+    """Write the bricks that every shard needs, as CSV: split, shard, brickname.
 
     Raises
     ------
     ManifestError
-        The manifest does not have these rows, or they are of another split.
+        The manifest does not have the dataset's stamps.
     """
-    before = sum(getattr(dataset.size, s) for s in SPLITS[: SPLITS.index(split)])
-    start = before + shard * dataset.shard_size
-    stop = min(start + dataset.shard_size, before + getattr(dataset.size, split))
-    parts, passed = [], 0
-    with open_table(path, INJECTION_MANIFEST) as file:
-        for group in range(file.num_row_groups):
-            count = file.metadata.row_group(group).num_rows
-            if passed < stop and passed + count > start:
-                low, high = max(start - passed, 0), min(stop - passed, count)
-                parts.append(file.read_row_group(group).slice(low, high - low))
-            passed += count
-    rows = pa.concat_tables(parts).combine_chunks() if parts and stop > start else None
-    if rows is None or rows.num_rows != stop - start or set(rows.column("split").unique().to_pylist()) != {split}:
-        raise ManifestError(f"{path} does not hold rows {start} to {stop} of split {split}; make it again with rule build_injections")
-    return rows
+    with open_table(manifest, MANIFEST):
+        pass
+    table = pq.read_table(manifest, columns=["split", "brickname"], read_dictionary=["split", "brickname"])
+    with whole(bricks) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
+        lines = csv.writer(file, lineterminator="\n")
+        lines.writerow(("split", "shard", "brickname"))
+        for split in SPLITS:
+            names = table.filter(pc.equal(table["split"], split))["brickname"]
+            if len(names) != getattr(dataset.size, split):
+                raise ManifestError(
+                    f"{manifest} has {len(names)} rows of split {split}, the dataset {getattr(dataset.size, split)}; make it again with rule build_manifest"
+                )
+            for shard in range(dataset.shards(split)):
+                here = names.slice(shard * dataset.shard_size, dataset.shard_size).unique().to_pylist()
+                lines.writerows((split, shard, brick) for brick in sorted(here))
 
 
 # --- rows --------------------------------------------------------------------------------------
 
 
-def _pieces(
-    name: str, dataset: LensFinderDataset, parent: Parent, galaxies: dict[str, Galaxies], chosen: dict[str, Chosen], needed: list
-) -> Iterator[pa.Table]:
-    """Yield tables of at most `PIECE` rows, and note the bricks of every shard on the way."""
-    for split, rows in chosen.items():
-        cells, shape = grid_cells(dataset.injection, dataset.seed, split, len(rows.host) // 2)
-        for shard in range(dataset.shards(split)):
-            codes = parent.codes["brickname"][rows.host[shard * dataset.shard_size : (shard + 1) * dataset.shard_size]]
-            needed += [(split, shard, str(b)) for b in sorted(parent.names["brickname"][np.unique(codes)])]
-        # Whole row groups, so that a split's last piece alone can be shorter.
-        for start in range(0, len(rows.host), PIECE):
-            yield _piece(name, dataset, parent, galaxies, split, rows, slice(start, start + PIECE), cells, shape)
-
-
-def _piece(
+def _rows(
     name: str,
     dataset: LensFinderDataset,
     parent: Parent,
     galaxies: dict[str, Galaxies],
     split: str,
-    rows: Chosen,
-    some: slice,
+    index: NDArray[np.int64],
+    chosen: Chosen,
     cells: NDArray,
     shape: tuple[int, ...],
 ) -> pa.Table:
-    host, control, replicate = rows.host[some], rows.is_control[some], rows.replicate[some]
-    index = np.arange(some.start, some.start + len(host))
+    host, control, replicate, pair = (v[index] for v in (chosen.host, chosen.is_control, chosen.replicate, chosen.pair))
     positive = np.flatnonzero(~control)
     object_id = parent["object_id"][host]
-    injected = draw_injections(dataset, split, object_id[positive], replicate[positive], cells[rows.pair[some][positive]], shape, galaxies)
-    region = parent["healpix"][host]
-    return INJECTION_MANIFEST.table(
+    injected = draw_injections(dataset, split, object_id[positive], replicate[positive], cells[pair[positive]], shape, galaxies)
+    role = pc.if_else(pa.array(control), "control", pa.array(replicate).cast(pa.string()))
+    return MANIFEST.table(
         {
-            "stamp_id": [f"{name}-{split}-{i:09d}" for i in index.tolist()],
-            "number": SPLITS.index(split) * NUMBERS_PER_SPLIT + index,
-            "split": _repeated(split, len(host)),
-            "label": (~control).astype(np.int8),
-            "task_id": [
-                f"{o}-{'control' if c else r}" for o, c, r in zip(object_id.tolist(), control.tolist(), replicate.tolist(), strict=True)
-            ],
-            "experiment_id": _repeated(name, len(host)),
-            "region_id": region,
-            "region_split": _repeated(split, len(host)),
+            **identity(name, split, index, ~control, digits=9),
+            "task_id": pc.binary_join_element_wise(pa.array(object_id).cast(pa.string()), role, "-"),
+            "experiment_id": repeated(name, len(host)),
+            "region_id": parent["healpix"][host],
+            "region_split": repeated(split, len(host)),
             "brickname": _named(parent, "brickname", host),
             "object_id": object_id,
             "replicate": replicate,
@@ -192,7 +161,3 @@ def _conditions(parent: Parent, host: NDArray) -> dict[str, NDArray]:
 def _named(parent: Parent, name: str, host: NDArray) -> pa.Array:
     names = np.where(parent.names[name] == "", None, parent.names[name])
     return pa.DictionaryArray.from_arrays(parent.codes[name][host], pa.array(names, pa.string())).cast(pa.string())
-
-
-def _repeated(value: str, count: int) -> pa.Array:
-    return pa.repeat(pa.scalar(value), count)

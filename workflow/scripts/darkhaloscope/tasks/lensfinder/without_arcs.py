@@ -13,16 +13,16 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ...config.lensfinder import BANDS, LensFinderDataset
 from ...core.random import row_keys, stable_hash
 from ...core.tables import images, open_table
 from ...lensing.batching import one_thread
-from .inject import detected_light, row_columns, source_fluxes
+from ...stamps.rows import read_stamps, row_columns, take
+from .inject import detected_light, source_fluxes
 from .light import Stills, lens_sources
-from .schema import image_column, injection_schema, without_arc_schema
+from .schema import image_column, stamp_schema, without_arc_schema
 
 log = logging.getLogger("darkhaloscope")
 
@@ -50,7 +50,7 @@ def choose_hosts(paths: Sequence[str | os.PathLike], size: int, most: int = MOST
     Returns
     -------
     pyarrow.Table
-        Schema `injection_schema(size)`, in the order of the shards; the same stamps whatever the shards.
+        Schema `stamp_schema(size)`, in the order of the shards; the same stamps whatever the shards.
 
     Raises
     ------
@@ -59,22 +59,15 @@ def choose_hosts(paths: Sequence[str | os.PathLike], size: int, most: int = MOST
     """
     found = []
     for path in paths:
-        with open_table(path, injection_schema(size)) as file:
+        with open_table(path, stamp_schema(size)) as file:
             found.append(file.read(columns=list(_CHOICE)).to_pandas())
     usable = pd.concat(found).query("label == 1 and cutout_ok").sort_values(["object_id", "replicate"])
     first = usable.drop_duplicates("object_id")["number"].to_numpy()
     host = usable.drop_duplicates("object_id")["object_id"].to_numpy()
     order = np.argsort(row_keys(host, np.full(len(host), stable_hash("without arc"), np.uint64)), kind="stable")
     chosen = first[order[:most]]
-    parts = [injection_schema(size).arrow().empty_table().replace_schema_metadata(None)]
-    for path, rows in zip(paths, found, strict=True):
-        if rows["number"].isin(chosen).any():
-            with pq.ParquetFile(path) as file:
-                for group in range(file.num_row_groups):
-                    if np.isin(file.read_row_group(group, columns=["number"])["number"].to_numpy(), chosen).any():
-                        table = file.read_row_group(group).replace_schema_metadata(None)
-                        parts.append(table.filter(pa.array(np.isin(table["number"].to_numpy(), chosen))))
-    return pa.concat_tables(parts)
+    empty = stamp_schema(size).arrow().empty_table()
+    return read_stamps(paths, chosen) if len(chosen) else empty
 
 
 def remove_arcs(stamps: pa.Table, dataset: LensFinderDataset, stills: Stills) -> tuple[pa.Table, pa.Table]:
@@ -85,7 +78,7 @@ def remove_arcs(stamps: pa.Table, dataset: LensFinderDataset, stills: Stills) ->
     stamps : positives, as `choose_hosts` gives them
     dataset : LensFinderDataset
         The one that the stamps are of.
-    stills : for each kind of source but sersic, what gives a row's image
+    stills : for each kind of source that is made of files, what gives a row's image
 
     Returns
     -------
@@ -106,7 +99,7 @@ def remove_arcs(stamps: pa.Table, dataset: LensFinderDataset, stills: Stills) ->
     with one_thread():
         for start in range(0, len(image), step):
             some = slice(start, start + step)
-            signal, light = _arcs({k: v[some] for k, v in columns.items()}, dataset, stills)
+            signal, light = _arcs(take(columns, some), dataset, stills)
             # As it was added: pixels without light keep their bits.
             bare[some] = np.where(light != 0, image[some] - light, image[some])
             removed[some] = image[some] - np.maximum(signal, 0).astype(np.float32)

@@ -9,7 +9,8 @@ source: a reference, not a strict ceiling.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,14 +22,17 @@ from torch import Tensor
 
 from ...config.cosmology import Cosmology
 from ...config.subhalo import SubhaloDataset
+from ...core.tables import Schema, open_table
 from ...lensing.lens import MacroLens, Subhalos, deflection, join
 from ...lensing.light import DiskLight
 from ...lensing.observe import convolve, psf_kernel
 from ...lensing.render import Grid
+from ...stamps.rows import Columns, row_columns, take
 from . import observation as obs
-from .lights import Columns, disk_light, macro_lenses, row_columns, subhalos_at, take
+from .lights import closed_form, disk_light, macro_lenses, subhalos_at
 from .population import draw_clumps
 from .render import StampError, report_progress
+from .schema import scalar_columns
 
 log = logging.getLogger("darkhaloscope")
 
@@ -79,7 +83,7 @@ def marginal_d_prime(
             "the marginal observer looks for a subhalo, which contrast `lensed` does not have: set marginal_stamps to 0 for it"
         )
     columns = row_columns(rows)
-    columns = take(columns, np.flatnonzero(columns["source_kind"] != "manga"))
+    columns = take(columns, np.flatnonzero(closed_form(columns)))
     progress = progress or report_progress("marginal observers")
     out = []
     for row in range(len(columns["number"])):
@@ -88,6 +92,24 @@ def marginal_d_prime(
         progress(row + 1, len(columns["number"]))
     names = [f"{who}_d_prime_{what}" for who in ("ideal", "marginal") for what in ("flux", "velocity", "both")]
     return pd.DataFrame(out, columns=["stamp_id", *names, "n_parameters"])
+
+
+def read_parametric(shards: Sequence[str | os.PathLike], n: int) -> pa.Table:
+    """Return the first `n` rows with analytic sources over all shards, images left out.
+
+    Stamps are drawn independently of their order, so the first ones are a fair sample.
+    """
+    names = [c.name for c in scalar_columns()]
+    parts, found = [], 0
+    for path in shards:
+        if found >= n:
+            break
+        with open_table(path, Schema("stamps", scalar_columns())) as file:
+            rows = file.read(columns=names)
+        rows = rows.filter(closed_form(row_columns(rows.select(["source_kind"])))).slice(0, n - found)
+        parts.append(rows)
+        found += rows.num_rows
+    return pa.concat_tables(parts).combine_chunks()
 
 
 def tangents(columns: Columns, dataset: SubhaloDataset, cosmology: Cosmology) -> tuple[NDArray, NDArray]:

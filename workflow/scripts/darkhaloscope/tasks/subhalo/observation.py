@@ -127,19 +127,6 @@ def velocity_d_prime(without: NDArray, having: NDArray, errors: Errors) -> float
     return float(np.sqrt((((having - without)[good] / errors.sigma_v[good]) ** 2).sum()))
 
 
-def arc_snrs(flux: NDArray, variance: NDArray) -> dict[str, float]:
-    """Return the signal-to-noise of the light in the three definitions in use.
-
-    `arc_snr` = max(signal √invvar), `arc_snr_sum` = Σ signal/√Σ(1/invvar), `arc_snr_matched` =
-    √Σ(signal² invvar); all over the whole stamp.
-    """
-    return {
-        "arc_snr": float((flux / np.sqrt(variance)).max()),
-        "arc_snr_sum": float(flux.sum() / np.sqrt(variance.sum())),
-        "arc_snr_matched": float(np.sqrt((flux**2 / variance).sum())),
-    }
-
-
 def block_sum(image: NDArray, block: int) -> NDArray:
     """Return the sums over blocks of pixels, (h/b, w/b)."""
     h, w = image.shape

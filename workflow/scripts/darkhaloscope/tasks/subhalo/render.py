@@ -23,18 +23,23 @@ import torch
 from numpy.typing import NDArray
 
 from ...config.cosmology import Cosmology
+from ...config.sources import MOVING
 from ...config.subhalo import Noise, SubhaloDataset
 from ...lensing.batching import BLOCK, one_thread
 from ...lensing.lens import CriticalCurve, critical_curve
 from ...lensing.observe import convolve, psf_kernel
 from ...lensing.products import count_images, half_light_radius, stretches
 from ...lensing.render import Grid
-from ...stamps.schema import MANIFEST, MEASURES, stamp_images, stamp_schema
+from ...sources.moving import KINDS
+from ...stamps.columns import source_position
+from ...stamps.measures import arc_signal_to_noise
+from ...stamps.rows import Columns, row_columns, take
 from . import observation as obs
 from . import placement
-from .lights import Bank, Columns, disk_light, macro_lenses, row_columns, subhalos_at, take
+from .lights import lights, macro_lenses, source_fwhm_arcsec, subhalos_at
 from .population import draw_clumps
 from .rays import RENDERERS, Light
+from .schema import MANIFEST, MEASURES, stamp_images, stamp_schema
 
 log = logging.getLogger("darkhaloscope")
 
@@ -92,7 +97,7 @@ def render_rows(
                     out[name][place] = value
             done += len(index)
             progress(done, count)
-    out["source_fwhm_arcsec"] = _resolution(columns, bank, cosmology)
+    out["source_fwhm_arcsec"] = source_fwhm_arcsec(columns, dataset, bank, cosmology)
     return stamp_schema(size).table({**{c.name: rows.column(c.name).combine_chunks() for c in MANIFEST.columns}, **out})
 
 
@@ -146,29 +151,18 @@ def report_progress(what: str = "stamps") -> Progress:
 
 def _chunks(columns: Columns, dataset: SubhaloDataset, bank: pa.Table | None, cosmology: Cosmology):
     """Yield indices of rows, their columns filled up to whole blocks with the last of them, and their light."""
-    manga = columns["source_kind"] == "manga"
-    if manga.any() and bank is None:
-        raise StampError(
-            f"stamp {columns['stamp_id'][manga][0]} has a manga source, but there is no bank of sources: name a sample in sources.sample"
-        )
+    for name in [k for k, kind in MOVING.items() if kind.needs == "sample" and KINDS[k].maps]:
+        rows = columns["source_kind"] == name
+        if rows.any() and bank is None:
+            raise StampError(
+                f"stamp {columns['stamp_id'][rows][0]} has a {name} source, but there is no bank of sources: name a sample in sources.sample"
+            )
     batch = math.ceil(dataset.rendering.batch_size / BLOCK) * BLOCK
-    galaxies = Bank(bank, take(columns, np.flatnonzero(manga)), DTYPE) if manga.any() else None
-    for group in (np.flatnonzero(manga), np.flatnonzero(~manga)):
+    for group, light in lights(columns, dataset, bank, cosmology, DTYPE):
         for start in range(0, len(group), batch):
             index = group[start : start + batch]
             chunk = take(columns, np.concatenate([index, np.full(-len(index) % BLOCK, index[-1])]))
-            light = galaxies.light(chunk, cosmology) if manga[index[0]] else disk_light(chunk, dataset, DTYPE)
-            yield index, chunk, light
-
-
-def _resolution(columns: Columns, bank: pa.Table | None, cosmology: Cosmology) -> NDArray:
-    """Resolution of the sources themselves: the MaNGA PSF at z_s, 0 for disks."""
-    out = np.zeros(len(columns["number"]))
-    manga = np.flatnonzero(columns["source_kind"] == "manga")
-    if len(manga):
-        chunk = take(columns, manga)
-        out[manga] = Bank(bank, chunk, DTYPE).resolution_arcsec(chunk, cosmology)
-    return out
+            yield index, chunk, light(chunk)
 
 
 # --- one chunk ---------------------------------------------------------------------------------
@@ -239,7 +233,8 @@ def _products(
     """What the smooth lens did to the source; where the label is the lens, what was done to what a row shows."""
     lens = macro_lenses(columns, torch.float64)
     grid = Grid(dataset.instrument.stamp_size, dataset.instrument.pixel_scale_arcsec)
-    source = (torch.as_tensor(np.array(columns[f"src_{k}_arcsec"], float)) for k in ("x", "y"))
+    place = source_position(columns, columns["lens_x_arcsec"], columns["lens_y_arcsec"])
+    source = (torch.as_tensor(np.array(v, float)) for v in place)
     tangential, radial = stretches(lens, lensed, grid)
     out = {
         "magnification": lensed.sum((1, 2)) / _total_flux(light).double(),
@@ -305,7 +300,7 @@ def _stamp(columns: Columns, row: int, pair: _Pair, dataset: SubhaloDataset) -> 
         "observed_velocity": obs.spread(np.where(observed.mask, velocity["observed"], 0), block),
         "observed_sigma": obs.spread(observed.sigma_v, block),
         "observed_mask": obs.spread(observed.mask, block),
-        **obs.arc_snrs(reference.flux, variance),
+        **arc_signal_to_noise(reference.flux, 1 / obs.flux_variance(np.zeros_like(reference.flux), snr, noise.background_share)),
         "flux_noise": np.sqrt(noise.background_share) / snr,
         "mask_fraction": errors.mask.mean(),
         "d_prime_flux": d_flux,
@@ -357,6 +352,6 @@ def _check_light(columns: Columns, smooth: NDArray) -> None:
         row = int(np.flatnonzero(bad)[0])
         raise StampError(
             f"stamp {columns['stamp_id'][row]} has {'no light' if np.isfinite(peak[row]) else 'values that are not finite'} in its field "
-            f"(θ_E {columns['theta_e_arcsec'][row]:.3g} arcsec, source at {columns['src_x_arcsec'][row]:.3g}, {columns['src_y_arcsec'][row]:.3g}): "
+            f"(θ_E {columns['theta_e_arcsec'][row]:.3g} arcsec, source at {columns['src_x_arcsec'][row]:.3g}, {columns['src_y_arcsec'][row]:.3g} from the lens): "
             "enlarge the stamp, or bring the source nearer to the lens (sources.offset_arcsec)"
         )

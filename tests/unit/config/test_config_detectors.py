@@ -1,0 +1,62 @@
+"""Detectors in the config: their kinds, what they need of an experiment, and the names they had before."""
+
+import pytest
+
+from darkhaloscope.config.detectors import Fusion
+from darkhaloscope.config.run import Run, merge, validate
+from darkhaloscope.config.sweeps import expand
+from darkhaloscope.config.wording import ConfigError
+
+JOINED = {"kind": "fusion", "of": ["flux", "velocity"]}
+
+
+def run(added, **experiment):
+    return merge(Run().plain(), {"detectors": added, "experiments": {"subhalo": experiment}})
+
+
+def test_a_fusion_stands_beside_its_members():
+    found = validate(run({"joined": JOINED}, detectors=["flux", "velocity", "joined"], comparisons=[["flux", "joined"]]))
+    assert isinstance(found.detectors["joined"], Fusion) and found.experiments["subhalo"].main_detector == "joined"
+    assert found.detectors["joined"].seeds_of((1, 2, 3)) == (0,) and found.detectors["flux"].seeds_of((1, 2, 3)) == (1, 2, 3)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"networks": {"flux": {"width": 8}}}, ["networks is now detectors"]),
+        ({"experiments": {"subhalo": {"networks": ["flux"]}}}, ["experiments.subhalo", "networks is now detectors"]),
+        (
+            {"sweeps": {"s": {"experiment": "subhalo", "grid": {"network.width": [8, 16]}}}},
+            ["`network.` is now `detector.`", "detector.width"],
+        ),
+        ({"detectors": {"x": {"kind": "fussion", "of": ["flux", "both"]}}}, ["detectors.x", "kind must be one of", "fusion"]),
+        ({"detectors": {"x": {**JOINED, "off": 1}}}, ["unknown key `detectors.x.off`", "nearest: `of`"]),
+        ({"detectors": {"x": {**JOINED, "of": ["flux"]}}}, ["detectors.x.of"]),
+        (run({"x": JOINED}, detectors=["flux", "x"], comparisons=[]), ["joins velocity in x", "add it there"]),
+        (
+            run({"x": {**JOINED, "seeds": [7]}}, detectors=["flux", "velocity", "x"], comparisons=[]),
+            ["joins seeds 7 in x", "set the fusion's seeds"],
+        ),
+        (
+            run({"x": JOINED, "y": {**JOINED, "of": ["flux", "x"]}}, detectors=["flux", "velocity", "x", "y"], comparisons=[]),
+            ["x in y, which is a fusion itself"],
+        ),
+        (
+            run({"x": {"kind": "table", "scores": {"other": "mine.csv"}}}, detectors=["flux", "x"], comparisons=[]),
+            ["needs scores of subhalo by x", "detectors.x.scores.subhalo"],
+        ),
+        (run({"x": {**JOINED, "channels": "bands"}}, detectors=["flux", "velocity", "x"], comparisons=[]), ["whose channels are `bands`"]),
+    ],
+)
+def test_wrong_detectors_are_refused_in_words(values, words):
+    with pytest.raises(ConfigError) as error:
+        validate(merge(Run().plain(), values))
+    assert all(word in str(error.value) for word in words), str(error.value)
+
+
+def test_a_sweep_over_members_makes_fusions_of_what_became_of_them():
+    values = run({"joined": JOINED}, detectors=["flux", "velocity", "joined"], comparisons=[])
+    values["sweeps"] = {"s": {"experiment": "subhalo", "grid": {"detector.width": [32, 8]}}}
+    found, points = expand(validate(values))
+    of = [found.detectors[found.experiments[p.experiment].detectors[2]].of for p in points["s"]]
+    assert of == [("flux", "velocity"), ("flux+width=8", "velocity+width=8")]

@@ -1,0 +1,164 @@
+"""How config files, edits and paths are read: what could be meant in two ways is refused, what a person means is taken."""
+
+import math
+import os
+from pathlib import Path
+
+import pytest
+
+from darkhaloscope.config.run import Run, load, validate
+from darkhaloscope.config.wording import ConfigError
+from darkhaloscope.config.yaml_files import parse_yaml, read_yaml
+
+ROOT = Path(__file__).parents[3]
+
+
+def written(folder, text, name="mine.yaml"):
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "datasets:\n  subhalo: {seed: 5}\nrun: [subhalo]\ndatasets:\n  lensed: {seed: 6}\n",
+            "line 4: duplicate key `datasets`, first in line 1",
+        ),
+        ("datasets:\n  subhalo:\n    seed: 5\n    seed: 6\n", "line 4: duplicate key `seed`, first in line 3"),
+        ("sweeps: {a: {experiment: subhalo, grid: {x: [1], x: [2]}}}\n", "duplicate key `x`"),
+        ('{"root": "a", "root": "b"}', "duplicate key `root`"),
+        ("datasets:\n  null: {seed: 5}\n", "line 2: a key must be text, but `null` is read as None; put it in quotes"),
+        ("datasets:\n  ~: {seed: 5}\n", "a key must be text"),
+        ("detectors:\n  true: {width: 5}\n", "is read as True"),
+        ("datasets:\n  [a, b]: {seed: 5}\n", "a key must be text"),
+    ],
+)
+def test_what_a_file_says_twice_or_not_as_text_is_refused_with_its_line(tmp_path, text, words):
+    path = written(tmp_path, text)
+    for read in (lambda: load({}, ROOT, [path]), lambda: load({"extends": str(path)}, ROOT)):
+        with pytest.raises(ConfigError) as error:
+            read()
+        assert words in str(error.value) and f"config file {path}, line" in str(error.value)
+
+
+def test_a_key_of_a_merged_mapping_may_be_given_again():
+    assert parse_yaml("a: &a {x: 1, y: 2}\nb: {<<: *a, x: 3}\n", "text")["b"] == {"x": 3, "y": 2}
+
+
+def test_numbers_and_booleans_are_those_of_yaml_1_2():
+    found = parse_yaml("[3e-2, 1E5, +2e3, .5, 5., 010, 0o10, 0x1F, 1:30, no, off, 1_000, .inf, -3, 2020-01-01, true, ~]", "text")
+    assert found == [0.03, 1e5, 2000.0, 0.5, 5.0, 10, 8, 31, "1:30", "no", "off", "1_000", math.inf, -3, "2020-01-01", True, None]
+    assert [type(v) for v in found[:8]] == [float] * 5 + [int] * 3
+
+
+def test_a_distribution_takes_a_number_with_an_exponent_alone(tmp_path):
+    path = written(tmp_path, "datasets: {subhalo: {subhalo: {theta_e_factor: 3e-2}, lens: {shear: {uniform: [1e-3, 6e-2]}}}}\n")
+    dataset = load({}, ROOT, [path]).datasets["subhalo"]
+    assert dataset.subhalo.theta_e_factor.fixed == 0.03 and dataset.lens.shear.uniform == (0.001, 0.06)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"\xff\xfe\x00", "cannot be read as text (byte 0 is not UTF-8)"),
+        (b"root: [a", "is not valid YAML"),
+        (b"- a\n- b\n", "must hold keys and values, found a list"),
+        (b"!!python/object/apply:os.system ['true']", "is not valid YAML"),
+        (None, "does not exist"),
+    ],
+)
+def test_a_file_that_is_no_config_is_named(tmp_path, content, words):
+    path = tmp_path / "mine.yaml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ConfigError, match=f"config file {path}") as error:
+        read_yaml(path)
+    assert words in str(error.value)
+    with pytest.raises(ConfigError, match="cannot be read as text"):
+        read_yaml(tmp_path)
+
+
+def test_dotted_keys_are_taken():
+    run = load({"datasets.subhalo.seed": 3, "datasets": {"subhalo": {"shard_size": 7}}, "manga.samples.dr17.galaxies.n_top": 2}, ROOT)
+    assert (run.datasets["subhalo"].seed, run.datasets["subhalo"].shard_size) == (3, 7)
+    assert run.manga.samples["dr17"].galaxies.n_top == 2
+    with pytest.raises(ConfigError, match=r"unknown key `datasets\.subhalo\.sed` \(nearest: `seed`\)"):
+        load({"datasets.subhalo.sed": 3}, ROOT)
+
+
+def test_files_are_laid_over_each_other_in_their_order(tmp_path):
+    one = written(tmp_path, "extends: config/demo.yaml\ndatasets: {subhalo: {seed: 5, shard_size: 9}}\n", "one.yaml")
+    two = written(tmp_path, "datasets: {subhalo: {seed: 6}}\n", "two.yaml")
+    subhalo = load({"root": "elsewhere"}, ROOT, [one, two])
+    assert (subhalo.datasets["subhalo"].seed, subhalo.datasets["subhalo"].shard_size, subhalo.root) == (6, 9, "elsewhere")
+
+
+@pytest.mark.parametrize("root", ["results/x/", "./results/x", "results//x", "results/./x", "results/y/../x/"])
+def test_a_root_has_one_name(root):
+    assert Run(root=root).root == "results/x"
+
+
+def test_users_paths_are_expanded(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", "/home/ada")
+    monkeypatch.setenv("SCRATCH", "/scratch/ada")
+    assert (
+        Run(root="~/dhs").root == "/home/ada/dhs"
+        and Run(root="$SCRATCH/dhs/").root == Run(root="${SCRATCH}/dhs").root == "/scratch/ada/dhs"
+    )
+    (tmp_path / "base.yaml").write_text("root: results/base\n")
+    monkeypatch.setenv("CONFIGS", str(tmp_path))
+    assert load({"extends": "$CONFIGS/base.yaml"}, ROOT).root == "results/base"
+    run = validate(
+        {
+            "scores": "~/scores.parquet",
+            "manga": {"samples": {"dr17": {"base": "file://$SCRATCH/sas/"}}},
+            "legacysurvey": {"surveys": {"dr10": {"known_lenses": {"mine": {"path": "~/lenses.csv"}}, "labels": {"path": "~/labels.csv"}}}},
+        }
+    )
+    assert run.scores.table == "/home/ada/scores.parquet" and run.manga.samples["dr17"].base == "file:///scratch/ada/sas/"
+    survey = run.legacysurvey.surveys["dr10"]
+    assert survey.known_lenses["mine"].path == "/home/ada/lenses.csv" and survey.labels.path == "/home/ada/labels.csv"
+
+
+def test_every_key_that_names_a_file_expands_it():
+    """A new one is found by its words: fields whose description speaks of a path or a file are `FilePath`s or addresses."""
+    wanted = {"kernel", "catalog", "table", "weights", "pretrained", "path", "root", "base"}
+    schema = Run.model_json_schema()
+    texts = {
+        (name, key): value
+        for name, model in {"Run": schema, **schema["$defs"]}.items()
+        for key, value in model.get("properties", {}).items()
+        if any(word in value.get("description", "") for word in ("Path of", " file,", "CSV file", "Folder that"))
+    }
+    assert {key for _, key in texts} <= wanted, texts.keys()
+
+
+@pytest.mark.parametrize(
+    ("root", "words"),
+    [
+        ("$NOWHERE_AT_ALL/x", "names the environment variable NOWHERE_AT_ALL, which is not set"),
+        ("~nobody-of-that-name/x", "names a user whose home folder is not known"),
+        ("results/{dataset}", "holds a character that stands for something else"),
+        ("results/<x>", "holds a character that stands for something else"),
+        ("", "at least 1 character"),
+        (".", "would mix results with what is there"),
+        ("./", "would mix results with what is there"),
+    ],
+)
+def test_a_root_that_is_not_what_it_seems_is_refused(root, words):
+    assert "NOWHERE_AT_ALL" not in os.environ
+    with pytest.raises(ConfigError) as error:
+        validate({"root": root})
+    assert words in str(error.value) and "root: " in str(error.value)
+
+
+def test_keys_of_another_kind_name_the_kind():
+    with pytest.raises(ConfigError) as error:
+        validate({"datasets": {"mine": {"survey": "dr10", "injection": "v4"}}})
+    assert "unknown key `datasets.mine.survey`: it is a key of kind `lensfinder`; set `datasets.mine.kind: lensfinder`" in str(error.value)
+    with pytest.raises(ConfigError, match="it is a key of kind `imported`"):
+        validate({"datasets": {"mine": {"table": "old.parquet"}}})
+    with pytest.raises(ConfigError, match="it is a key of kind `subhalo`"):
+        validate({"datasets": {"mine": {"kind": "imported", "table": "old.parquet", "instrument": {}}}})

@@ -1,0 +1,127 @@
+"""A folder of cutouts of any survey: what its files hold, and resampling that keeps surface brightness and flux."""
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from pydantic import ValidationError
+
+from darkhaloscope.config.cutouts import CutoutFolder
+from darkhaloscope.surveys.cutouts import CutoutSource, overlaps, resampled
+from darkhaloscope.surveys.folder import CutoutError, FolderOfCutouts
+
+RNG = np.random.default_rng(7)
+IMAGE = RNG.normal(1.0, 0.1, (3, 101, 101)).astype(np.float32)
+
+
+def folder(tmp_path, **changes):
+    settings = {"path": str(tmp_path), "bands": ("g", "r", "i"), "pixel_scale_arcsec": 0.2, "zero_point": 30.0}
+    return FolderOfCutouts(CutoutFolder(**settings | changes))
+
+
+def test_npz_with_bands_first_or_last(tmp_path):
+    np.savez(tmp_path / "a.npz", image=IMAGE, ra=150.1, dec=2.2)
+    np.savez(tmp_path / "b.npz", cutout=np.moveaxis(IMAGE, 0, 2), meta_ra=150.2, meta_dec=2.2)
+    cutouts: CutoutSource = folder(tmp_path, psf_fwhm_arcsec={"g": 0.8})
+    assert cutouts.names == ["a", "b"]
+    for name in cutouts.names:
+        np.testing.assert_array_equal(cutouts.named(name).image, IMAGE)
+    assert cutouts.named("a").psfsize.tolist() == [pytest.approx(0.8), 0, 0]
+    found = cutouts.cutout(150.2, 2.2 + 1 / 3600, 64)
+    np.testing.assert_array_equal(found.image, IMAGE[:, 18:82, 18:82])
+    assert found.x_offset_arcsec == pytest.approx(0.1)  # the middle of 64 pixels lies between pixels, that of 101 on one
+    with pytest.raises(CutoutError, match=r"no file has a position within 2 arcsec of 150\.10000, 3\.00000"):
+        cutouts.cutout(150.1, 3.0, 64)
+
+
+def test_fits_as_cube_as_images_and_with_noise(tmp_path):
+    fits.PrimaryHDU(IMAGE).writeto(tmp_path / "cube.fits")
+    noise = np.full_like(IMAGE, 0.5)
+    noise[0, :10] = 0
+    pairs = [fits.ImageHDU(p) for both in zip(IMAGE, noise, strict=True) for p in both]
+    fits.HDUList([fits.PrimaryHDU(), *pairs]).writeto(tmp_path / "pairs.fits")
+    np.testing.assert_array_equal(folder(tmp_path).named("cube").image, IMAGE)
+    cutouts = folder(tmp_path, image_hdus=(1, 3, 5), noise_hdus=(2, 4, 6), noise="rms")
+    found = cutouts.named("pairs")
+    np.testing.assert_array_equal(found.image, IMAGE)
+    assert found.invvar[1].max() == 4.0
+    assert not found.good[0, :10].any()
+    assert found.good[1:].all()
+
+
+def test_pixels_without_a_value_are_bad(tmp_path):
+    image = IMAGE.copy()
+    image[1, 5, 5] = np.nan
+    mask = np.zeros((101, 101), int)
+    mask[:2] = 1
+    np.savez(tmp_path / "a.npz", image=image, mask=mask)
+    found = folder(tmp_path).named("a")
+    assert not found.good[:, :2].any()
+    assert not found.good[1, 5, 5]
+    assert found.image[1, 5, 5] == 0
+    assert found.n_not_finite == 3 * 2 * 101 + 1
+
+
+def test_hidden_and_half_written_files_are_passed_over(tmp_path):
+    np.savez(tmp_path / "a.npz", image=IMAGE)
+    for name in ("._a.npz", ".a.npz.partial", "_SUCCESS", "notes.txt"):
+        (tmp_path / name).write_bytes(b"x")
+    assert folder(tmp_path).names == ["a"]
+
+
+@pytest.mark.parametrize("content", [b"", b"<!DOCTYPE html><html></html>", b"PK\x03\x04", b"SIMPLE  =" + b" " * 100, b"\x1f\x8bx"])
+def test_damaged_files_are_named(tmp_path, content):
+    (tmp_path / "a.fits").write_bytes(content)
+    with pytest.raises(CutoutError, match=r"a\.fits: expected a"):
+        folder(tmp_path).named("a")
+
+
+def test_what_does_not_fit_is_said(tmp_path):
+    with pytest.raises(CutoutError, match=r"expected a folder with files ending in \.fits"):
+        folder(tmp_path)
+    np.savez(tmp_path / "a.npz", image=IMAGE)
+    with pytest.raises(CutoutError, match=r"expected numbers of shape \(2, size, size\).*found \(3, 101, 101\)"):
+        folder(tmp_path, bands=("g", "r")).named("a")
+    with pytest.raises(CutoutError, match="are 101 × 101 pixels, expected square ones of 128"):
+        folder(tmp_path).named("a", 128)
+    with pytest.raises(CutoutError, match="there is no cutout 'b'"):
+        folder(tmp_path).named("b")
+    with pytest.raises(ValidationError, match="names one band twice"):
+        folder(tmp_path, bands=("g", "g", "r"))
+
+
+@pytest.mark.parametrize(("new_scale", "size"), [(0.262, 64), (0.1, 160), (0.4, 40)])
+def test_resampling_keeps_flux_constants_and_middle(tmp_path, new_scale, size):
+    y, x = np.indices((101, 101)) - 50
+    star = np.exp(-(x**2 + y**2) / (2 * 5.0**2))
+    np.savez(tmp_path / "a.npz", image=np.stack([star, np.full_like(star, 3.0), star]))
+    cutout = folder(tmp_path).named("a")
+    new = resampled(cutout, 30.0, new_scale, 22.5, size)
+    # 30 → 22.5: a thousandth; a new pixel has the flux of its area.
+    assert new.image[0].sum(dtype=float) == pytest.approx(star.sum() / 1000, rel=1e-4)
+    np.testing.assert_allclose(new.image[1], 3.0 / 1000 * (new_scale / 0.2) ** 2, rtol=1e-5)
+    rows, columns = np.indices((size, size)) - (size - 1) / 2
+    assert (new.image[0] * columns).sum() / new.image[0].sum() == pytest.approx(0, abs=1e-4)
+    assert (new.image[0] * rows).sum() / new.image[0].sum() == pytest.approx(0, abs=1e-4)
+    assert new.pixel_scale_arcsec == new_scale
+    assert new.good.all()
+
+
+def test_resampling_carries_noise_and_bad_pixels(tmp_path):
+    noise = np.full_like(IMAGE, 4.0)
+    noise[2, 50, 50] = 0
+    np.savez(tmp_path / "a.npz", image=IMAGE, invvar=noise)
+    cutout = folder(tmp_path).named("a", 100)
+    new = resampled(cutout, 30.0, 0.4, 30.0, 50)
+    # Four independent pixels of variance 1/4 add up to 1.
+    assert new.invvar[0, 20, 20] == pytest.approx(1.0)
+    assert (~new.good).sum() == 1
+    outside = resampled(cutout, 30.0, 0.4, 30.0, 60)
+    assert not outside.good[:, 0].any()
+    assert outside.good[0, 30, 30]
+
+
+def test_same_pixels_stay_as_they_are(tmp_path):
+    np.savez(tmp_path / "a.npz", image=IMAGE)
+    cutout = folder(tmp_path, pixel_scale_arcsec=0.263).named("a")
+    np.testing.assert_array_equal(resampled(cutout, 22.5, 0.26305, 22.5, 101).image, IMAGE)
+    np.testing.assert_allclose(overlaps(7, 1.0, 7, 1.0), np.eye(7))

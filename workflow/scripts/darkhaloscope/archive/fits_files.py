@@ -1,0 +1,60 @@
+"""Opening FITS files with fitsio, whatever their path, and reading them with words for what fails.
+
+cfitsio takes `[ ]` in a path for a filter of its own (extended file names). A path that has them is opened
+through a link without them. What cfitsio finds wrong shows while opening or while reading: both raise `FitsFileError`.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import fitsio
+
+from .checks import ArchiveError, check_not_html
+
+#: What fitsio raises for files, tables and tiles that cannot be read.
+UNREADABLE = (OSError, ValueError, RuntimeError, MemoryError, SystemError)
+
+
+class FitsFileError(ValueError):
+    """A FITS file cannot be read; the message names it and what to do."""
+
+
+def open_fits(path: str | os.PathLike) -> fitsio.FITS:
+    """Open a FITS file for reading.
+
+    Raises
+    ------
+    FitsFileError
+        The file is missing, a web page, or not FITS.
+    """
+    path = Path(path)
+    with told(path):
+        if not path.is_file():
+            raise FitsFileError(f"{path} does not exist, expected a FITS file; run the stage that fetches it, or correct its path")
+        try:
+            check_not_html(path)
+        except ArchiveError as error:
+            raise FitsFileError(f"{path} cannot be read as FITS: {error}") from None
+        if not any(mark in str(path) for mark in "[]"):
+            return fitsio.FITS(str(path))
+        with tempfile.TemporaryDirectory(prefix="darkhaloscope-") as folder:
+            link = Path(folder) / "".join(["file", *(s for s in path.suffixes[-2:] if "[" not in s and "]" not in s)])
+            link.symlink_to(path.resolve())
+            return fitsio.FITS(str(link))
+
+
+@contextmanager
+def told(path: str | os.PathLike, what: str = "as FITS") -> Iterator[None]:
+    """Give what fitsio raises inside as a `FitsFileError` that names the file, what was read, and what to do."""
+    try:
+        yield
+    except UNREADABLE as error:
+        if type(error).__module__.partition(".")[0] == __name__.partition(".")[0]:
+            raise  # an error of this library has its words already
+        words = " ".join(str(error).split()) or type(error).__name__
+        raise FitsFileError(f"{path} cannot be read {what} ({words}): it is damaged or cut short; delete it and run again") from None

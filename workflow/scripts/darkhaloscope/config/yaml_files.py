@@ -1,0 +1,88 @@
+"""YAML as it is meant: a key twice is an error, `3e-2` is a number, and only `true` and `false` are booleans (YAML 1.2's core schema)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import yaml
+
+from .wording import ConfigError
+
+#: Plain scalars by the core schema of YAML 1.2, section 10.3.2. PyYAML has those of YAML 1.1, to which `3e-2` is text, `no` is
+#: false, `010` is eight and `1:30` is ninety.
+SCALARS = {
+    "bool": (r"true|True|TRUE|false|False|FALSE", "tfTF"),
+    "null": (r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    "float": (r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", "-+.0123456789"),
+    "int": (r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", "-+0123456789"),
+    "merge": (r"<<", "<"),
+}
+
+
+class Loader(yaml.SafeLoader):
+    """Reads plain values, and refuses what could be meant in two ways."""
+
+    yaml_implicit_resolvers: ClassVar[dict[str, list]] = {}
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        """Return a mapping; a key that is there twice, or that is no text, is an error."""
+        lines: dict[str, int] = {}
+        for key, _ in node.value:
+            name, line = key.value, key.start_mark.line + 1
+            if not isinstance(key, yaml.ScalarNode) or key.tag.rpartition(":")[2] not in ("str", "merge", "int", "float"):
+                found = self.construct_object(key, deep=True)
+                raise ConfigError(
+                    f"line {line}: a key must be text, but `{name}` is read as {found!r}; put it in quotes, or give it another name"
+                )
+            if name in lines:
+                raise ConfigError(f"line {line}: duplicate key `{name}`, first in line {lines[name]}; put both together, or delete one")
+            lines[name] = line
+        return {str(key): value for key, value in super().construct_mapping(node, deep).items()}
+
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        """Return an integer: a leading zero is no sign of octal digits."""
+        text = self.construct_scalar(node)
+        return int(text, 0) if re.match(r"0[ox]", text) else int(text)
+
+
+# The order matters: an integer is also a float.
+for kind in ("bool", "null", "int", "float", "merge"):
+    pattern, first = SCALARS[kind]
+    Loader.add_implicit_resolver(f"tag:yaml.org,2002:{kind}", re.compile(f"(?:{pattern})$"), list(first))
+Loader.add_constructor("tag:yaml.org,2002:int", Loader.construct_yaml_int)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Return the keys and values of a YAML (or JSON) file.
+
+    Raises
+    ------
+    ConfigError
+        There is no such file, it is no YAML or no text, it holds no keys and values, or a key twice; with file and line.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"config file {path} does not exist; give the path of a YAML file, seen from the project's root") from None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else f"byte {error.start} is not UTF-8"
+        raise ConfigError(f"config file {path} cannot be read as text ({reason}); give the path of a YAML file in UTF-8") from None
+    values = parse_yaml(text, f"config file {path}")
+    if values is None:
+        return {}
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"config file {path} must hold keys and values, found a {type(values).__name__}")
+    return dict(values)
+
+
+def parse_yaml(text: str, where: str) -> Any:
+    """Return the value of a YAML text; errors begin with `where`."""
+    try:
+        return yaml.load(text, Loader)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{where} is not valid YAML: {error}") from None
+    except ConfigError as error:
+        raise ConfigError(f"{where}, {error}") from None

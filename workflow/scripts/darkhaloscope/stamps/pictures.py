@@ -1,0 +1,106 @@
+"""Stamps of a dataset to look at: which ones, and the file that carries them to its page."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from ..config.subhalo import SPLITS
+from ..core.files import whole
+from ..core.random import row_keys, stable_hash
+from ..core.tables import images
+
+#: Stamps in each row of pictures.
+PICTURES = 12
+
+
+class PicturesError(ValueError):
+    """A file of pictures is missing or not what `write_pictures` leaves."""
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Stamps to look at, one caption each: (n, 3, size, size) in g, r, z, or (n, 2, size, size) of flux and velocity, NaN where there is none."""
+
+    title: str
+    images: NDArray[np.float32]
+    captions: tuple[str, ...]
+
+
+def pick_pictures(
+    table: pd.DataFrame,
+    names: Sequence[str],
+    planes: Callable[[Mapping[str, NDArray]], NDArray],
+    caption: Callable[[dict], str],
+    ranked: tuple[str, str, str],
+) -> list[Pictures]:
+    """Pick random positives and controls, and the first and last positives by a column, of the test split if there is one.
+
+    Parameters
+    ----------
+    table : a row per stamp, with the `path` of its shard and its `row` there
+    names : image columns to read
+    planes, caption, ranked : as in `stamps.checks.Checks`
+    """
+    split = next(s for s in reversed(SPLITS) if (table["split"] == s).any())
+    ok = table[(table["split"] == split) & table["usable"]]
+    ok = ok.iloc[np.argsort(row_keys(ok["number"].to_numpy(), np.full(len(ok), stable_hash("pictures"), np.uint64)), kind="stable")]
+    positive = ok[ok["label"] == 1]
+    column, first, last = ranked
+    by_rank = positive.sort_values(column, kind="stable")
+    groups = (
+        ("Random positives", positive.head(PICTURES)),
+        ("Random controls", ok[ok["label"] == 0].head(PICTURES)),
+        (first, by_rank.tail(PICTURES).iloc[::-1]),
+        (last, by_rank.head(PICTURES)),
+    )
+    return [
+        Pictures(f"{title}, {split}", planes(_fetch(rows, names)).astype(np.float32), tuple(map(caption, rows.to_dict("records"))))
+        for title, rows in groups
+        if len(rows)
+    ]
+
+
+def _fetch(rows: pd.DataFrame, names: Sequence[str]) -> dict[str, NDArray]:
+    """Return image columns of some rows, in their order; no other row group is read."""
+    found: dict[int, dict[str, NDArray]] = {}
+    for path, group in rows.assign(place=np.arange(len(rows))).groupby("path", observed=True):
+        with pq.ParquetFile(str(path)) as file:
+            starts = np.cumsum([0] + [file.metadata.row_group(g).num_rows for g in range(file.num_row_groups)])
+            for row, place in zip(group["row"], group["place"], strict=True):
+                g = int(np.searchsorted(starts, row, side="right")) - 1
+                one = file.read_row_group(g, columns=list(names)).slice(int(row - starts[g]), 1)
+                found[place] = {name: images(one, name)[0] for name in names}
+    return {name: np.stack([found[place][name] for place in range(len(rows))]) for name in names}
+
+
+def write_pictures(path: str | os.PathLike, pictures: Sequence[Pictures]) -> None:
+    """Write pictures as one compressed NPZ file, whole: titles, and the images and captions of each."""
+    arrays = {"titles": np.array([p.title for p in pictures], str)}
+    for n, group in enumerate(pictures):
+        arrays |= {f"images_{n}": group.images, f"captions_{n}": np.array(group.captions, str)}
+    with whole(path) as temporary:
+        np.savez_compressed(temporary, **arrays)
+
+
+def read_pictures(path: str | os.PathLike) -> list[Pictures]:
+    """Read what `write_pictures` wrote.
+
+    Raises
+    ------
+    PicturesError
+        The file is missing, truncated or of another kind.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            titles = file["titles"].tolist()
+            return [Pictures(title, file[f"images_{n}"], tuple(file[f"captions_{n}"].tolist())) for n, title in enumerate(titles)]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise PicturesError(f"{path}: expected the pictures of a dataset ({error}); delete it and run again") from error

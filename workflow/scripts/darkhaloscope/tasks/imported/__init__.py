@@ -1,0 +1,1 @@
+"""Stamps made elsewhere, brought into the lens finder's table."""

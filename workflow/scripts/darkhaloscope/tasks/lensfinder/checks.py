@@ -1,0 +1,185 @@
+"""What is checked of a lens-finder dataset, and of imported stamps in its table, and said of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
+
+from ...config.legacysurvey import BANDS, ZERO_POINT
+from ...config.lensfinder import LensFinderDataset
+from ...config.subhalo import SPLITS
+from ...stamps.checks import Checks, Images
+from ...stamps.gates import Stamps, Verdict, gate, same_in_both_classes, shares, words
+from .schema import size_of, stamp_schema
+
+KINDS = ("lensfinder", "imported")
+CONDITIONS = tuple(f"{name}_{b}" for name in ("psfsize", "psfdepth", "mag") for b in BANDS)
+#: Columns that gates and captions use.
+USED = (
+    "task_id", "region_id", "brickname", "object_id", "ra", "dec", "is_control", "contaminant_class", "source_kind", "source_id", "src_dmag",
+    "theta_e_arcsec", "cutout_ok", "arc_snr", "theta_over_psf", "total_injected_flux_r", "flux_closure", "magnification", "physics_valid", *CONDITIONS,
+)  # fmt: skip
+#: Columns of the table of distributions.
+DESCRIBED = (
+    "arc_snr", "arc_snr_sum", "arc_snr_matched", "theta_e_arcsec", "theta_over_psf", "lensed_hlr_arcsec", "magnification",
+    "tangential_stretch", "radial_stretch", "src_dmag", "src_reff_arcsec", "src_gr", "src_rz", "total_injected_flux_r",
+    "psf_fwhm_used_g", "psf_fwhm_used_r", "psf_fwhm_used_z", "psfsize_r", "psfdepth_r", "sky_sigma_r", "mag_g", "mag_r", "mag_z",
+    "ebv", "bad_pixel_frac",
+)  # fmt: skip
+#: Bounds of lensed flux in the stamp over magnification times the flux of the source's magnitude, in the median.
+FLUX_SCALE = (0.9, 1.02)
+#: Fewest stamps of a class in the regression on central pixels, its penalty, and its flux scale [nanomaggies].
+LEAST_CORE, PENALTY, SOFTENING = 50, 1.0, 0.1
+#: Positions closer than this count as one galaxy [deg].
+SAME_PLACE_DEG = 1e-4
+
+
+def _place(table: pd.DataFrame) -> pd.Series:
+    return np.rint(table["dec"] / SAME_PLACE_DEG) * 4_000_000 + np.rint(table["ra"] / SAME_PLACE_DEG)
+
+
+def _core(pictures: Images, dataset: LensFinderDataset) -> NDArray[np.float32]:
+    """The pixels nearest to each stamp's middle, in all bands."""
+    image = pictures["image"]
+    size = image.shape[-1]
+    axis = np.arange(size) - (size - 1) / 2
+    nearest = np.argsort((axis[:, None] ** 2 + axis[None, :] ** 2).ravel(), kind="stable")[: dataset.gates.core_pixels]
+    return image.reshape(len(image), len(BANDS), -1)[:, :, nearest].reshape(len(image), -1)
+
+
+def _caption(row: dict) -> str:
+    if row["label"] == 0:
+        kind = row["contaminant_class"]
+        return f"r {row['mag_r']:.1f}" + (f", {kind}" if isinstance(kind, str) else "")
+    return f"θ_E {row['theta_e_arcsec']:.2f}″, r {row['mag_r']:.1f}, arc S/N {row['arc_snr']:.1f}"
+
+
+def _notes(dataset: LensFinderDataset) -> tuple[str, ...]:
+    notes = [
+        "Sources have one morphology in all bands; their colours are drawn from a prior.",
+        "An arc's Poisson noise assumes "
+        + ", ".join(f"{v:g} electrons per nanomaggy in {b}" for b, v in dataset.camera.electrons_per_nanomaggy.items())
+        + "."
+        if dataset.camera.poisson
+        else "Arcs bring no Poisson noise of their own.",
+        "A source's magnitude is that of the unlensed source: the host's r magnitude as observed plus src_dmag.",
+    ]
+    if dataset.controls == "paired":
+        notes.append(
+            "Controls are the positives' own galaxies: the sum of a stamp's pixels ranks every pair rightly, and a network can learn that alone."
+        )
+    return tuple(notes)
+
+
+CHECKS = Checks(
+    schema=stamp_schema,
+    size_of=size_of,
+    columns=tuple(dict.fromkeys((*USED, *DESCRIBED))),
+    described=DESCRIBED,
+    images=("image",),
+    digested=("image",),
+    keys={"regions": "region_id", "hosts": "object_id", "places": _place, "source galaxies": "source_id"},
+    counted={"hosts": "object_id", "regions": "region_id", "bricks": "brickname", "sources": "source_id"},
+    planes=lambda pictures: pictures["image"],
+    caption=_caption,
+    ranked=("arc_snr", "Brightest arcs", "Faintest arcs"),
+    notes=_notes,
+    usable="cutout_ok",
+    features=_core,
+)
+
+
+@gate("split fractions", *KINDS)
+def split_fractions(stamps: Stamps) -> Verdict:
+    """Shares of the stamps in the splits."""
+    dataset = stamps.dataset
+    if hasattr(dataset, "size"):
+        asked = {s: float(getattr(dataset.size, s)) for s in SPLITS}
+    else:
+        asked = {s: dataset.splits.fractions.get(s, 0.0) if dataset.shards(s) else 0.0 for s in SPLITS}
+    return shares({s: 0 for s in SPLITS} | stamps.each(len), asked, dataset.splits.tolerance)
+
+
+@gate("cutouts", *KINDS)
+def cutouts(stamps: Stamps) -> Verdict:
+    """Enough cutouts are ok, as many in both classes."""
+    limits, table = stamps.dataset.gates, stamps.table
+    share = stamps.each(lambda t: float(t["cutout_ok"].mean()))
+    counts = pd.crosstab(table["label"], table["cutout_ok"])
+    p = float(stats.chi2_contingency(counts).pvalue) if counts.shape == (2, 2) else 1.0
+    asked = f"at least {limits.min_cutout_ok:g} ok in each split, as often in both classes (p above {limits.false_alarm:g})"
+    return asked, f"{words(share)}, p = {p:.2g}", min(share.values()) >= limits.min_cutout_ok and p >= limits.false_alarm
+
+
+@gate("hosts", *KINDS)
+def hosts(stamps: Stamps) -> Verdict:
+    """No galaxy with an arc and without one, unless the config pairs them: the arc would be all that differs."""
+    table = stamps.table
+    positive = table["label"] == 1
+    both = set(table.loc[positive, "object_id"].dropna()) & set(table.loc[~positive, "object_id"].dropna())
+    if getattr(stamps.dataset, "controls", "unpaired") == "paired":
+        return "controls are the positives' hosts", f"{len(both)} galaxies in both classes", bool(both)
+    return "no galaxy both a positive's host and a control", f"{len(both)} in both classes", not both
+
+
+@gate("flux closure", *KINDS)
+def flux_closure(stamps: Stamps) -> Verdict:
+    """The unlensed source has the flux of its magnitude."""
+    limit, values = stamps.dataset.gates.flux_closure, _made(stamps)["flux_closure"].to_numpy(float)
+    known = values[np.isfinite(values)]
+    asked = f"every source's flux within {limit:g} of its magnitude's"
+    if not len(known):
+        return asked, "not judged: the table does not say", True
+    return asked, f"greatest difference {known.max():.2g}, {len(values) - len(known)} not known", bool(known.max() <= limit)
+
+
+@gate("flux scale", *KINDS)
+def flux_scale(stamps: Stamps) -> Verdict:
+    """Arcs are as bright as magnitude and magnification say: wrong units of surface brightness show here."""
+    made = _made(stamps)
+    expected = made["magnification"] * 10 ** (0.4 * (ZERO_POINT - made["mag_r"] - made["src_dmag"]))
+    ratio = (made["total_injected_flux_r"] / expected).to_numpy(float)
+    ratio = ratio[np.isfinite(ratio)]
+    asked = f"median of injected over magnified flux between {FLUX_SCALE[0]:g} and {FLUX_SCALE[1]:g}"
+    if not len(ratio):
+        return asked, "not judged: the table does not say", True
+    middle = float(np.median(ratio))
+    return asked, f"{middle:.4g}", FLUX_SCALE[0] <= middle <= FLUX_SCALE[1]
+
+
+@gate("central pixels", *KINDS)
+def central_pixels(stamps: Stamps) -> Verdict:
+    """A logistic regression on the central pixels alone must not tell resolved lenses from controls."""
+    limits = stamps.dataset.gates
+    asked = f"AUC at most {limits.core_auc:g} from {limits.core_pixels} central pixels in each band, θ_E/PSF at least {limits.core_theta_over_psf:g}"
+    chosen = {}
+    for split, (core, rows) in stamps.samples.items():
+        label = rows["label"].to_numpy()
+        keep = (label == 0) | ~(rows["theta_over_psf"].to_numpy(float) < limits.core_theta_over_psf)
+        chosen[split] = (np.arcsinh(core[keep].astype(float) / SOFTENING), label[keep])
+    fit, judged = chosen.get("train"), chosen.get("test", chosen.get("validation"))
+    if fit is None or judged is None or min((part[1] == k).sum() for part in (fit, judged) for k in (0, 1)) < LEAST_CORE:
+        return asked, f"not judged: fewer than {LEAST_CORE} stamps of a class in training or test", True
+    regression = make_pipeline(StandardScaler(), LogisticRegression(C=1 / PENALTY, max_iter=1000))
+    with threadpool_limits(1):
+        score = regression.fit(*fit).decision_function(judged[0])
+    area = float(roc_auc_score(judged[1], score))
+    return asked, f"AUC {area:.3f}", area <= limits.core_auc
+
+
+@gate("PSF, depth, magnitude", *KINDS)
+def same_conditions(stamps: Stamps) -> Verdict:
+    """Positives and controls drawn from the same PSF, depth and magnitude, each galaxy once."""
+    once = {split: rows.drop_duplicates(["label", "object_id"]) for split, rows in stamps.splits()}
+    return same_in_both_classes(once, CONDITIONS, stamps.dataset.gates.false_alarm)
+
+
+def _made(stamps: Stamps) -> pd.DataFrame:
+    return stamps.table[(stamps.table["label"] == 1) & stamps.table["cutout_ok"]]
