@@ -4,7 +4,6 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from darkhaloscope.stamps.schema import stamp_schema
 
 from darkhaloscope.config.cosmology import Cosmology
 from darkhaloscope.config.evidence import Evidence
@@ -15,6 +14,7 @@ from darkhaloscope.detectors.evidence.findings import FINDINGS, OBSERVED, _kept,
 from darkhaloscope.detectors.evidence.pixels import DetectorError, Sky, flux_channel, measure_sky, response
 from darkhaloscope.detectors.schema import SCORES
 from darkhaloscope.lensing.observe import convolve, psf_kernel
+from darkhaloscope.tasks.subhalo.schema import stamp_schema
 
 
 def quiet(done, total):
