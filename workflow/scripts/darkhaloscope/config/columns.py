@@ -12,7 +12,7 @@ SKY_CELLS = re.compile(r"healpix-(\d+)")
 TEXT, NUMBER, YES_NO = "text", "numbers", "yes or no"
 
 _SUBHALO = {
-    TEXT: "stamp_id split source_kind plateifu mangaid lens_profile subhalo_profile mass_bin",
+    TEXT: "stamp_id split source_kind galaxy_id physical_id lens_profile subhalo_profile mass_bin",
     YES_NO: "src_flip",
     NUMBER: """
         number label z_source src_x_arcsec src_y_arcsec src_phi_rad src_scale

@@ -81,7 +81,7 @@ def read_galaxies(dataset: LensFinderDataset, *, cosmos: Sequence[str], bank: Se
         radius = table["half_light_radius_arcsec"].to_numpy()
         galaxies["cosmos"] = share_galaxies("cosmos", table["ident"].to_pylist(), radius, dataset)
     if bank:
-        galaxies["manga"] = share_galaxies("manga", sorted(set(read_bank(bank[0])["mangaid"].to_pylist())), None, dataset)
+        galaxies["manga"] = share_galaxies("manga", sorted(set(read_bank(bank[0])["physical_id"].to_pylist())), None, dataset)
     return galaxies
 
 

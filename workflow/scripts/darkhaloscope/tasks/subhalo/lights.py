@@ -74,7 +74,7 @@ class Bank:
     """The galaxies of a bank that some rows use, as moment planes ready to be lensed."""
 
     def __init__(self, bank: pa.Table, columns: Columns, dtype: torch.dtype):
-        self.names = sorted({str(p) for p in columns["plateifu"]})
+        self.names = sorted({str(p) for p in columns["galaxy_id"]})
         rows = bank_rows(bank, self.names)
         planes = bank_planes(bank, rows)
         # The scale of surface brightness drops out of every stamp; 1 keeps float32 far from its limits.
@@ -83,7 +83,7 @@ class Bank:
 
     def light(self, columns: Columns, cosmology: Cosmology) -> PixelLight:
         """Return the galaxies of the rows at their source redshifts, turned, reflected and placed."""
-        index = np.array([self.names.index(p) for p in columns["plateifu"]])
+        index = np.array([self.names.index(p) for p in columns["galaxy_id"]])
         scale = self.scalars["pixel_scale_kpc"][index] * self._arcsec_per_kpc(columns, cosmology)
         centres = zip(self.scalars["centre_x_pix"][index], self.scalars["centre_y_pix"][index], strict=True)
         shape = tuple(self.planes.shape[-2:])
@@ -113,7 +113,7 @@ class Bank:
 
     def resolution_arcsec(self, columns: Columns, cosmology: Cosmology) -> NDArray:
         """Return the MaNGA PSF moved to the source redshift and scaled, FWHM per row."""
-        index = np.array([self.names.index(p) for p in columns["plateifu"]])
+        index = np.array([self.names.index(p) for p in columns["galaxy_id"]])
         return self.scalars["psf_fwhm_kpc"][index] * self._arcsec_per_kpc(columns, cosmology)
 
     @staticmethod
@@ -135,11 +135,11 @@ def row_source(
     MaNGA galaxies are as the bank has them, neither turned nor reflected; disks are drawn on
     `disk_pixels` pixels out to `disk_extent` scale radii, at their position angle.
     """
-    name = columns["plateifu"][row]
+    name = columns["galaxy_id"][row]
     if columns["source_kind"][row] == "manga":
         return manga_source(bank, str(name), float(columns["z_source"][row]), float(columns["src_scale"][row]), cosmology)
     disk = row_disk(columns, row, dataset.seed)
-    provenance = {"stamp_id": str(columns["stamp_id"][row]), "plateifu": None if name is None else str(name)}
+    provenance = {"stamp_id": str(columns["stamp_id"][row]), "galaxy_id": None if name is None else str(name)}
     return disk_source(disk, 2 * disk_extent * disk.scale_radius / disk_pixels, disk_pixels, str(columns["source_kind"][row]), provenance)
 
 

@@ -39,7 +39,7 @@ log = logging.getLogger("darkhaloscope")
 STEEPEST_INCLINATION = math.radians(85)
 #: One uniform number per slot and row. New slots go to the end: the order is what keeps old draws.
 SLOTS = (
-    *("kind", "mangaid", "observation", "z_source", "offset", "offset_angle", "src_phi", "flip", "scale"),
+    *("kind", "physical_id", "observation", "z_source", "offset", "offset_angle", "src_phi", "flip", "scale"),
     *("scale_radius", "turnover", "v_max", "inclination", "dispersion", "n_knots", "knot_fraction", "knot_radius"),
     *("bulge_fraction", "bulge_n", "bulge_radius", "bar", "radial_flow"),
     *("z_lens", "theta_e", "ellipticity", "lens_phi", "slope", "shear", "shear_phi", "m3", "m3_phi", "m4", "m4_phi"),
@@ -94,7 +94,7 @@ def build_manifest(name: str, dataset: SubhaloDataset, bank: pa.Table | None, co
     return pa.concat_tables(draw_manifest(name, dataset, bank, cosmology)).combine_chunks()
 
 
-def assign_splits(mangaids: list[str], plateifus: list[str], splits: SplitFractions) -> dict[str, str]:
+def assign_splits(physical_ids: list[str], galaxy_ids: list[str], splits: SplitFractions) -> dict[str, str]:
     """Return the split of every MANGAID.
 
     Galaxies in `splits.assigned` go where it says. The others are put in the order of a hash of their
@@ -108,22 +108,22 @@ def assign_splits(mangaids: list[str], plateifus: list[str], splits: SplitFracti
         An assigned galaxy is not in the bank, one MANGAID is assigned to two splits, too few galaxies, or
         shares beyond the tolerance.
     """
-    of_plateifu = dict(zip(plateifus, mangaids, strict=True))
+    of_galaxy_id = dict(zip(galaxy_ids, physical_ids, strict=True))
     out: dict[str, str] = {}
     for split, names in splits.assigned.items():
-        for plateifu in names:
-            if plateifu not in of_plateifu:
+        for galaxy_id in names:
+            if galaxy_id not in of_galaxy_id:
                 raise ManifestError(
-                    f"splits.assigned puts {plateifu} into {split}, but the bank of sources does not have it (it has {', '.join(plateifus)}): it was "
+                    f"splits.assigned puts {galaxy_id} into {split}, but the bank of sources does not have it (it has {', '.join(galaxy_ids)}): it was "
                     "rejected or is not in the sample; take it out of splits.assigned, or name it in galaxies.listed and, if rejected, in galaxies.use_rejected"
                 )
-            mangaid = of_plateifu[plateifu]
-            if out.setdefault(mangaid, split) != split:
+            physical_id = of_galaxy_id[galaxy_id]
+            if out.setdefault(physical_id, split) != split:
                 raise ManifestError(
-                    f"splits.assigned puts galaxy {mangaid} into {out[mangaid]} and, as {plateifu}, into {split}: "
-                    "all observations of one MANGAID must be in one split"
+                    f"splits.assigned puts galaxy {physical_id} into {out[physical_id]} and, as {galaxy_id}, into {split}: "
+                    "all observations of one galaxy must be in one split"
                 )
-    rest = sorted(set(mangaids) - set(out), key=lambda m: (stable_hash("split", m), m))
+    rest = sorted(set(physical_ids) - set(out), key=lambda m: (stable_hash("split", m), m))
     cuts = share_out(len(rest), splits.fractions)
     out |= dict(zip(rest, itertools.chain.from_iterable([s] * cuts[s] for s in SPLITS), strict=True))
     _check_shares(rest, out, splits)
@@ -166,24 +166,26 @@ class _Galaxies:
             raise ManifestError(
                 f"sources.mix asks for {' and '.join(wanted)} sources, but {state}: name a sample with usable galaxies in sources.sample, or set the mix to disk alone"
             )
-        scalars = {k: np.asarray(bank.column(k).to_pylist()) for k in ("plateifu", "mangaid")}
+        scalars = {k: np.asarray(bank.column(k).to_pylist()) for k in ("galaxy_id", "physical_id")}
         for key in ("pixel_scale_kpc", "half_light_radius_kpc", "inclination_rad", "v_peak_kms", "psf_fwhm_kpc"):
             scalars[key] = np.asarray(bank.column(key).to_numpy(zero_copy_only=False), float)
             bad = ~np.isfinite(scalars[key])
             if bad.any():
                 raise ManifestError(
-                    f"the bank's `{key}` is not finite for {', '.join(scalars['plateifu'][bad])}: leave these galaxies out, or build their source tensors again"
+                    f"the bank's `{key}` is not finite for {', '.join(scalars['galaxy_id'][bad])}: leave these galaxies out, or build their source tensors again"
                 )
         for key in ("half_light_radius_kpc", "v_peak_kms"):
             bad = scalars[key] <= 0
             if "hybrid" in wanted and bad.any():
                 raise ManifestError(
-                    f"hybrid sources need a positive `{key}`, which the bank does not have for {', '.join(scalars['plateifu'][bad])}: leave these galaxies out"
+                    f"hybrid sources need a positive `{key}`, which the bank does not have for {', '.join(scalars['galaxy_id'][bad])}: leave these galaxies out"
                 )
-        split_of = assign_splits(list(scalars["mangaid"]), list(scalars["plateifu"]), dataset.splits)
+        split_of = assign_splits(list(scalars["physical_id"]), list(scalars["galaxy_id"]), dataset.splits)
         by_split: dict[str, list[list[int]]] = {split: [] for split in SPLITS}
-        for mangaid in sorted(split_of):
-            by_split[split_of[mangaid]].append(sorted(np.flatnonzero(scalars["mangaid"] == mangaid), key=lambda i: scalars["plateifu"][i]))
+        for physical_id in sorted(split_of):
+            by_split[split_of[physical_id]].append(
+                sorted(np.flatnonzero(scalars["physical_id"] == physical_id), key=lambda i: scalars["galaxy_id"][i])
+            )
         for split in SPLITS:
             if getattr(dataset.size, split) and not by_split[split]:
                 raise ManifestError(
@@ -193,10 +195,10 @@ class _Galaxies:
         log.info("galaxies of the bank by MANGAID: %s", ", ".join(f"{len(by_split[s])} in {s}" for s in SPLITS))
         return cls(scalars, by_split)
 
-    def pick(self, split: str, mangaid: NDArray, observation: NDArray) -> NDArray:
-        """Return bank rows: a MANGAID, each equally likely, then one of its observations."""
+    def pick(self, split: str, physical_id: NDArray, observation: NDArray) -> NDArray:
+        """Return bank rows: a galaxy, each equally likely, then one of its observations."""
         groups = self.by_split[split]
-        chosen = (mangaid * len(groups)).astype(int)
+        chosen = (physical_id * len(groups)).astype(int)
         count = np.array([len(g) for g in groups])[chosen]
         start = np.concatenate([[0], np.cumsum([len(g) for g in groups])])[chosen]
         return np.concatenate(groups)[start + (observation * count).astype(int)]
@@ -281,9 +283,9 @@ def _source_columns(
     radius = quantile(disk.scale_radius_arcsec, u["scale_radius"])
     v_max = quantile(disk.v_max_kms, u["v_max"])
     inclination = np.radians(quantile(disk.inclination_deg, u["inclination"]))
-    names = {"plateifu": np.full(len(kind), None, object), "mangaid": np.full(len(kind), None, object)}
+    names = {"galaxy_id": np.full(len(kind), None, object), "physical_id": np.full(len(kind), None, object)}
     if galaxies is not None:
-        row = galaxies.pick(split, u["mangaid"], u["observation"])
+        row = galaxies.pick(split, u["physical_id"], u["observation"])
         for key, values in names.items():
             values[from_galaxy] = galaxies.scalars[key][row][from_galaxy]
         radius = np.where(hybrid, fitted_scale_radius(galaxies.scalars["half_light_radius_kpc"][row], scale, z_source, cosmology), radius)

@@ -8,8 +8,14 @@ from ...stamps.columns import IDENTITY, shared
 
 SOURCE = (
     *shared("source_kind"),
-    Column("plateifu", "string", "", "MaNGA galaxy of the source; null for analytic disks", nullable=True),
-    Column("mangaid", "string", "", "Identifier of the galaxy, by which splits are made; null for analytic disks", nullable=True),
+    Column(
+        "galaxy_id",
+        "string",
+        "",
+        "Observation of the source galaxy, as its archive names it (MaNGA: plate-ifu; plateifu in tables of earlier versions); null for analytic disks",
+        nullable=True,
+    ),
+    Column("physical_id", "string", "", "Identifier of the galaxy, by which splits are made; null for analytic disks", nullable=True),
     Column("z_source", "float64", "", "Source redshift"),
     *shared("src_x_arcsec", "src_y_arcsec", "src_phi_rad", "src_flip"),
     Column("src_scale", "float64", "", "Factor on the physical size of a MaNGA galaxy; 1 for disks"),
