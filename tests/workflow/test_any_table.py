@@ -57,3 +57,22 @@ def test_a_missing_column_is_named_with_the_remedy(project):
     )
     said = project.snakemake(config="mine.yaml", cores=1, check=False)
     assert "no column for the strata nothing; the table has: " in said
+
+
+def test_a_table_of_the_same_file_name_does_not_replace_the_first(project):
+    for run, shift in (("run1", 0.0), ("run2", 0.3)):
+        (project.folder / run).mkdir()
+        columns = older()
+        columns["p_lens"] = columns["p_lens"] + shift * (np.arange(2000) % 3)
+        pq.write_table(pa.table(columns), project.folder / run / "scores.parquet")
+    target = "results/scores/scores/rates.csv"
+    project.snakemake(target, "--config", "scores=run1/scores.parquet", config=None, cores=1)
+    rates = (project.folder / target).read_text()
+    said = project.snakemake(target, "--config", "scores=run2/scores.parquet", config=None, cores=1, check=False)
+    assert "results/scores/scores holds the results of run1/scores.parquet, another table than run2/scores.parquet" in said
+    assert (project.folder / target).read_text() == rates
+    # The first table again, by another way to write its path, and the second one under a name of its own.
+    project.snakemake(target, "--config", "scores=./run1/scores.parquet", config=None, cores=1)
+    second = "results/scores/second/rates.csv"
+    project.snakemake(second, "--config", "scores={table: run2/scores.parquet, name: second}", config=None, cores=1)
+    assert (project.folder / second).read_text() != rates == (project.folder / target).read_text()

@@ -18,13 +18,62 @@ def lens_tables(wildcards, name):
 
 
 def pages(experiment):
-    """The pages that the report of an experiment on the lens finder's stamps links to, by what they are called."""
+    """The pages that the report of an experiment links to, by what they are called: its datasets, and of the lens finder's its candidates."""
     section = settings.experiments[experiment]
     first = section.test_datasets[0]
+    found = {f"Dataset {name}": f"<results>/datasets/{name}/quality/index.html" for name in checked_datasets(experiment)}
     if settings.datasets[first].kind == "subhalo":
-        return {}
+        return found
     lists = {f"Candidates ranked by {n}": f"<results>/experiments/{experiment}/candidates/{first}/{n}.html" for n in section.detectors}
-    return {f"Quality report of {first}": f"<results>/datasets/{first}/quality/index.html", **lists}
+    return {**found, **lists}
+
+
+def checked_datasets(experiment):
+    """The datasets of an experiment that have a page: those that it tests on first and trains on."""
+    section = settings.experiments[experiment]
+    return list(dict.fromkeys([section.test_datasets[0], section.dataset]))
+
+
+def shown_datasets():
+    """The datasets of the run's experiments that have a page."""
+    return list(dict.fromkeys(name for experiment in settings.reported for name in checked_datasets(experiment)))
+
+
+def experiments_on(wildcards):
+    """The experiments of the run whose reports link to the wildcard's dataset."""
+    return [name for name in settings.reported if wildcards.dataset in checked_datasets(name)]
+
+
+rule build_dataset_page:
+    """Write the page of a dataset: one of its own, so that its looks make no training stale."""
+    input:
+        checks="<results>/datasets/{dataset}/quality/checks.json",
+        pictures="<results>/datasets/{dataset}/quality/pictures.npz",
+        shards=lambda wildcards: shards(wildcards.dataset, "test"),
+    output:
+        page=report(
+            "<results>/datasets/{dataset}/quality/index.html",
+            caption="../report/quality.rst",
+            category="Datasets",
+            labels={"dataset": "{dataset}"},
+        ),
+    log:
+        "<logs>/build_dataset_page/{dataset}.log",
+    benchmark:
+        "<benchmarks>/build_dataset_page/{dataset}.tsv"
+    conda:
+        "../envs/report.yaml"
+    resources:
+        mem_mb=4000,
+        runtime="30m",
+    params:
+        dataset=needs("datasets.{dataset}"),
+        experiments=experiments_on,
+        code=digest("build_dataset_page"),
+    message:
+        "Writing the page of dataset {wildcards.dataset}"
+    script:
+        "../scripts/build_dataset_page.py"
 
 
 def mock_datasets(wildcards):
@@ -56,6 +105,7 @@ rule build_report:
         examples=lambda wildcards: examples(wildcards.experiment),
         resolved=lambda wildcards: lens_tables(wildcards, "resolved"),
         contaminants=lambda wildcards: lens_tables(wildcards, "contaminants"),
+        maps=lambda wildcards: [str(Path(table).with_suffix(".png")) for table in surfaces(wildcards.experiment)],
         rounds=lambda wildcards: list(rounds(wildcards.experiment).values()),
         known_lenses=lambda wildcards: list(known_recalls(wildcards.experiment).values()),
         shortcuts=lambda wildcards: shortcuts(wildcards.experiment),
@@ -97,11 +147,12 @@ rule build_report:
 
 
 rule build_index:
-    """Write the index over the reports of the run's experiments."""
+    """Write the index over the reports of the run's experiments, and how long its rules took."""
     input:
         summaries=[f"<results>/experiments/{name}/summary.json" for name in settings.reported],
     output:
         page=local("<results>/index.html"),
+        run_times=local("<results>/run-times.html"),
     log:
         "<logs>/build_index.log",
     benchmark:
@@ -113,6 +164,7 @@ rule build_index:
         mem_mb=1000,
         runtime="5m",
     params:
+        datasets=shown_datasets(),
         code=digest("build_index"),
     message:
         "Writing the index of reports"

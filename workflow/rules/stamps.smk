@@ -112,33 +112,3 @@ rule check_stamps:
         "Checking dataset {wildcards.dataset}"
     script:
         "../scripts/check_stamps.py"
-
-
-rule build_dataset_page:
-    """Write the quality report of a dataset: a page of its own, so that its looks make no training stale."""
-    input:
-        checks="<results>/datasets/{dataset}/quality/checks.json",
-        pictures="<results>/datasets/{dataset}/quality/pictures.npz",
-    output:
-        page=report(
-            "<results>/datasets/{dataset}/quality/index.html",
-            caption="../report/quality.rst",
-            category="Datasets",
-            labels={"dataset": "{dataset}"},
-        ),
-    log:
-        "<logs>/build_dataset_page/{dataset}.log",
-    benchmark:
-        "<benchmarks>/build_dataset_page/{dataset}.tsv"
-    localrule: True
-    conda:
-        "../envs/report.yaml"
-    resources:
-        mem_mb=1000,
-        runtime="5m",
-    params:
-        code=digest("build_dataset_page"),
-    message:
-        "Writing the page of dataset {wildcards.dataset}"
-    script:
-        "../scripts/build_dataset_page.py"

@@ -24,7 +24,10 @@ with stage(snakemake) as job:
         detectors={name: DETECTOR_KINDS[values["kind"]].model_validate(values) for name, values in job.params.detectors.items()},
         cosmology=Cosmology.model_validate(job.params.cosmology),
         mock_datasets=tuple(job.params.mock_datasets),
-        pages={text: os.path.relpath(path, folder) for text, path in zip(job.params.pages, job.input.pages, strict=True)},
+        pages={
+            "All experiments": "../../../index.html",  # from experiments/{experiment}/report
+            **{text: os.path.relpath(path, folder) for text, path in zip(job.params.pages, job.input.pages, strict=True)},
+        },
     )
     files = ReportFiles(
         tables={name: list(job.input[name]) for name in TABLES},
@@ -45,5 +48,6 @@ with stage(snakemake) as job:
         known_lenses=dict(zip(job.params.known_lenses, job.input.known_lenses, strict=True)),
     )
     context = assemble(config, files)
-    build_report(context, folder)
+    # They lie in the folders of their detectors.
+    build_report(context, folder, {Path(path).parent.name: path for path in job.input.maps})
     job.write_json(job.output.summary, asdict(summarise(context, f"experiments/{config.name}/report/index.html")))

@@ -17,5 +17,10 @@ with stage(snakemake) as job:
         network=job.wildcards.detector,
         seeds=len(tables),
         table=Path(job.output.table).name,
+        pages={  # from experiments/{experiment}/candidates/{test}
+            "All experiments": "../../../../index.html",
+            f"Report of {job.wildcards.experiment}": "../../report/index.html",
+            f"Dataset {job.wildcards.test}": f"../../../../datasets/{job.wildcards.test}/quality/index.html",
+        },
     )
     job.write_text(job.output.page, page)

@@ -1,13 +1,20 @@
 """Strata: bins, quantiles, categories, and the meaning of a stratum of positives alone."""
 
+import importlib
+import re
+
 import numpy as np
 import pyarrow as pa
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from darkhaloscope.config import columns
 from darkhaloscope.config.experiment import Evaluation, Stratum
+from darkhaloscope.config.run import validate
+from darkhaloscope.config.wording import ConfigError
 from darkhaloscope.core.rates import EvaluationError
 from darkhaloscope.detectors.schema import SCORES
+from darkhaloscope.evaluation import strata
 from darkhaloscope.evaluation.evaluate import evaluate_network
 from darkhaloscope.evaluation.scored import read_split
 from darkhaloscope.evaluation.strata import bins, cut_strata
@@ -114,3 +121,58 @@ def test_a_dictionary_column_is_a_category(make_table):
     table = make_table(n=4).append_column("kind", pa.array(["a", "b", "a", "b"]).dictionary_encode())
     groups = list(cut_strata(read_split(table, "test", "t"), {"kind": Stratum()}))
     assert [len(g.rows) for g in groups] == [2, 2]
+
+
+MODULE = '''
+import importlib
+import re
+
+import numpy as np
+from darkhaloscope.evaluation.strata import Cut, stratum
+
+
+@stratum("odd_and_even")
+def odd_and_even(scored, how):
+    """Positives with an odd number, and with an even one, against all controls."""
+    number = np.asarray(scored.values("number"))
+    return Cut(np.where(scored.label, number % 2, -1), ["even", "odd"], of_positives=True)
+'''
+
+
+def test_a_stratum_is_added_by_the_registry_alone(make_table, tmp_path, monkeypatch):
+    (tmp_path / "own_strata.py").write_text(MODULE)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(strata, "REGISTRY", dict(strata.REGISTRY))
+    importlib.import_module("own_strata")
+    n = 2000
+    number = np.arange(n) // 2
+    table = make_table(n=n, extra={"number": number})
+    evaluation = Evaluation(strata={"odd_and_even": Stratum()}, fprs=(0.1,), bootstrap=50)
+    rows = evaluate_network({("d", 1): table}, evaluation)["strata"]
+    rows = rows[(rows["seed"] == "1") & (rows["metric"] == "auc")].set_index("stratum")
+    frame = table.to_pandas()
+    assert rows.index.tolist() == ["even", "odd"] and set(rows["column"]) == {"odd_and_even"}
+    for name, rest in (("even", 0), ("odd", 1)):
+        part = frame[(frame["label"] == 0) | (frame["number"] % 2 == rest)]
+        assert rows.loc[name, "value"] == pytest.approx(roc_auc_score(part["label"], part["score"]))
+        assert rows.loc[name, "n_negatives"] == (frame["label"] == 0).sum()
+    with pytest.raises(ValueError, match="stratum `odd_and_even` is registered twice, by own_strata and"):
+        strata.stratum("odd_and_even")(lambda scored, how: None)
+
+
+def test_registered_strata_are_known_to_the_config_and_no_columns():
+    assert set(strata.REGISTRY) == set(columns.STRATA)
+    assert not set(columns.STRATA) & {name for known in columns.COLUMNS.values() for name in known}
+    run = {
+        "datasets": {"sky": {"kind": "lensfinder", "survey": "main"}},
+        "experiments": {"finder": {"question": "?", "dataset": "sky", "detectors": ["flux"], "evaluation": {"strata": {"resolved": {}}}}},
+        "run": ["finder"],
+    }
+    words = "makes strata of `?resolvd"
+    with pytest.raises(ConfigError) as caught:
+        validate({**run, "experiments": {"finder": {**run["experiments"]["finder"], "evaluation": {"strata": {"resolvd": {}}}}}})
+    assert re.search(words, str(caught.value))
+    try:
+        validate(run)
+    except ConfigError as error:
+        assert "strata" not in str(error)

@@ -7,7 +7,6 @@ import re
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 import pytest
 from PIL import Image
 
@@ -17,9 +16,9 @@ from darkhaloscope.evaluation.shortcuts import check_hosts, check_likeness, summ
 from darkhaloscope.report.answer import quality_gates
 from darkhaloscope.report.composites import three_colours, write_colour_sheets
 from darkhaloscope.report.context import ReportError
-from darkhaloscope.report.frames import rate_text
+from darkhaloscope.report.frames import number, rate_text
 from darkhaloscope.report.lens_finder import answer, criterion, gates, unsaid
-from darkhaloscope.report.lens_sections import read_table
+from darkhaloscope.report.lens_story import STORY, read_table, round_tables
 from darkhaloscope.report.page import build_report, summarise
 from unit.evaluation.test_evaluation_shortcuts import sees_brightness, verdicts
 from unit.report import chromium, synthetic_lens
@@ -203,14 +202,27 @@ def test_rounds_and_known_lenses_are_shown_with_intervals(built):
     assert "grade A" in section(page, "known") and "needs 10000 validation controls" in section(page, "known")
 
 
-def test_every_figure_is_valid_plotly(built):
-    _, _, page = built
-    found = data_of(page, "figure-data")
-    assert {"completeness-theta_e_arcsec", "completeness-theta_over_psf", "completeness-arc_snr", "contaminants", "rounds"} <= set(found)
-    assert list(found["completeness-arc_snr"]["variants"]) == ["FPR 10⁻²", "FPR 5%", "FPR 10%"]
-    for figure in found.values():
-        for spec in figure["variants"].values():
-            assert len(go.Figure(spec).data) == len(spec["data"]) > 0
+def test_completeness_contaminants_and_rounds_are_drawn(built):
+    context, _, page = built
+    found = STORY.charts(context)
+    assert {"completeness-theta_e_arcsec", "completeness-theta_over_psf", "completeness-arc_snr", "contaminants", "rounds"} == set(found)
+    assert [chart.label for chart in found["completeness-arc_snr"]] == ["FPR 10⁻²", "FPR 5%", "FPR 10%"]
+    for place, several in found.items():
+        assert f'data-chart="{place}"' in page
+        assert all(chart.figure.axes[0].has_data() for chart in several)
+
+
+def test_a_rate_with_a_note_keeps_its_number_and_the_note_follows_the_table():
+    context = synthetic_lens.context()
+    note = "2 false positives: too few for a rate"
+    rounds = {name: frame.assign(note=note) for name, frame in context.rounds.items()}
+    noted = dataclasses.replace(context, rounds=rounds)
+    (_, grid), row = round_tables(noted)["lens"], rounds["lens"].query("seed == 'committee' and completeness == 0.8 and round == 1").iloc[0]
+    cells = [cells for cells in grid.rows if cells[0][0] == 0.8 and cells[1][0] == 1]
+    assert cells[0][2][1].startswith(number(row["fpr"])) and cells[0][2][1].endswith("¹")
+    assert grid.notes == (f"¹ {note}",)
+    drawn = STORY.charts(noted)["rounds"][0].figure.axes[0]
+    assert any(row["fpr"] in line.get_ydata() for line in drawn.lines)
 
 
 def test_the_folder_holds_the_tables_and_figures_that_the_page_links_to(built):
@@ -293,7 +305,7 @@ def test_a_browser_opens_it_without_an_error_and_marks_the_einstein_radius(built
         # 512 screen pixels for 32 pixels of 0.262″, and a border of 1 pixel on either side at most.
         assert width == pytest.approx(2 * theta / 0.262 * 512 / 32, abs=2.1)
         assert page.run("document.querySelectorAll('.panelnames span').length") == 1
-        assert page.errors == [] and {a.split(":")[0] for a in page.requests} <= {"file", "data"}
+        assert page.errors == [] and {a.split(":")[0] for a in page.requests} <= {"file", "data", "blob"}
     with chromium.Page(390, 844) as phone:
         phone.open(folder / "index.html")
         assert phone.run("document.documentElement.scrollWidth") == 390 and phone.errors == []

@@ -4,10 +4,10 @@ import dataclasses
 import html
 import json
 import re
+import xml.etree.ElementTree
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 import pytest
 
 from darkhaloscope.config.detectors import Fusion
@@ -17,14 +17,16 @@ from darkhaloscope.core.rates import EvaluationError
 from darkhaloscope.core.tables import write_table
 from darkhaloscope.detectors.schema import maps_schema
 from darkhaloscope.learning.networks import describe_network
-from darkhaloscope.report import figures
 from darkhaloscope.report.answer import answer, gates, rates_of, unsaid
 from darkhaloscope.report.context import Examples, Gate, ReportError
 from darkhaloscope.report.explanations import read_explanations
 from darkhaloscope.report.frames import number, power, rate_text, read_frame
-from darkhaloscope.report.page import Summary, build_index, build_report, other_summaries, read_summary, summarise
-from darkhaloscope.report.robustness import read_robustness
-from darkhaloscope.report.sections import strata_table
+from darkhaloscope.report.grids import plain
+from darkhaloscope.report.index import Summary, build_index, other_summaries, read_summary
+from darkhaloscope.report.page import build_report, summarise
+from darkhaloscope.report.robustness import read_robustness, robustness_charts
+from darkhaloscope.report.sections import comparison_tables, rates_tables, strata_table
+from darkhaloscope.report.story import shared_charts
 from unit.report import synthetic
 
 
@@ -97,13 +99,32 @@ def test_unresolved_rates_are_words_and_never_numbers(built):
     lost = rates[(rates["metric"] == "tpr_at_fpr") & ~rates["resolved"]]
     assert len(lost)  # the sample is made too small on purpose
     assert "unresolved (needs 1,000 negatives)" in text_of(page)
-    for table in ("strata-data", "comparison-data-0"):
-        rows = data_of(page, table)["rows"]
-        unresolved = [cell for row in rows for cell in row if isinstance(cell, list) and "unresolved" in str(cell[1])]
-        assert unresolved and all(cell[0] == "" for cell in unresolved)
+    for table in (strata_table(context), comparison_tables(context)[0][2], rates_tables(context)[0][1]):
+        unresolved = [cell for row in table.rows for cell in row if not isinstance(cell, str) and "unresolved" in cell[1]]
+        assert all(cell[0] == "" for cell in unresolved) and (unresolved or "unresolved" in str(table.notes))
     # 600 negatives × FPR ≥ 10 false positives: no curve reaches below FPR 1/60.
-    for spec in data_of(page, "figure-data")["roc"]["variants"].values():
-        assert min(min(t["x"]) for t in spec["data"] if t["name"] != "chance") >= 10 / 600 - 1e-9
+    for chart in shared_charts(context)["roc"]:
+        lines = [line for line in chart.figure.axes[0].lines if line.get_label() in context.experiment.detectors]
+        assert min(line.get_xdata().min() for line in lines) >= 10 / 600 - 1e-9
+
+
+def test_rates_that_no_network_resolves_are_told_once_and_take_no_column(built):
+    context, _, page = built
+    table = rates_tables(context)[0][1]
+    assert "TPR at FPR 10⁻²" not in table.heads and "TPR at FPR 10%" in table.heads
+    assert "TPR at FPR 10⁻²: unresolved (needs 1,000 negatives)." in table.notes
+    assert text_of(page).count("TPR at FPR 10⁻²: unresolved (needs 1,000 negatives).") == 2  # one for each test dataset
+
+
+def test_a_note_that_rows_share_is_told_once(built):
+    context, _, page = built
+    table = strata_table(context)
+    shared = [note[2:] for note in table.notes if "4 galaxies" in note]
+    assert len(shared) == len(set(shared)) > 0
+    section = text_of(page[page.index('<section id="strata">') : page.index('<section id="robustness">')])
+    assert all(section.count(note) == 1 for note in shared)
+    marked = [cell[1] for row in table.rows for cell in row if not isinstance(cell, str) and "¹" in cell[1]]
+    assert marked
 
 
 def test_an_unresolved_row_gives_no_number_even_if_it_has_one():
@@ -112,24 +133,33 @@ def test_an_unresolved_row_gives_no_number_even_if_it_has_one():
 
 
 def test_figures_agree_with_tables(built):
-    context, _, page = built
-    spec = data_of(page, "figure-data")["roc"]["variants"]
-    assert list(spec) == ["subhalo", "psf-shift"]  # the first test dataset stays first
-    curve = next(t for t in spec["subhalo"]["data"] if t["name"] == "both")
+    context, _, _ = built
+    drawn = shared_charts(context)["roc"]
+    assert [chart.label for chart in drawn] == ["subhalo", "psf-shift"]  # the first test dataset stays first
+    curve = next(line for line in drawn[0].figure.axes[0].lines if line.get_label() == "both")
     rates = context.frames["both"]["rates"]
     row = rates[
         (rates["test_dataset"] == "subhalo") & (rates["seed"] == "committee") & (rates["metric"] == "tpr_at_fpr") & (rates["at"] == 0.1)
     ]
-    at = [y for x, y in zip(curve["x"], curve["y"], strict=True) if x <= 0.1 + 1e-12]
+    at = [y for x, y in zip(curve.get_xdata(), curve.get_ydata(), strict=True) if x <= 0.1 + 1e-12]
     assert max(at) == pytest.approx(row["value"].item(), abs=1e-12)
 
 
-def test_every_figure_is_valid_plotly(built):
-    _, _, page = built
-    for figure in data_of(page, "figure-data").values():
-        for spec in figure["variants"].values():
-            figure_of_spec = go.Figure(spec)  # plotly's own schema refuses unknown keys and values
-            assert len(figure_of_spec.data) == len(spec["data"]) > 0
+def test_every_chart_is_in_the_page_as_it_is_in_print(built):
+    context, _, page = built
+    svgs = re.findall(r"<svg.*?</svg>", without_scripts(page), re.S)
+    assert len(svgs) == len(re.findall(r'<a class="note" href="(figures/[^"]*.pdf)">PDF</a>', page)) > 10
+    for text in svgs:
+        root = xml.etree.ElementTree.fromstring(text)  # well-formed, and it scales with the page
+        assert root.get("viewBox") and root.get("width") is None
+    # A point says its value where the pointer rests on it, and its text is text.
+    row = strata_row(context)
+    assert f"<title>flux, {row['stratum']}: {rate_text(row)}</title>" in page
+
+
+def strata_row(context):
+    rows = rates_of(context, "flux", name="strata")
+    return rows[(rows["metric"] == "auc") & (rows["column"] == "mass_bin")].iloc[0]
 
 
 def test_the_robustness_matrix_holds_every_network_on_every_dataset(built):
@@ -159,14 +189,20 @@ def test_the_table_of_robustness_reads_back_as_it_was_written(built):
     pd.testing.assert_frame_equal(found, context.robustness, check_dtype=False)
 
 
-def test_robustness_figures_show_every_network_and_the_change_without_home(built):
-    _, _, page = built
-    variants = data_of(page, "figure-data")["robustness"]["variants"]
-    assert list(variants) == ["AUC", "change of AUC", "TPR at FPR 5%", "change of TPR at FPR 5%", "ΔAUC over the baseline"]
-    assert [t["name"] for t in variants["AUC"]["data"]] == ["flux", "velocity", "both", "mask"]
-    assert all(t["x"] == ["subhalo", "psf-shift"] for t in variants["AUC"]["data"])
-    assert all(t["x"] == ["psf-shift"] for t in variants["change of AUC"]["data"])
-    assert [t["name"] for t in variants["ΔAUC over the baseline"]["data"]] == ["both − flux", "both − velocity"]
+def test_robustness_charts_show_every_network_and_the_change_without_home(built):
+    context, _, _ = built
+    drawn = robustness_charts(context.robustness)
+    assert list(drawn) == ["AUC", "change of AUC", "TPR at FPR 5%", "change of TPR at FPR 5%", "ΔAUC over the baseline"]
+
+    def names(figure):
+        return figure.axes[0].get_legend_handles_labels()[1]
+
+    def ticks(figure):
+        return [label.get_text() for label in figure.axes[0].get_xticklabels()]
+
+    assert names(drawn["AUC"]) == ["flux", "velocity", "both", "mask"] and ticks(drawn["AUC"]) == ["subhalo", "psf-shift"]
+    assert ticks(drawn["change of AUC"]) == ["psf-shift"]
+    assert names(drawn["ΔAUC over the baseline"]) == ["both − flux", "both − velocity"]
 
 
 def test_explanations_are_drawn_and_their_shares_told(tmp_path):
@@ -220,7 +256,7 @@ def test_a_failure_leaves_the_old_report_and_nothing_else(built, tmp_path, monke
     context = lean()
     (tmp_path / "report").mkdir()
     (tmp_path / "report" / "index.html").write_text("old")
-    monkeypatch.setattr("darkhaloscope.report.page.strata_figure", lambda *a, **k: 1 / 0)
+    monkeypatch.setattr("darkhaloscope.report.charts.strata", lambda *a, **k: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         build_report(context, tmp_path / "report")
     assert [p.name for p in tmp_path.iterdir()] == ["report"]
@@ -282,7 +318,7 @@ def test_a_stratum_that_repeats_another_is_left_to_the_tables_on_disk():
         changed = synthetic.context(
             {"flux": 0.8}, compare=False, experiment=settings, frames=frames, browser=dataclasses.replace(context.browser, rows=rows)
         )
-        return set(rates_of(changed, "flux", name="strata")["column"]), {row[2] for row in strata_table(changed)["rows"]}
+        return set(rates_of(changed, "flux", name="strata")["column"]), {row[2] for row in strata_table(changed).rows}
 
     for seen in columns(0.12):
         assert len(seen) == 4 and not seen & {"theta_over_psf", "θ_E / PSF"}
@@ -369,7 +405,7 @@ def test_numbers_are_written_with_the_digits_they_deserve():
 
 
 def test_plain_leaves_nothing_that_json_lacks():
-    value = figures.plain({"a": np.float64("nan"), "b": np.arange(2), "c": (np.int8(3), float("inf"), pd.NA)})
+    value = plain({"a": np.float64("nan"), "b": np.arange(2), "c": (np.int8(3), float("inf"), pd.NA)})
     assert json.dumps(value, allow_nan=False) == '{"a": null, "b": [0, 1], "c": [3, null, null]}'
 
 

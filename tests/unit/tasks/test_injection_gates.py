@@ -111,9 +111,12 @@ def test_an_honest_dataset_passes_and_is_described(honest, tmp_path):
     assert row["p50"] == pytest.approx(np.median(values), rel=1e-6) and row["mean"] == pytest.approx(values.mean(), rel=1e-6)
     checks, pictures = json.loads(json.dumps(quality.plain())), tmp_path / "pictures.npz"
     write_pictures(pictures, quality.pictures)
-    page = dataset_page("x", checks, read_pictures(pictures))
-    assert page.count("<figure>") == 48 and "FAIL" not in page and "arc_snr_matched" in page
-    assert "arcs with S/N above 50" in page and "test, positives" in page and page.count("<th>p95</th>") == 6
+    page = dataset_page("x", dataset(), checks, honest["test"], read_pictures(pictures))
+    assert page.count("<figure>") == 48 and "FAIL" not in page and "arc S/N (matched)" in page
+    assert "Arcs with S/N above 50" in page and page.count('<th scope="col">p95</th>') == 1
+    # Every column is drawn, lenses beside controls, and every split is in the table.
+    assert 'data-chart="column-theta_e_arcsec"' in page and 'data-chart="column-mag_r"' in page
+    assert all(f'<td class="n">{split}</td>' in page for split in SHARES)
 
 
 def test_pictures_of_a_dataset_keep_their_pixels_and_words_and_a_broken_file_says_so(honest, tmp_path):

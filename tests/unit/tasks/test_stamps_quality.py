@@ -90,8 +90,8 @@ def test_good_stamps_pass_and_are_described(dataset, stamps, write):
     text = json.dumps(report, allow_nan=False)
     # Flux and velocity of the stamps to look at, on a page as the lens finder's datasets have.
     assert [p.images.shape[1:] for p in quality.pictures] == [(2, 16, 16)] * 4
-    page = dataset_page("few", json.loads(text), quality.pictures)
-    assert page.count("<figure>") == 48 and "FAIL" not in page and "d_prime_both" in page and "sky regions" not in page
+    page = dataset_page("few", dataset, json.loads(text), [], quality.pictures)
+    assert page.count("<figure>") == 48 and "FAIL" not in page and "ideal d′, both" in page and "Sky regions" not in page
 
 
 def spoil_nan(s):

@@ -60,3 +60,6 @@ COLUMNS: dict[str, dict[str, str]] = {
     "lensfinder": _by_name(_LENSFINDER),
     "imported": _by_name(_LENSFINDER),
 }
+
+#: Strata that are more than a column, registered in `evaluation.strata`, and the kinds of datasets whose stamps have them.
+STRATA: dict[str, tuple[str, ...]] = {"resolved": ("lensfinder", "imported")}

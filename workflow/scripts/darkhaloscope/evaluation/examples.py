@@ -64,6 +64,9 @@ def choose_examples(
     chosen = stamps.take(list(dict.fromkeys([*best, *middle]))[:pairs])
     captions = [_caption(row, dataset.contrast) for row in chosen.select(list(CAPTION_COLUMNS)).to_pylist()]
     observed = {name: images(chosen, name) for name in ("flux", "velocity", "mask")}
+    if dataset.contrast != "lensed":
+        # Where the subhalo is, x and y in arcsec, as a picture of two pixels.
+        observed["place"] = np.stack([chosen[c].to_numpy() for c in ("subhalo_x_arcsec", "subhalo_y_arcsec")], axis=-1)[:, None]
     rows = [*_sources(stamps, dataset, bank, cosmology, sources)]
     rows += _rows(PAIR, captions, {**noiseless_pairs(chosen, dataset, bank, cosmology), **observed})
     return example_table(rows)

@@ -5,18 +5,20 @@ They are made at the score that is quoted: the committee's.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..config.experiment import CRITERION_TPR, RESOLVED, Evaluation
+from ..config.experiment import CRITERION_TPR, RESOLVED, Evaluation, Stratum
 from ..core.intervals import clopper_pearson, wilson
 from ..core.rates import fpr_at_tpr
 from .judging import Cuts, Judge, resolves
 from .resampled_clusters import STAMP, draw_clusters
 from .scored import Scored
-from .strata import Group
+from .strata import cut_strata
 from .tidy import COMMITTEE, frame
 
 CONTAMINANTS = ("test_dataset", "contaminant_class", "at", "threshold", "n_negatives", "passed", "fpr", "low", "high")
@@ -43,11 +45,10 @@ def judge_resolved(scored: Scored, cuts: Cuts | None, evaluation: Evaluation, te
     """
     if "theta_over_psf" not in scored.table.column_names:
         return frame([])
-    ratio = np.asarray(pc.fill_null(pc.cast(scored.values("theta_over_psf"), pa.float64()), np.nan))
-    positives = np.flatnonzero(scored.label & (ratio >= RESOLVED))
-    if not len(positives):
+    groups = list(cut_strata(scored, {"resolved": Stratum()}))
+    if not groups or groups[-1].stratum != f"θ_E/PSF ≥ {RESOLVED:g}":
         return frame([])
-    group = Group("theta_over_psf", f"θ_E/PSF ≥ {RESOLVED:g}", positives, scored.controls, True)
+    group = replace(groups[-1], column="theta_over_psf")
     evaluation = evaluation.model_copy(update={"tprs": (CRITERION_TPR,)})
     [clustered] = draw_clusters(scored, [group], evaluation, () if cuts is None else cuts.values, test)
     judge = Judge(scored, group, evaluation, clustered, cuts, f"{test}\x1f{COMMITTEE}")

@@ -1,13 +1,14 @@
-"""Strata: which stamps each bin or category of a column holds, and which controls it is judged against.
+"""Strata: how stamps fall into bins, and which stamps of the other class each bin is judged against.
 
-A stratum of a property that positives alone have (`of_positives`) is judged against all controls, one of a property that
-controls alone have (`of_controls`) against all positives; a stratum that both classes have is judged against its own. Subhalo controls carry the phantom subhalo that they would
+A stratum is one function, registered under the name that the config gives it (`stratum`); any other name is a column, cut as
+the config says. A property that positives alone have is judged against all controls, one that controls alone have against all
+positives; what both classes have, against the stratum's own. Subhalo controls carry the phantom subhalo that they would
 have had, so mass and d′ exist in both classes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -16,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ..config.experiment import Stratum
+from ..config.experiment import RESOLVED, Stratum
 from ..core.rates import EvaluationError
 from .scored import Scored, encode
 
@@ -24,6 +25,52 @@ from .scored import Scored, encode
 MAX_FLOAT_CATEGORIES = 50
 #: An upper edge at or above this stands for infinity.
 UNBOUNDED = 1e8
+
+
+@dataclass(frozen=True, eq=False)
+class Cut:
+    """How the stamps of a table fall into strata.
+
+    Attributes
+    ----------
+    codes : (n,) int
+        Number of the stratum of every stamp, −1 for none.
+    names : list of str
+        Names of the strata, in their order.
+    of_positives : bool
+        Whether positives alone have the property, so that every stratum is judged against all controls.
+    of_controls : bool
+        Whether controls alone have it, so that every stratum is judged against all positives.
+    """
+
+    codes: NDArray[np.integer]
+    names: Sequence[str]
+    of_positives: bool = False
+    of_controls: bool = False
+
+
+#: Strata that are more than a column, by the name that the config gives them. `config.columns.STRATA` says of which stamps.
+REGISTRY: dict[str, Callable[[Scored, Stratum], Cut]] = {}
+
+
+def stratum(name: str) -> Callable[[Callable[[Scored, Stratum], Cut]], Callable[[Scored, Stratum], Cut]]:
+    """Register a function of stamps and of the config's cut (edges, quantiles) as the stratum of a name."""
+
+    def register(function: Callable[[Scored, Stratum], Cut]) -> Callable[[Scored, Stratum], Cut]:
+        if name in REGISTRY:
+            raise ValueError(f"stratum `{name}` is registered twice, by {REGISTRY[name].__module__} and {function.__module__}")
+        REGISTRY[name] = function
+        return function
+
+    return register
+
+
+@stratum("resolved")
+def resolved(scored: Scored, how: Stratum) -> Cut:
+    """Lenses whose Einstein radius is at least half the PSF's FWHM, and those below."""
+    ratio = _numbers(scored.values("theta_over_psf"))
+    codes = np.where(np.isnan(ratio) | ~scored.label, -1, (ratio >= RESOLVED).astype(np.int64))
+    return Cut(codes, [f"θ_E/PSF < {RESOLVED:g}", f"θ_E/PSF ≥ {RESOLVED:g}"], of_positives=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,60 +126,66 @@ def cut_strata(scored: Scored, strata: Mapping[str, Stratum]) -> Iterator[Group]
     EvaluationError
         A column is missing, is text but has edges or quantiles, or is a continuous number without them.
     """
-    for column, how in strata.items():
-        yield from _groups(scored, column, *assign(scored, column, how), how.of_positives, how.of_controls)
+    for name, how in strata.items():
+        yield from _groups(scored, name, cut(scored, name, how))
 
 
 def cut_pairs(scored: Scored, pairs: Sequence[tuple[str, str]], strata: Mapping[str, Stratum]) -> Iterator[Group]:
-    """Yield the cells of every pair of columns, each cut as `strata` says; a cell of what positives alone have takes all controls,
+    """Yield the cells of every pair of strata, each cut as `strata` says; a cell of what positives alone have takes all controls,
     one of what controls alone have all positives.
 
     The column is called `a × b`, the stratum `x, y`.
     """
     for a, b in pairs:
-        (first, names_a), (second, names_b) = (assign(scored, name, strata[name]) for name in (a, b))
-        codes = np.where((first < 0) | (second < 0), -1, first * len(names_b) + second)
-        names = [f"{x}, {y}" for x in names_a for y in names_b]
-        of_one = [strata[a].of_positives or strata[b].of_positives, strata[a].of_controls or strata[b].of_controls]
-        yield from _groups(scored, f"{a} × {b}", codes, names, *of_one)
+        first, second = (cut(scored, name, strata[name]) for name in (a, b))
+        codes = np.where((first.codes < 0) | (second.codes < 0), -1, first.codes * len(second.names) + second.codes)
+        names = [f"{x}, {y}" for x in first.names for y in second.names]
+        of_one = first.of_positives or second.of_positives, first.of_controls or second.of_controls
+        yield from _groups(scored, f"{a} × {b}", Cut(codes, names, *of_one))
 
 
-def assign(scored: Scored, column: str, how: Stratum) -> tuple[NDArray[np.int64], list[str]]:
-    """Return the stratum number of every stamp, −1 for none, and the names of the strata.
+def cut(scored: Scored, name: str, how: Stratum) -> Cut:
+    """Return how stamps fall into a registered stratum, or into the bins or categories of a column.
 
     Bins hold their lower edge, the last one its upper edge too. Quantiles are taken over the class that alone
     has the property, over both classes otherwise; equal values stay together, so that there may be
     fewer bins than asked for.
     """
-    values = scored.values(column)
-    numeric = pa.types.is_integer(values.type) or pa.types.is_floating(values.type)
+    if name in REGISTRY:
+        return REGISTRY[name](scored, how)
+    values, of_one = scored.values(name), (how.of_positives, how.of_controls)
     if how.edges is None and how.quantiles is None:
-        return _categories(values, column, scored.name)
-    if not numeric:
+        return Cut(*_categories(values, name, scored.name), *of_one)
+    if not (pa.types.is_integer(values.type) or pa.types.is_floating(values.type)):
         raise EvaluationError(
-            f"{scored.name}: column `{column}` holds {values.type}, so it has no edges or quantiles; leave both out to take its values as categories"
+            f"{scored.name}: column `{name}` holds {values.type}, so it has no edges or quantiles; leave both out to take its values as categories"
         )
-    numbers = np.asarray(pc.fill_null(pc.cast(values, pa.float64()), np.nan))
+    numbers = _numbers(values)
     if how.edges is not None:
-        return bins(numbers, how.edges)
+        return Cut(*bins(numbers, how.edges), *of_one)
     counted = scored.label if how.of_positives else ~scored.label if how.of_controls else np.ones_like(scored.label)
-    return _quantile_bins(numbers, counted, how.quantiles)
+    return Cut(*_quantile_bins(numbers, counted, how.quantiles), *of_one)
 
 
-def _groups(scored: Scored, column: str, codes: NDArray, names: Sequence[str], of_positives: bool, of_controls: bool) -> Iterator[Group]:
+def _numbers(values: pa.ChunkedArray) -> NDArray[np.float64]:
+    return np.asarray(pc.fill_null(pc.cast(values, pa.float64()), np.nan))
+
+
+def _groups(scored: Scored, column: str, found: Cut) -> Iterator[Group]:
     """Yield the stamps of each stratum, each class in order of score."""
     # One stable sort of rows in order of score gives the rows of every stratum, in order of score again.
-    codes = codes.astype(np.int16 if len(names) < 2**15 else np.int32)[scored.by_score]
+    names = found.names
+    codes = found.codes.astype(np.int16 if len(names) < 2**15 else np.int32)[scored.by_score]
     order = np.argsort(codes, kind="stable")
     bounds = np.cumsum([np.sum(codes == -1), *np.bincount(codes[codes >= 0], minlength=len(names))])
     order = scored.by_score[order]
     for name, start, stop in zip(names, bounds[:-1], bounds[1:], strict=True):
         group = Group.of(column, name, order[start:stop], scored)
-        if of_positives:
+        if found.of_positives:
             group = group.against_all(scored)
-        if of_controls:
+        if found.of_controls:
             group = group.against_all_positives(scored)
-        if (len(group.positives) and not of_controls) or (len(group.negatives) and not of_positives):
+        if (len(group.positives) and not found.of_controls) or (len(group.negatives) and not found.of_positives):
             yield group
 
 

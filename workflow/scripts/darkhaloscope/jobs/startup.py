@@ -22,7 +22,7 @@ from ..config.yaml_files import parse_yaml
 from . import digest, targets
 from . import storage as object_storage
 from .lock import RootError, lock
-from .provenance import Record, recorded, settle, stale
+from .provenance import ProvenanceError, Record, read_record, record_path, recorded, settle, stale
 from .stage import CONFIG, CONFIGFILES
 
 #: Options with which the user decides what is made again.
@@ -61,6 +61,22 @@ def prepare(config: dict[str, Any], settings: Run) -> None:
     digest.remember(digest.DIGESTS)
 
 
+def other_table(settings: Run) -> str | None:
+    """Say so where the folder of the results of scores made elsewhere holds those of another table of the same file name."""
+    folder = Path(settings.root, "scores", settings.scores.folder)
+    try:
+        _, _, params = read_record(record_path(folder / "rates.csv"), str(folder / "rates.csv"))
+        held = params["scores"]["table"]
+    except (ProvenanceError, KeyError, TypeError):
+        return None  # nothing is there, or nothing that says what it is of
+    if os.path.realpath(held) == os.path.realpath(settings.scores.table):
+        return None
+    return (
+        f"{folder} holds the results of {held}, another table than {settings.scores.table}; give this one a folder of its own, "
+        f"for example --config 'scores={{table: {settings.scores.table}, name: {settings.scores.folder}-2}}', or delete the folder"
+    )
+
+
 def begin(workflow: Any, settings: Run) -> None:
     """Finish parsing: pass on config files and edits, cap downloads, see to object storage, and name stale results.
 
@@ -69,10 +85,11 @@ def begin(workflow: Any, settings: Run) -> None:
     WorkflowError
         Results below the root have lost Snakemake's own records and are not what today's config and code
         would make, or have a provenance record that cannot be read: Snakemake alone would call them up to date.
-        Options that decide about them let the run go on. Or object storage cannot be used.
+        Options that decide about them let the run go on. Or the results of scores made elsewhere would replace those of another
+        table. Or object storage cannot be used.
     """
     from snakemake.exceptions import WorkflowError
-    from snakemake.io import regex_from_filepattern
+    from snakemake.io import regex_from_filepattern, strip_wildcard_constraints
 
     os.environ[CONFIGFILES] = os.pathsep.join(str(c) for c in workflow.overwrite_configfiles)
     os.environ[CONFIG] = json.dumps(list(workflow.config_settings.config_args or ()))
@@ -81,9 +98,11 @@ def begin(workflow: Any, settings: Run) -> None:
     object_storage.begin(workflow)
     if not workflow.is_main_process:
         return
+    if settings.scores.table and (other := other_table(settings)):
+        raise WorkflowError(other)
     digest.keep(digest.DIGESTS)
     outputs = [object_storage.pattern(workflow, output) for rule in workflow.rules for output in rule.output]
-    names = [output.removeprefix(object_storage.prefix(workflow)) for output in outputs]
+    names = [strip_wildcard_constraints(output).removeprefix(object_storage.prefix(workflow)) for output in outputs]
     problem = targets.unknown(_asked_for(), settings, names, [rule.name for rule in workflow.rules])
     if problem:
         raise WorkflowError(problem)

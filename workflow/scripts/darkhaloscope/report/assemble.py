@@ -26,7 +26,7 @@ from .answer import quality_gates
 from .context import Dataset, Examples, LensContext, Pairs, ReportContext, ReportSettings, Sources
 from .examples import collect_browser, collect_colour_browser
 from .explanations import read_explanations
-from .lens_sections import read_table
+from .lens_story import read_table
 from .robustness import read_robustness
 
 Paths = Sequence[str | os.PathLike]
@@ -64,7 +64,7 @@ class ReportFiles:
 
 @dataclass(frozen=True)
 class ReportConfig:
-    """The parts of the config that a report is about, and addresses of pages that the lens finder's links to."""
+    """The parts of the config that a report is about, and addresses of the pages that its links go to."""
 
     name: str
     experiment: Experiment
@@ -102,6 +102,7 @@ def _shared(config: ReportConfig, files: ReportFiles) -> dict[str, Any]:
         "decided": _read_json(files.answer),
         "provenance": {"git_commit": git_commit() or "not in a git checkout", "packages": versions(), "config": _resolved(config)},
         "settings": config.settings,
+        "pages": config.pages,
         "test_datasets": {name: config.datasets[name] for name in experiment.test_datasets},
     }
 
@@ -160,10 +161,12 @@ def _mock_note(config: ReportConfig, tested: str, trained: str) -> tuple[str, ..
 def _examples(path: str | os.PathLike) -> Examples:
     """Return the examples that rule choose_examples rendered."""
     captions, pictures = read_examples(path, PAIR)
+    place = pictures.pop("place", None)
+    places = None if place is None else place[:, 0]
     galaxies, shown = read_examples(path, SOURCE)
     return Examples(
         sources=Sources(galaxies, **{**shown, "valid": shown["valid"] > 0}) if galaxies else None,
-        pairs=Pairs(captions, **pictures) if captions else None,
+        pairs=Pairs(captions, **pictures, places=places) if captions else None,
     )
 
 
@@ -182,7 +185,6 @@ def _lens_context(
         contaminants=_of_test(files.contaminants, experiment.test_datasets[0]),
         rounds={name: read_table(path) for name, path in files.rounds.items()},
         known_lenses={name: read_table(path) for name, path in files.known_lenses.items()},
-        pages=config.pages,
         notes=_mock_note(
             config,
             "The sky is a mock survey, its known lenses planted: figures say what the method does on such a sky.",

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from pathlib import Path
 
-import jinja2
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -17,6 +15,7 @@ from PIL import Image
 
 from ..config.legacysurvey import PIXEL_SCALE_ARCSEC
 from .composites import three_colours
+from .html import render
 from .pictures import data_uri
 
 #: Candidates with a picture.
@@ -67,7 +66,16 @@ def rank_candidates(tables: Mapping[str, pa.Table]) -> pd.DataFrame:
     return ordered[["rank", "score", "calibrated", *(c for c in ordered if c not in ("rank", "score", "calibrated"))]]
 
 
-def candidate_page(ranked: pd.DataFrame, shards: Sequence[str | Path], *, dataset: str, network: str, seeds: int, table: str) -> str:
+def candidate_page(
+    ranked: pd.DataFrame,
+    shards: Sequence[str | Path],
+    *,
+    dataset: str,
+    network: str,
+    seeds: int,
+    table: str,
+    pages: Mapping[str, str] | None = None,
+) -> str:
     """Return the page of the first `SHOWN` candidates.
 
     Parameters
@@ -77,6 +85,7 @@ def candidate_page(ranked: pd.DataFrame, shards: Sequence[str | Path], *, datase
     dataset, network : names
     seeds : number of networks whose mean the score is
     table : address of the whole list, relative to the page
+    pages : further addresses that the page links to, by their texts
     """
     first = ranked.head(SHOWN)
     pictures = _pictures(first["stamp_id"].tolist(), shards)
@@ -95,9 +104,8 @@ def candidate_page(ranked: pd.DataFrame, shards: Sequence[str | Path], *, datase
     truth = ""
     if "label" in first:
         truth = f"Of the first {len(first)}, {int((first['label'] == 1).sum())} are injected lenses; of all, {int((ranked['label'] == 1).sum())}."
-    assets = files(__package__) / "templates"
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string((assets / "candidates.html").read_text(encoding="utf-8")).render(
+    return render(
+        "candidates.html",
         title=f"{dataset} ranked by {network}",
         dataset=dataset,
         members=f"{seeds} networks {network}" if seeds > 1 else f"network {network}",
@@ -106,7 +114,7 @@ def candidate_page(ranked: pd.DataFrame, shards: Sequence[str | Path], *, datase
         table=table,
         side=f"{size * PIXEL_SCALE_ARCSEC:.1f}",
         cards=cards,
-        css=(assets / "report.css").read_text(encoding="utf-8"),
+        pages=dict(pages or {}),
     )
 
 

@@ -18,6 +18,8 @@ from .frames import column_name, power
 
 #: An edge at or above this stands for infinity and is drawn at the axis' end.
 UNBOUNDED = 1e8
+#: Share of the axis below which a cell has no room for its numbers.
+_NARROW = 0.06
 
 
 def draw_completeness(cells: pd.DataFrame, selections: Sequence[Selection]) -> Figure:
@@ -60,11 +62,15 @@ def _slices(part: pd.DataFrame) -> list[pd.DataFrame]:
 
 
 def _draw_cells(axis, part: pd.DataFrame, title: str) -> None:
+    """Draw the cells of a surface with what they hold; narrow ones by colour alone, whose numbers would overlap."""
+    ends = [_ends(low, high) for low, high in zip(part["x_low"], part["x_high"], strict=True)]
+    across = max(high for _, high in ends) - min(low for low, _ in ends)
     for cell in part.itertuples():
         x, y = (_ends(getattr(cell, f"{k}_low"), getattr(cell, f"{k}_high")) for k in "xy")
         colour = plt.get_cmap("viridis")(cell.completeness) if cell.n else "0.9"
         axis.fill_between(x, y[0], y[1], color=colour, lw=0)
-        if cell.n:
+        narrow = x[1] - x[0] < _NARROW * across
+        if cell.n and not narrow:
             axis.text(np.mean(x), np.mean(y), f"{cell.completeness:.2f}\n{cell.n}", ha="center", va="center", fontsize=6,
                       color="white" if cell.completeness < 0.6 else "black")  # fmt: skip
     axis.set(xlabel=column_name(part["x"].iloc[0]), ylabel=column_name(part["y"].iloc[0]), title=title)

@@ -87,6 +87,8 @@ class Pairs:
         The stamp as observed, noise included.
     mask : (n, size, size)
         1 where a velocity exists.
+    places : (n, 2) or None
+        Where the subhalo is, x and y [arcsec] from the stamp's middle; None where there is none to be marked.
     """
 
     captions: tuple[str, ...]
@@ -97,6 +99,7 @@ class Pairs:
     flux: np.ndarray
     velocity: np.ndarray
     mask: np.ndarray
+    places: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -208,6 +211,8 @@ class ReportContext:
     robustness : DataFrame
         Networks on every test dataset, as `evaluation.robustness.measure_robustness` gives them; empty for one dataset.
     explanations : Explained or None
+    pages : mapping of text to address
+        Pages beside this one, relative to it: the index, datasets, ranked candidates.
     """
 
     experiment_name: str
@@ -229,6 +234,7 @@ class ReportContext:
     gates: tuple[Gate, ...] = ()
     robustness: pd.DataFrame = field(default_factory=pd.DataFrame)
     explanations: Explained | None = None
+    pages: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def main_detector(self) -> str:
@@ -276,12 +282,9 @@ class LensContext(ReportContext):
         Rounds of training compared, as `evaluation.rounds.compare_rounds` gives them; networks of one round have none.
     known_lenses : mapping of detector to DataFrame
         Recall of known lenses, as `evaluation.known_lenses.recall_known_lenses` gives it, where there are any.
-    pages : mapping of text to address
-        Pages beside this one, relative to it: the dataset's quality, ranked candidates.
     """
 
     resolved: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     contaminants: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     rounds: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     known_lenses: Mapping[str, pd.DataFrame] = field(default_factory=dict)
-    pages: Mapping[str, str] = field(default_factory=dict)

@@ -1,58 +1,101 @@
-"""The quality report of a dataset as one page that opens from disk."""
+"""The page of a dataset: stamps to look at, its gates, how many stamps of which kind, and how their columns are distributed."""
 
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.resources import files
-from itertools import groupby
 from typing import Any
 
-import jinja2
 import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from PIL import Image
 
 from ..stamps.pictures import Pictures
+from . import charts
+from .answer import quality_gates
 from .composites import enlarged
+from .context import Dataset
+from .facts import dataset_counts, dataset_facts
+from .frames import column_name, count
+from .html import render
 from .pictures import data_uri, palette, tile, velocity_limit
+from .sections import checks_table, distributions
 
-#: Columns that name a row of the distributions; all others are statistics.
-NAMES = ("split", "label", "column", "count", "missing")
+#: Columns whose distribution is drawn, where the stamps have them.
+DRAWN = (
+    *("theta_e_arcsec", "theta_over_psf", "peak_snr", "arc_snr", "arc_snr_matched", "psf_fwhm_used_r", "psfsize_r", "mag_r"),
+    *("magnification", "log10_mass_msun", "d_prime_flux", "d_prime_velocity", "mask_fraction"),
+)
 
-BANDS_LEGEND = "z, r, g as red, green, blue, in the stretch of the Legacy Surveys' viewer. North is up, east to the left."
-MOMENTS_LEGEND = "Flux, and line-of-sight velocity where there is one, on one scale in each row of stamps."
+Paths = Sequence[str | os.PathLike]
 
 
-def dataset_page(name: str, checks: Mapping[str, Any], pictures: Sequence[Pictures]) -> str:
-    """Return the page of a dataset: gates, counts per split, distributions as in a data paper, pictures.
+def dataset_page(
+    name: str,
+    dataset: Dataset,
+    checks: Mapping[str, Any],
+    shards: Paths,
+    pictures: Sequence[Pictures],
+    pages: Mapping[str, str] | None = None,
+) -> str:
+    """Return the page of a dataset.
 
     Parameters
     ----------
-    name : the dataset's
-    checks : its `checks.json`: gates, splits, distributions and notes
+    name, dataset : the dataset's name and settings
+    checks : its `checks.json`: gates, splits, distributions, and notes where there are any
+    shards : shards of one split, of which distributions are drawn
     pictures : stamps to look at
+    pages : addresses that the page links to, by their texts
     """
-    assets = files(__package__) / "templates"
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    known = [row for row in checks["distributions"] if row["count"] > 0]
-    groups = groupby(known, key=lambda row: (row["split"], row["label"]))
-    first = next(iter(checks["splits"].values()), {})
-    return environment.from_string((assets / "dataset.html").read_text(encoding="utf-8")).render(
+    gates = quality_gates(checks)
+    lost = [gate.name for gate in gates if not gate.passed]
+    stamps = sum(split["stamps"] for split in checks["splits"].values())
+    said = f"{count(stamps)} stamps in {len(checks['splits'])} splits; "
+    said += f"{len(lost)} of {len(gates)} gates FAILED: {', '.join(lost)}." if lost else f"all {len(gates)} gates pass."
+    return render(
+        "dataset.html",
+        title=f"Dataset {name}",
         name=name,
-        gates=checks["gates"],
-        splits=checks["splits"],
-        snr_levels=[key.removeprefix("arc_snr_above_") for key in first if key.startswith("arc_snr_above_")],
-        notes=checks["notes"],
-        distributions=[(f"{split}, {'positives' if label else 'controls'}", list(rows)) for (split, label), rows in groups],
-        statistics=list(dict.fromkeys(key for row in known for key in row if key not in NAMES)),
-        pictures=[(p.title, list(zip(_drawn(p.images), p.captions, strict=True))) for p in pictures],
-        legend=BANDS_LEGEND if pictures and pictures[0].images.shape[1] > 2 else MOMENTS_LEGEND,
-        number=_number,
+        said=said,
+        failed=bool(lost),
+        description=dataset.description,
+        maps=bool(pictures) and pictures[0].images.shape[1] == 2,
+        groups=[(p.title, list(zip(_stamps(p.images), p.captions, strict=True))) for p in pictures],
+        gates=checks_table(gates),
+        facts=dataset_facts(dataset),
+        counts=dataset_counts(checks["splits"]),
+        notes=checks.get("notes", ()),
+        distributions=distributions(checks.get("distributions") or []),
+        charts=_histograms(shards),
+        pages=dict(pages or {}),
     )
 
 
-def _drawn(images: NDArray) -> Iterator[str]:
+def _histograms(shards: Paths) -> dict[str, list[dict[str, str]]]:
+    """Return the distributions of the columns that the shards have, positives beside controls."""
+    if not shards:
+        return {}
+    names = [c for c in DRAWN if c in pq.read_schema(shards[0]).names]
+    frame = pd.concat([pq.read_table(path, columns=["label", *names]).to_pandas() for path in shards], ignore_index=True)
+    drawn = {}
+    for name in names:
+        groups = {}
+        for words, label in (("positives", 1), ("controls", 0)):
+            values = pd.to_numeric(frame.loc[frame["label"] == label, name], errors="coerce").to_numpy(float)
+            # A control without a lens has 0 where a positive has its lens' value, and so no distribution.
+            if np.any(values[np.isfinite(values)]):
+                groups[words] = values[np.isfinite(values)]
+        if groups and max(map(np.ptp, groups.values())) > 0:
+            figure = charts.histogram(groups, column_name(name))
+            drawn[f"column-{name}"] = [{"label": name, "svg": charts.svg(figure, name), "pdf": ""}]
+    return drawn
+
+
+def _stamps(images: NDArray) -> Iterator[str]:
     """Yield pictures of stamps: bands in colours, or flux and velocity side by side."""
     if images.shape[1] > 2:
         drawn = map(enlarged, images)
@@ -66,9 +109,3 @@ def _drawn(images: NDArray) -> Iterator[str]:
         buffer = io.BytesIO()
         picture.save(buffer, "PNG", optimize=True)
         yield data_uri(buffer.getvalue())
-
-
-def _number(value: object) -> str:
-    if value is None or value != value:
-        return "–"
-    return f"{value:.4g}" if isinstance(value, float) else f"{value:,}"

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-import pandas as pd
-from matplotlib.figure import Figure as Drawing
-from matplotlib.patches import Circle
+from matplotlib.figure import Figure
 
 from ..config.lensfinder import PIXEL_SCALE_ARCSEC
 from ..config.subhalo import SubhaloDataset
 from ..core.csv_tables import read_csv
 from ..core.tables import Schema, images, read_table
 from ..detectors.schema import maps_schema
-from . import print_figures as printing
+from . import charts
 from .composites import three_colours
 from .context import Explained, ReportContext
-from .frames import count, is_number, number
+from .frames import is_number, number
+from .grids import Grid, interval_cell, number_cell
+from .panels import mark
 from .pictures import flux_colours, stretch_flux, velocity_colours, velocity_limit
-from .sections import sort_value
 
 #: Stamps of each group that are drawn; the table has them all.
 DRAWN = 2
@@ -44,36 +42,30 @@ def read_explanations(paths: Sequence[str | os.PathLike]) -> Explained:
     return Explained(table, summary, pixels, maps)
 
 
-def explanations_section(context: ReportContext) -> dict[str, Any] | None:
-    """Return the table of shares by network and group, and what the page says of completeness; None without explanations."""
-    explained = context.explanations
-    if explained is None:
+def explanations_table(context: ReportContext) -> Grid | None:
+    """Return the shares by network and group; None without explanations."""
+    if context.explanations is None:
         return None
     rows = []
-    for row in explained.summary.to_dict("records"):
-        share = "–"
-        if is_number(row["share_near"]):
-            share = number(row["share_near"])
-            share += f" [{number(row['low'])}, {number(row['high'])}]" if is_number(row["low"]) else ""
-        near = pd.Series({"value": row["share_near"], "resolved": True})
-        cells = [(sort_value(near), share)]
-        cells += [(row[k], number(row[k])) if is_number(row[k]) else ("", "–") for k in ("share_of_area", "share_of_flux")]
-        cells += [(row["complete"], f"{row['complete']} of {row['stamps']}"), (row["largest_error"], f"{row['largest_error']:.2g}")]
-        rows.append({"network": row["network"], "group": row["group"], "cells": cells})
-    ring = (explained.table["mark"] == "ring").any()
-    return {"rows": rows, "ring": bool(ring), "main": context.main_detector, "n": count(explained.table["stamp_id"].nunique())}
+    for row in context.explanations.summary.to_dict("records"):
+        shares = [number_cell(row[k]) for k in ("share_of_area", "share_of_flux")]
+        complete = (row["complete"], f"{row['complete']} of {row['stamps']}")
+        near = interval_cell(row, "share_near", "low", "high")
+        rows.append((row["network"], row["group"], near, *shares, complete, (row["largest_error"], f"{row['largest_error']:.2g}")))
+    heads = ("Network", "Stamps", "Share near [interval]", "Share of area", "Share of light", "Complete", "Largest error")
+    return Grid(heads, tuple(rows), "explanations-table")
 
 
-def print_explanations(context: ReportContext) -> Drawing:
-    """Return some stamps of each group and, beside them, every network's attributions, at journal width."""
+def draw_explanations(context: ReportContext) -> Figure:
+    """Return some stamps of each group and, beside them, every network's attributions."""
     explained = context.explanations
     networks = list(dict.fromkeys(explained.table["network"]))
     first = context.test_datasets.get(context.experiment.test_datasets[0], context.dataset)
     subhalo = isinstance(first, SubhaloDataset)
     heads = [*(("flux", "velocity") if subhalo else ("g, r, z",)), *(f"seen by {n}" for n in networks)]
     stamps = explained.table[explained.table["network"] == networks[0]].groupby("group", sort=False).head(DRAWN)
-    side = min(printing.TWO_COLUMNS_INCH / len(heads), 1.1)
-    figure = printing.figure_of(printing.TWO_COLUMNS_INCH, len(stamps) * (side + 0.2) + 0.2)
+    side = min(charts.TWO_COLUMNS_INCH / len(heads), 1.1)
+    figure = charts.figure_of(charts.TWO_COLUMNS_INCH, len(stamps) * (side + 0.2) + 0.2)
     pixel = first.instrument.pixel_scale_arcsec if subhalo else PIXEL_SCALE_ARCSEC
     for i, (part, row) in enumerate(zip(figure.subfigures(len(stamps), 1, squeeze=False)[:, 0], stamps.to_dict("records"), strict=True)):
         axes = part.subplots(1, len(heads), squeeze=False)[0]
@@ -84,7 +76,9 @@ def print_explanations(context: ReportContext) -> Drawing:
             most = max(float(np.percentile(np.abs(image), 99.8)), 1e-12)
             panel.imshow(image, origin="lower", cmap=velocity_colours, vmin=-most, vmax=most)
         for panel, head in zip(axes, heads, strict=True):
-            _mark(panel, row, image.shape[0], pixel)
+            if is_number(row["x_arcsec"]):
+                place, radius = (row["x_arcsec"], row["y_arcsec"]), row["mark_radius_arcsec"]
+                mark(panel, place, radius, image.shape[0], pixel, "-" if row["label"] == 1 else ":")
             panel.set(xticks=[], yticks=[])
             if i == 0:
                 panel.set_title(head, fontsize=_SIZE, pad=2)
@@ -102,11 +96,3 @@ def _draw_stamp(axes, own: dict[str, np.ndarray], subhalo: bool) -> None:
     limit = velocity_limit(own["velocity"], mask)
     axes[0].imshow(stretch_flux(own["flux"] / max(float(own["flux"].max()), 1e-30)), origin="lower", cmap=flux_colours, vmin=0, vmax=1)
     axes[1].imshow(np.ma.masked_where(~mask, own["velocity"]), origin="lower", cmap=velocity_colours, vmin=-limit, vmax=limit)
-
-
-def _mark(panel, row: dict[str, Any], size: int, pixel: float) -> None:
-    if not is_number(row["x_arcsec"]):
-        return
-    centre = [row[k] / pixel + (size - 1) / 2 for k in ("x_arcsec", "y_arcsec")]
-    for colour, width, line in (("white", 1.4, "-"), ("black", 0.6, "-" if row["label"] == 1 else ":")):
-        panel.add_patch(Circle(centre, row["mark_radius_arcsec"] / pixel, fill=False, ec=colour, lw=width, ls=line))

@@ -2,53 +2,41 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from importlib import resources
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import jinja2
-import numpy as np
 import pandas as pd
-from plotly.offline import get_plotlyjs
 
 from ..core.files import follow_umask, whole
-from . import print_figures as printing
-from .answer import compared, quality_gates, rates_of
+from . import charts
+from .answer import quality_gates
 from .context import LensContext, ReportContext, ReportError
-from .explanations import explanations_section, print_explanations
-from .figures import comparison_figure, fpr_limit, history_figure, plain, roc_figure, strata_columns, strata_figure
-from .frames import column_name, count, metric_name, overall, pick, power
+from .explanations import draw_explanations, explanations_table
+from .facts import dataset_counts, dataset_facts
+from .frames import column_name, is_number
+from .grids import flat, plain
+from .html import render
+from .index import Summary
 from .lens_story import STORY as LENS_FINDER
 from .pictures import data_uri
-from .robustness import print_robustness, robustness_figures, robustness_section
-from .sections import comparison_tables, distributions, flat, network_table, rates_tables, strata_table
-from .story import Story
+from .robustness import robustness_section
+from .sections import checks_table, comparison_tables, distributions, network_table, rates_tables, strata_table
+from .story import Charts, Story, shared_charts
 from .subhalo_story import STORY as SUBHALO
 
-
-@dataclass(frozen=True)
-class Summary:
-    """An experiment in the index: its name, question, headline, how many gates failed, passed or are open, and where its page is."""
-
-    name: str
-    question: str
-    headline: str
-    gates_failed: int
-    gates_passed: int
-    href: str
-    finished: str = ""
-    gates_undecided: int = 0
+#: The picture of an experiment's first screen, in its report's folder.
+OVERVIEW = "overview"
 
 
-def build_report(context: ReportContext, folder: Path) -> None:
+def build_report(context: ReportContext, folder: Path, maps: Mapping[str, str | os.PathLike] | None = None) -> None:
     """Write a report: `index.html`, `figures/`, `tables/` and `stamps/` below `folder`.
+
+    `maps` are pictures of completeness over two columns as PNG, by detector, as rule map_completeness draws them.
 
     Everything is written into a sibling folder that takes the place of `folder` when it is complete: after an
     error, `folder` is as it was.
@@ -63,16 +51,10 @@ def build_report(context: ReportContext, folder: Path) -> None:
     built = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".partial-{folder.name}-"))
     try:
         follow_umask(built, 0o777)
-        _write(context, built)
+        _write(context, built, maps or {})
         _replace(built, folder)
     finally:
         shutil.rmtree(built, ignore_errors=True)
-
-
-def build_index(experiments: Sequence[Summary], others: Sequence[Summary] = (), title: str = "Dark Halo Scope") -> str:
-    """Return the page that lists the experiments of a run, with each one's question and answer, and those of other runs below the same root."""
-    template = _environment().get_template("index.html")
-    return template.render(experiments=list(experiments), others=list(others), title=title, css=_asset("report.css"))
 
 
 def summarise(context: ReportContext, href: str) -> Summary:
@@ -82,31 +64,9 @@ def summarise(context: ReportContext, href: str) -> Summary:
     failed, passed, undecided = (sum(g.passed is outcome for g in checked) for outcome in (False, True, None))
     finished = str(context.provenance.get("finished", ""))
     headline = story.answer(context).headline
-    return Summary(context.experiment_name, context.experiment.question, headline, failed, passed, href, finished, undecided)
-
-
-def read_summary(path: str | os.PathLike) -> Summary:
-    """Read the line that `summarise` made for the index.
-
-    Raises
-    ------
-    ReportError
-        The file is not such a line.
-    """
-    try:
-        return Summary(**json.loads(Path(path).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise ReportError(f"{path}: expected the summary of a report ({error}); delete it and run again") from error
-
-
-def other_summaries(root: Path, names: Sequence[str]) -> list[Summary]:
-    """Return the lines of reports below a root that other runs made; a page to find them by does not fail for one that it cannot read."""
-    found = []
-    for path in sorted(root.glob("experiments/*/summary.json")):
-        if path.parent.name not in names:
-            with contextlib.suppress(ReportError):
-                found.append(read_summary(path))
-    return found
+    pictured = story.overview(context) is not None
+    picture = str(Path(href).parent / "figures" / f"{OVERVIEW}.png") if pictured else ""
+    return Summary(context.experiment_name, context.experiment.question, headline, failed, passed, href, finished, undecided, picture)
 
 
 def story_of(context: ReportContext) -> Story:
@@ -117,45 +77,62 @@ def story_of(context: ReportContext) -> Story:
 # --- the folder ------------------------------------------------------------------------------
 
 
-def _write(context: ReportContext, folder: Path) -> None:
+def _write(context: ReportContext, folder: Path, maps: Mapping[str, str | os.PathLike]) -> None:
     story = story_of(context)
     links = _write_tables(context, folder / "tables")
-    figures = _interactive(context) | plain(story.figures(context))
-    _print(context, folder / "figures")
-    pictures = story.pictures(context, folder / "figures")
+    drawn = _draw({**shared_charts(context), **story.charts(context)}, folder / "figures")
+    figures = story.pictures(context)
+    if context.explanations is not None:
+        figures["explanations"] = draw_explanations(context)
+    first = story.overview(context)
+    if first is not None:
+        figures[OVERVIEW] = first
+    pictures = {}
+    for name, figure in figures.items():
+        charts.save(figure, folder / "figures", name)
+        pictures[name] = data_uri(charts.png(figure, dpi=200))
     browser = _write_browser(context, folder / "stamps") if context.browser is not None and len(context.browser.rows) else None
-    page = (
-        _environment()
-        .get_template(story.template)
-        .render(
-            context=context,
-            title=f"{context.experiment_name}: {context.experiment.question}",
-            answer=story.answer(context),
-            gates=story.gates(context),
-            unsaid=story.unsaid(context),
-            figures=figures,
-            pictures=pictures,
-            links=links,
-            browser=browser,
-            networks=network_table(context),
-            checks=[*quality_gates(context.quality), *context.gates],
-            distributions=distributions(context),
-            rates=rates_tables(context),
-            strata=strata_table(context),
-            comparisons=comparison_tables(context),
-            robustness=robustness_section(context),
-            explanations=explanations_section(context),
-            attributions=_explain(context, folder / "figures"),
-            settings=flat(context.dataset.plain()),
-            provenance=[(k, v) for k, v in flat({k: v for k, v in context.provenance.items() if k != "config"})],
-            config=plain(context.provenance.get("config", {})),
-            css=_asset("report.css"),
-            scripts=[get_plotlyjs(), _asset("browser.js"), _asset("report.js")],
-            **story.values(context),
-        )
+    page = render(
+        story.template,
+        context=context,
+        title=f"{context.experiment_name}: {context.experiment.question}",
+        answer=story.answer(context),
+        gates=story.gates(context),
+        unsaid=story.unsaid(context),
+        charts=drawn,
+        pictures=pictures,
+        links=links,
+        browser=browser,
+        maps={name: data_uri(Path(path).read_bytes()) for name, path in maps.items()},
+        networks=network_table(context),
+        checks=checks_table([*quality_gates(context.quality), *context.gates]),
+        facts=dataset_facts(context.dataset),
+        counts=dataset_counts(context.quality.get("splits") or {}, getattr(context.dataset, "size", None)),
+        distributions=distributions(context.quality.get("distributions") or []),
+        rates=rates_tables(context),
+        strata=strata_table(context),
+        comparisons=comparison_tables(context),
+        robustness=robustness_section(context),
+        explanations=explanations_table(context),
+        settings=flat(context.dataset.plain()),
+        provenance=flat({k: v for k, v in context.provenance.items() if k != "config"}),
+        config=plain(context.provenance.get("config", {})),
+        **story.values(context),
     )
     with whole(folder / "index.html") as temporary:
         temporary.write_text(page, encoding="utf-8")
+
+
+def _draw(found: Charts, folder: Path) -> dict[str, list[dict[str, str]]]:
+    """Write every chart as PDF and PNG, and return it as SVG with the address of its PDF, by its place in the page."""
+    out: dict[str, list[dict[str, str]]] = {}
+    for place, several in found.items():
+        for chart in several:
+            charts.settle(chart.figure)
+            charts.save(chart.figure, folder, chart.file)
+            shown = {"label": chart.label, "svg": charts.svg(chart.figure, chart.file), "pdf": f"figures/{chart.file}.pdf"}
+            out.setdefault(place, []).append(shown)
+    return out
 
 
 def _replace(built: Path, folder: Path) -> None:
@@ -189,91 +166,6 @@ def _write_tables(context: ReportContext, folder: Path) -> dict[str, str]:
                 frame.to_csv(temporary, index=False)
             links[name] = f"tables/{name}.csv"
     return links
-
-
-# --- figures ---------------------------------------------------------------------------------
-
-
-def _interactive(context: ReportContext) -> dict[str, Any]:
-    figures: dict[str, Any] = {}
-    tests = context.experiment.test_datasets
-    figures["roc"] = {"variants": {test: roc_figure(*_curves(context, test)) for test in tests}}
-    if context.histories:
-        kinds = [q for q in ("loss", "auc", "accuracy") if any(f"val_{q}" in h for h in context.histories.values())]
-        figures["history"] = {"variants": {q: history_figure(context.histories, q) for q in kinds}}
-    strata = {n: rates_of(context, n, name="strata") for n in context.experiment.detectors}
-    columns = strata_columns(strata)
-    if columns:
-        figures["strata"] = {"variants": {column_name(c): strata_figure(strata, c, "auc", None) for c in columns}}
-        fpr = _common_fpr(strata)
-        if fpr is not None:
-            figures["strata-tpr"] = {"variants": {column_name(c): strata_figure(strata, c, "tpr_at_fpr", fpr) for c in columns}}
-    for i, (baseline, network) in enumerate(context.experiment.comparisons):
-        rows = compared(context, baseline, network)
-        variants = {}
-        for metric, at in _metrics(rows, ("delta_auc", "delta_tpr_at_fpr")):
-            part = rows[
-                (rows["metric"] == metric) & (rows["at"].isna() if at is None else np.isclose(rows["at"], at if at is not None else 0))
-            ]
-            if part["resolved"].any():
-                variants[metric_name(metric, np.nan if at is None else at)] = comparison_figure(part, baseline, network)
-        if variants:
-            figures[f"comparison-{i}"] = {"variants": variants}
-    if len(context.robustness):
-        figures["robustness"] = {"variants": robustness_figures(context.robustness)}
-    return plain(figures)
-
-
-def _print(context: ReportContext, folder: Path) -> None:
-    """Write the figures at journal width."""
-    printing.save(printing.print_roc(*_curves(context, context.experiment.test_datasets[0])), folder, "roc")
-    if context.histories:
-        printing.save(printing.print_histories(context.histories), folder, "training")
-    strata = {n: rates_of(context, n, name="strata") for n in context.experiment.detectors}
-    for column in strata_columns(strata):
-        printing.save(printing.print_strata(strata, column, "auc", None), folder, f"auc-by-{column}")
-    if len(context.robustness):
-        printing.save(print_robustness(context.robustness), folder, "robustness")
-    for baseline, network in context.experiment.comparisons:
-        rows = compared(context, baseline, network)
-        rows = rows[rows["metric"] == "delta_auc"] if len(rows) else rows
-        if len(rows) and rows["resolved"].any():
-            printing.save(printing.print_comparison(rows, baseline, network), folder, f"comparison-{baseline}-{network}")
-
-
-def _explain(context: ReportContext, folder: Path) -> str:
-    """Write the picture of the explanations, and return it as the page shows it."""
-    if context.explanations is None:
-        return ""
-    figure = print_explanations(context)
-    printing.save(figure, folder, "explanations")
-    return data_uri(printing.png(figure, dpi=200))
-
-
-def _curves(context: ReportContext, test: str) -> tuple[dict[str, pd.DataFrame], float]:
-    curves = {name: rates_of(context, name, test, "roc") for name in context.experiment.detectors}
-    row = pick(overall(rates_of(context, context.experiment.detectors[0], test)), "auc")
-    if row is None:
-        raise ReportError(
-            f"the rates of network {context.experiment.detectors[0]} have no AUC on {test}; make them again with rule evaluate_scores"
-        )
-    return curves, fpr_limit(row["n_negatives"], context.experiment.evaluation.min_expected_fp)
-
-
-def _common_fpr(strata: Mapping[str, pd.DataFrame]) -> float | None:
-    """Return the smallest FPR that most strata resolve."""
-    rows = pd.concat([f[f["metric"] == "tpr_at_fpr"] for f in strata.values()])
-    shares = rows.groupby("at")["resolved"].mean() if len(rows) else pd.Series(dtype=float)
-    good = shares[shares > 0.5]
-    return float(good.index.min()) if len(good) else None
-
-
-def _metrics(rows: pd.DataFrame, wanted: Sequence[str]) -> list[tuple[str, float | None]]:
-    if not len(rows):
-        return []
-    pairs = rows.loc[rows["metric"].isin(wanted), ["metric", "at"]].drop_duplicates()
-    found = [(m, None if pd.isna(a) else float(a)) for m, a in pairs.itertuples(index=False)]
-    return sorted(found, key=lambda p: (wanted.index(p[0]), -(p[1] or 0)))
 
 
 # --- the stamp browser -----------------------------------------------------------------------
@@ -312,22 +204,6 @@ def _write_browser(context: ReportContext, folder: Path) -> dict[str, Any]:
 
 
 def _short(value: Any) -> float | int | None:
-    if pd.isna(value) or not np.isfinite(value):
+    if not is_number(value):
         return None
     return int(value) if float(value).is_integer() else float(f"{float(value):.6g}")
-
-
-# --- templates -------------------------------------------------------------------------------
-
-
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(_asset), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.policies["json.dumps_kwargs"] = {"sort_keys": False}  # the first test dataset, column and metric stay first
-    environment.globals |= {"column_name": column_name, "power": power, "count": count}
-    return environment
-
-
-def _asset(name: str) -> str:
-    return resources.files(__package__).joinpath("templates", name).read_text(encoding="utf-8")

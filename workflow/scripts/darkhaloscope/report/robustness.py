@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure as Drawing
-from matplotlib.ticker import NullLocator
+from matplotlib.figure import Figure
 
 from ..core.csv_tables import read_csv
-from . import print_figures as printing
+from . import charts
 from .context import ReportContext
-from .figures import Figure, chance_line, interval_trace, plain_layout, style
-from .frames import count, is_number, metric_name, number, pick, rate_text, tidy
-from .sections import flat, sort_value
+from .frames import count, is_number, metric_name, pick, rate_text, tidy
+from .grids import Cell, Grid, flat, interval_cell, sort_value
+
+
+@dataclass(frozen=True)
+class Robustness:
+    """Networks × test datasets: the table, what each test dataset is, and which of them are variants."""
+
+    grid: Grid
+    notes: tuple[tuple[str, str], ...]
+    several: bool
+    variants: tuple[str, ...]
+    home: str
 
 
 def read_robustness(path: str | os.PathLike) -> pd.DataFrame:
@@ -26,64 +34,37 @@ def read_robustness(path: str | os.PathLike) -> pd.DataFrame:
     return tidy(frame.assign(seed="committee")).drop(columns=["seed", "column", "stratum"])
 
 
-def robustness_section(context: ReportContext) -> dict[str, Any] | None:
+def robustness_section(context: ReportContext) -> Robustness | None:
     """Return networks × test datasets with AUC and its change, and what the test datasets are; None for one dataset."""
     frame = context.robustness
     if not len(frame):
         return None
-    tests, home = names(frame), context.experiment.home
-    rows = [{"name": who, "cells": [_cell(part, test) for test in tests]} for who, part in _lines(frame)]
-    notes = [
-        (
-            home,
-            f"{_counts(frame, home)} test stamps of the training dataset" if home == context.experiment.dataset else _counts(frame, home),
-        )
-    ]
-    for variant, overlay in context.experiment.robustness.items():
+    tests, home, variants = names(frame), context.experiment.home, context.experiment.robustness
+    of_training = " test stamps of the training dataset" if home == context.experiment.dataset else ""
+    notes = {home: _counts(frame, home) + of_training}
+    for variant, overlay in variants.items():
         changed = ", ".join(f"{key} = {text}" for key, text in flat(overlay))
-        notes.append((variant, f"{changed} ({_counts(frame, variant)} stamps)"))
-    for test in tests:
-        if test not in dict(notes):
-            description = getattr(context.test_datasets.get(test), "description", "")
-            notes.append((test, f"{description or 'another test dataset'} ({_counts(frame, test)} stamps)"))
-    return {"tests": tests, "home": home, "rows": rows, "notes": notes, "variants": list(context.experiment.robustness)}
+        notes[variant] = f"{changed} ({_counts(frame, variant)} stamps)"
+    for test in (t for t in tests if t not in notes):
+        description = getattr(context.test_datasets.get(test), "description", "")
+        notes[test] = f"{description or 'another test dataset'} ({_counts(frame, test)} stamps)"
+    rows = tuple((who, *(_cell(part, test) for test in tests)) for who, part in _lines(frame))
+    grid = Grid((f"AUC, and its change from {home}", *tests), rows, "robustness-table")
+    return Robustness(grid, tuple(notes.items()), len(tests) > len(variants) + 1, tuple(variants), home)
 
 
-def robustness_figures(frame: pd.DataFrame) -> dict[str, Figure]:
-    """Return dot plots with intervals over the test datasets, by what they show: rates, their changes, and gains over a baseline."""
+def robustness_charts(frame: pd.DataFrame) -> dict[str, Figure]:
+    """Return values with intervals over the test datasets, by what they show: rates, their changes, and gains over a baseline."""
     out: dict[str, Figure] = {}
     own, gains = frame[frame["baseline"] == ""], frame[frame["baseline"] != ""]
     for metric, at in (("auc", None), ("tpr_at_fpr", _common_fpr(own))):
         if metric == "auc" or at is not None:
             called = metric_name(metric, np.nan if at is None else at)
-            out[called] = _dots(_of(own, metric, at), called, metric == "auc")
-            out[f"change of {called}"] = _dots(_changes(_of(own, metric, at)), f"change of {called}", zero=True)
+            out[called] = _chart(_of(own, metric, at), called, 0.5 if metric == "auc" else None)
+            out[f"change of {called}"] = _chart(_changes(_of(own, metric, at)), f"change of {called}", 0.0)
     if len(gains):
-        out["ΔAUC over the baseline"] = _dots(_of(gains, "delta_auc", None), "ΔAUC over the baseline", zero=True)
+        out["ΔAUC over the baseline"] = _chart(_of(gains, "delta_auc", None), "ΔAUC over the baseline", 0.0)
     return out
-
-
-def print_robustness(frame: pd.DataFrame) -> Drawing:
-    """Return AUC and its change on every test dataset, at journal width."""
-    order = names(frame)
-    width = printing.TWO_COLUMNS_INCH
-    figure = printing.figure_of(width, 0.42 * width)
-    own = _of(frame[frame["baseline"] == ""], "auc", None)
-    for axes, rows, label in zip(figure.subplots(1, 2), (own, _changes(own)), ("AUC", "Change of AUC"), strict=True):
-        looks = style(dict.fromkeys(own["network"]))
-        for i, network in enumerate(looks):
-            part = rows[(rows["network"] == network) & rows["resolved"]]
-            x = [order.index(name) + (i - (len(looks) - 1) / 2) * 0.6 / len(looks) for name in _name(part)]
-            printing.draw_intervals(axes, x, part, looks[network]["colour"], printing.MARKERS[i % len(printing.MARKERS)], network)
-        axes.axhline(0.5 if label == "AUC" else 0, color="0.4", lw=0.7, ls=":")
-        axes.set(ylabel=label)
-        printing.finish(axes)
-        axes.set_xlim(-0.5, len(order) - 0.5)
-        axes.set_xticks(range(len(order)), order, rotation=30, ha="right")
-        axes.xaxis.set_minor_locator(NullLocator())
-    handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=min(6, len(labels)), frameon=False, fontsize=6.5, columnspacing=1.2)
-    return figure
 
 
 def names(frame: pd.DataFrame) -> list[str]:
@@ -103,13 +84,13 @@ def _lines(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     ]
 
 
-def _cell(part: pd.DataFrame, test: str) -> tuple[float | str, str, str]:
+def _cell(part: pd.DataFrame, test: str) -> Cell:
     gain = bool((part["baseline"] != "").any())
     row = pick(part[_name(part) == test], "delta_auc" if gain else "auc")
     change = ""
     if row is not None and is_number(row["difference"]):
-        change = f"{number(row['difference'], sign=True)} [{number(row['difference_low'], sign=True)}, {number(row['difference_high'], sign=True)}]"
-    return sort_value(row), rate_text(row, sign=gain), change
+        change = f"; {interval_cell(row, 'difference', 'difference_low', 'difference_high', sign=True)[1]}"
+    return sort_value(row), rate_text(row, sign=gain) + change
 
 
 def _counts(frame: pd.DataFrame, test: str) -> str:
@@ -133,22 +114,8 @@ def _common_fpr(frame: pd.DataFrame) -> float | None:
     return float(shares.index[shares].min()) if shares.any() else None
 
 
-def _dots(rows: pd.DataFrame, title: str, chance: bool = False, *, zero: bool = False) -> Figure:
-    traces, looks = [], style(dict.fromkeys(who for who, _ in _lines(rows)))
-    for i, (who, part) in enumerate(_lines(rows)):
-        part = part[part["resolved"]]
-        said = [f"{test}; {_said(row)}" for test, row in zip(_name(part), part.to_dict("records"), strict=True)]
-        traces.append(interval_trace(part, _name(part).tolist(), who, looks[who], said) | {"offsetgroup": str(i)})
-    layout = plain_layout("", title)
-    layout["xaxis"] |= {"type": "category", "categoryorder": "array", "categoryarray": names(rows)}
-    layout["scattermode"], layout["scattergap"] = "group", 0.4
-    if zero:
-        layout["yaxis"] |= {"zeroline": True, "zerolinewidth": 2, "zerolinecolor": "#1b1f24"}
-    if chance:
-        layout["shapes"] = [chance_line()]
-        layout["yaxis"]["range"] = [max(0.0, rows["low"].min(skipna=True) - 0.03) if len(rows) else 0.0, 1.02]
-    return {"data": traces, "layout": layout}
-
-
-def _said(row: Mapping[str, Any]) -> str:
-    return f"{count(row['n_positives'])} positives, {count(row['n_negatives'])} negatives"
+def _chart(rows: pd.DataFrame, title: str, line: float | None) -> Figure:
+    counts = [f"{count(p)} positives, {count(n)} negatives" for p, n in zip(rows["n_positives"], rows["n_negatives"], strict=True)]
+    rows = rows.assign(category=_name(rows), said=counts)
+    series = {who: part[part["resolved"]] for who, part in _lines(rows)}
+    return charts.by_category(series, "", title, order=names(rows), line=line, width=1.4 * charts.ONE_COLUMN_INCH)

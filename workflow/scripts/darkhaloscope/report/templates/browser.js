@@ -1,5 +1,14 @@
-"use strict";
-// The stamp browser: sort and filter by any column, walk by keyboard, tick, export the ids.
+// The stamp browser: sort and filter by any column, walk by keyboard, tick, export the ids. `compare` is that of the tables.
+
+function make(tag, attributes = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+    else node.setAttribute(name, value);
+  }
+  node.append(...children);
+  return node;
+}
 
 const PER_PAGE = 48;
 const OPERATORS = {
@@ -30,7 +39,7 @@ function startBrowser(root, data) {
       rows = rows.filter((i) => values[f.column][i] !== null && OPERATORS[f.operator](values[f.column][i], wanted));
     }
     const column = values[state.sort];
-    return rows.sort((a, b) => compareCells(column[a], column[b], state.direction) || a - b);
+    return rows.sort((a, b) => compare(column[a], column[b], state.direction) || a - b);
   }
 
   function refresh(keepPage = false) {
@@ -124,7 +133,7 @@ function startBrowser(root, data) {
     if (data.mark && $("mark").checked) picture.append(...marks(i, width / data.panels.length));
     $("title").textContent = ids[i];
     $("picture").replaceChildren(picture);
-    $("picture").style.width = `${width}px`;
+    for (const part of ["picture", "names"]) $(part).style.width = `${width}px`;
     $("facts").replaceChildren(...columns.filter((c) => c.key !== "stamp_id").map((c) => make("div", {}, make("dt", {}, c.name), make("dd", {}, format(c.key, i)))));
     $("tick").setAttribute("aria-pressed", ticked.has(ids[i]));
     $("tick").textContent = ticked.has(ids[i]) ? "ticked" : "tick";
@@ -209,3 +218,6 @@ function startBrowser(root, data) {
   probe.src = `${data.sheets.folder}/${data.sheets.files[0]}`;
   refresh();
 }
+
+const stamps = document.getElementById("stamp-data");
+if (stamps) startBrowser(document.getElementById("stamp-browser"), JSON.parse(stamps.textContent));
