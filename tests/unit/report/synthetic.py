@@ -214,7 +214,7 @@ def context(
         "quality": {
             "gates": [
                 {"name": "finite", "asked": "no NaN", "found": "none", "passed": True},
-                {"name": "leaks", "asked": "no MANGAID in two splits", "found": "none", "passed": True},
+                {"name": "leaks", "asked": "no galaxy in two splits", "found": "none", "passed": True},
             ],
             "splits": {
                 s: {"stamps": n, "positives": n // 2, "galaxies": 4, "source_kinds": {"disk": n}, "bytes": 10**6} for s in ("train", "test")

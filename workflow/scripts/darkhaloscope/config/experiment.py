@@ -107,7 +107,7 @@ LENSFINDER_SURFACES = (
     ("theta_e_arcsec", "arc_snr"),
     ("theta_over_psf", "mag_r"),
 )
-#: What the stamps of a chain share: the source's galaxy (one observed twice has one MANGAID); host, source and place on the sky.
+#: What the stamps of a chain share: the source's galaxy (one observed twice has one physical_id); host, source and place on the sky.
 SUBHALO_CLUSTERS = ("physical_id",)
 LENSFINDER_CLUSTERS = ("object_id", "source_id", "region_id", "brickname")
 

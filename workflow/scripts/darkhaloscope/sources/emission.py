@@ -48,7 +48,7 @@ def emission_image(bank: pa.Table, physical_id: str, half_light_radius_arcsec: f
 
 
 def _galaxies(files: Files) -> tuple[list[str], None]:
-    return sorted(set(read_bank(files["bank"][0])["mangaid"].to_pylist())), None
+    return sorted(set(read_bank(files["bank"][0])["physical_id"].to_pylist())), None
 
 
 def _image(files: Files) -> Callable[[Mapping[str, Any]], StillImage]:

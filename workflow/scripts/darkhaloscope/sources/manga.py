@@ -122,7 +122,7 @@ class BankMaps:
     """The galaxies of a bank that some rows use."""
 
     def __init__(self, supply: Supply, columns: Columns):
-        self._names = sorted({str(p) for p in columns["plateifu"]})
+        self._names = sorted({str(p) for p in columns["galaxy_id"]})
         self._cosmology = supply.cosmology
         rows = bank_rows(supply.bank, self._names)
         self.planes = bank_planes(supply.bank, rows)
@@ -143,7 +143,7 @@ class BankMaps:
         return self._scalars["psf_fwhm_kpc"][self._index(columns)] * self._arcsec_per_kpc(columns)
 
     def _index(self, columns: Columns) -> NDArray:
-        return np.array([self._names.index(p) for p in columns["plateifu"]])
+        return np.array([self._names.index(p) for p in columns["galaxy_id"]])
 
     def _arcsec_per_kpc(self, columns: Columns) -> NDArray:
         return columns["src_scale"] / kpc_per_arcsec(columns["z_source"], self._cosmology)
@@ -152,7 +152,7 @@ class BankMaps:
 def _draw(draws: Draws) -> dict[str, NDArray]:
     u, augment = draws.u, draws.sources.augment
     return {
-        **{k: draws.galaxy[k] for k in ("plateifu", "mangaid")},
+        **{k: draws.galaxy[k] for k in ("galaxy_id", "physical_id")},
         "src_scale": quantile(draws.sources.scale, u["scale"]),
         "src_phi_rad": 2 * np.pi * u["src_phi"] if augment else np.zeros_like(u["src_phi"]),
         "src_flip": (u["flip"] < 0.5) & augment,
@@ -161,7 +161,7 @@ def _draw(draws: Draws) -> dict[str, NDArray]:
 
 def _source(supply: Supply, columns: Columns, row: int) -> Source:
     return manga_source(
-        supply.bank, str(columns["plateifu"][row]), float(columns["z_source"][row]), float(columns["src_scale"][row]), supply.cosmology
+        supply.bank, str(columns["galaxy_id"][row]), float(columns["z_source"][row]), float(columns["src_scale"][row]), supply.cosmology
     )
 
 

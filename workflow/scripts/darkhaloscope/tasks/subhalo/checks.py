@@ -121,7 +121,7 @@ def split_fractions(stamps: Stamps) -> Verdict:
     # A galaxy is seen only if some stamp drew it: with few stamps per galaxy, shares of seen ones mean nothing.
     if not sum(free.values()) or not sum(asked.values()) or any(drawn[s] < DRAWN_OFTEN * free[s] for s in free):
         found = f"not judged on the stamps ({words(free)} free galaxies drawn); the manifest was"
-        return "shares of the MANGAIDs as asked", found, True
+        return "shares of the galaxies as asked", found, True
     return shares(free, asked, splits.tolerance)
 
 
