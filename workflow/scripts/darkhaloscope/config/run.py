@@ -13,6 +13,7 @@ from .base import DISTRIBUTION_KINDS, Folder, Name, Section, expanded
 from .columns import COLUMNS, NUMBER, SKY_CELLS, STRATA
 from .cosmology import Cosmology
 from .detectors import AnyDetector, Fusion, ScoredElsewhere
+from .evidence import Evidence
 from .experiment import (
     LENSFINDER_CLUSTERS,
     LENSFINDER_STRATA,
@@ -48,6 +49,7 @@ class Run(Section):
     detectors: dict[Name, AnyDetector] = Field(
         default_factory=functools.partial(preset, "detectors"), description="What gives stamps a score, by name"
     )
+    evidence: Evidence = Field(Evidence(), description="The model-based detector of subhalos")
     experiments: dict[Name, Experiment] = Field(default_factory=functools.partial(preset, "experiments"), description="Questions, by name")
     sweeps: dict[Name, Sweep] = Field(default_factory=dict, description="Grids over an experiment, by name")
 

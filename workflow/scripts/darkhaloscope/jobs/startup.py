@@ -57,6 +57,7 @@ def prepare(config: dict[str, Any], settings: Run) -> None:
     config["downloads"] = settings.downloads.plain()
     config["brick_cache_gb"] = settings.legacysurvey.cache_gb
     rendered = {name: dataset for name, dataset in settings.datasets.items() if hasattr(dataset, "rendering")}
+    config["evidence_batch_size"] = settings.evidence.batch_size
     config["batch_sizes"] = {name: dataset.rendering.batch_size for name, dataset in rendered.items()}
     digest.remember(digest.DIGESTS)
 
