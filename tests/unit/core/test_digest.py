@@ -10,7 +10,7 @@ import darkhaloscope.jobs.digest as digest
 #: Modules that hand an error's text on, each read: into another error, or to the log.
 SAYS_ERRORS = {
     "archive/download.py",
-    "archive/retrieve_survey.py",
+    "surveys/legacysurvey/retrieve.py",
     "detectors/fusion.py",
     "learning/backbones.py",
     "surveys/legacysurvey/bricks.py",
