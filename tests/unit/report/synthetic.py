@@ -16,6 +16,7 @@ from darkhaloscope.evaluation.comparison import compare_networks
 from darkhaloscope.evaluation.evaluate import evaluate_network
 from darkhaloscope.evaluation.explanations import choose_stamps, summarise_explanations
 from darkhaloscope.evaluation.robustness import measure_robustness
+from darkhaloscope.learning.networks import describe_network
 from darkhaloscope.report.context import Browser, Examples, Explained, Pairs, ReportContext, ReportSettings, Sources
 from darkhaloscope.report.examples import BROWSER_COLUMNS, merge_scores
 
@@ -126,7 +127,7 @@ def evaluated(separations: tuple[tuple[str, float], ...], tests: tuple[str, ...]
     frames = {name: evaluate_network(t, evaluation, channels=channels.get(name, "both")) for name, t in tables.items()}
     names = [name for name, _ in separations]
     compared = [
-        compare_networks(tables[a], tables["both"], evaluation).assign(baseline=a, network="both")
+        compare_networks(tables[a], tables["both"], evaluation).assign(baseline=a, detector="both")
         for a in ("flux", "velocity")
         if a in names and "both" in names
     ]
@@ -243,7 +244,15 @@ def decided(values: dict) -> dict:
     """Return a context's fields with what the evaluation decides of them."""
     test = values["experiment"].test_datasets[0]
     named = ("experiment", "dataset", "detectors", "frames", "comparison")
-    return {"decided": judge_experiment(*(values[name] for name in named), values.get("observers", {}).get(test, pd.DataFrame()))} | values
+    sizes = {
+        name: describe_network(network, values["dataset"].instrument.stamp_size)
+        for name, network in values["detectors"].items()
+        if values["dataset"].kind == "subhalo" and network.kind == "network"
+    }
+    return {
+        "sizes": sizes,
+        "decided": judge_experiment(*(values[name] for name in named), values.get("observers", {}).get(test, pd.DataFrame())),
+    } | values
 
 
 def history(seed: int) -> pd.DataFrame:

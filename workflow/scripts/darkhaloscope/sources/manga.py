@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -122,12 +124,16 @@ class BankMaps:
     """The galaxies of a bank that some rows use."""
 
     def __init__(self, supply: Supply, columns: Columns):
-        self._names = sorted({str(p) for p in columns["galaxy_id"]})
-        self._cosmology = supply.cosmology
-        rows = bank_rows(supply.bank, self._names)
-        self.planes = bank_planes(supply.bank, rows)
+        self._names = sorted({str(p) for p in columns["plateifu"]})
+        self._bank, self._cosmology = supply.bank, supply.cosmology
+        self._rows = bank_rows(supply.bank, self._names)
         names = ("pixel_scale_kpc", "psf_fwhm_kpc", "centre_x_pix", "centre_y_pix")
-        self._scalars = {k: supply.bank.column(k).to_numpy()[rows] for k in names}
+        self._scalars = {k: supply.bank.column(k).to_numpy()[self._rows] for k in names}
+
+    @cached_property
+    def planes(self) -> NDArray:
+        """Moment planes of the galaxies, in the order of their names: read when they are asked for."""
+        return bank_planes(self._bank, self._rows)
 
     def place(self, columns: Columns) -> tuple[NDArray, NDArray, NDArray]:
         """Return the galaxy of each row, its pixel at the source redshift, and where the middle of its maps lies from its centre."""
