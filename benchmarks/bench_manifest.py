@@ -91,8 +91,8 @@ def galaxies(count: int) -> pa.Table:
     rng = np.random.default_rng(1)
     return pa.table(
         {
-            "plateifu": [f"{8000 + i}-12701" for i in range(count)],
-            "mangaid": [f"1-{i}" for i in range(count)],
+            "galaxy_id": [f"{8000 + i}-12701" for i in range(count)],
+            "physical_id": [f"1-{i}" for i in range(count)],
             "pixel_scale_kpc": np.full(count, 0.6),
             "psf_fwhm_kpc": np.full(count, 1.6),
             "half_light_radius_kpc": rng.uniform(2, 8, count),

@@ -55,7 +55,7 @@ def test_splits_share_no_galaxy_and_classes_are_balanced(finished):
         table = stamps(finished, split)
         labels = table["label"].to_numpy()
         assert labels.mean() == 0.5
-        seen[split] = {m for m in table["mangaid"].to_pylist() if m is not None}
+        seen[split] = {m for m in table["physical_id"].to_pylist() if m is not None}
     assert seen["train"] and not (seen["train"] & seen["validation"] | seen["train"] & seen["test"] | seen["validation"] & seen["test"])
 
 
@@ -118,7 +118,7 @@ def test_a_variant_is_scored_by_the_networks_as_they_are(finished, tmp_path):
     # The same lenses, sources and kinds of subhalos, seen through another PSF; their places follow the light that is seen.
     base = stamps(finished, "test").slice(0, 40)
     twins = pq.read_table(project.folder / RESULTS / "datasets/subhalo+blurred/stamps/test/00000.parquet")
-    for column in ("number", "label", "source_kind", "plateifu", "theta_e_arcsec", "subhalo_profile", "peak_snr"):
+    for column in ("number", "label", "source_kind", "galaxy_id", "theta_e_arcsec", "subhalo_profile", "peak_snr"):
         assert twins[column].to_pylist() == base[column].to_pylist(), column
     assert (twins["theta_over_psf"].to_numpy() < base["theta_over_psf"].to_numpy()).all()
 

@@ -189,8 +189,8 @@ def test_files_that_are_no_tables(tmp_path):
 def test_surfaces_and_clusters_are_those_that_the_table_has():
     assert default_surfaces(["theta_e_arcsec", "arc_snr", "psfsize_r"]) == (("theta_e_arcsec", "arc_snr"),)
     assert default_surfaces(["log10_mass_msun", "peak_snr"]) == (("log10_mass_msun", "peak_snr"),)
-    assert default_clusters(["plateifu", "brickname", "ra", "dec"]) == ("plateifu", "brickname", "healpix-32")
-    assert default_clusters(["mangaid", "plateifu", "region_id", "ra", "dec"]) == ("mangaid", "region_id")
+    assert default_clusters(["galaxy_id", "brickname", "ra", "dec"]) == ("galaxy_id", "brickname", "healpix-32")
+    assert default_clusters(["physical_id", "galaxy_id", "region_id", "ra", "dec"]) == ("physical_id", "region_id")
     assert default_clusters(["ra"]) == ()
 
 

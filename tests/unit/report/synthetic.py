@@ -58,8 +58,8 @@ def parameters(n: int, seed: int = 3) -> pd.DataFrame:
         }
     )
     galaxies = [f"9900{k}-12701" for k in range(4)]
-    frame["plateifu"] = np.where(frame["source_kind"] == "manga", rng.choice(galaxies, n), None)
-    frame["mangaid"] = frame["plateifu"]
+    frame["galaxy_id"] = np.where(frame["source_kind"] == "manga", rng.choice(galaxies, n), None)
+    frame["physical_id"] = frame["galaxy_id"]
     return frame
 
 
@@ -112,7 +112,7 @@ def evaluated(separations: tuple[tuple[str, float], ...], tests: tuple[str, ...]
     """Return score tables, frames per network, the comparison, and the evaluation's settings."""
     evaluation = Evaluation(
         bootstrap=50,
-        strata={"mass_bin": Stratum(), "peak_snr": Stratum(edges=(10, 20, 30)), "plateifu": Stratum(), "source_kind": Stratum()},
+        strata={"mass_bin": Stratum(), "peak_snr": Stratum(edges=(10, 20, 30)), "galaxy_id": Stratum(), "source_kind": Stratum()},
         d_prime_edges=(0, 1, 3, 5, 10, 1e9),
     )
     tables = {
@@ -215,7 +215,7 @@ def context(
         "quality": {
             "gates": [
                 {"name": "finite", "asked": "no NaN", "found": "none", "passed": True},
-                {"name": "leaks", "asked": "no MANGAID in two splits", "found": "none", "passed": True},
+                {"name": "leaks", "asked": "no galaxy in two splits", "found": "none", "passed": True},
             ],
             "splits": {
                 s: {"stamps": n, "positives": n // 2, "galaxies": 4, "source_kinds": {"disk": n}, "bytes": 10**6} for s in ("train", "test")
