@@ -10,7 +10,7 @@ from pathlib import Path
 from PIL import Image
 
 HERE = Path(__file__).parent
-WIDTH, COLOURS, LARGEST_BYTES = 1100, 128, 150_000
+WIDTH, COLOURS, LARGEST_BYTES = 860, 72, 150_000
 
 
 def draw(root: Path, target: Path) -> None:
