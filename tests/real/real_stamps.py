@@ -37,7 +37,8 @@ class RealStamps:
 
 def make_real_stamps(real: Path, folder: Path, src_dmag: float = 1.5) -> RealStamps:
     """Lens the COSMOS galaxies, `src_dmag` fainter than their hosts, into the DECam galaxies of highest velocity dispersion."""
-    from darkhaloscope.config.lensfinder import CosmosSources, LensFinderDataset
+    from darkhaloscope.config.lensfinder import LensFinderDataset
+    from darkhaloscope.config.sources import CosmosSources
     from darkhaloscope.sources.cosmos import CosmosImages, list_sources
     from darkhaloscope.tasks.lensfinder.inject import inject_rows
 

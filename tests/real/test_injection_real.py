@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from darkhaloscope.config.lensfinder import CosmosSources
+from darkhaloscope.config.sources import CosmosSources
 from darkhaloscope.core.tables import images
 from darkhaloscope.sources.cosmos import isolate, list_sources
 from darkhaloscope.sources.source import SourceError

@@ -55,7 +55,7 @@ def test_catalogue_columns_are_those_of_the_data_model(real, name, release, hdu,
         kind, _, size = column["type"].partition("[")
         size, letter = size.rstrip("]") or "1", letters[kind]
         expected.append(f"{column['name']}:{'' if size == '1' and letter != 'A' else size}{letter}")
-    assert columns.split() == expected
+    assert [f"{column['name']}:{column['form']}" for column in columns] == expected
 
 
 def test_elliptical_coordinates_match_a_real_file(real):

@@ -56,8 +56,7 @@ def shards(dataset, split):
 def bank_of(dataset):
     """The source bank of a dataset, if its sources need one."""
     sources = getattr(settings.datasets[dataset], "sources", None)
-    uses = sources is not None and any(sources.mix.get(kind, 0) > 0 for kind in ("manga", "hybrid"))
-    return [f"<results>/manga/{sources.sample}/bank.parquet"] if uses else []
+    return [f"<results>/manga/{sources.sample}/bank.parquet"] if sources is not None and sources.galaxy_kinds else []
 
 
 def bank(wildcards):

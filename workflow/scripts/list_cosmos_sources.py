@@ -1,6 +1,6 @@
 """Rule list_cosmos_sources: a COSMOS sample's catalogue in, the galaxies that pass the cuts out."""
 
-from darkhaloscope.config.lensfinder import CosmosSources
+from darkhaloscope.config.sources import CosmosSources
 from darkhaloscope.core.tables import write_table
 from darkhaloscope.jobs.stage import log, stage
 from darkhaloscope.sources.cosmos import COSMOS_SOURCES, list_sources

@@ -11,6 +11,6 @@ with stage(snakemake) as job:
     rendering = {**job.params.dataset["rendering"], "batch_size": snakemake.config["batch_sizes"][job.wildcards.dataset]}
     dataset = LensFinderDataset.model_validate({**job.params.dataset, "rendering": rendering})
     stamps = choose_hosts(list(job.input.shards), dataset.camera.stamp_size)
-    stills = open_stills(cosmos=job.input.cosmos, catalog=job.params.catalog, bank=job.input.bank)
+    stills = open_stills({"cosmos": job.input.cosmos, "catalog": [job.params.catalog], "bank": job.input.bank})
     for path, table in zip((job.output.removed, job.output.bare), remove_arcs(stamps, dataset, stills), strict=True):
         write_table(path, without_arc_schema(dataset.camera.stamp_size), table)

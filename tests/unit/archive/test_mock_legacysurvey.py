@@ -20,7 +20,8 @@ from darkhaloscope.config.legacysurvey import MOCK_LABELS, MOCK_LENSES, MOCK_SOU
 from darkhaloscope.lensing.observe import moffat_from_psfsize
 from darkhaloscope.mock import survey_light as light
 from darkhaloscope.mock import survey_sky as mock_sky
-from darkhaloscope.mock.legacysurvey import README_NAME, TRUTH_NAME, make_mock_survey
+from darkhaloscope.mock.archive import README_NAME, TRUTH_NAME
+from darkhaloscope.mock.legacysurvey import make_mock_survey
 from darkhaloscope.mock.survey_bricks import GAIN, draw_sky
 from darkhaloscope.surveys.known_lenses import find_known_lenses, read_known_lenses, read_labels
 from darkhaloscope.surveys.legacysurvey.bricks import open_brick

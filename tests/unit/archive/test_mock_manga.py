@@ -19,7 +19,8 @@ from darkhaloscope.ifu.manga.maps import read_maps
 from darkhaloscope.ifu.quality import measure_quality
 from darkhaloscope.mock import manga_galaxies as mock_galaxies
 from darkhaloscope.mock import manga_measurements as mock_measurements
-from darkhaloscope.mock.manga import TRUTH_NAME, make_mock_manga
+from darkhaloscope.mock.archive import TRUTH_NAME
+from darkhaloscope.mock.manga import make_mock_manga
 from darkhaloscope.mock.manga_population import draw_observations
 
 SEED = 20

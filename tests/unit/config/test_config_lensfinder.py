@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from darkhaloscope.config.experiment import LENSFINDER_STRATA, SUBHALO_STRATA
+from darkhaloscope.config.experiment import LENSFINDER_STRATA, SUBHALO_STRATA, Stratum
 from darkhaloscope.config.lensfinder import ImportedDataset, Injection, LensFinderDataset
 from darkhaloscope.config.run import Run, load, validate
 from darkhaloscope.config.wording import ConfigError
@@ -69,6 +69,31 @@ def test_experiments_on_lens_finder_stamps_have_strata_of_their_columns():
     assert run.experiments["kinematics"].evaluation.strata != LENSFINDER_STRATA
     assert set(LENSFINDER_STRATA) <= {c.name for c in scalar_columns()}
     assert Run().experiments["subhalo"].evaluation.strata == SUBHALO_STRATA
+
+
+def test_strata_are_laid_over_the_default_list_by_name():
+    experiment = {"question": "?", "dataset": "subhalo", "detectors": ["flux"]}
+
+    def strata(**evaluation):
+        return validate({"experiments": {"subhalo": {**experiment, "evaluation": evaluation}}}).experiments["subhalo"].evaluation.strata
+
+    cut = Stratum(edges=(20, 28, 40))
+    assert strata(strata={"peak_snr": {"edges": [20, 28, 40]}}) == {**SUBHALO_STRATA, "peak_snr": cut}
+    assert strata(strata={"magnification": {"quantiles": 3}, "plateifu": None}) == {
+        **{k: v for k, v in SUBHALO_STRATA.items() if k != "plateifu"}, "magnification": Stratum(quantiles=3)
+    }  # fmt: skip
+    assert strata(strata={"peak_snr": {"edges": [20, 28, 40]}}, default_strata=False) == {"peak_snr": cut}
+    assert strata() == SUBHALO_STRATA and strata(default_strata=False) == {}
+
+
+def test_an_overlay_of_one_stratum_leaves_the_others(tmp_path):
+    (tmp_path / "config").symlink_to(ROOT / "config")
+    (tmp_path / "base.yaml").write_text("extends: config/demo.yaml")
+    overlay = {"extends": "base.yaml", "experiments": {"subhalo": {"evaluation": {"strata": {"theta_over_psf": {"edges": [0, 5, 50]}}}}}}
+    before, after = (load(values, tmp_path).experiments["subhalo"].evaluation for values in ({"extends": "base.yaml"}, overlay))
+    assert len(before.strata) == 9 and after.strata == {**before.strata, "theta_over_psf": Stratum(edges=(0, 5, 50))}
+    again = validate(load(overlay, tmp_path).plain()).experiments["subhalo"].evaluation
+    assert again == after
 
 
 def test_imported_datasets_count_their_shards():

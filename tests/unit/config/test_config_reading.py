@@ -24,11 +24,11 @@ def written(folder, text, name="mine.yaml"):
     [
         (
             "datasets:\n  subhalo: {seed: 5}\nrun: [subhalo]\ndatasets:\n  lensed: {seed: 6}\n",
-            "line 4: the key `datasets` is there twice, first in line 1",
+            "line 4: duplicate key `datasets`, first in line 1",
         ),
-        ("datasets:\n  subhalo:\n    seed: 5\n    seed: 6\n", "line 4: the key `seed` is there twice, first in line 3"),
-        ("sweeps: {a: {experiment: subhalo, grid: {x: [1], x: [2]}}}\n", "the key `x` is there twice"),
-        ('{"root": "a", "root": "b"}', "the key `root` is there twice"),
+        ("datasets:\n  subhalo:\n    seed: 5\n    seed: 6\n", "line 4: duplicate key `seed`, first in line 3"),
+        ("sweeps: {a: {experiment: subhalo, grid: {x: [1], x: [2]}}}\n", "duplicate key `x`"),
+        ('{"root": "a", "root": "b"}', "duplicate key `root`"),
         ("datasets:\n  null: {seed: 5}\n", "line 2: a key must be text, but `null` is read as None; put it in quotes"),
         ("datasets:\n  ~: {seed: 5}\n", "a key must be text"),
         ("detectors:\n  true: {width: 5}\n", "is read as True"),

@@ -1,11 +1,24 @@
 """Provenance: what is recorded, and what is called stale."""
 
 import json
+import os
+import shutil
 
 import pytest
 
 from darkhaloscope.core.files import sha256
-from darkhaloscope.jobs.provenance import Stale, record, record_path, recorded, stale
+from darkhaloscope.jobs.provenance import (
+    ProvenanceError,
+    Stale,
+    differences,
+    record,
+    record_path,
+    recorded,
+    refuse_changed,
+    settle,
+    stale,
+    versions_of,
+)
 
 
 def make(tmp_path, params, wildcards=None, output="out.csv"):
@@ -38,7 +51,7 @@ def test_nothing_is_stale_when_nothing_changed_and_tuples_equal_lists(tmp_path):
 def test_changed_code_and_parameters_are_named(tmp_path):
     _, target = make(tmp_path, {"code": "abc", "x": 1, "y": 1})
     found = compare(tmp_path, {"code": "abd", "x": 2, "y": 1})
-    assert found == [Stale(str(target), "a_rule", "made by rule a_rule with other code, parameter `x`")]
+    assert found == [Stale(str(target), "a_rule", "made by rule a_rule with other code, parameter `x` (x: 1 → 2)")]
 
 
 def test_what_is_gone_or_decided_elsewhere_is_left_alone(tmp_path):
@@ -86,3 +99,79 @@ def test_each_shard_has_its_own_record(tmp_path):
         make(tmp_path, {"code": code}, {"dataset": "d", "shard": shard}, f"{shard}.parquet")
     found = compare(tmp_path, {"code": "new"})
     assert [s.output for s in found] == [str(tmp_path / f"results/{n}.parquet") for n in ("00001", "00002")]
+
+
+def test_what_differs_is_named_key_by_key():
+    before = {"size": {"train": 80, "test": 80}, "mix": {"manga": 1.0}, "kernel": "a.npy", "gone": [1]}
+    now = {"size": {"train": 80, "test": 120}, "mix": {"disk": 1.0}, "kernel": "a.npy"}
+    assert differences(before, now, "dataset") == [
+        "dataset.size.test: 80 → 120",
+        "dataset.mix.manga: 1.0 → not there",
+        "dataset.mix.disk: not there → 1.0",
+        "dataset.gone: [1] → not there",
+    ]
+    [line] = differences({"a": "x" * 200}, {"a": "y"})
+    assert line == f"a: {'x' * 57}… → y"
+
+
+def chain(folder):
+    """Make b of a, and c of b, each with its record, a second apart."""
+    folder.mkdir(parents=True)
+    for n, (name, source) in enumerate((("a", None), ("b", "a"), ("c", "b"))):
+        (folder / name).write_text(name)
+        if source:
+            record("a_rule", {"name": name}, {"code": "abc"}, [str(folder / source)], [str(folder / name)])
+        os.utime(folder / name, (1000 + n, 1000 + n))
+
+
+def in_order(folder):
+    times = [(folder / name).stat().st_mtime_ns for name in "abc"]
+    return times == sorted(times)
+
+
+def test_times_out_of_order_are_settled_where_the_content_is_that_of_the_records(tmp_path):
+    folder = tmp_path / "results"
+    chain(folder)
+    assert settle(recorded(str(folder))) == 0
+    os.utime(folder / "a", (2000, 2000))  # touched, or made again with the same bits
+    assert not in_order(folder)
+    assert settle(recorded(str(folder))) == 2 and in_order(folder)
+    assert settle(recorded(str(folder))) == 0
+
+
+def test_results_that_were_copied_are_settled_under_their_new_name(tmp_path):
+    chain(tmp_path / "results")
+    shutil.copytree(tmp_path / "results", tmp_path / "moved/results2")
+    shutil.rmtree(tmp_path / "results")
+    for n, name in enumerate("cba"):
+        os.utime(tmp_path / "moved/results2" / name, (3000 + n, 3000 + n))
+    assert settle(recorded(str(tmp_path / "moved/results2"))) >= 2 and in_order(tmp_path / "moved/results2")
+
+
+def test_another_content_is_left_for_snakemake_to_see(tmp_path):
+    folder = tmp_path / "results"
+    chain(folder)
+    (folder / "a").write_text("other")
+    assert settle(recorded(str(folder))) == 0 and not in_order(folder)
+
+
+def test_what_follows_from_another_content_is_not_settled(tmp_path):
+    folder = tmp_path / "results"
+    chain(folder)
+    (folder / "b").write_text("other")  # newer than c, which was made of what b was
+    os.utime(folder / "a", (500, 500))
+    assert settle(recorded(str(folder))) == 0
+
+
+def test_an_input_that_changes_under_a_job_is_refused(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("one")
+    before = versions_of([str(path), str(tmp_path), str(tmp_path / "absent")])
+    assert list(before) == [str(path)]
+    refuse_changed(before)
+    path.write_text("another")
+    with pytest.raises(ProvenanceError, match=r"table.csv changed while this job read it; leave it alone"):
+        refuse_changed(before)
+    path.unlink()
+    with pytest.raises(ProvenanceError, match=r"table.csv changed"):
+        refuse_changed(before)

@@ -2,6 +2,11 @@
 
 import importlib
 import logging
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,6 +26,7 @@ from darkhaloscope.learning.weights import load_network, save_network
 from unit.learning.band_shards import band_columns, write_band_shards
 
 timm = importlib.import_module("timm")  # after darkhaloscope.learning, which makes torchvision importable beside a CPU torch
+ROOT = Path(__file__).parents[3]
 
 
 class Opaque:
@@ -50,6 +56,98 @@ def test_checkpoints_are_read_in_every_wrapping(small, how, tmp_path):
     state = read_state(tmp_path / "w.pt")
     assert list(state) == list(small.state_dict())
     assert all(torch.equal(t, small.state_dict()[n]) for n, t in state.items())
+
+
+def beside(state, how):
+    """A state dict as trainings leave it, with tensors that are no part of the network, or under other names."""
+    model = {f"model.{n}": t for n, t in state.items()}
+    body = {f"encoder.{n}": t for n, t in state.items() if not n.startswith("fc.")}
+    return {
+        "loss": model | {"criterion.pos_weight": torch.tensor(2.0)},
+        "focal loss": {"loss_fn.alpha": torch.ones(2), **model},
+        "metrics": model | {"train_acc.tp": torch.tensor(3), "val_auroc.confmat": torch.zeros(20, 2, 2, dtype=torch.long)},
+        "bare beside a loss": {**state, "criterion.weight": torch.ones(2)},
+        "another wrapper": {f"student.{n}": t for n, t in state.items()} | {"temperature": torch.tensor(1.0)},
+        "encoder and head": body | {"head.1.weight": state["fc.weight"], "head.1.bias": state["fc.bias"]},
+    }[how]
+
+
+@pytest.mark.parametrize("how", ["loss", "focal loss", "metrics", "bare beside a loss", "another wrapper", "encoder and head"])
+def test_a_network_is_recognised_whatever_its_training_keeps_beside_it(how, tmp_path, caplog):
+    torch.manual_seed(4)
+    network = timm.create_model("resnet18", in_chans=3, num_classes=1)
+    torch.save({"state_dict": beside(network.state_dict(), how)}, tmp_path / "last.ckpt")
+    started = time.monotonic()
+    with caplog.at_level(logging.INFO):
+        state = read_state(tmp_path / "last.ckpt")
+        found = recognise(state, tmp_path / "last.ckpt")
+    assert (found.library, found.name, found.outputs) == ("timm", "resnet18", 1) and time.monotonic() - started < 60
+    rebuilt = build_foreign(found)
+    load_into(rebuilt, state)
+    assert all(torch.equal(t, network.state_dict()[n]) for n, t in rebuilt.state_dict().items())
+    if how == "loss":
+        assert (
+            "without prefix `model.`" in caplog.text and "left aside, being of the loss or of metrics: criterion.pos_weight" in caplog.text
+        )
+
+
+def test_architectures_whose_first_convolution_is_called_otherwise_are_not_tried():
+    with torch.device("meta"):
+        state = timm.create_model("vit_tiny_patch16_224", num_classes=2).state_dict()
+    tried = [name for _, name in foreign._candidates(state)]
+    assert "vit_tiny_patch16_224" in tried and "resnet18" not in tried and "vit_base_patch32_224" not in tried
+    assert len(tried) < len(timm.list_models()) / 3
+
+
+def test_damaged_weights_are_named_with_what_to_do(small, tmp_path):
+    """Each error names the file, what was found, and the remedy."""
+    torch.save(small.state_dict(), tmp_path / "whole.pt")
+    save_file(small.state_dict(), tmp_path / "whole.safetensors")
+    bytes_of = {name: (tmp_path / f"whole.{name}").read_bytes() for name in ("pt", "safetensors")}
+    damaged = {
+        "empty.pt": (b"", "is empty (0 bytes)"),
+        "empty.safetensors": (b"", "is empty (0 bytes)"),
+        "page.pt": (b"<!DOCTYPE html><html></html>", "a web page and not weights"),
+        "page.safetensors": (b"\n<html><title>Sign in</title></html>", "a web page and not weights"),
+        "cut.pt": (bytes_of["pt"][:5000], "not whole"),
+        "cut.safetensors": (bytes_of["safetensors"][:5000], "not whole"),
+        "fits.pt": (b"SIMPLE  =                    T", "neither safetensors nor a PyTorch file"),
+        "latin.pt": ("größe,schärfe".encode("latin-1"), "neither safetensors nor a PyTorch file"),
+        "short.safetensors": (b"\x01\x02", "neither safetensors nor a PyTorch file"),
+    }
+    for name, (content, words) in damaged.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(LearningError) as error:
+            read_state(tmp_path / name)
+        assert name in str(error.value) and words in str(error.value), f"{name}: {error.value}"
+        assert any(remedy in str(error.value) for remedy in ("fetch", "give the path"))
+    with pytest.raises(LearningError, match="is a folder"):
+        read_state(tmp_path)
+    for name, held, words in (
+        ("list.pt", [1, 2], "holds a list"),
+        ("none.pt", {}, "it has nothing"),
+        ("one.pt", torch.ones(3), "holds a Tensor"),
+    ):
+        torch.save(held, tmp_path / name)
+        with pytest.raises(LearningError, match=words):
+            read_state(tmp_path / name)
+    torch.save({"criterion.pos_weight": torch.ones(1)}, tmp_path / "loss.pt")
+    with pytest.raises(LearningError, match="holds no tensors of a network, only criterion.pos_weight"):
+        read_state(tmp_path / "loss.pt")
+
+
+@pytest.mark.parametrize("first", ["timm", "torchmetrics", "lightning.pytorch", "torchvision"])
+def test_timm_is_imported_after_anything_where_the_package_is_installed(first, tmp_path):
+    """As pip installs it, the package has an entry point that torch loads by itself."""
+    installed = tmp_path / "darkhaloscope-1.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: darkhaloscope\nVersion: 1\n")
+    (installed / "entry_points.txt").write_text("[torch.backends]\ndarkhaloscope = darkhaloscope.learning.operators:declare\n")
+    path = os.pathsep.join([str(ROOT / "workflow/scripts"), str(tmp_path)])
+    done = subprocess.run(
+        [sys.executable, "-c", f"import {first}, timm"], env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_safetensors_are_read_whatever_their_name(small, tmp_path):

@@ -12,7 +12,7 @@ import torch
 from darkhaloscope.config.subhalo import Psf
 from darkhaloscope.lensing import engine
 from darkhaloscope.lensing.lens import NFW, Subhalos, macro_lens
-from darkhaloscope.lensing.light import PixelLight, SersicLight
+from darkhaloscope.lensing.light import PixelLight
 from darkhaloscope.lensing.observe import convolve, psf_kernel
 from darkhaloscope.lensing.planned import sum_plan
 from darkhaloscope.lensing.pyramid import _weights, build_pyramid
@@ -72,7 +72,7 @@ def test_compiled_rays_with_subhalos_agree_with_the_plain_renderer(example):
 def test_closed_forms_reach_the_accuracy_too(example, kind):
     lens, grid = example.lens(2), Grid(16, 0.2)
     one = torch.ones(2, dtype=torch.float64)
-    sersic = SersicLight(one[:, None], 0.1 * one, 0 * one, 0.3 * one, one, 0.1 * one, 0 * one)
+    sersic = example.sersic(one[:, None], 0.1 * one, 0 * one, 0.3 * one, one, 0.1 * one, 0 * one)
     light = example.disk(2, bar_amplitude=20.0) if kind == "disk" else sersic
     kernel = psf_kernel(Psf(fwhm_arcsec=0.5), GRID.pixel_scale)
     converged = convolve(render(light, lens, None, grid, 40), kernel)
@@ -110,7 +110,7 @@ MEMORY = """
 import resource, torch
 from darkhaloscope.lensing.engine import render_accurate
 from darkhaloscope.lensing.lens import macro_lens
-from darkhaloscope.lensing.light import PixelLight, SersicLight
+from darkhaloscope.lensing.light import PixelLight
 from darkhaloscope.lensing.render import Grid
 torch.set_num_threads(1)
 n, one = 200, torch.ones(200)

@@ -31,7 +31,6 @@ def draws():
         "e2": e * np.sin(2 * angle),
         "phi": rng.uniform(-np.pi, np.pi, SETS),
         "amplitude": rng.normal(0, 0.05, SETS),
-        "kappa": rng.normal(0, 0.1, SETS),
         "r_s": r_s,
         "alpha_rs": 10 ** rng.uniform(-4, -0.5, SETS),
         "r_t": r_s * 10 ** rng.uniform(-0.5, 1.5, SETS),
@@ -43,7 +42,6 @@ CASES = {
     "SIE": (profiles.sie, {"theta_E": "theta_e", "e1": "e1", "e2": "e2"}),
     "EPL": (profiles.epl, {"theta_E": "theta_e", "gamma": "slope", "e1": "e1", "e2": "e2"}),
     "SHEAR": (profiles.shear, {"gamma1": "e1", "gamma2": "e2"}),
-    "CONVERGENCE": (profiles.convergence_sheet, {"kappa": "kappa"}),
     "NFW": (profiles.nfw, {"Rs": "r_s", "alpha_Rs": "alpha_rs"}),
     "TNFW": (profiles.tnfw, {"Rs": "r_s", "alpha_Rs": "alpha_rs", "r_trunc": "r_t"}),
 }

@@ -6,15 +6,14 @@ import pytest
 import torch
 
 from darkhaloscope.lensing.lens import macro_lens
-from darkhaloscope.lensing.light import SersicLight
 from darkhaloscope.lensing.observe import convolve
 from darkhaloscope.lensing.reference import render_with_lenstronomy
 from darkhaloscope.lensing.render import Grid, render
 
 
-def test_point_like_source_behind_a_sphere_is_a_ring_of_the_einstein_radius():
+def test_point_like_source_behind_a_sphere_is_a_ring_of_the_einstein_radius(example):
     one = torch.ones(1).double()
-    light = SersicLight(one[:, None], 0 * one, 0 * one, one * 0.05, one * 0.7, 0 * one, 0 * one)
+    light = example.sersic(one[:, None], 0 * one, 0 * one, one * 0.05, one * 0.7, 0 * one, 0 * one)
     grid = Grid(50, 0.08)
     image = render(light, macro_lens("sis", one * 1.1), None, grid, 6)[0, 0]
     x, y = grid.coordinates()
@@ -24,9 +23,9 @@ def test_point_like_source_behind_a_sphere_is_a_ring_of_the_einstein_radius():
 
 
 @pytest.mark.parametrize("offset", [0.25, 0.6])
-def test_magnification_of_a_small_source_behind_a_sphere(offset):
+def test_magnification_of_a_small_source_behind_a_sphere(example, offset):
     one = torch.ones(1).double()
-    light = SersicLight(one[:, None], one * offset, 0 * one, one * 0.02, one * 0.5, 0 * one, 0 * one)
+    light = example.sersic(one[:, None], one * offset, 0 * one, one * 0.02, one * 0.5, 0 * one, 0 * one)
     flux = render(light, macro_lens("sis", one), None, Grid(72, 0.05), 5).sum().item()
     # Two images: μ = 1 + θ_E/β and θ_E/β − 1. A source of 0.02″ changes it by (0.01/β)² and less.
     assert flux == pytest.approx(2 / offset, rel=3e-3)
@@ -34,7 +33,7 @@ def test_magnification_of_a_small_source_behind_a_sphere(offset):
 
 def test_outside_the_einstein_ring_one_image_is_left(example):
     one = torch.ones(1).double()
-    light = SersicLight(one[:, None], one * 1.5, 0 * one, one * 0.02, one, 0 * one, 0 * one)
+    light = example.sersic(one[:, None], one * 1.5, 0 * one, one * 0.02, one, 0 * one, 0 * one)
     flux = render(light, macro_lens("sis", one), None, Grid(80, 0.075), 5).sum().item()
     assert flux == pytest.approx(1 + 1 / 1.5, rel=3e-3)
 

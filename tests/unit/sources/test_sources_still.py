@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from darkhaloscope.config.lensfinder import CosmosSources
+from darkhaloscope.config.sources import CosmosSources
 from darkhaloscope.ifu.bank import bank_schema
 from darkhaloscope.sources.cosmos import CosmosImages, isolate, list_sources
 from darkhaloscope.sources.emission import emission_image

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from darkhaloscope.config.cosmology import Cosmology
-from darkhaloscope.config.presets import default_datasets
+from darkhaloscope.config.presets import preset
 from darkhaloscope.config.subhalo import SubhaloDataset
 from darkhaloscope.core.tables import images
 from darkhaloscope.tasks.subhalo.manifest import build_manifest
@@ -14,7 +14,7 @@ from darkhaloscope.tasks.subhalo.render import noiseless_pairs, render_rows
 @pytest.fixture(scope="module", params=["subhalo", "subhalo-hard", "subhalo-easy", "subhalo-moderate"])
 def regime(request):
     """Ten stamps of a regime, of analytic disks since there is no bank here, and their noiseless pairs."""
-    values = default_datasets()[request.param].plain()
+    values = SubhaloDataset.model_validate(preset("datasets")[request.param]).plain()
     values["sources"] |= {"sample": None, "mix": {"disk": 1.0}}
     values["size"] = {"train": 0, "validation": 0, "test": 10}
     values["rendering"] |= {"accuracy": 0.01, "batch_size": 10}

@@ -171,3 +171,14 @@ def within(low: float, high: float):
         return value
 
     return check
+
+
+Draw = Distribution
+NonNegative = Annotated[Distribution, AfterValidator(at_least(0))]
+AboveZero = Annotated[Distribution, AfterValidator(at_least(0, strict=True))]
+UnitInterval = Annotated[Distribution, AfterValidator(within(0, 1))]
+
+
+def draw(value: float | dict) -> Distribution:
+    """Short way to write a default distribution."""
+    return Distribution.model_validate(value)

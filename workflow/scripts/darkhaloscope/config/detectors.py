@@ -11,6 +11,7 @@ from pydantic import Discriminator, Field, Tag
 
 from .base import FilePath, Name
 from .detector import Channels, Detector, NotTrained
+from .evidence import EvidenceDetector
 from .network import Network
 
 
@@ -41,6 +42,7 @@ DETECTOR_KINDS: dict[str, type[Detector]] = {
     "network": Network,
     "fusion": Fusion,
     "table": ScoredElsewhere,
+    "evidence": EvidenceDetector,
 }
 
 

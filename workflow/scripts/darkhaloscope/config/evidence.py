@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from itertools import pairwise
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
-from .base import Positive, Section
+from .base import Fraction, Positive, Section
+from .detector import NotTrained
 
 #: Amplitude and length of each term of a kernel.
 Terms = tuple[tuple[Positive, Positive], ...]
@@ -19,6 +21,31 @@ def _some(kernels: tuple[Terms, ...]) -> tuple[Terms, ...]:
 
 
 Kernels = Annotated[tuple[Terms, ...], AfterValidator(_some)]
+
+
+class Sensitivity(Section):
+    """What the detector would have seen: which subhalos, at which threshold, and how many of a mass function."""
+
+    stamps: int = Field(40, ge=0, description="Test stamps whose sensitivity is mapped, the first of them")
+    threshold: float = Field(5.0, gt=0, description="z that counts as a detection")
+    profile: Literal["nfw", "tnfw"] = Field(
+        "nfw", description="Profile of the halos, with the mean concentration and truncation of the dataset"
+    )
+    log10_mass_msun: tuple[float, ...] = Field(
+        (8.0, 8.5, 9.0, 9.5, 10.0, 10.5), description="Masses that are mapped, log₁₀ M200/M☉, increasing", min_length=2
+    )
+    slope: float = Field(-1.9, ge=-4, le=1, description="Slope of the mass function dN/dM ∝ M^slope")
+    fraction: Fraction = Field(0.012, description="Share of the mass near the Einstein radius that is in subhalos of the mass function")
+    mass_bounds_msun: tuple[Positive, Positive] = Field((1e6, 1e11), description="Bounds of the mass function, M200 [M☉]")
+
+    @model_validator(mode="after")
+    def _check(self) -> Sensitivity:
+        masses = self.log10_mass_msun
+        if any(a >= b for a, b in pairwise(masses)):
+            raise ValueError(f"log10_mass_msun must increase, found {list(masses)}")
+        if self.mass_bounds_msun[0] >= self.mass_bounds_msun[1]:
+            raise ValueError(f"mass_bounds_msun {list(self.mass_bounds_msun)} are not an increasing pair")
+        return self
 
 
 class Evidence(Section):
@@ -40,7 +67,7 @@ class Evidence(Section):
     draws: int = Field(64, ge=1, le=4096, description="Lenses of the prior that are tried on the coarse image")
     starts: int = Field(4, ge=1, description="Best of them from which the lens is fitted on the coarse image")
     coarse_steps: int = Field(8, ge=1, description="Most Gauss–Newton steps on the coarse image")
-    steps: int = Field(8, ge=1, description="Most Gauss–Newton steps on the image itself")
+    steps: int = Field(4, ge=1, description="Most Gauss–Newton steps on the image itself, after two with the kernel of the coarse image")
     enough: float = Field(
         0.3, ge=0, description="Fit no further where the next step promises less than this in the logarithm of the evidence"
     )
@@ -49,4 +76,14 @@ class Evidence(Section):
     )
     restart_draws: int = Field(512, ge=1, le=65536, description="Lenses of the prior that are tried then")
     place_step: int = Field(2, ge=1, le=8, description="1 tries a subhalo in every pixel, 2 in every second one, as on a chessboard")
-    batch_size: int = Field(4, ge=1, description="Stamps computed at a time; changes memory and speed alone")
+    batch_size: int = Field(1, ge=1, description="Stamps computed at a time; changes memory and speed alone. On a GPU some dozens")
+    sensitivity: Sensitivity = Field(Sensitivity(), description="Sensitivity maps")
+
+
+class EvidenceDetector(NotTrained):
+    """The model-based detector: its searches are those of the section `evidence`, which all detectors of this kind share."""
+
+    kind: Literal["evidence"] = Field("evidence", description="Kind of detector")
+    channels: Literal["flux", "velocity", "both"] = Field("both", description="What the score is made of")
+    #: Its velocity is the stamp's own, on the mask of the observed flux.
+    label_blind: ClassVar[bool] = False

@@ -141,7 +141,10 @@ class Evaluation(Section):
     )
     strata: dict[str, Stratum] = Field(
         SUBHALO_STRATA,
-        description="Columns that define strata, and how each is cut; left out, experiments on the lens finder's stamps take columns of theirs",
+        description="Columns that define strata, and how each is cut, laid by name over the default list of the kind of stamps; null leaves one out",
+    )
+    default_strata: bool = Field(
+        True, description="Whether strata that `strata` does not name are those of the default list; false leaves them out"
     )
     pairs: tuple[tuple[str, str], ...] = Field((), description="Pairs of columns of `strata` whose cells are strata, too")
     surfaces: tuple[tuple[str, ...], ...] = Field(

@@ -7,9 +7,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from .base import Distribution, FilePath, Fraction, Name, Positive, Section, within
+from .base import AboveZero, Distribution, FilePath, Fraction, Name, NonNegative, Positive, Section, draw, within
 from .legacysurvey import BANDS, PIXEL_SCALE_ARCSEC
-from .subhalo import SPLITS, AboveZero, NonNegative, Size, check_adds_up, check_rings_fit, draw
+from .sources import STILL, Mixed, with_sections
+from .subhalo import SPLITS, Size, check_adds_up, check_rings_fit
 
 
 class SkySplits(Section):
@@ -126,52 +127,31 @@ INJECTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-class CosmosSources(Section):
-    """Real galaxies in GalSim's COSMOS format (23.5 and 25.2 samples)."""
-
-    catalog: FilePath | None = Field(
-        None,
-        description="Path of real_galaxy_catalog_23.5.fits or _25.2.fits, the other files of the sample beside it; null takes the survey's mock sample",
-    )
-    exclusion: Literal["none", "bad_stamp", "bad_fits", "marginal"] = Field(
-        "marginal",
-        description="Suspect galaxies that are left out, as GalSim's exclusion_level; bad_stamp and marginal need the _selection.fits file",
-    )
-    half_light_radius_arcsec: tuple[float, float] = Field((0.1, 1.0), description="Bounds of the half-light radius [arcsec]")
-    magnitude: tuple[float, float] = Field((0.0, 25.2), description="Bounds of the F814W magnitude [mag]")
-    set_aside: tuple[Annotated[int, Field(ge=0)], ...] = Field(
-        (), description="Galaxies to leave out, by IDENT, such as those without a usable image"
-    )
-    most: int = Field(20000, ge=2, description="Galaxies used at most: those whose hashed IDENT comes first")
-
-    @model_validator(mode="after")
-    def _check(self) -> CosmosSources:
-        for key in ("half_light_radius_arcsec", "magnitude"):
-            low, high = getattr(self, key)
-            if not low < high:
-                raise ValueError(f"{key} bounds are in the wrong order: [{low:g}, {high:g}]")
-        return self
-
-
-class InjectedSources(Section):
+class InjectedSources(Mixed):
     """What is lensed into the cutouts. One morphology in all bands, scaled to each band's flux."""
 
-    mix: dict[Literal["sersic", "cosmos", "manga"], Fraction] = Field(
-        {"cosmos": 1.0}, description="Share of each source kind; the shares add up to 1"
-    )
-    cosmos: CosmosSources = Field(CosmosSources(), description="Where cosmos sources come from")
+    mix: dict[Literal[tuple(STILL)], Fraction] = Field({"cosmos": 1.0}, description="Share of each source kind; the shares add up to 1")
     sample: Name | None = Field(None, description="Sample under `manga.samples` whose Hα maps are manga sources")
 
     @model_validator(mode="after")
     def _check(self) -> InjectedSources:
         check_adds_up("source shares", self.mix)
-        if self.sample is None and self.uses("manga"):
-            raise ValueError("manga sources need a sample: name one of `manga.samples`")
+        if self.sample is None and self.galaxy_kinds:
+            raise ValueError(f"{' and '.join(self.galaxy_kinds)} sources need a sample: name one of `manga.samples`")
         return self
 
-    def uses(self, kind: str) -> bool:
-        """Return whether a kind has a share above 0."""
-        return self.mix.get(kind, 0) > 0
+    @property
+    def galaxy_kinds(self) -> list[str]:
+        """Kinds with a share above 0 that are made from galaxies of the sample."""
+        return self.used(STILL, "sample")
+
+    @property
+    def catalog_kinds(self) -> list[str]:
+        """Kinds with a share above 0 that are images of a catalogue."""
+        return self.used(STILL, "catalog")
+
+
+InjectedSources = with_sections(InjectedSources, STILL)
 
 
 class Camera(Section):

@@ -13,7 +13,17 @@ from .base import DISTRIBUTION_KINDS, Folder, Name, Section, expanded
 from .columns import COLUMNS, NUMBER, SKY_CELLS, STRATA
 from .cosmology import Cosmology
 from .detectors import AnyDetector, Fusion, ScoredElsewhere
-from .experiment import LENSFINDER_CLUSTERS, LENSFINDER_STRATA, LENSFINDER_SURFACES, Evaluation, Experiment, ScoresTable, Sweep
+from .evidence import Evidence
+from .experiment import (
+    LENSFINDER_CLUSTERS,
+    LENSFINDER_STRATA,
+    LENSFINDER_SURFACES,
+    SUBHALO_STRATA,
+    Evaluation,
+    Experiment,
+    ScoresTable,
+    Sweep,
+)
 from .kinds import Dataset, dataset_kind
 from .legacysurvey import LegacySurvey
 from .lensfinder import BANDS, LENS_KINDS, ImportedDataset, LensFinderDataset
@@ -21,7 +31,7 @@ from .manga import Downloads, Manga
 from .presets import preset
 from .subhalo import SubhaloDataset
 from .wording import ConfigError, explain, unknown
-from .yaml_files import read_yaml
+from .yaml_files import read_yaml as _read_yaml
 
 
 class Run(Section):
@@ -39,6 +49,7 @@ class Run(Section):
     detectors: dict[Name, AnyDetector] = Field(
         default_factory=functools.partial(preset, "detectors"), description="What gives stamps a score, by name"
     )
+    evidence: Evidence = Field(Evidence(), description="The model-based detector of subhalos")
     experiments: dict[Name, Experiment] = Field(default_factory=functools.partial(preset, "experiments"), description="Questions, by name")
     sweeps: dict[Name, Sweep] = Field(default_factory=dict, description="Grids over an experiment, by name")
 
@@ -54,16 +65,25 @@ class Run(Section):
     @model_validator(mode="before")
     @classmethod
     def _strata(cls, values: Any) -> Any:
-        """Give experiments on lens-finder stamps strata of columns that these have, where the config names none."""
+        """Lay an experiment's strata over the default list by name; give those on lens-finder stamps surfaces and clusters of theirs."""
         if not isinstance(values, Mapping) or not isinstance(values.get("experiments"), Mapping):
             return values
         datasets, experiments = values.get("datasets", {}), dict(values["experiments"])
         for name, experiment in experiments.items():
-            if isinstance(experiment, Mapping) and dataset_kind(datasets.get(experiment.get("dataset"), {})) in LENS_KINDS:
-                evaluation = experiment.get("evaluation", {})
-                if isinstance(evaluation, Mapping):
-                    own = {"strata": LENSFINDER_STRATA, "surfaces": LENSFINDER_SURFACES, "clusters": LENSFINDER_CLUSTERS}
-                    experiments[name] = {**experiment, "evaluation": {**own, **evaluation}}
+            evaluation = experiment.get("evaluation", {}) if isinstance(experiment, Mapping) else None
+            if not isinstance(evaluation, Mapping) or not isinstance(evaluation.get("strata", {}), Mapping):
+                continue
+            lens = dataset_kind(datasets.get(experiment.get("dataset"), {})) in LENS_KINDS
+            own = {"surfaces": LENSFINDER_SURFACES, "clusters": LENSFINDER_CLUSTERS} if lens else {}
+            own = {key: value for key, value in own.items() if key not in evaluation}
+            default = LENSFINDER_STRATA if lens else SUBHALO_STRATA
+            below, over = evaluation.get("default_strata", True), evaluation.get("strata", {})
+            if isinstance(below, bool):
+                strata = {**(default if below else {}), **over}
+                chosen = {column: how for column, how in strata.items() if how is not None}
+                # Read again, a list that leaves something out stays as it is.
+                own |= {"strata": chosen, "default_strata": set(default) <= set(chosen)}
+            experiments[name] = {**experiment, "evaluation": {**evaluation, **own}}
         return {**values, "experiments": experiments}
 
     @model_validator(mode="after")
@@ -223,8 +243,8 @@ def load(overlay: Mapping[str, Any], folder: Path, files: Iterable[Path] = ()) -
     ConfigError
         Naming every wrong key, its value, and the nearest known key.
     """
-    merged = merge(Run().plain(), read_yaml(folder / "config" / "config.yaml"))
-    read = [layer for file in files for layer in _layers(read_yaml(file), folder, (str(file),))]
+    merged = merge(Run().plain(), _read_yaml(folder / "config" / "config.yaml"))
+    read = [layer for file in files for layer in _layers(_read_yaml(file), folder, (str(file),))]
     for layer in [*read, *_layers(dict(overlay), folder, ())]:
         merged = merge(merged, _nested(layer))
     return validate(merged)
@@ -252,7 +272,9 @@ def merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]
     out = dict(base)
     for key, value in overlay.items():
         old = out.get(key)
-        if isinstance(old, Mapping) and isinstance(value, Mapping) and not _is_whole(key, value):
+        if key == "strata" and isinstance(old, Mapping) and isinstance(value, Mapping):
+            out[key] = {**old, **value}  # by name; edges are not laid over quantiles
+        elif isinstance(old, Mapping) and isinstance(value, Mapping) and not _is_whole(key, value):
             out[key] = merge(old, value)
         else:
             out[key] = value
@@ -260,7 +282,7 @@ def merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]
 
 
 #: Mappings of shares or cuts, where a merged mixture of old and new keys is never meant.
-_WHOLE = {"mix", "profiles", "fractions", "assigned", "strata", "grid"}
+_WHOLE = {"mix", "profiles", "fractions", "assigned", "grid"}
 
 
 def _is_whole(key: str, value: Mapping) -> bool:
@@ -281,4 +303,4 @@ def _layers(overlay: dict[str, Any], folder: Path, seen: tuple[str, ...]) -> lis
         path = folder / expanded(parent)
     except ValueError as error:
         raise ConfigError(f"`extends`: {error}") from None
-    return [*_layers(read_yaml(path), folder, (*seen, parent)), overlay]
+    return [*_layers(_read_yaml(path), folder, (*seen, parent)), overlay]

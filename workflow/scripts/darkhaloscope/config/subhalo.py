@@ -8,22 +8,14 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from .base import Distribution, FilePath, Fraction, GalaxyId, Name, Positive, Section, at_least, within
+from .base import AboveZero, Distribution, FilePath, Fraction, GalaxyId, Name, NonNegative, Positive, Section, draw, within
+from .lenses import MAIN, SUBHALO, drawing
+from .sources import MOVING, Mixed, with_sections
 
 SPLITS = ("train", "validation", "test")
 #: Below this many pixels per full width at half maximum a PSF is not sampled at all.
 MIN_PIXELS_PER_FWHM = 1.0
 FWHM_PER_SIGMA = 2 * math.sqrt(2 * math.log(2))
-
-Draw = Distribution
-NonNegative = Annotated[Distribution, AfterValidator(at_least(0))]
-AboveZero = Annotated[Distribution, AfterValidator(at_least(0, strict=True))]
-UnitInterval = Annotated[Distribution, AfterValidator(within(0, 1))]
-
-
-def draw(value: float | dict) -> Distribution:
-    """Short way to write a default distribution."""
-    return Distribution.model_validate(value)
 
 
 def check_adds_up(what: str, shares: Mapping[str, float]) -> None:
@@ -67,44 +59,17 @@ class SplitFractions(Section):
         return self
 
 
-class Disk(Section):
-    """Analytic rotating disks: exponential light with knots and a bulge, arctan-like rotation."""
-
-    scale_radius_arcsec: AboveZero = Field(draw({"uniform": [0.12, 0.35]}), description="Scale radius R_s of the exponential disk [arcsec]")
-    turnover_ratio: AboveZero = Field(
-        draw({"uniform": [0.2, 0.6]}), description="Turnover radius of V(R) = V_max (1 − exp(−R/R_turn)) over R_s"
-    )
-    v_max_kms: AboveZero = Field(draw({"uniform": [120, 280]}), description="Asymptotic rotation speed [km/s]")
-    inclination_deg: Annotated[Distribution, AfterValidator(within(0, 85))] = Field(
-        draw({"uniform": [30, 75]}), description="Inclination, 0 is face-on [deg]"
-    )
-    dispersion_kms: NonNegative = Field(draw({"uniform": [15, 40]}), description="Intrinsic gas dispersion [km/s]")
-    n_knots: NonNegative = Field(draw({"choice": [4, 6, 8, 10, 12]}), description="Number of bright star-forming knots")
-    knot_fraction: UnitInterval = Field(draw({"uniform": [0.1, 0.5]}), description="Share of the light in knots")
-    knot_radius_ratio: AboveZero = Field(draw({"uniform": [0.1, 0.25]}), description="Gaussian σ of a knot over R_s")
-    bulge_fraction: UnitInterval = Field(draw({"uniform": [0.0, 0.3]}), description="Share of the light in a Sérsic bulge")
-    bulge_sersic_n: AboveZero = Field(draw(2.0), description="Sérsic index of the bulge")
-    bulge_radius_ratio: AboveZero = Field(draw(0.4), description="Half-light radius of the bulge over R_s")
-    bar_amplitude_kms: NonNegative = Field(draw(0.0), description="Amplitude of the m = 2 non-circular motion [km/s]")
-    radial_flow_kms: Draw = Field(draw(0.0), description="Radial motion in the plane of the disk, positive outwards [km/s]")
-
-    @model_validator(mode="after")
-    def _check(self) -> Disk:
-        most = self.bulge_fraction.bounds[1] + self.knot_fraction.bounds[1]
-        if most > 1 + 1e-9:
-            raise ValueError(
-                f"bulge_fraction and knot_fraction can add up to {most:g} of a disk's light: lower one of them so that they stay at or below 1"
-            )
-        return self
+#: Kinds that need a sample, and the others, in words.
+_FROM_SAMPLE, _ELSE = (" and ".join(name for name, kind in MOVING.items() if (kind.needs == "sample") == needs) for needs in (True, False))
 
 
-class Sources(Section):
+class Sources(Mixed):
     """What is lensed."""
 
     sample: Name | None = Field(
         "dr17", description="Sample under `manga.samples` whose bank gives the galaxies; null for analytic disks alone"
     )
-    mix: dict[Literal["manga", "disk", "hybrid"], Fraction] = Field(
+    mix: dict[Literal[tuple(MOVING)], Fraction] = Field(
         {"manga": 0.4, "disk": 0.4, "hybrid": 0.2}, description="Share of each source kind; the shares add up to 1"
     )
     redshift: AboveZero = Field(draw(1.5), description="Source redshift z_s")
@@ -116,20 +81,27 @@ class Sources(Section):
         description="Factor on the physical size of a MaNGA galaxy when it is moved to z_s (galaxies were smaller then)",
     )
     augment: bool = Field(True, description="Rotate MaNGA sources by any angle and reflect half of them, all channels alike")
-    disk: Disk = Field(Disk(), description="Parameters of analytic disks")
 
     @model_validator(mode="after")
     def _check(self) -> Sources:
         check_adds_up("source shares", self.mix)
-        if self.sample is None and any(self.mix.get(k, 0) > 0 for k in ("manga", "hybrid")):
-            raise ValueError("manga and hybrid sources need a sample: name one of `manga.samples`, or set the mix to disk alone")
+        if self.sample is None and self.galaxy_kinds:
+            raise ValueError(f"{_FROM_SAMPLE} sources need a sample: name one of `manga.samples`, or set the mix to {_ELSE} alone")
         return self
+
+    @property
+    def galaxy_kinds(self) -> list[str]:
+        """Kinds with a share above 0 that are made from galaxies of the sample."""
+        return self.used(MOVING, "sample")
+
+
+Sources = with_sections(Sources, MOVING)
 
 
 class Lens(Section):
     """The smooth lens, the same population in both classes."""
 
-    profile: Literal["sis", "sie", "epl"] = Field("epl", description="Mass profile of the main lens")
+    profile: Literal[tuple(MAIN)] = Field("epl", description="Mass profile of the main lens")
     redshift: AboveZero = Field(draw(0.3), description="Lens redshift z_l")
     theta_e_arcsec: AboveZero = Field(draw({"uniform": [0.8, 1.2]}), description="Einstein radius [arcsec]")
     ellipticity: Annotated[Distribution, AfterValidator(within(0, 0.7))] = Field(
@@ -155,7 +127,7 @@ class Lens(Section):
 class Subhalo(Section):
     """The dark subhalo of the positives, and the phantom of the controls."""
 
-    profiles: dict[Literal["sis", "nfw", "tnfw"], Fraction] = Field(
+    profiles: dict[Literal[tuple(SUBHALO)], Fraction] = Field(
         {"sis": 0.5, "nfw": 0.5}, description="Share of each profile; the shares add up to 1"
     )
     theta_e_factor: AboveZero = Field(draw(0.03), description="Einstein radius of an SIS subhalo over that of the lens")
@@ -191,7 +163,7 @@ class Population(Section):
     slope: float = Field(-1.9, ge=-4, le=1, description="Slope of the mass function dN/dM ∝ M^slope")
     mass_msun: tuple[Positive, Positive] = Field((1e7, 1e9), description="Bounds of M200 [M☉]")
     radius: Positive = Field(2.0, description="Clumps lie within this many θ_E of the lens, uniform in area")
-    profile: Literal["nfw", "tnfw"] = Field(
+    profile: Literal[tuple(drawing("log10_mass_msun"))] = Field(
         "tnfw", description="Their profile, with concentration and truncation drawn as those of `subhalo`"
     )
 

@@ -38,9 +38,7 @@ class Loader(yaml.SafeLoader):
                     f"line {line}: a key must be text, but `{name}` is read as {found!r}; put it in quotes, or give it another name"
                 )
             if name in lines:
-                raise ConfigError(
-                    f"line {line}: the key `{name}` is there twice, first in line {lines[name]}; put both together, or delete one"
-                )
+                raise ConfigError(f"line {line}: duplicate key `{name}`, first in line {lines[name]}; put both together, or delete one")
             lines[name] = line
         return {str(key): value for key, value in super().construct_mapping(node, deep).items()}
 

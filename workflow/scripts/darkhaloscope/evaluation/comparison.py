@@ -24,7 +24,7 @@ from ..core.resampling import Draws, Resampled, row_weights
 from .evaluate import tested
 from .information import D_PRIME_COLUMN
 from .judging import MIN_PER_CLASS, Row, everything, expected_note, needed_negatives, resolves, row
-from .resampled_clusters import STAMP, cluster_rng, enough_clusters, over, widest
+from .resampled_clusters import STAMP, cluster_rng, enough_clusters, over, resample_together, widest
 from .scored import Scored, load_seeds, match, need_both_classes
 from .strata import Group, cut_strata
 from .tidy import COMMITTEE, TIDY, frame
@@ -133,16 +133,10 @@ def _draw(
     pair: _Pair, groups: Sequence[Group], wanted: Sequence[int], evaluation: Evaluation, weights: Iterator[NDArray[np.uint8]]
 ) -> dict[int, tuple[Draws, Draws]]:
     """Return the resampled rates of both networks for each wanted group, from the same weights."""
-    if not wanted:
-        return {}
     label = pair.scored.label
-    prepared = {i: [Resampled(score, label, groups[i].rows, evaluation.fprs) for score in pair.scores] for i in wanted}
-    parts: dict[int, tuple[list[Draws], list[Draws]]] = {i: ([], []) for i in prepared}
-    for chunk in weights:
-        for i, networks in prepared.items():
-            for part, network in zip(parts[i], networks, strict=True):
-                part.append(network.rates(chunk))
-    return {i: (Draws.join(a), Draws.join(b)) for i, (a, b) in parts.items()}
+    prepared = {(i, who): Resampled(score, label, groups[i].rows, evaluation.fprs) for i in wanted for who, score in enumerate(pair.scores)}
+    found = resample_together(prepared, weights)
+    return {i: (found[i, 0], found[i, 1]) for i in wanted}
 
 
 def _judge(pair: _Pair, group: Group, draws: Mapping[str, tuple[Draws, Draws]], evaluation: Evaluation) -> Iterator[Row]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -13,6 +12,7 @@ from ..config.experiment import Evaluation
 from ..core.intervals import wilson
 from .judging import Cuts, needed_negatives, resolves
 from .scored import Scored
+from .strata import bins
 from .tidy import COMMITTEE
 
 RECALL = ("seed", "fpr", "threshold", "resolved", "stratum", "value", "n", "found", "recall", "low", "high", "note")
@@ -68,8 +68,9 @@ def _groups(lenses: pd.DataFrame, evaluation: Evaluation) -> Iterator[tuple[str,
     how = evaluation.strata.get("theta_e_arcsec")
     edges: Sequence[float] = how.edges if how is not None and how.edges else THETA_EDGES
     theta = lenses["theta_e_arcsec"].to_numpy(float)
-    for low, high in itertools.pairwise(edges):
-        yield f"{low:.4g}–{high:.4g}", ("theta_e_arcsec", (theta >= low) & (theta < high))
+    codes, names = bins(theta, edges)
+    for i, name in enumerate(names):
+        yield name, ("theta_e_arcsec", codes == i)
     yield "unknown", ("theta_e_arcsec", np.isnan(theta))
     grades = lenses["grade"].fillna("").to_numpy(str)
     for grade in sorted(set(grades)):

@@ -6,7 +6,7 @@ itself; the widest interval counts, since each of them leaves out what the other
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..config.experiment import Evaluation
 from ..core.random import stable_hash, stream
-from ..core.resampling import Draws, Gathered
+from ..core.resampling import Draws, Gathered, Resampled, row_weights
 from .clusters import Clusters, words
 from .scored import Scored
 from .strata import Group
@@ -92,6 +92,29 @@ def enough_clusters(scored: Scored, group: Group, evaluation: Evaluation) -> tup
         elif n:
             few[found.column] = n
     return enough, "; ".join(_few(column, n, evaluation.min_clusters, bool(enough)) for column, n in few.items())
+
+
+def units_of(
+    scored: Scored, group: Group, evaluation: Evaluation, key: str, purpose: str
+) -> tuple[dict[str, Iterator[NDArray[np.uint8]]], str]:
+    """Return what is drawn for a paired bootstrap, by unit: stamps one by one, and the clusters that a group has enough of; and a note.
+
+    Parameters
+    ----------
+    key, purpose : name the random numbers
+    """
+    enough, note = enough_clusters(scored, group, evaluation)
+    weights = {STAMP: row_weights(scored.label, stream(0, stable_hash(key), purpose), evaluation.bootstrap)}
+    return weights | {found.column: found.row_weights(cluster_rng(key, found.column), evaluation.bootstrap) for found in enough}, note
+
+
+def resample_together(prepared: Mapping[Hashable, Resampled], weights: Iterable[NDArray[np.uint8]]) -> dict[Hashable, Draws]:
+    """Return the rates of the resamples of several scores or groups, whose stamps are drawn alike, so that their differences are paired."""
+    parts: dict[Hashable, list[Draws]] = {name: [] for name in prepared}
+    for chunk in weights if prepared else ():
+        for name, one in prepared.items():
+            parts[name].append(one.rates(chunk))
+    return {name: Draws.join(draws) for name, draws in parts.items()}
 
 
 def over(column: str) -> str:

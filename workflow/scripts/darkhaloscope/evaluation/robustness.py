@@ -18,11 +18,10 @@ from numpy.typing import NDArray
 from ..config.columns import SKY_CELLS
 from ..config.experiment import Evaluation
 from ..core.intervals import edge_widened, percentiles
-from ..core.random import stable_hash, stream
 from ..core.rates import EvaluationError, auc, rank, share_above, tpr_at_fpr
-from ..core.resampling import Draws, Resampled, row_weights
+from ..core.resampling import Draws, Resampled
 from .judging import BOTH_CLASSES, MIN_PER_CLASS, Cuts, Row, everything, expected_note, needed_negatives, resolves
-from .resampled_clusters import STAMP, cluster_rng, enough_clusters, over, widest
+from .resampled_clusters import STAMP, enough_clusters, over, resample_together, units_of, widest
 from .scored import Scored, load_seeds, match, need_both_classes
 from .tidy import COMMITTEE, frame
 
@@ -210,23 +209,18 @@ class _Judge:
     def _measure(self, drawn: _Stamps, sides: Sequence[_Stamps], key: str) -> list[_Found]:
         """Return the rates of all networks on each side; the resamples draw the same rows of all."""
         rows, settings = np.arange(len(drawn.label)), self.evaluation
-        prepared = [
-            {n: Resampled(s, side.label, rows, settings.fprs, (), self._values_of_cuts(n)) for n, s in side.scores.items()}
-            for side in sides
-        ]
-        weights = {STAMP: row_weights(drawn.label, stream(0, stable_hash(key), "robustness"), settings.bootstrap)}
-        enough, _ = enough_clusters(drawn.scored, everything(drawn.scored), settings)
-        weights |= {found.column: found.row_weights(cluster_rng(key, found.column), settings.bootstrap) for found in enough}
-        parts: list[dict[str, dict[str, list[Draws]]]] = [{n: {unit: [] for unit in weights} for n in side} for side in prepared]
-        for unit, chunks in weights.items():
-            for chunk in chunks:
-                for part, side in zip(parts, prepared, strict=True):
-                    for network, resampled in side.items():
-                        part[network][unit].append(resampled.rates(chunk))
+        prepared = {
+            (k, n): Resampled(s, side.label, rows, settings.fprs, (), self._values_of_cuts(n))
+            for k, side in enumerate(sides)
+            for n, s in side.scores.items()
+        }
+        weights, _ = units_of(drawn.scored, everything(drawn.scored), settings, key, "robustness")
+        draws = {unit: resample_together(prepared, chunks) for unit, chunks in weights.items()}
         found = []
-        for side, part in zip(sides, parts, strict=True):
-            joined = {n: {unit: Draws.join(draws) for unit, draws in of_units.items()} for n, of_units in part.items()}
-            measured: _Found = {("", n): self._network(n, side, draws) for n, draws in joined.items()}
+        for k, side in enumerate(sides):
+            measured: _Found = {
+                ("", n): self._network(n, side, {unit: of_unit[k, n] for unit, of_unit in draws.items()}) for n in side.scores
+            }
             measured |= {(a, b): measured["", b].over(measured["", a]) for a, b in self.gains}
             found.append(measured)
         return found

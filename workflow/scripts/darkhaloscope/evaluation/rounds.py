@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from ..config.experiment import Evaluation
 from ..core.intervals import percentiles
-from ..core.random import stable_hash, stream
 from ..core.rates import EvaluationError, fpr_at_tpr, rank
-from ..core.resampling import Draws, Resampled, row_weights
+from ..core.resampling import Resampled
 from .judging import everything
-from .resampled_clusters import STAMP, cluster_rng, enough_clusters, widest
+from .resampled_clusters import resample_together, units_of, widest
 from .scored import Scored, load_seeds, match, need_both_classes
 
 ROUNDS = (
@@ -82,11 +79,9 @@ def compare_rounds(
 def _judge(ordered: Sequence[tuple[str, object]], scored: Scored, evaluation: Evaluation, key: str) -> list[dict]:
     label = scored.label
     all_rows = pd.RangeIndex(len(label)).to_numpy()
-    prepared = [Resampled(score, label, all_rows, (), evaluation.tprs) for _, score in ordered]
-    weights = {STAMP: row_weights(label, stream(0, stable_hash(key), "rounds bootstrap"), evaluation.bootstrap)}
-    enough, few = enough_clusters(scored, everything(scored), evaluation)
-    weights |= {found.column: found.row_weights(cluster_rng(key, found.column), evaluation.bootstrap) for found in enough}
-    draws = {unit: _draw(prepared, chunks) for unit, chunks in weights.items()}
+    prepared = {k: Resampled(score, label, all_rows, (), evaluation.tprs) for k, (_, score) in enumerate(ordered)}
+    weights, few = units_of(scored, everything(scored), evaluation, key, "rounds bootstrap")
+    draws = {unit: {k: d.fpr for k, d in resample_together(prepared, chunks).items()} for unit, chunks in weights.items()}
     ranked = [rank(score, label) for _, score in ordered]
     values = [fpr_at_tpr(r, evaluation.tprs) for r in ranked]
     rows = []
@@ -115,12 +110,3 @@ def _judge(ordered: Sequence[tuple[str, object]], scored: Scored, evaluation: Ev
                 }
             )
     return rows
-
-
-def _draw(prepared: Sequence[Resampled], weights: Iterable[NDArray[np.uint8]]) -> list[NDArray]:
-    """Return the FPR at each completeness of every round in every resample."""
-    parts: list[list[Draws]] = [[] for _ in prepared]
-    for chunk in weights:
-        for part, one in zip(parts, prepared, strict=True):
-            part.append(one.rates(chunk))
-    return [Draws.join(p).fpr for p in parts]

@@ -57,6 +57,7 @@ def prepare(config: dict[str, Any], settings: Run) -> None:
     config["downloads"] = settings.downloads.plain()
     config["brick_cache_gb"] = settings.legacysurvey.cache_gb
     rendered = {name: dataset for name, dataset in settings.datasets.items() if hasattr(dataset, "rendering")}
+    config["evidence_batch_size"] = settings.evidence.batch_size
     config["batch_sizes"] = {name: dataset.rendering.batch_size for name, dataset in rendered.items()}
     digest.remember(digest.DIGESTS)
 
@@ -89,7 +90,7 @@ def begin(workflow: Any, settings: Run) -> None:
         table. Or object storage cannot be used.
     """
     from snakemake.exceptions import WorkflowError
-    from snakemake.io import regex_from_filepattern
+    from snakemake.io import regex_from_filepattern, strip_wildcard_constraints
 
     os.environ[CONFIGFILES] = os.pathsep.join(str(c) for c in workflow.overwrite_configfiles)
     os.environ[CONFIG] = json.dumps(list(workflow.config_settings.config_args or ()))
@@ -102,7 +103,7 @@ def begin(workflow: Any, settings: Run) -> None:
         raise WorkflowError(other)
     digest.keep(digest.DIGESTS)
     outputs = [object_storage.pattern(workflow, output) for rule in workflow.rules for output in rule.output]
-    names = [output.removeprefix(object_storage.prefix(workflow)) for output in outputs]
+    names = [strip_wildcard_constraints(output).removeprefix(object_storage.prefix(workflow)) for output in outputs]
     problem = targets.unknown(_asked_for(), settings, names, [rule.name for rule in workflow.rules])
     if problem:
         raise WorkflowError(problem)

@@ -32,7 +32,7 @@ def unknown(targets: Iterable[str], settings: Run, outputs: Sequence[str], rules
     settings : Run
         The validated run.
     outputs, rules : sequence of str
-        Patterns of the files that rules make, with Snakemake's wildcards, and the rules' names.
+        Patterns of the files that rules make, with wildcards by their bare names, and the rules' names.
     """
     for target in map(str, targets):
         if target in rules or os.path.exists(target) or "://" in target:
@@ -58,14 +58,14 @@ def unknown(targets: Iterable[str], settings: Run, outputs: Sequence[str], rules
 
 def _regex(pattern: str) -> re.Pattern[str]:
     """Return what matches a pattern's files, whatever its wildcards stand for."""
-    return re.compile("".join("[^/]+" if part.startswith("{") else re.escape(part) for part in re.split(r"(\{.*?\}(?:\})?)", pattern)))
+    return re.compile("".join("[^/]+" if part.startswith("{") else re.escape(part) for part in re.split(r"(\{\w+\})", pattern)))
 
 
 def _nearest_file(target: str, outputs: Sequence[str]) -> str:
     """Return the file that was probably meant: the pattern most like a target, with what the target has for its wildcards."""
     filled = []
     for output in dict.fromkeys(outputs):
-        wanted, given = re.sub(r"\{(\w+).*?\}(?:\})?", r"{\1}", output).split("/"), target.split("/")
+        wanted, given = output.split("/"), target.split("/")
         if len(wanted) == len(given):
             filled.append("/".join(g if "{" in w and "." not in w else w for w, g in zip(wanted, given, strict=True)))
     close = difflib.get_close_matches(target, filled, n=1, cutoff=0.6)

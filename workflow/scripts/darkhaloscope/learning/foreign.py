@@ -6,7 +6,9 @@ import dataclasses
 import logging
 import pickle
 import re
-from collections.abc import Iterator, Mapping
+import time
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,16 @@ log = logging.getLogger(__name__)
 #: Names under which training scripts keep the weights within a checkpoint, and prefixes that wrappers put ahead of theirs.
 WRAPPERS = ("state_dict", "model_state_dict", "model", "model_ema", "ema", "net", "network", "weights")
 PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.", "backbone.", "encoder.")
+#: First names of what a training keeps beside its network: losses with weights, metrics.
+_OF_TRAINING = re.compile(
+    r"criterion\w*|loss\w*|\w*_loss(_fn)?|objective|(train|val|valid|validation|test)_\w+|\w*metrics?\w*|\w*(accuracy|auroc|confmat|f1)|"
+    r"(pos|class)_weights?"
+)
+#: First names that architectures themselves begin with, however many tensors share them.
+_OF_ARCHITECTURES = re.compile(r"(features|stages|blocks|layers|layer\d|levels|trunk|body|stem|stage\d|conv\w*)\.")
+
+#: Seconds between progress lines.
+PROGRESS_SECONDS = 15.0
 
 #: Families of the timm library by a tensor that all of a family have.
 _FAMILIES = {
@@ -71,7 +83,8 @@ class Recognised:
 def read_state(path: str | Path) -> dict[str, Tensor]:
     """Read named tensors: safetensors, or a PyTorch file of a state dict, bare or within a checkpoint.
 
-    Prefixes of wrappers (`module.` and the like) are taken off. Nothing but tensors and plain values is unpickled.
+    Prefixes of wrappers (`module.` and the like) are taken off, and tensors that the loss and metrics of a training left in its
+    checkpoint are left aside; the log says both. Nothing but tensors and plain values is unpickled.
 
     Raises
     ------
@@ -79,43 +92,104 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
         The file is missing or unreadable, would need unpickling, or holds no named tensors.
     """
     path = Path(path)
+    found = _unwrapped(_open(path), path)
+    tensors, prefixes, aside = bare_names(found)
+    if not tensors:
+        raise LearningError(f"{path}: holds no tensors of a network, only {', '.join(list(found)[:5])}; save model.state_dict()")
+    if prefixes or aside:
+        log.info(
+            "%s: weights found%s%s",
+            path,
+            f", without prefix `{'`, `'.join(prefixes)}`" if prefixes else "",
+            f"; left aside, being of the loss or of metrics: {', '.join(aside[:5])}{' …' if len(aside) > 5 else ''}" if aside else "",
+        )
+    return tensors
+
+
+def bare_names(found: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str], list[str]]:
+    """Return tensors by the names that they have in their network, the prefixes that were taken off, and names that are no part of it.
+
+    A prefix is one of a known wrapper, or any first name that nearly all share and no architecture begins with. What stands
+    beside it is the classifier where it is a linear layer (an encoder with a head), and otherwise of the loss or of metrics.
+    """
+    aside = [name for name in found if _OF_TRAINING.fullmatch(name.split(".")[0])]
+    tensors = {name: tensor for name, tensor in found.items() if name not in aside}
+    taken: list[str] = []
+    while prefix := _prefix(tensors):
+        taken.append(prefix)
+        inside = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+        beside = {name: tensor for name, tensor in tensors.items() if not name.startswith(prefix)}
+        heads = {name.rpartition(".")[0] for name, tensor in beside.items() if tensor.ndim == 2}
+        aside += [name for name in beside if name.rpartition(".")[0] not in heads]
+        tensors = {**inside, **{name: tensor for name, tensor in beside.items() if name not in aside and name not in inside}}
+    return tensors, taken, aside
+
+
+def _prefix(tensors: Mapping[str, Tensor]) -> str | None:
+    """Return the first name that more than half of the tensors share, with its dot, if it is a wrapper's."""
+    counts = Counter(name.split(".", 1)[0] + "." for name in tensors if "." in name)
+    if not counts:
+        return None
+    prefix, most = counts.most_common(1)[0]
+    known = prefix in PREFIXES
+    return prefix if most > (0.5 if known else 0.9) * len(tensors) and (known or not _OF_ARCHITECTURES.fullmatch(prefix)) else None
+
+
+def _open(path: Path) -> Any:
+    """Return what a file of weights holds; nothing is unpickled but tensors and plain values."""
+    expected = "give the path of a safetensors file or of a PyTorch state dict"
     if not path.is_file():
-        raise LearningError(f"{path}: this file of weights does not exist; give the path of a safetensors file or of a PyTorch state dict")
-    with open(path, "rb") as file:
-        head = file.read(9)
+        what = "is a folder" if path.is_dir() else "does not exist"
+        raise LearningError(f"{path}: this file of weights {what}; {expected}")
     try:
-        found: Any = load_file(path) if head[8:9] == b"{" else torch.load(path, map_location="cpu", weights_only=True)
+        with open(path, "rb") as file:
+            head = file.read(16)
+        if not head:
+            raise LearningError(
+                f"{path}: this file of weights is empty (0 bytes), as an interrupted download or a full disk leaves it; fetch it again"
+            )
+        if head.lstrip()[:1] == b"<":
+            raise LearningError(
+                f"{path}: a web page and not weights (it begins with {head[:9].decode(errors='replace')!r}); fetch the file itself: {expected}"
+            )
+        if head[8:9] == b"{":
+            return load_file(path)
+        if not (head.startswith(b"PK") or head.startswith(b"\x80")):
+            raise LearningError(f"{path}: neither safetensors nor a PyTorch file (it begins with {head[:8]!r}); {expected}")
+        return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise LearningError(
-            f"{path}: holds Python objects and not only tensors, and nothing is unpickled here ({str(error).splitlines()[0][:160]}); where it was "
+            f"{path}: holds Python objects and not only tensors, and nothing is unpickled here ({_first_line(error)}); where it was "
             "made, save model.state_dict() with torch.save, or with safetensors"
         ) from error
-    except (SafetensorError, RuntimeError, OSError, EOFError, ValueError) as error:
-        raise LearningError(f"{path}: neither safetensors nor a PyTorch file ({str(error).splitlines()[0][:160]})") from error
+    except (SafetensorError, RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
+        raise LearningError(
+            f"{path}: cannot be read as safetensors or as a PyTorch file, most likely because it is not whole ({_first_line(error)}); "
+            f"fetch or save it again, and {expected}"
+        ) from error
+
+
+def _unwrapped(found: Any, path: Path) -> dict[str, Tensor]:
+    """Return the named tensors within a checkpoint."""
     inside = []
     while isinstance(found, Mapping) and not _tensors(found):
         name = next((n for n in WRAPPERS if isinstance(found.get(n), Mapping)), None)
         if name is None:
             raise LearningError(
-                f"{path}: no named tensors, and none of {', '.join(WRAPPERS)} in it; it has {', '.join(map(str, list(found)[:8]))}"
+                f"{path}: no named tensors, and none of {', '.join(WRAPPERS)} in it; it has {', '.join(map(str, list(found)[:8])) or 'nothing'}"
             )
         inside.append(name)
         found = found[name]
-    tensors = _tensors(found) if isinstance(found, Mapping) else {}
-    if not tensors:
+    if not isinstance(found, Mapping):
         raise LearningError(f"{path}: holds a {type(found).__name__} and not named tensors; save model.state_dict()")
-    taken = []
-    while prefix := next((p for p in PREFIXES if all(n.startswith(p) for n in tensors)), None):
-        taken.append(prefix)
-        tensors = {n.removeprefix(prefix): t for n, t in tensors.items()}
-    if inside or taken:
-        log.info(
-            "%s: weights found%s%s",
-            path,
-            f" in `{'.'.join(inside)}`" if inside else "",
-            f", without prefix `{''.join(taken)}`" if taken else "",
-        )
-    return tensors
+    if inside:
+        log.info("%s: weights found in `%s`", path, ".".join(inside))
+    return _tensors(found)
+
+
+def _first_line(error: BaseException) -> str:
+    """Return the first line of what an error says, or its kind where it says nothing."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:160]
 
 
 def recognise(state: Mapping[str, Tensor], path: str | Path) -> Recognised:
@@ -129,7 +203,6 @@ def recognise(state: Mapping[str, Tensor], path: str | Path) -> Recognised:
     LearningError
         None has.
     """
-    state = _flat_head(state)
     first = next((t for t in state.values() if t.ndim == 4), None)
     last = next((t for t in reversed(state.values()) if t.ndim == 2), None)
     if first is None or last is None:
@@ -138,7 +211,12 @@ def recognise(state: Mapping[str, Tensor], path: str | Path) -> Recognised:
         )
     channels, outputs, kernel = int(first.shape[1]), int(last.shape[0]), int(first.shape[-1])
     shapes = _shapes(state)
-    for library, name in _candidates(state):
+    told = time.monotonic()
+    candidates = _candidates(state)
+    for place, (library, name) in enumerate(candidates):
+        if time.monotonic() - told > PROGRESS_SECONDS:
+            told = time.monotonic()
+            log.info("%s: %d of %d architectures tried", path, place, len(candidates))
         plain = Recognised(library, name, 0, channels, outputs)
         stem = _fits(plain, shapes, kernel)
         if stem is not None:
@@ -146,7 +224,7 @@ def recognise(state: Mapping[str, Tensor], path: str | Path) -> Recognised:
             return dataclasses.replace(plain, stem=stem, alike=alike)
     raise LearningError(
         f"{path}: {len(state)} tensors ({', '.join(list(state)[:3])} …, {channels} channels, {outputs} outputs) fit no architecture of timm or "
-        "torchvision that was tried; import networks of these libraries alone"
+        "torchvision that was tried; import networks of these libraries alone, and save the network's own state_dict()"
     )
 
 
@@ -167,7 +245,7 @@ def build_foreign(taken: Recognised) -> nn.Module:
 
 def load_into(module: nn.Module, state: Mapping[str, Tensor]) -> None:
     """Load weights that `recognise` took for this module."""
-    state = _flat_head(state)
+    state = _with_head_of(module, state)
     own = module.state_dict()
     counters = {n: t for n, t in own.items() if n.endswith("num_batches_tracked") and n not in state}
     module.load_state_dict({**counters, **{n: t.to(own[n].dtype) for n, t in state.items()}})
@@ -187,7 +265,8 @@ def _fits(taken: Recognised, shapes: Mapping[str, tuple[int, ...]], kernel: int)
     """Return the stem with which an architecture has these tensors: 0 for its own, otherwise the kernel; None if it has not."""
     try:
         with torch.device("meta"):
-            own = _shapes(build_foreign(taken).state_dict())
+            module = build_foreign(taken)
+            own, shapes = _shapes(module.state_dict()), _with_head_of(module, shapes)
             if own == shapes:
                 return 0
             different = {n for n in own if own[n] != shapes.get(n)} if own.keys() == shapes.keys() else own
@@ -227,27 +306,41 @@ def _set_stem(module: nn.Module, taken: Recognised) -> None:
         setattr(parent, own, new)
 
 
-def _candidates(state: Mapping[str, Tensor]) -> Iterator[tuple[str, str]]:
-    if any(n.startswith("features.") for n in state):  # torchvision's residual networks have timm's names and shapes
-        yield from (("torchvision", n) for n in _TORCHVISION)
+def _candidates(state: Mapping[str, Tensor]) -> list[tuple[str, str]]:
+    """Return the architectures that may have these tensors, the likeliest first."""
+    # torchvision's residual networks have timm's names and shapes.
+    found = [("torchvision", n) for n in _TORCHVISION] if any(n.startswith("features.") for n in state) else []
     import timm
 
     patterns = next((p for key, p in _FAMILIES.items() if key in state), ("*",))
-    names = sorted({n for p in patterns for n in timm.list_models(p)}, key=lambda n: (n not in _COMMON, len(n), n))
-    if patterns == ("*",):
-        log.info("trying the %d architectures of the timm library", len(names))
-    yield from (("timm", n) for n in names)
+    names = {n for p in patterns for n in timm.list_models(p)}
+    # Building an architecture takes up to a second; where its first convolution is called, timm knows without.
+    names = {n for n in names if _first_convolution(n) is None or f"{_first_convolution(n)}.weight" in state}
+    kernel = next((t.shape[-1] for t in state.values() if t.ndim == 4), 0)
+    names = {n for n in names if not (m := re.search(r"patch(\d+)", n)) or int(m[1]) == kernel}
+    return [*found, *(("timm", n) for n in sorted(names, key=lambda n: (n not in _COMMON, len(n), n)))]
+
+
+def _first_convolution(name: str) -> str | None:
+    import timm
+
+    first = (timm.get_pretrained_cfg(name) or timm.models.PretrainedCfg()).first_conv
+    return first if isinstance(first, str) and first else None
 
 
 def _tensors(found: Mapping) -> dict[str, Tensor]:
     return {str(n): t for n, t in found.items() if isinstance(t, Tensor)}
 
 
-def _flat_head(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Take the index of a single linear layer inside a Sequential head (dropout before it) out of its name."""
-    heads = {m[1] for n in state if (m := re.fullmatch(r"(fc|head\.fc)\.\d+\.weight", n))}
-    single = {h for h in heads if sum(n.startswith(f"{h}.") for n in state) == 2}
-    return {re.sub(r"^(fc|head\.fc)\.\d+\.", lambda m: f"{m[1]}." if m[1] in single else m[0], n): t for n, t in state.items()}
+def _with_head_of(module: nn.Module, state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return tensors or shapes with the last linear layer under the name that it has in a module of timm: a Sequential with dropout, or a
+    head beside an encoder, gives it another."""
+    name = getattr(module, "default_cfg", {}).get("classifier")
+    last = next((n for n in reversed(state) if n.endswith(".weight") and len(getattr(state[n], "shape", state[n])) == 2), None)
+    if not isinstance(name, str) or last is None or f"{name}.weight" in state:
+        return dict(state)
+    head = last.removesuffix("weight")
+    return {n.replace(head, f"{name}.", 1) if n.startswith(head) else n: value for n, value in state.items()}
 
 
 def _shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:

@@ -10,7 +10,8 @@ import numpy as np
 from numba import njit
 
 from .compiled import inner
-from .kernels import LEAST_SHARE, LIVELY_BLOCK, F, exp2, log2
+from .floats import F, exp2, log2
+from .kernels import LEAST_SHARE, LIVELY_BLOCK
 
 #: Blocks on a side of a sketch.
 BLOCKS = 40

@@ -6,7 +6,7 @@ fewer rays a pixel needs. Without a PSF the accuracy is that of single pixels.
 
 `render_accurate` renders each stamp once, with the rays that stamps behind such a PSF mostly need, estimates the
 error of that very image from differences among its rays, and renders again, with more, the stamps that have not
-reached the accuracy. Pixel images with bilinear interpolation, and disks in closed form, follow a plan (`sampling`),
+reached the accuracy. Pixel images, and disks in closed form, follow a plan (`sampling`),
 summed by compiled loops on a CPU and by torch elsewhere (`planned`); other lights are rendered by `render`, with the
 rays on a side doubled until the estimate is met.
 
@@ -31,6 +31,7 @@ from .light import DiskLight, PixelLight
 from .observe import convolve
 from .packing import disk_tables, disk_units, halo_table, lens_tables, source_table
 from .planned import Plan, sum_plan
+from .profiles import MAIN
 from .pyramid import EDGE, build_pyramid
 from .render import Grid, Light, render
 
@@ -179,7 +180,7 @@ def plan_images(
 
 def _planned(light: Light) -> bool:
     """Whether the compiled loops know the light."""
-    return isinstance(light, DiskLight) or (isinstance(light, PixelLight) and light.interpolation == "bilinear")
+    return isinstance(light, DiskLight | PixelLight)
 
 
 def _with_pyramid(light: PixelLight | DiskLight) -> PixelLight | DiskLight:
@@ -197,7 +198,7 @@ def _inputs(light, lens, subhalos, grid: Grid, density: float, reach: float) -> 
     n = light.x.shape[0]
     lens = lens or macro_lens("sis", torch.zeros_like(light.x))
     bumps = bool((lens.m3 != 0).any() or (lens.m4 != 0).any())
-    tables = (*lens_tables(lens), lens.profile != "epl", bumps, halo_table(subhalos, n))
+    tables = (*lens_tables(lens), "slope" not in MAIN[lens.profile].parameters, bumps, halo_table(lens, subhalos))
     if isinstance(light, DiskLight):
         side = np.full((1, 1), disks.BLOCKS * sampling.LIVELY_BLOCK, np.int32)
         index, shape, parts = np.zeros(n, np.int64), (side, side, np.zeros((1, 1, 1), np.float32), 0), disk_tables(light)

@@ -12,9 +12,9 @@ from torch import Tensor
 from ..config.cosmology import Cosmology
 from . import profiles
 
-PROFILES = ("sis", "sie", "epl")
-#: Codes of `Subhalos.kind`.
-NONE, SIS, NFW, TNFW = 0, 1, 2, 3
+#: Codes of `Subhalos.kind`: none, and those of `profiles.codes`.
+NONE = 0
+SIS, NFW, TNFW = (profiles.codes()[name] for name in ("sis", "nfw", "tnfw"))
 
 
 class LensError(ValueError):
@@ -46,8 +46,8 @@ class MacroLens:
     m4_phi: Tensor
 
     def __post_init__(self) -> None:
-        if self.profile not in PROFILES:
-            raise LensError(f"there is no lens profile '{self.profile}': use one of {', '.join(PROFILES)}")
+        if self.profile not in profiles.MAIN:
+            raise LensError(f"there is no lens profile '{self.profile}': use one of {', '.join(profiles.MAIN)}")
 
     def __getitem__(self, rows: slice | Tensor) -> MacroLens:
         """Return some of the rows."""
@@ -119,12 +119,8 @@ def macro_deflection(lens: MacroLens, x: Tensor, y: Tensor) -> tuple[Tensor, Ten
     """Deflection of the smooth lenses at (n, …) positions."""
     p = {name: _expand(getattr(lens, name), x) for name in _tensors(lens)}
     dx, dy = x - p["x"], y - p["y"]
-    if lens.profile == "sis":
-        ax, ay = profiles.sis(dx, dy, p["theta_e"])
-    elif lens.profile == "sie":
-        ax, ay = profiles.sie(dx, dy, p["theta_e"], p["e1"], p["e2"])
-    else:
-        ax, ay = profiles.epl(dx, dy, p["theta_e"], p["slope"], p["e1"], p["e2"])
+    profile = profiles.MAIN[lens.profile]
+    ax, ay = profile.deflection(dx, dy, *(p[name] for name in profile.parameters))
     for bx, by in (
         profiles.shear(x, y, p["gamma1"], p["gamma2"]),
         profiles.multipole(dx, dy, 3, p["m3"] * p["theta_e"], p["m3_phi"]),
@@ -145,30 +141,23 @@ def subhalo_deflection(subhalos: Subhalos, x: Tensor, y: Tensor) -> tuple[Tensor
             # Unused fields may hold NaN: derivatives must not see it.
             return _expand(torch.where(used, getattr(subhalos, name)[:, k], 1.0), x)
 
-        for code in (SIS, NFW, TNFW):
+        for code, profile in enumerate(profiles.looped(), 1):
             used = kind == code
             # All rows of a batch without this kind: nothing is added, and adding zero changes no bit.
             if not _any(used):
                 continue
-            if code == SIS:
-                bx, by = profiles.sis(dx, dy, parameter("theta_e", used))
-            else:
-                r_s, alpha_rs = parameter("r_s", used), parameter("alpha_rs", used)
-                bx, by = (
-                    profiles.nfw(dx, dy, r_s, alpha_rs) if code == NFW else profiles.tnfw(dx, dy, r_s, alpha_rs, parameter("r_t", used))
-                )
-            here = _expand(used, x)
+            bx, by = profile.deflection(dx, dy, *(parameter(name, used) for name in profile.parameters))
+            rows = _expand(used, x)
             # Padding may lie at NaN as well.
-            ax, ay = ax + torch.where(here, bx, 0.0), ay + torch.where(here, by, 0.0)
+            ax, ay = ax + torch.where(rows, bx, 0.0), ay + torch.where(rows, by, 0.0)
     return ax, ay
 
 
 def macro_hessian(lens: MacroLens, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Second derivatives (ψxx, ψxy, ψyy) of the smooth lenses' potential at (n, …) positions."""
     p = {name: _expand(getattr(lens, name), x) for name in _tensors(lens)}
-    slope, e1, e2 = _effective(lens, p)
     dx, dy = x - p["x"], y - p["y"]
-    xx, xy, yy = profiles.epl_hessian(dx, dy, p["theta_e"], slope, e1, e2)
+    xx, xy, yy = _profile_hessian(lens, p, dx, dy)
     for m, name in ((3, "m3"), (4, "m4")):
         bxx, bxy, byy = profiles.multipole_hessian(dx, dy, m, p[name] * p["theta_e"], p[name + "_phi"])
         xx, xy, yy = xx + bxx, xy + bxy, yy + byy
@@ -193,12 +182,6 @@ class CriticalCurve:
         dx, dy = ax.roll(-1, 1) - ax, ay.roll(-1, 1) - ay
         along = (-(ax * dx + ay * dy) / (dx * dx + dy * dy).clamp(min=1e-30)).clamp(0, 1)
         return ((ax + along * dx) ** 2 + (ay + along * dy) ** 2).min(1).values.sqrt()
-
-    def outwards(self, x: Tensor, y: Tensor) -> Tensor:
-        """Whether each row's point (n,) lies outside its curve, by the winding number."""
-        ax, ay = self.x - x[:, None], self.y - y[:, None]
-        bx, by = ax.roll(-1, 1), ay.roll(-1, 1)
-        return torch.atan2(ax * by - ay * bx, ax * bx + ay * by).sum(1).abs() < math.pi
 
 
 def critical_curve(lens: MacroLens, points: int = 256) -> CriticalCurve:
@@ -232,17 +215,22 @@ def _curve(lens: MacroLens, points: int, sign: int, most: float) -> CriticalCurv
     angle = (torch.arange(points, dtype=lens.theta_e.dtype, device=lens.theta_e.device) * (2 * math.pi / points)).expand(n, -1)
     ux, uy = torch.cos(angle), torch.sin(angle)
     p = {name: _expand(getattr(lens, name), ux) for name in _tensors(lens)}
-    slope, e1, e2 = _effective(lens, p)
-    # In units of θ_E: the power law becomes θ_E^(t) r^(−t) times its value at θ_E.
+    # In units of θ_E: a power law becomes θ_E^(t) r^(−t) times its value at θ_E.
     one = torch.ones_like(p["theta_e"])
-    main = profiles.epl_hessian(ux, uy, one, slope, e1, e2)
+    power_law = profiles.MAIN[lens.profile].power_law
+    slope, e1, e2 = _effective(lens, p)
+    main = profiles.epl_hessian(ux, uy, one, slope, e1, e2) if power_law else None
     bumps = [profiles.multipole_hessian(ux, uy, m, p[name], p[name + "_phi"]) for m, name in ((3, "m3"), (4, "m4"))]
     bump = [a + b for a, b in zip(*bumps, strict=True)]
     low, high = torch.full_like(ux, math.log(1e-3)), torch.full_like(ux, math.log(most))
     for _ in range(42):
         middle = (low + high) / 2
         fall, inverse = torch.exp((1 - slope) * middle), torch.exp(-middle)
-        xx, xy, yy = (a * fall + b * inverse for a, b in zip(main, bump, strict=True))
+        if power_law:
+            profile = [a * fall for a in main]
+        else:
+            profile = _profile_hessian(lens, p, p["theta_e"] * ux / inverse, p["theta_e"] * uy / inverse)
+        xx, xy, yy = (a + b * inverse for a, b in zip(profile, bump, strict=True))
         xx, xy, yy = xx + p["gamma1"], xy + p["gamma2"], yy - p["gamma1"]
         inside = 1 - (xx + yy) / 2 + sign * (((xx - yy) / 2) ** 2 + xy * xy).sqrt() < 0
         low, high = torch.where(inside, middle, low), torch.where(inside, high, middle)
@@ -305,10 +293,21 @@ def _expand(parameter: Tensor, like: Tensor) -> Tensor:
     return parameter.reshape(parameter.shape[0], *([1] * (like.ndim - 1)))
 
 
+def _profile_hessian(lens: MacroLens, p: dict[str, Tensor], dx: Tensor, dy: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Second derivatives of the profile's potential alone, at places from its centre."""
+    profile = profiles.MAIN[lens.profile]
+    if not profile.power_law:
+        values = [p[name] for name in profile.parameters]
+        return profiles.hessian(lambda x, y: profile.deflection(x, y, *values), dx, dy)
+    slope, e1, e2 = _effective(lens, p)
+    return profiles.epl_hessian(dx, dy, p["theta_e"], slope, e1, e2)
+
+
 def _effective(lens: MacroLens, p: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-    """Slope and ellipticity that make `epl` equal to the lens' profile."""
-    slope = p["slope"] if lens.profile == "epl" else torch.full_like(p["slope"], 2.0)
-    if lens.profile == "sis":
+    """Slope and ellipticity that make `epl` equal to a profile that is a power law."""
+    parameters = profiles.MAIN[lens.profile].parameters
+    slope = p["slope"] if "slope" in parameters else torch.full_like(p["slope"], 2.0)
+    if "e1" not in parameters:
         return slope, torch.zeros_like(p["e1"]), torch.zeros_like(p["e2"])
     return slope, p["e1"], p["e2"]
 

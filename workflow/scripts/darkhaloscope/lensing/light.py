@@ -53,10 +53,8 @@ class PixelLight:
         Reflection x → −x of the image before it is rotated.
     pyramid : Pyramid, optional
         `pyramid.build_pyramid(planes)`, made once where many renderings share their images.
-    interpolation : "bilinear" or "cubic"
-        Cubic is Keys' (1981) convolution with a = −½: third-order, through the pixel values, may undershoot.
 
-    Outside the image the light is zero; across the outermost pixels it fades to zero as if a frame of
+    Between pixel centres the light is interpolated bilinearly. Outside the image the light is zero; across the outermost pixels it fades to zero as if a frame of
     zeros surrounded it, so that the flux of an unlensed source is the sum of its pixels.
     """
 
@@ -67,12 +65,9 @@ class PixelLight:
     y: Tensor
     phi: Tensor
     flip: Tensor
-    interpolation: str = "bilinear"
     pyramid: Pyramid | None = None
 
     def __post_init__(self) -> None:
-        if self.interpolation not in ("bilinear", "cubic"):
-            raise LightError(f"interpolation is bilinear or cubic, not '{self.interpolation}'")
         if self.planes.ndim != 4:
             raise LightError(f"planes must have the axes (source, channel, row, column), found shape {tuple(self.planes.shape)}")
 
@@ -92,11 +87,8 @@ class PixelLight:
         u = torch.where(_expand(self.flip, bx), -u, u)
         scale = _expand(self.pixel_scale, bx)
         col, row = u / scale + (w - 1) / 2, v / scale + (h - 1) / 2
-        return self._bilinear(row, col) if self.interpolation == "bilinear" else self._cubic(row, col)
-
-    def _bilinear(self, row: Tensor, col: Tensor) -> Tensor:
-        """Planes framed with zeros, so that no tap asks whether it is inside; one gather per plane and tap."""
-        c, h, w = self.planes.shape[1:]
+        # Planes framed with zeros, so that no tap asks whether it is inside; one gather per plane and tap.
+        c = self.planes.shape[1]
         framed = torch.nn.functional.pad(self.planes, (1, 2, 1, 2)).reshape(-1)
         height, width = h + 3, w + 3
         col, row = col.clamp(-1, w), row.clamp(-1, h)
@@ -109,52 +101,6 @@ class PixelLight:
             taps = [framed.index_select(0, place + (k * height * width + step)).reshape(col.shape) * weight for weight, step in weights]
             planes.append(taps[0] + taps[1] + taps[2] + taps[3])
         return torch.stack(planes, 1)
-
-    def _cubic(self, row: Tensor, col: Tensor) -> Tensor:
-        m, c, h, w = self.planes.shape
-        flat = self.planes.permute(0, 2, 3, 1).reshape(m * h * w, c)
-        start = _expand(self.index, col) * (h * w)
-        total = None
-        for i, wi in _cubic_taps(row):
-            for j, wj in _cubic_taps(col):
-                inside = (i >= 0) & (i < h) & (j >= 0) & (j < w)
-                place = start + i.clamp(0, h - 1) * w + j.clamp(0, w - 1)
-                weight = torch.where(inside, wi * wj, 0.0)
-                term = weight[..., None] * flat[place.reshape(-1)].reshape(*place.shape, c)
-                total = term if total is None else total + term
-        return total.movedim(-1, 1)
-
-
-@dataclass(frozen=True)
-class SersicLight(_Rows):
-    """Elliptical Sérsic profile in c channels with one shape (their fluxes may differ).
-
-    Attributes
-    ----------
-    flux : (n, c) tensor, total flux of each channel
-    x, y : (n,) tensors, centre [arcsec]
-    half_light_radius : (n,) tensor, circularised (√(ab)) half-light radius [arcsec]
-    sersic_n : (n,) tensor, Sérsic index, 0.4 to 8
-    e1, e2 : (n,) tensors, ellipticity (1 − q)/(1 + q) times cos 2φ and sin 2φ
-    """
-
-    flux: Tensor
-    x: Tensor
-    y: Tensor
-    half_light_radius: Tensor
-    sersic_n: Tensor
-    e1: Tensor
-    e2: Tensor
-
-    def moments(self, bx: Tensor, by: Tensor) -> Tensor:
-        """Surface brightness at source positions (n, …), (n, c, …) per arcsec²."""
-        dx, dy = bx - _expand(self.x, bx), by - _expand(self.y, bx)
-        e1, e2 = _expand(self.e1, bx), _expand(self.e2, bx)
-        # |z − ε z̄|²/(1 − |ε|²) is q x² + y²/q in the ellipse's own axes.
-        wx, wy = dx - e1 * dx - e2 * dy, dy - e2 * dx + e1 * dy
-        r2 = (wx * wx + wy * wy) / (1 - e1 * e1 - e2 * e2)
-        shape = sersic_profile(r2, _expand(self.half_light_radius, bx), _expand(self.sersic_n, bx))
-        return shape[:, None] * self.flux.reshape(*self.flux.shape, *([1] * (bx.ndim - 1)))
 
 
 @dataclass(frozen=True)
@@ -257,19 +203,6 @@ def _turn(light: PixelLight | DiskLight, bx: Tensor, by: Tensor, phi: Tensor | N
     dx, dy = bx - _expand(light.x, bx), by - _expand(light.y, bx)
     c, s = _expand(torch.cos(phi), bx), _expand(torch.sin(phi), bx)
     return c * dx + s * dy, c * dy - s * dx
-
-
-def _cubic_taps(place: Tensor) -> list[tuple[Tensor, Tensor]]:
-    low = place.detach().floor()
-    t = place - low
-    i = low.clamp(-4, 2**30).long()
-    weights = (
-        ((-0.5 * t + 1) * t - 0.5) * t,
-        (1.5 * t - 2.5) * t * t + 1,
-        ((-1.5 * t + 2) * t + 0.5) * t,
-        (0.5 * t - 0.5) * t * t,
-    )
-    return [(i + k - 1, w) for k, w in enumerate(weights)]
 
 
 def _expand(parameter: Tensor, like: Tensor) -> Tensor:

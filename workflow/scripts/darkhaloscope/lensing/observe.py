@@ -27,7 +27,7 @@ def psf_kernel(psf: Psf, pixel_scale: float, dtype: torch.dtype = torch.float64)
 
     The PSF is taken at pixel centres, not integrated over pixels: rendered images are integrated over
     pixels already, and a PSF measured on images holds the pixel too. The kernel is cut where less than
-    `TRUNCATION` of the light remains outside (`truncation_error` tells how much), then normalised.
+    `TRUNCATION` of the light remains outside, then normalised.
 
     Parameters
     ----------
@@ -55,14 +55,6 @@ def psf_kernel(psf: Psf, pixel_scale: float, dtype: torch.dtype = torch.float64)
     else:
         kernel = (1 + r2 / _moffat_alpha(psf.fwhm_arcsec, psf.beta) ** 2) ** (-psf.beta)
     return (kernel / kernel.sum()).to(dtype)
-
-
-def truncation_error(psf: Psf, pixel_scale: float) -> float:
-    """Share of the PSF's light beyond the largest circle in its kernel, which the normalisation moves inside."""
-    if psf.kind in ("none", "kernel"):
-        return 0.0
-    radius = (_half_width(psf, pixel_scale) + 0.5) * pixel_scale
-    return _light_beyond(psf, radius)
 
 
 def moffat_from_psfsize(psfsize: float, beta: float = 3.5) -> float:

@@ -9,12 +9,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from . import disks, kernels
+from . import disks, kernels, profiles
 from .kernels import LIVELY_BLOCK
 from .lens import MacroLens, Subhalos
 from .light import DiskLight, PixelLight, sersic_constants
+from .profiles.profile import BLUNT, CX, CY, FELT, KIND, SHARP, P
 
 LOG2_E = 1 / math.log(2)
+#: Room for the numbers of a profile in the halo table.
+WIDEST = 6
 #: The sharpest scale of a disk is the least of its knots' σ and these shares of its scale radius and its bulge's radius.
 SHARP_SCALE, SHARP_BULGE = 0.25, 0.5
 #: A sketch of a disk has blocks of twice the sharpest scale, and at least this share of the scale radius.
@@ -27,11 +30,14 @@ def lens_tables(lens: MacroLens) -> tuple[NDArray, NDArray]:
     """Parameters of `kernels` and the coefficients of each row's power-law series."""
     p = {k: v.double().cpu().numpy() for k, v in vars(lens).items() if isinstance(v, Tensor)}
     n = len(p["theta_e"])
-    e1, e2 = (np.zeros(n), np.zeros(n)) if lens.profile == "sis" else (p["e1"], p["e2"])
-    t = p["slope"] - 1 if lens.profile == "epl" else np.ones(n)
+    profile = profiles.MAIN[lens.profile]
+    e1, e2 = (p["e1"], p["e2"]) if "e1" in profile.parameters else (np.zeros(n), np.zeros(n))
+    t = p["slope"] - 1 if "slope" in profile.parameters else np.ones(n)
+    # What is no power law is a row of the halo table; its multipoles and the shear stay here.
+    theta_e = p["theta_e"] if profile.power_law else np.zeros(n)
     square = e1**2 + e2**2
     table = np.zeros((n, 13), np.float32)
-    table[:, kernels.THETA_E], table[:, kernels.T] = p["theta_e"] * np.sqrt(1 - square), t
+    table[:, kernels.THETA_E], table[:, kernels.T] = theta_e * np.sqrt(1 - square), t
     table[:, kernels.E1], table[:, kernels.E2] = e1, e2
     for column, name in ((kernels.X, "x"), (kernels.Y, "y"), (kernels.G1, "gamma1"), (kernels.G2, "gamma2")):
         table[:, column] = p[name]
@@ -44,14 +50,27 @@ def lens_tables(lens: MacroLens) -> tuple[NDArray, NDArray]:
     return table, ((2 * k - 2 + t[:, None]) / (2 * k + 2 - t[:, None])).astype(np.float32)
 
 
-def halo_table(subhalos: Subhalos | None, n: int) -> NDArray[np.float32]:
-    """Subhalos of `kernels`."""
-    if subhalos is None:
-        return np.zeros((n, 0, 7), np.float32)
-    p = {k: np.nan_to_num(v.double().cpu().numpy(), nan=1.0) for k, v in vars(subhalos).items()}
-    scale = p["alpha_rs"] / (1 + np.log(0.5)) / p["r_s"]
-    columns = (p["kind"], p["x"], p["y"], p["theta_e"], p["r_s"], scale, p["r_t"])
-    return np.stack(columns, -1).astype(np.float32)
+def halo_table(lens: MacroLens, subhalos: Subhalos | None) -> NDArray[np.float32]:
+    """Subhalos, and main lenses that are no power law, as `profiles.profile` names the columns."""
+    codes, parts = profiles.codes(), []
+    if not profiles.MAIN[lens.profile].power_law:
+        values = {k: v.double().cpu().numpy()[:, None] for k, v in vars(lens).items() if isinstance(v, Tensor)}
+        parts.append(values | {"kind": np.full_like(values["x"], codes[lens.profile])})
+    if subhalos is not None:
+        parts.append({k: np.nan_to_num(v.double().cpu().numpy(), nan=1.0) for k, v in vars(subhalos).items()})
+    shape = (lens.theta_e.shape[0], sum(p["kind"].shape[1] for p in parts))
+    table, column = np.zeros((*shape, P + WIDEST), np.float32), 0
+    for values in parts:
+        some = table[:, column : column + values["kind"].shape[1]]
+        column += some.shape[1]
+        some[..., KIND], some[..., CX], some[..., CY] = values["kind"], values["x"], values["y"]
+        for profile in profiles.looped():
+            rows = values["kind"] == codes[profile.name]
+            if rows.any():
+                numbers = profile.table(*(values[name][rows] for name in profile.parameters))
+                some[rows, P : P + len(numbers)] = np.stack(numbers, -1)
+                some[rows, SHARP], some[rows, FELT] = profile.sharp, numbers[0] if profile.sharp else BLUNT
+    return table
 
 
 def source_table(light: PixelLight | DiskLight) -> NDArray[np.float64]:

@@ -8,15 +8,16 @@ from lenstronomy.LensModel.lens_model import LensModel
 from lenstronomy.LightModel.Profiles.interpolation import Interpol
 from torch import Tensor
 
-from .lens import NFW, SIS, TNFW, MacroLens, Subhalos
+from .lens import NONE, MacroLens, Subhalos
 from .light import PixelLight
+from .profiles import MAIN, Profile, looped
 from .render import Grid, Light
 
 
 def render_with_lenstronomy(light: Light, lens: MacroLens | None, subhalos: Subhalos | None, grid: Grid, supersampling: int) -> Tensor:
     """Image of lensed light before any PSF, computed by lenstronomy.
 
-    Rays are shot once per row for all planes. Bilinear pixel light goes through lenstronomy's INTERPOL;
+    Rays are shot once per row for all planes. Pixel light goes through lenstronomy's INTERPOL;
     lenstronomy has no rotating disks, so other lights are evaluated by this package at lenstronomy's
     rays. Same arguments and result as `render.render`.
     """
@@ -45,11 +46,8 @@ def lens_model(lens: MacroLens, subhalos: Subhalos | None, row: int) -> tuple[Le
     """lenstronomy's model and keyword arguments of one row."""
     p = {k: float(v[row]) for k, v in vars(lens).items() if isinstance(v, Tensor)}
     centre = {"center_x": p["x"], "center_y": p["y"]}
-    names, arguments = [lens.profile.upper()], [{"theta_E": p["theta_e"], **centre}]
-    if lens.profile != "sis":
-        arguments[0] |= {"e1": p["e1"], "e2": p["e2"]}
-    if lens.profile == "epl":
-        arguments[0]["gamma"] = p["slope"]
+    name, values = _model(MAIN[lens.profile], p)
+    names, arguments = [name], [values]
     if p["gamma1"] or p["gamma2"]:
         names.append("SHEAR")
         arguments.append({"gamma1": p["gamma1"], "gamma2": p["gamma2"]})
@@ -59,27 +57,22 @@ def lens_model(lens: MacroLens, subhalos: Subhalos | None, row: int) -> tuple[Le
             arguments.append({"m": m, "a_m": p[f"m{m}"] * p["theta_e"], "phi_m": p[f"m{m}_phi"], **centre})
     if subhalos is not None:
         for k in range(subhalos.kind.shape[1]):
-            name, values = _subhalo({key: float(v[row, k]) for key, v in vars(subhalos).items()})
-            if name:
+            own = {key: float(v[row, k]) for key, v in vars(subhalos).items()}
+            if own["kind"] != NONE:
+                name, values = _model(looped()[int(own["kind"]) - 1], own)
                 names.append(name)
                 arguments.append(values)
     return LensModel(names), arguments
 
 
-def _subhalo(p: dict[str, float]) -> tuple[str | None, dict[str, float]]:
-    centre = {"center_x": p["x"], "center_y": p["y"]}
-    if p["kind"] == SIS:
-        return "SIS", {"theta_E": p["theta_e"], **centre}
-    halo = {"Rs": p["r_s"], "alpha_Rs": p["alpha_rs"], **centre}
-    if p["kind"] == NFW:
-        return "NFW", halo
-    if p["kind"] == TNFW:
-        return "TNFW", halo | {"r_trunc": p["r_t"]}
-    return None, {}
+def _model(profile: Profile, p: dict[str, float]) -> tuple[str, dict[str, float]]:
+    name, keywords = profile.lenstronomy
+    values = {keyword: p[parameter] for keyword, parameter in zip(keywords, profile.parameters, strict=True)}
+    return name, {**values, "center_x": p["x"], "center_y": p["y"]}
 
 
 def _planes(light: Light, row: int, bx: np.ndarray, by: np.ndarray) -> np.ndarray:
-    if not isinstance(light, PixelLight) or light.interpolation != "bilinear":
+    if not isinstance(light, PixelLight):
         one = light[row : row + 1]
         like = light.x
         return one.moments(torch.as_tensor(bx, dtype=like.dtype)[None], torch.as_tensor(by, dtype=like.dtype)[None])[0].numpy()

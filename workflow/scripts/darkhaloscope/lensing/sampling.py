@@ -20,7 +20,11 @@ from numpy.typing import NDArray
 
 from .compiled import inner, keep, outer
 from .disks import BLOCKS, SIGMA2, disk_light, sketch, sum_disk
-from .kernels import CX, CY, KIND, LIVELY_BLOCK, S_THETA, SX, SY, THETA_E, WORK, F, X, Y, trace
+from .floats import F
+from .kernels import CX, CY, LIVELY_BLOCK, THETA_E, WORK, X, Y, trace
+from .profiles.profile import CX as HALO_X
+from .profiles.profile import CY as HALO_Y
+from .profiles.profile import FELT, SHARP
 
 #: Most rays on a side of a pixel, and room for the rays of a pixel.
 MOST, ROOM = 32, 32 * 32 + 16
@@ -217,8 +221,7 @@ def _near(x, y, scale, density, per_arcsec, p, halos):
             strength, dx, dy, sharp = p[THETA_E], x - p[X], y - p[Y], True
         else:
             q = halos[k - 1]
-            sharp = q[KIND] == F(1)
-            strength, dx, dy = (q[S_THETA] if sharp else F(1e-3)) if q[KIND] > F(0) else F(0), x - q[SX], y - q[SY]
+            strength, dx, dy, sharp = q[FELT], x - q[HALO_X], y - q[HALO_Y], q[SHARP] > F(0)
         if strength > F(0):
             distance = np.sqrt(dx * dx + dy * dy) / scale
             near |= distance < max(F(NEAR) * (strength * per_arcsec * F(0.45) * density) ** F(1 / 3), F(CENTRE))

@@ -14,13 +14,13 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from ..core.files import whole
-from .manga_lines import INDEX_NAMES, INDEX_UNITS, LINES, MOMENT_NAMES
+from .archive import rows_of, values_of
+from .manga_lines import INDEX_NAMES, INDEX_UNITS, LINE_NAMES, MOMENT_NAMES
 from .manga_measurements import Truth
 from .manga_population import Observation
 
 MASKNAME = "MANGA_DAPPIXMASK"
 MOCK_CARDS = (("MOCK", True, "Simulated data: not an observation"), ("AUTHOR", "Dark Halo Scope mock archive", ""))
-FLUX, PER_ANGSTROM = "1E-17 erg/s/cm^2/spaxel", "1E-17 erg/s/cm^2/ang/spaxel"
 C_KMS = 299792.458
 #: Low bits of the mantissa that are dropped where no stage reads the numbers, so that files compress well.
 DROPPED_BITS = 13
@@ -40,81 +40,27 @@ EXACT = frozenset(
 )
 EXACT_LINES = frozenset(("EMLINE_GFLUX", "EMLINE_GFLUX_IVAR", "EMLINE_GSIGMA", "EMLINE_GSIGMA_IVAR"))
 
-_FOM = ("rms", "frms", "rchi2", "68th perc frac resid", "99th perc frac resid", "max frac resid")
-_CHANNELS = {
-    "SKYCOO": (("On-sky X", None), ("On-sky Y", None)),
-    "LWSKYCOO": (("Lum. weighted on-sky X", None), ("Lum. weighted on-sky Y", None)),
-    "ELLCOO": (("Elliptical radius", "arcsec"), ("R/Re", ""), ("R h/kpc", "kpc/h"), ("Elliptical azimuth", "degrees")),
-    "LWELLCOO": (
-        ("Lum. weighted elliptical radius", "arcsec"),
-        ("R/Re", ""),
-        ("R h/kpc", "kpc/h"),
-        ("Lum. weighted elliptical azimuth", "degrees"),
-    ),
-    "BINID": tuple((n, None) for n in ("Binned spectra", "Stellar continua", "Em. line moments", "Em. line models", "Spectral indices")),
-    "SIGMACORR": (("resolution difference", None), ("fit", None)),
-    "FOM": tuple(
-        (n, PER_ANGSTROM if n == "rms" else "") for n in (*_FOM, "68th perc per pix chi", "99th perc per pix chi", "max per pix chi")
-    ),
-    "GAUSS": tuple((line.name, None) for line in LINES),
-    "MOMENT": tuple((name, None) for name in MOMENT_NAMES),
-    "INDEX": tuple(zip(INDEX_NAMES, INDEX_UNITS, strict=True)),
-    "INDEX_BARE": tuple((name, None) for name in INDEX_NAMES),
-    "INDEX_IVAR": tuple((n, f"({u})^{{-2}}" if u else "") for n, u in zip(INDEX_NAMES, INDEX_UNITS, strict=True)),
-}
+
+def _channel_sets() -> dict[str, tuple[tuple[str, str | None], ...]]:
+    """Return the channels of every set: name, and unit (None where no card says it)."""
+    rows = rows_of("maps_channels.csv")
+    sets = {
+        kind: tuple((r["name"], None if r["unit"] == "-" else r["unit"]) for r in rows if r["set"] == kind)
+        for kind in {r["set"] for r in rows}
+    }
+    return sets | {
+        "GAUSS": tuple((name, None) for name in LINE_NAMES),
+        "MOMENT": tuple((name, None) for name in MOMENT_NAMES),
+        "INDEX": tuple(zip(INDEX_NAMES, INDEX_UNITS, strict=True)),
+        "INDEX_BARE": tuple((name, None) for name in INDEX_NAMES),
+        "INDEX_IVAR": tuple((n, f"({u})^{{-2}}" if u else "") for n, u in zip(INDEX_NAMES, INDEX_UNITS, strict=True)),
+    }
 
 
-def _family(name: str, unit: str | None, channels: str | None, *, ivar: bool = True) -> list[tuple[str, str | None, str | None]]:
-    """Return a measured quantity with its inverse variance and mask, as (name, unit, channels)."""
-    bare = {"INDEX": "INDEX_BARE"}.get(channels or "", channels)
-    inverse = {"INDEX": "INDEX_IVAR"}.get(channels or "", channels)
-    errors = [(f"{name}_IVAR", f"({unit})^{{-2}}" if unit else None, inverse)] if ivar else []
-    return [(name, unit, channels), *errors, (f"{name}_MASK", None, bare)]
-
-
-def _indices(name: str) -> list[tuple[str, str | None, str | None]]:
-    return [*_family(name, None, "INDEX"), (f"{name}_CORR", None, "INDEX_BARE"), (f"{name}_MODEL", None, "INDEX_BARE")]
-
-
-def _widths(kind: str, channels: str) -> list[tuple[str, str | None, str | None]]:
-    first, *others = _family(f"EMLINE_{kind}EW", "ang", channels)
-    return [first, (f"EMLINE_{kind}EW_CNT", PER_ANGSTROM, channels), *others]
-
-
+_CHANNELS = _channel_sets()
 #: Every extension after PRIMARY, in the order of the file: name, unit (BUNIT), channel set.
-EXTENSIONS: tuple[tuple[str, str | None, str | None], ...] = (
-    ("SPX_SKYCOO", "arcsec", "SKYCOO"),
-    ("SPX_ELLCOO", None, "ELLCOO"),
-    ("SPX_MFLUX", PER_ANGSTROM, None),
-    ("SPX_MFLUX_IVAR", f"({PER_ANGSTROM})^{{-2}}", None),
-    ("SPX_SNR", None, None),
-    ("BINID", None, "BINID"),
-    ("BIN_LWSKYCOO", "arcsec", "LWSKYCOO"),
-    ("BIN_LWELLCOO", None, "LWELLCOO"),
-    ("BIN_AREA", "arcsec^2", None),
-    ("BIN_FAREA", None, None),
-    *_family("BIN_MFLUX", PER_ANGSTROM, None),
-    ("BIN_SNR", None, None),
-    *_family("STELLAR_VEL", "km/s", None),
-    *_family("STELLAR_SIGMA", "km/s", None),
-    ("STELLAR_SIGMACORR", "km/s", "SIGMACORR"),
-    ("STELLAR_FOM", None, "FOM"),
-    *_family("EMLINE_SFLUX", FLUX, "MOMENT"),
-    *_widths("S", "MOMENT"),
-    *_family("EMLINE_GFLUX", FLUX, "GAUSS"),
-    *_widths("G", "GAUSS"),
-    *_family("EMLINE_GVEL", "km/s", "GAUSS"),
-    *_family("EMLINE_GSIGMA", "km/s", "GAUSS"),
-    ("EMLINE_INSTSIGMA", "km/s", "GAUSS"),
-    ("EMLINE_TPLSIGMA", "km/s", "GAUSS"),
-    ("EMLINE_GA", PER_ANGSTROM, "GAUSS"),
-    ("EMLINE_GANR", None, "GAUSS"),
-    ("EMLINE_FOM", None, "FOM"),
-    ("EMLINE_LFOM", None, "GAUSS"),
-    *_indices("SPECINDEX"),
-    *_indices("SPECINDEX_BF"),
-    *_indices("SPECINDEX_WGT"),
-)
+EXTENSIONS = tuple((row["name"], row["unit"] or None, row["channels"] or None) for row in rows_of("maps_extensions.csv"))
+_PRIMARY = rows_of("maps_primary.csv")
 _NAMES = frozenset(name for name, _, _ in EXTENSIONS)
 
 
@@ -235,73 +181,12 @@ def _primary(observation: Observation, maps: dict[str, NDArray], truth: Truth, v
     bins = maps["BINID"].max(axis=(1, 2)) + 1
     ring = (maps["SPX_ELLCOO"][1] >= 1) & (maps["SPX_ELLCOO"][1] <= 1.5) & (maps["SPX_SNR"] > 0)
     snr = float(np.median(maps["SPX_SNR"][ring])) if ring.any() else 0.0
-    cards = [
-        *MOCK_CARDS,
-        ("ORIGIN", "simulation", "Made by a program, for tests and demonstrations"),
-        ("OBJECT", f"mock galaxy {galaxy.number}", "No such galaxy exists"),
-        ("VERSDRP2", drp, "MaNGA DRP version (2d) that is imitated"),
-        ("VERSDRP3", drp, "MaNGA DRP version (3d) that is imitated"),
-        ("TELESCOP", "SDSS 2.5-M", "Sloan Digital Sky Survey"),
-        ("INSTRUME", "MaNGA", "SDSS-IV MaNGA IFU"),
-        ("SRVYMODE", "MaNGA dither", "Survey leading this observation and its mode"),
-        ("OBJSYS", "ICRS", "The TCC objSys"),
-        ("EQUINOX", 2000.0, ""),
-        ("RADESYS", "FK5", ""),
-        ("NEXP", 9, "Total number of exposures"),
-        ("EXPTIME", 8100.0, "Total exposure time (seconds)"),
-        ("MNGTARG1", 1024, "manga_target1 maskbit"),
-        ("MNGTARG2", 0, "manga_target2 maskbit"),
-        ("MNGTARG3", 0, "manga_target3 maskbit"),
-        ("IFURA", round(galaxy.ra, 6), "IFU R.A. (J2000 deg.)"),
-        ("IFUDEC", round(galaxy.dec, 6), "IFU Dec. (J2000 deg.)"),
-        ("OBJRA", galaxy.ra, "Object R.A. (J2000 deg.)"),
-        ("OBJDEC", galaxy.dec, "Object Dec. (J2000 deg.)"),
-        ("PLATEID", observation.plate, "Current plate"),
-        ("IFUDSGN", str(observation.ifudesign), "ifuDesign"),
-        ("PLATEIFU", observation.plateifu, "PLATEID-ifuDesign"),
-        ("MANGAID", galaxy.mangaid, "MaNGA ID number"),
-        ("CATIDNUM", "99", "Primary target input catalog"),
-        ("DRP3QUAL", observation.drp3qual, "DRP-3d quality bitmask"),
-        ("EBVGAL", observation.ebv, "Galactic reddening E(B-V)"),
-        ("GFWHM", observation.rfwhm_arcsec + 0.05, "Reconstructed FWHM in g-band (arcsec)"),
-        ("RFWHM", observation.rfwhm_arcsec, "Reconstructed FWHM in r-band (arcsec)"),
-        ("IFWHM", observation.rfwhm_arcsec - 0.01, "Reconstructed FWHM in i-band (arcsec)"),
-        ("ZFWHM", observation.rfwhm_arcsec - 0.02, "Reconstructed FWHM in z-band (arcsec)"),
-        ("MASKNAME", MASKNAME, ""),
-        ("VERSDAP", dap, "MaNGA DAP version that is imitated"),
-        ("DAPTYPE", daptype, "DAP analysis method"),
-        ("DAPFRMT", "MAPS", "DAP data file format"),
-        ("RDXQAKEY", "SNRG", "Method keyword"),
-        ("ECOOPA", observation.nsa_phi_deg, "Position angle for ellip. coo"),
-        ("ECOOELL", 1 - observation.nsa_ba, "Ellipticity (1-b/a) for ellip. coo"),
-        ("REFF", galaxy.re_arcsec, ""),
-        ("BINKEY", daptype.split("-")[0], "Spectal binning method keyword"),
-        ("BINMINSN", 1.0, "Minimum S/N of spectrum to include"),
-        ("FSPCOV", 0.8, "Minimum required fraction of good pixels"),
-        ("NBINS", int(bins[0]), "Number of unique spatial bins"),
-        ("BINTYPE", "voronoi", "Binning method"),
-        ("BINSNR", 10.0, "Voronoi binning minimum S/N"),
-        ("VSTEP", 69.02976447828435, "Velocity step per spectral channel."),
-        ("SCKEY", "MILESHCMPL11", "Stellar-continuum model keyword"),
-        ("SCINPVEL", C_KMS * galaxy.z, "Initial guess velocity"),
-        ("SCINPSIG", 100.0, "Initial guess velocity dispersion"),
-        ("NSCMOD", int(bins[1]), "Number of unique stellar-continuum models"),
-        ("ELMKEY", "EMOMMPL11", "Emission-line moments database keyword"),
-        ("ELFKEY", "EFITMPL11SSPDB", "Emission-line modeling method keyword"),
-        ("EMLDB", "ELPMPL11", "Emission-line database keyword"),
-        ("NELMOD", int(bins[3]), "Number of unique emission-line models"),
-        ("SIKEY", "INDXEN", "Spectral-index database keyword"),
-        ("SNRGMED", snr, "Median g-band SNR from 1-1.5 Re"),
-        ("DAPQUAL", observation.dapqual, "DAP quality bitmask"),
-        ("COMMENT", "The cards below hold the parameters that the simulation was made with."),
-        ("TRUEPART", galaxy.part, "What this galaxy is meant for"),
-        ("TRUEINC", galaxy.inclination_deg, "[deg] Inclination"),
-        ("TRUEPA", galaxy.pa_deg, "[deg] Position angle of the receding side"),
-        ("TRUEVMAX", galaxy.v_max_kms, "[km/s] Rotation speed far out"),
-        ("TRUERT", galaxy.turnover_arcsec, "[arcsec] Turnover of the rotation curve"),
-        ("TRUEVSYS", galaxy.v_sys_kms, "[km/s] Systemic velocity relative to SCINPVEL"),
-        ("TRUESIG", galaxy.sigma0_kms, "[km/s] Dispersion of the gas, outer disk"),
-        ("TRUERS", galaxy.ha_scale_arcsec, "[arcsec] Scale length of H-alpha"),
-        ("TRUEFLUX", float(truth.flux.sum()), "[1e-17 erg/s/cm2] H-alpha over the whole map"),
-    ]
-    return fits.Header(cards)
+    values = values_of(_PRIMARY, "keyword", observation) | {
+        "OBJECT": f"mock galaxy {galaxy.number}",
+        **{"VERSDRP2": drp, "VERSDRP3": drp, "VERSDAP": dap, "DAPTYPE": daptype, "BINKEY": daptype.split("-")[0]},
+        **{"IFURA": round(galaxy.ra, 6), "IFUDEC": round(galaxy.dec, 6), "IFUDSGN": str(observation.ifudesign)},
+        **{f"{band}FWHM": observation.rfwhm_arcsec + more for band, more in (("G", 0.05), ("I", -0.01), ("Z", -0.02))},
+        **{"ECOOELL": 1 - observation.nsa_ba, "SCINPVEL": C_KMS * galaxy.z, "SNRGMED": snr},
+        **{"NBINS": int(bins[0]), "NSCMOD": int(bins[1]), "NELMOD": int(bins[3]), "TRUEFLUX": float(truth.flux.sum())},
+    }
+    return fits.Header([*MOCK_CARDS, *((row["keyword"], values[row["keyword"]], row["comment"]) for row in _PRIMARY)])

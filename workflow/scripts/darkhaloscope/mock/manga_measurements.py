@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..core.random import stream
 from .manga_galaxies import SPAXEL_ARCSEC, Sky
-from .manga_lines import INDEX_ERRORS, INDEX_UNITS, INDICES, LINES
+from .manga_lines import HA, INDEX_NAMES, INDEX_UNITS, LINE_NAMES, NII, of_indices, of_lines
 from .manga_population import Observation
 
 # Bits of MANGA_DAPPIXMASK.
@@ -28,8 +28,6 @@ MIN_SNR, BIN_SNR = 1.0, 10.0
 MIN_LINE_SNR = 3.0
 #: The pipeline's cosmology, lengths in Mpc/h.
 COSMOLOGY = FlatLambdaCDM(H0=100, Om0=0.3)
-HA = next(i for i, line in enumerate(LINES) if line.name == "Ha-6564")
-NII = next(i for i, line in enumerate(LINES) if line.name == "NII-6585")
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,7 @@ def measure(observation: Observation, sky: Sky, seed: int) -> tuple[dict[str, ND
     bins = _bins(maps, mask == 0)
     _stars(maps, sky, mask, bins, rng)
     truth = _lines(maps, sky, noise, mask, observation, rng)
-    _indices(maps, mask, rng)
+    _indices(maps, mask)
     return maps, truth
 
 
@@ -207,22 +205,18 @@ def _lines(maps: dict[str, NDArray], sky: Sky, noise: NDArray, mask: NDArray, ob
     good = mask == 0
     velocity, dispersion = sky.gas.velocity(), sky.gas.dispersion()
     radius = maps["SPX_ELLCOO"][1]
-    wavelength = np.array([line.wavelength for line in LINES])[:, None, None]
-    ratio = np.array([line.ratio for line in LINES])[:, None, None]
-    gradient = np.array([line.gradient for line in LINES])[:, None, None]
-    flux = sky.gas.flux * ratio * np.exp(gradient * (np.minimum(radius, 3) - 0.7))
+    flux = sky.gas.flux * of_lines("ratio") * np.exp(of_lines("gradient") * (np.minimum(radius, 3) - 0.7))
     flux[HA], flux[NII], flux[NII - 2] = sky.gas.flux, sky.nii, 0.326 * sky.nii
-    sky_noise = np.array([line.noise for line in LINES])[:, None, None]
-    error = noise * np.sqrt((0.035 * sky_noise) ** 2 + 3.3e-4 * flux)
+    error = noise * np.sqrt((0.035 * of_lines("noise")) ** 2 + 3.3e-4 * flux)
 
     # The instrument's resolution drifts by a per cent or so across a bundle.
     drift = 1 + 0.008 * maps["SPX_SKYCOO"][0] / observation.diameter_arcsec
-    instrument = np.array([line.instrument_kms for line in LINES])[:, None, None] * drift
+    instrument = of_lines("instrument_kms") * drift
     width = np.hypot(dispersion, instrument)
     snr = flux / error
     ha_snr = snr[HA]
     velocity_error = width[HA] / ha_snr
-    line_mask = np.repeat(mask[None], len(LINES), 0)
+    line_mask = np.repeat(mask[None], len(LINE_NAMES), 0)
     weak = good & (ha_snr < MIN_LINE_SNR)
     line_mask[:, weak] = NEARBOUND | DONOTUSE
     fitted = line_mask == 0
@@ -249,7 +243,7 @@ def _lines(maps: dict[str, NDArray], sky: Sky, noise: NDArray, mask: NDArray, ob
         maps[f"EMLINE_{kind}EW"] = np.where(fitted, maps[f"EMLINE_{kind}FLUX"] / continuum, 0)
         maps[f"EMLINE_{kind}EW_IVAR"] = maps[f"EMLINE_{kind}FLUX_IVAR"] * continuum**2
         maps[f"EMLINE_{kind}EW_MASK"] = line_mask.copy()
-    amplitude = maps["EMLINE_GFLUX"] / (np.sqrt(2 * np.pi) * wavelength * (1 + observation.galaxy.z) * width / 299792.458)
+    amplitude = maps["EMLINE_GFLUX"] / (np.sqrt(2 * np.pi) * of_lines("wavelength") * (1 + observation.galaxy.z) * width / 299792.458)
     maps["EMLINE_GA"] = np.where(fitted, amplitude, 0)
     maps["EMLINE_GANR"] = maps["EMLINE_GFLUX"] * np.sqrt(maps["EMLINE_GFLUX_IVAR"])
     maps["EMLINE_FOM"] = _figures_of_merit(mask, rng)
@@ -282,24 +276,12 @@ def _figures_of_merit(mask: NDArray, rng: np.random.Generator) -> NDArray:
     return np.where(mask == 0, typical * (1 + 0.1 * rng.standard_normal((9, *mask.shape), np.float32)), 0)
 
 
-def _indices(maps: dict[str, NDArray], mask: NDArray, rng: np.random.Generator) -> None:
-    """Spectral indices: typical values with a gradient; the three definitions differ by their noise."""
-    good = mask == 0
-    typical, errors = np.array(INDICES)[:, None, None], np.array(INDEX_ERRORS)[:, None, None]
-    gradient = 1 + 0.25 * (np.exp(-maps["SPX_ELLCOO"][1]) - 0.4)
-    error = errors * np.clip(12 / np.maximum(maps["BIN_SNR"], 1), 0.3, 4)
-    model = np.where(good, typical * gradient, 0)
-    ivar = np.where(good, error**-2, 0)
-    all_mask = np.repeat(mask[None], len(INDICES), 0)
+def _indices(maps: dict[str, NDArray], mask: NDArray) -> None:
+    """Spectral indices: typical values and errors, the same in all three definitions."""
+    good, shape = mask == 0, (len(INDEX_NAMES), *mask.shape)
     # Corrections for the velocity dispersion add to magnitudes and multiply all else: none is needed here.
     correction = np.array([0.0 if unit == "mag" else 1.0 for unit in INDEX_UNITS])[:, None, None]
+    values = {"": of_indices("value"), "_IVAR": of_indices("error") ** -2, "_CORR": correction, "_MODEL": of_indices("value")}
     for name in ("SPECINDEX", "SPECINDEX_BF", "SPECINDEX_WGT"):
-        weight = name == "SPECINDEX_WGT"
-        maps[name] = (
-            np.where(good, maps["BIN_MFLUX"] * np.ones_like(typical), 0)
-            if weight
-            else np.where(good, model + error * rng.standard_normal(model.shape, np.float32), 0)
-        )
-        maps[f"{name}_IVAR"], maps[f"{name}_MASK"] = ivar, all_mask
-        maps[f"{name}_CORR"] = np.where(good, correction, 0)
-        maps[f"{name}_MODEL"] = model
+        maps |= {name + part: np.where(good, value, 0) for part, value in values.items()}
+        maps[f"{name}_MASK"] = np.broadcast_to(mask, shape).copy()

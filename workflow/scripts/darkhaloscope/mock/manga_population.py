@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..core.random import stream
+from .archive import rows_of
 
 CRITICAL = 1 << 30
 #: Plain disks rotate at least this fast along the line of sight, so that the lensability score lets them pass.
@@ -229,8 +230,11 @@ def _rotation_speed(log_mass: float) -> float:
 
 
 def _part_changes(galaxy: MockGalaxy, rng: np.random.Generator) -> dict[str, float]:
-    """Return the parameters that a galaxy's part overrides."""
-    sin_i = math.sin(math.radians(galaxy.inclination_deg))
+    """Return the parameters that a galaxy's part overrides: those of `galaxy_parts.csv`, and what is drawn.
+
+    Inner and outer rotation of the counter-rotating disk cancel in the slope of a plane, not in the spread of velocities. The
+    wide one half overflows its bundle, and turns slowly: usable, but at the border.
+    """
     match galaxy.part:
         case "merger":
             angle, distance = rng.uniform(0, 2 * math.pi), galaxy.re_arcsec * rng.uniform(0.9, 1.3)
@@ -248,69 +252,23 @@ def _part_changes(galaxy: MockGalaxy, rng: np.random.Generator) -> dict[str, flo
             return {"warp_deg": float(rng.choice([-1, 1]) * rng.uniform(14, 20))}
         case "faint":
             return {"peak_flux": float(rng.uniform(14, 30))}
-        case "counter-rotating":
-            # Inner and outer rotation cancel in the slope of a plane, not in the spread of velocities.
-            q = 0.65
-            return {
-                "inclination_deg": math.degrees(math.acos(q)),
-                "re_arcsec": 7.0,
-                "turnover_arcsec": 1.0,
-                "v_max_kms": 230.0,
-                "reversal_arcsec": 13.5,
-                "peak_continuum": 1.6,
-                "bulge_fraction": 0.05,
-                "ha_scale_arcsec": 5.5,
-                "arm_streaming_kms": 3.0,
-                "bar_speed_kms": 0.0,
-                "warp_deg": 0.0,
-            }
         case "dwarf":
-            return {
-                "log_mass": 9.2,
-                "v_max_kms": 62.0 / sin_i,
-                "re_arcsec": 4.6,
-                "turnover_arcsec": 1.0,
-                "bar_speed_kms": 0.0,
-                "arm_streaming_kms": 2.0,
-                "nii_ratio": 0.15,
-            }
-        case "compact":
-            return {
-                "re_arcsec": 2.9,
-                "turnover_arcsec": 0.7,
-                "ha_scale_arcsec": 2.0,
-                "peak_continuum": 0.55,
-                "bulge_fraction": 0.05,
-                "n_clumps": 12,
-                "hole": 0.0,
-            }
-        case "overflowing":
-            return {
-                "inclination_deg": math.degrees(math.acos(0.68)),
-                "re_arcsec": 16.0,
-                "turnover_arcsec": 3.0,
-                "ha_scale_arcsec": 9.0,
-                "v_max_kms": 235.0,
-                "n_clumps": 70,
-            }
-        case "edge-on":
-            return {"inclination_deg": math.degrees(math.acos(0.25)), "re_arcsec": 6.5}
-        case "wide":
-            # Half overflows its bundle, and turns slowly: usable, but at the border.
-            return {
-                "inclination_deg": math.degrees(math.acos(0.62)),
-                "re_arcsec": 10.5,
-                "turnover_arcsec": 2.0,
-                "ha_scale_arcsec": 7.0,
-                "v_max_kms": 123.0,
-                "warp_deg": 0.0,
-                "arm_streaming_kms": 4.0,
-                "peak_flux": 75.0,
-                "bar_speed_kms": 0.0,
-            }
-        case "patchy":
-            return {"clump_fraction": 0.75, "n_clumps": 16, "arm_contrast": 0.5}
-    return {}
+            return _FIXED["dwarf"] | {"v_max_kms": 62.0 / math.sin(math.radians(galaxy.inclination_deg))}
+    return _FIXED.get(galaxy.part, {})
+
+
+def _fixed_parameters() -> dict[str, dict[str, float]]:
+    """Return what each part fixes; an axis ratio q stands for the inclination arccos q."""
+    parts: dict[str, dict[str, float]] = {}
+    for row in rows_of("galaxy_parts.csv"):
+        values = {k: int(v) if k == "n_clumps" else float(v) for k, v in row.items() if v and k != "part"}
+        if "axis_ratio" in values:
+            values["inclination_deg"] = math.degrees(math.acos(values.pop("axis_ratio")))
+        parts[row["part"]] = values
+    return parts
+
+
+_FIXED = _fixed_parameters()
 
 
 def _observe(galaxy: MockGalaxy, row: int, first_plate: int, used: dict[tuple[int, int], int], seed: int) -> Observation:

@@ -255,7 +255,7 @@ def _limits(context: ReportContext) -> Iterator[str]:
     limit = context.decided["saturated_d_prime"]
     if any(is_number(found["ideal_d_prime"]) and found["ideal_d_prime"] > limit for found in context.decided["detectors"].values()):
         yield f"What share of the information is used above an ideal d′ of {limit:g}: the AUC saturates, and shares are lower limits."
-    if any(context.dataset.sources.mix.get(kind, 0) > 0 for kind in ("manga", "hybrid")):
+    if context.dataset.sources.galaxy_kinds:
         yield "What source structure below the resolution of MaNGA would do (2.5″ at z ≈ 0.03): a moved galaxy keeps it in kpc."
     if context.dataset.instrument.mask == "observed":
         yield "That velocity alone carries the signal: the velocity mask is cut from the observed flux, which knows the label."

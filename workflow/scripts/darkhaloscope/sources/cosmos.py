@@ -10,7 +10,10 @@ changes a stamp by 3% of the arc's peak (median; worst 5%), the noise by 2% (wor
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import fitsio
 import numpy as np
@@ -19,9 +22,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from ..archive.fits_files import FitsFileError, open_fits, told
-from ..config.lensfinder import CosmosSources
+from ..config.sources import CosmosSources
 from ..core.random import stable_hash
-from ..core.tables import Column, Schema
+from ..core.tables import Column, Schema, read_table
+from .kinds import Files, Still
 from .source import SourceError
 from .still import StillImage, still_image
 
@@ -43,6 +47,8 @@ COSMOS_SOURCES = Schema(
 LEAVE_OUT = "leave this galaxy out: add its IDENT to `sources.cosmos.set_aside`"
 #: Cuts of GalSim's exclusion levels by sample: least S/N, least mask distance [pixels], largest ratio of adjacent to peak counts.
 SAMPLE_CUTS = {"23.5": (20.0, 11.0, 0.2), "25.2": (12.0, 11.0, 0.8)}
+#: Images kept in memory.
+CACHED = 512
 #: Isophote beyond which light is faded: smoothing σ [pixels], threshold in σ of the smoothed noise, growth [pixels], softness [pixels].
 SMOOTHING, THRESHOLD, GROWTH, SOFTNESS = 2.0, 1.5, 6, 3.0
 
@@ -177,6 +183,22 @@ def isolate(image: NDArray, name: str) -> NDArray:
     reach = int(max(np.abs(lit_rows - cy).max(), np.abs(lit_columns - cx).max()))
     padded = np.pad(light, reach)
     return padded[cy : cy + 2 * reach + 1, cx : cx + 2 * reach + 1]
+
+
+# --- the kind ----------------------------------------------------------------------------------
+
+
+def _galaxies(files: Files) -> tuple[list[str], NDArray]:
+    table = read_table(files["cosmos"][0], COSMOS_SOURCES, ["ident", "half_light_radius_arcsec"])
+    return table["ident"].to_pylist(), table["half_light_radius_arcsec"].to_numpy()
+
+
+def _image(files: Files) -> Callable[[Mapping[str, Any]], StillImage]:
+    images = lru_cache(CACHED)(CosmosImages(read_table(files["cosmos"][0], COSMOS_SOURCES), Path(files["catalog"][0]).parent))
+    return lambda row: images(str(row["source_id"]))
+
+
+STILL = Still(image=_image, galaxies=_galaxies)
 
 
 # --- the catalogue -----------------------------------------------------------------------------

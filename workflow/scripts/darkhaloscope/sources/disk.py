@@ -1,62 +1,19 @@
-"""Analytic rotating disks: their parameters, their knots, and their image in closed form."""
+"""Analytic rotating disks: their parameters, their knots, and their image in closed form. A kind of source with velocities."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import gamma, gammaincinv, lambertw
 
 from ..core.random import stream
-from .source import Source, SourceError
+from .kinds import Columns, Draws, Moving, quantile
+from .source import Disk, Knots, Source, SourceError
 
 #: Knots lie within this many scale radii of the centre.
 OUTERMOST_KNOT = 3.0
-
-
-@dataclass(frozen=True)
-class Knots:
-    """Bright star-forming knots of a disk, all arrays (k,).
-
-    `x` and `y` are in the plane of the disk [arcsec], x along the kinematic major axis; a knot is seen at
-    (x, y cos i). `share` is the knot's part of the disk's total light, `sigma` its Gaussian width on the
-    sky [arcsec].
-    """
-
-    x: NDArray
-    y: NDArray
-    share: NDArray
-    sigma: NDArray
-
-
-@dataclass(frozen=True)
-class Disk:
-    """One analytic disk: lengths in arcsec, angles in radians, speeds in km/s, total flux 1.
-
-    The light is an exponential disk, a round Sérsic bulge and round Gaussian knots. All light at a place
-    moves with
-
-        v = v_sys + sin i (1 − e^(−R/R_turn)) [v_max cos θ + v_r sin θ + A_bar e^(−R/2R_s) cos 2(θ − φ_bar) cos θ],
-
-    R and θ being polar coordinates in the plane of the disk from the receding major axis, which `pa`
-    points to, counter-clockwise from x.
-    """
-
-    scale_radius: float
-    turnover: float
-    v_max: float
-    inclination: float
-    dispersion: float
-    knots: Knots
-    pa: float = 0.0
-    bulge_fraction: float = 0.0
-    bulge_n: float = 2.0
-    bulge_radius: float = 0.1
-    bar_amplitude: float = 0.0
-    bar_phi: float = 0.0
-    radial_flow: float = 0.0
-    v_sys: float = 0.0
 
 
 def draw_knots(seed: int, number: int, count: int, share: float, sigma: float, scale_radius: float) -> tuple[Knots, float]:
@@ -152,6 +109,77 @@ def disk_source(disk: Disk, pixel_scale_arcsec: float, size: int, kind: str = "d
         pixel_scale_arcsec=pixel_scale_arcsec,
         provenance={**parameters, "n_knots": len(disk.knots.x), **(provenance or {})},
     )
+
+
+# --- the kind ----------------------------------------------------------------------------------
+
+
+def disk_columns(draws: Draws, radius: NDArray, v_max: NDArray, inclination: NDArray) -> dict[str, NDArray]:
+    """Return the columns of disks whose scale radius [arcsec], rotation speed [km/s] and inclination [rad] are given."""
+    u, disk = draws.u, draws.sources.disk
+    return {
+        "disk_scale_radius_arcsec": radius,
+        "disk_turnover_arcsec": radius * quantile(disk.turnover_ratio, u["turnover"]),
+        "disk_v_max_kms": v_max,
+        "disk_inclination_rad": inclination,
+        "disk_dispersion_kms": quantile(disk.dispersion_kms, u["dispersion"]),
+        "disk_n_knots": np.rint(quantile(disk.n_knots, u["n_knots"])).astype(int),
+        "disk_knot_fraction": quantile(disk.knot_fraction, u["knot_fraction"]),
+        "disk_knot_radius_arcsec": radius * quantile(disk.knot_radius_ratio, u["knot_radius"]),
+        "disk_bulge_fraction": quantile(disk.bulge_fraction, u["bulge_fraction"]),
+        "disk_bulge_sersic_n": quantile(disk.bulge_sersic_n, u["bulge_n"]),
+        "disk_bulge_radius_arcsec": radius * quantile(disk.bulge_radius_ratio, u["bulge_radius"]),
+        "disk_bar_amplitude_kms": quantile(disk.bar_amplitude_kms, u["bar"]),
+        "disk_radial_flow_kms": quantile(disk.radial_flow_kms, u["radial_flow"]),
+    }
+
+
+def row_disk(columns: Columns, row: int, seed: int) -> Disk:
+    """Return the analytic disk of one row, its knots drawn from the row's own stream."""
+
+    def value(name: str) -> float:
+        return float(columns[f"disk_{name}"][row])
+
+    knots, bar_phi = draw_knots(
+        seed,
+        int(columns["number"][row]),
+        int(columns["disk_n_knots"][row]),
+        value("knot_fraction"),
+        value("knot_radius_arcsec"),
+        value("scale_radius_arcsec"),
+    )
+    return Disk(
+        scale_radius=value("scale_radius_arcsec"),
+        turnover=value("turnover_arcsec"),
+        v_max=value("v_max_kms"),
+        inclination=value("inclination_rad"),
+        dispersion=value("dispersion_kms"),
+        knots=knots,
+        pa=float(columns["src_phi_rad"][row]),
+        bulge_fraction=value("bulge_fraction"),
+        bulge_n=value("bulge_sersic_n"),
+        bulge_radius=value("bulge_radius_arcsec"),
+        bar_amplitude=value("bar_amplitude_kms"),
+        bar_phi=bar_phi,
+        radial_flow=value("radial_flow_kms"),
+    )
+
+
+def most_knots(sources) -> float:
+    """Return the most knots that a disk of these sources can have."""
+    return sources.disk.n_knots.bounds[1]
+
+
+def _draw(draws: Draws) -> dict[str, NDArray]:
+    u, disk = draws.u, draws.sources.disk
+    inclination = np.radians(quantile(disk.inclination_deg, u["inclination"]))
+    return disk_columns(draws, quantile(disk.scale_radius_arcsec, u["scale_radius"]), quantile(disk.v_max_kms, u["v_max"]), inclination)
+
+
+MOVING = Moving(draw=_draw, disk=row_disk, most_knots=most_knots)
+
+
+# --- profiles ----------------------------------------------------------------------------------
 
 
 def _exponential_radius(uniform: NDArray) -> NDArray:

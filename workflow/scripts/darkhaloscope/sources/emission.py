@@ -1,11 +1,16 @@
-"""MaNGA emission-line maps as still images."""
+"""MaNGA emission-line maps as still images: a kind of source without velocities."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from ..core.tables import images
+from ..ifu.bank import read_bank
+from .kinds import Files, Still
 from .manga import bank_rows
 from .source import SourceError
 from .still import StillImage, still_image
@@ -40,6 +45,18 @@ def emission_image(bank: pa.Table, mangaid: str, half_light_radius_arcsec: float
     window = np.pad(flux, reach)[cy : cy + 2 * reach + 1, cx : cx + 2 * reach + 1]
     scale = half_light_radius_arcsec / row["half_light_radius_arcsec"][0].as_py() * row["pixel_scale_arcsec"][0].as_py()
     return still_image(_trimmed(window), scale, f"MaNGA galaxy {mangaid}")
+
+
+def _galaxies(files: Files) -> tuple[list[str], None]:
+    return sorted(set(read_bank(files["bank"][0])["mangaid"].to_pylist())), None
+
+
+def _image(files: Files) -> Callable[[Mapping[str, Any]], StillImage]:
+    bank = read_bank(files["bank"][0])
+    return lambda row: emission_image(bank, str(row["source_id"]), float(row["src_reff_arcsec"]))
+
+
+STILL = Still(image=_image, galaxies=_galaxies)
 
 
 def _trimmed(window: np.ndarray) -> np.ndarray:

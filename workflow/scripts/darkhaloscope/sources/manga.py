@@ -1,4 +1,4 @@
-"""MaNGA galaxies as sources: their maps moved to the source redshift, all channels alike."""
+"""MaNGA galaxies as sources: their maps moved to the source redshift, all channels alike. A kind of source with velocities."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from ..config.cosmology import Cosmology
 from ..core.tables import images
+from .kinds import Columns, Draws, Moving, Supply, quantile
 from .scaling import kpc_per_arcsec
 from .source import Source, SourceError, moment_planes, turned
 
@@ -112,6 +113,59 @@ def image_centre(centre_pix: tuple[float, float], shape: tuple[int, int], pixel_
     """
     offset = np.array([(shape[1] - 1) / 2 - centre_pix[0], (shape[0] - 1) / 2 - centre_pix[1]]) * pixel_scale
     return turned(phi) @ (offset * [-1 if flip else 1, 1])
+
+
+# --- the kind ----------------------------------------------------------------------------------
+
+
+class BankMaps:
+    """The galaxies of a bank that some rows use."""
+
+    def __init__(self, supply: Supply, columns: Columns):
+        self._names = sorted({str(p) for p in columns["plateifu"]})
+        self._cosmology = supply.cosmology
+        rows = bank_rows(supply.bank, self._names)
+        self.planes = bank_planes(supply.bank, rows)
+        names = ("pixel_scale_kpc", "psf_fwhm_kpc", "centre_x_pix", "centre_y_pix")
+        self._scalars = {k: supply.bank.column(k).to_numpy()[rows] for k in names}
+
+    def place(self, columns: Columns) -> tuple[NDArray, NDArray, NDArray]:
+        """Return the galaxy of each row, its pixel at the source redshift, and where the middle of its maps lies from its centre."""
+        index = self._index(columns)
+        scale = self._scalars["pixel_scale_kpc"][index] * self._arcsec_per_kpc(columns)
+        centres = zip(self._scalars["centre_x_pix"][index], self._scalars["centre_y_pix"][index], strict=True)
+        shape = self.planes.shape[-2:]
+        turns = zip(centres, scale, columns["src_phi_rad"], columns["src_flip"], strict=True)
+        return index, scale, np.array([image_centre(centre, shape, pixel, phi, bool(flip)) for centre, pixel, phi, flip in turns])
+
+    def resolution_arcsec(self, columns: Columns) -> NDArray:
+        """Return the MaNGA PSF moved to the source redshift and scaled, FWHM per row."""
+        return self._scalars["psf_fwhm_kpc"][self._index(columns)] * self._arcsec_per_kpc(columns)
+
+    def _index(self, columns: Columns) -> NDArray:
+        return np.array([self._names.index(p) for p in columns["plateifu"]])
+
+    def _arcsec_per_kpc(self, columns: Columns) -> NDArray:
+        return columns["src_scale"] / kpc_per_arcsec(columns["z_source"], self._cosmology)
+
+
+def _draw(draws: Draws) -> dict[str, NDArray]:
+    u, augment = draws.u, draws.sources.augment
+    return {
+        **{k: draws.galaxy[k] for k in ("plateifu", "mangaid")},
+        "src_scale": quantile(draws.sources.scale, u["scale"]),
+        "src_phi_rad": 2 * np.pi * u["src_phi"] if augment else np.zeros_like(u["src_phi"]),
+        "src_flip": (u["flip"] < 0.5) & augment,
+    }
+
+
+def _source(supply: Supply, columns: Columns, row: int) -> Source:
+    return manga_source(
+        supply.bank, str(columns["plateifu"][row]), float(columns["z_source"][row]), float(columns["src_scale"][row]), supply.cosmology
+    )
+
+
+MOVING = Moving(draw=_draw, maps=BankMaps, source=_source)
 
 
 def _check_finite(name: str, flux: NDArray, velocity: NDArray, dispersion: NDArray, valid: NDArray) -> None:

@@ -1,10 +1,11 @@
-"""Sérsic sources as images, cut at six effective radii."""
+"""Sérsic sources as images, cut at six effective radii: a kind of source without velocities."""
 
 from __future__ import annotations
 
 import numpy as np
 from scipy.special import gammaincinv
 
+from .kinds import Still
 from .still import FRAMES, StillImage, still_image
 
 #: Half side of the image over the major effective radius; an exponential disk has 0.05% of its light beyond.
@@ -51,3 +52,10 @@ def _averaged(size: int, pixel: float, points: int, radius: float, n: float, q: 
     x2, y2 = (place * np.sqrt(q) / radius) ** 2, (place / np.sqrt(q) / radius) ** 2
     profile = np.exp(-b * ((x2[None, :] + y2[:, None]) ** (0.5 / n) - 1))
     return profile.reshape(size, points, size, points).mean((1, 3))
+
+
+STILL = Still(
+    image=lambda files: lambda row: sersic_image(float(row["src_reff_arcsec"]), float(row["src_n"]), float(row["src_e"])),
+    properties=("src_e", "src_n"),
+    symmetric=True,
+)

@@ -27,7 +27,7 @@ class Source:
     Attributes
     ----------
     kind : str
-        manga, disk or hybrid.
+        Name of the kind of source.
     flux : (h, w) float
         Surface brightness per arcsec², any one unit of flux.
     velocity : (h, w) float, km/s
@@ -54,10 +54,49 @@ class Source:
         """Return the moment planes F, F·v and F·(v² + σ²), (3, h, w) float64."""
         return moment_planes(self.flux, self.velocity, self.dispersion, self.valid)
 
-    @property
-    def total_flux(self) -> float:
-        """Flux of the whole image."""
-        return float(self.planes()[0].sum() * self.pixel_scale_arcsec**2)
+
+@dataclass(frozen=True)
+class Knots:
+    """Bright star-forming knots of a disk, all arrays (k,).
+
+    `x` and `y` are in the plane of the disk [arcsec], x along the kinematic major axis; a knot is seen at
+    (x, y cos i). `share` is the knot's part of the disk's total light, `sigma` its Gaussian width on the
+    sky [arcsec].
+    """
+
+    x: NDArray
+    y: NDArray
+    share: NDArray
+    sigma: NDArray
+
+
+@dataclass(frozen=True)
+class Disk:
+    """One analytic disk: lengths in arcsec, angles in radians, speeds in km/s, total flux 1.
+
+    The light is an exponential disk, a round Sérsic bulge and round Gaussian knots. All light at a place
+    moves with
+
+        v = v_sys + sin i (1 − e^(−R/R_turn)) [v_max cos θ + v_r sin θ + A_bar e^(−R/2R_s) cos 2(θ − φ_bar) cos θ],
+
+    R and θ being polar coordinates in the plane of the disk from the receding major axis, which `pa`
+    points to, counter-clockwise from x.
+    """
+
+    scale_radius: float
+    turnover: float
+    v_max: float
+    inclination: float
+    dispersion: float
+    knots: Knots
+    pa: float = 0.0
+    bulge_fraction: float = 0.0
+    bulge_n: float = 2.0
+    bulge_radius: float = 0.1
+    bar_amplitude: float = 0.0
+    bar_phi: float = 0.0
+    radial_flow: float = 0.0
+    v_sys: float = 0.0
 
 
 def moment_planes(flux: NDArray, velocity: NDArray, dispersion: NDArray, valid: NDArray) -> NDArray:

@@ -14,7 +14,7 @@ from torch import Tensor
 from ...config.cosmology import Cosmology
 from ...config.evidence import Evidence
 from ...config.subhalo import SubhaloDataset
-from .fit import Linear, climb, draws, evaluate, linearise, pick_kernel
+from .fit import NEAR, Linear, climb, draws, evaluate, linearise, pick_kernel
 from .pixels import Batch, Channel, DetectorError, Sky, flux_channel, measure_sky, response, stack, velocity_channel
 from .prior import LensPrior, SubhaloProfile, subhalo_profiles
 from .process import Kernel, source_flux
@@ -24,7 +24,7 @@ log = logging.getLogger("darkhaloscope")
 
 CHANNELS = ("flux", "velocity", "both")
 #: Steps on the image itself before the kernel is chosen again.
-FIRST_STEPS = 3
+FIRST_STEPS = 2
 #: Least flux at a ray that carries a velocity, in the unit of the stamp.
 FAINTEST = 0.01
 
@@ -41,11 +41,39 @@ class Stamp:
 
 
 @dataclass(frozen=True)
+class Fitted:
+    """A stamp with its lens found: what subhalos are tried on.
+
+    `channels` by name (flux, velocity): a batch, its linearisation and the stamp's row in it. `offset` (q,) of the lens parameters from
+    their mean, in widths; `theta_e` in arcsec; `chi2` per pixel by channel.
+    """
+
+    name: str
+    sky: Sky
+    where: Places
+    channels: dict[str, tuple[Batch, Linear, int]]
+    offset: Tensor
+    lens: NDArray
+    theta_e: float
+    chi2: dict[str, float]
+    steps: int
+    restarted: bool
+
+    def scan(self, profiles: Sequence[SubhaloProfile]) -> dict[str, Scan]:
+        """Return what subhalos of some profiles at every place give, from flux, velocity where there is one, and both."""
+        batch, _, row = self.channels["flux"]
+        moved = deflections(self.where, profiles, self.theta_e, batch.x[row], batch.y[row])
+        trials = {name: try_subhalos(*channel, moved) for name, channel in self.channels.items()}
+        used = {**{name: [trial] for name, trial in trials.items()}, "both": list(trials.values())}
+        return {name: marginalise(some, self.offset, len(profiles)) for name, some in used.items()}
+
+
+@dataclass(frozen=True)
 class Finding:
     """What was found in one stamp.
 
-    `scans` by channel (flux, velocity, both); `lens` (q,) parameters of the prior's names and their marginal `errors`; `chi2` of the
-    flux and of the velocity per pixel; `steps` that led upwards; `restarted`; `trusted`: whether flux and lens fit.
+    `scans` by channel (flux, velocity where there is one, both); `lens` (q,) parameters of the prior's names and their marginal `errors`;
+    `chi2` of flux and velocity per pixel; `steps` that led upwards; `restarted`; `trusted`: whether lens and source fit.
     """
 
     name: str
@@ -58,7 +86,6 @@ class Finding:
     steps: int
     restarted: bool
     trusted: bool
-    sky: Sky
 
 
 @dataclass(frozen=True)
@@ -100,7 +127,11 @@ class Detector:
 
         Neither the other stamps nor their order matter to a stamp's finding, but for rounding.
         """
-        out: list[Finding | None] = [None] * len(stamps)
+        return [None if fitted is None else self._finding(fitted) for fitted in self.fit(stamps)]
+
+    def fit(self, stamps: Sequence[Stamp]) -> list[Fitted | None]:
+        """Return each stamp with its lens found, None where it has too little light."""
+        out: list[Fitted | None] = [None] * len(stamps)
         skies = {}
         for row, stamp in enumerate(stamps):
             try:
@@ -111,11 +142,11 @@ class Detector:
         order = sorted(skies, key=lambda row: int(skies[row].arc.sum()))
         for first in range(0, len(order), self.settings.batch_size):
             rows = order[first : first + self.settings.batch_size]
-            for row, finding in zip(rows, self._detect([stamps[r] for r in rows], [skies[r] for r in rows]), strict=True):
-                out[row] = finding
+            for row, fitted in zip(rows, self._fit_batch([stamps[r] for r in rows], [skies[r] for r in rows]), strict=True):
+                out[row] = fitted
         return out
 
-    def _detect(self, stamps: Sequence[Stamp], skies: Sequence[Sky]) -> list[Finding]:
+    def _fit_batch(self, stamps: Sequence[Stamp], skies: Sequence[Sky]) -> list[Fitted]:
         channels = [flux_channel(sky, self.kernel, self.scale) for sky in skies]
         batch = stack(channels, self.device)
         linear, kernel, steps = self._fit(batch, *self._start(skies, self.settings.draws, self.settings.starts))
@@ -126,12 +157,26 @@ class Detector:
             linear, steps, restarted = self._restart(skies, channels, batch, linear, kernel, steps, bad)
             chi2 = linear.solved.chi2(batch)
         velocities = self._velocities(stamps, skies, channels, batch, linear)
-        return [
-            self._finding(
-                stamps[row], skies[row], batch, linear, row, velocities[row], float(chi2[row]), int(steps[row]), bool(restarted[row])
+        out = []
+        for row, stamp in enumerate(stamps):
+            values, seen = linear.values[row], {"flux": (batch, linear, row)}
+            if velocities[row] is not None:
+                seen["velocity"] = velocities[row]
+            out.append(
+                Fitted(
+                    name=stamp.name,
+                    sky=skies[row],
+                    where=places(self.dataset, skies[row], self.prior, values, self.settings.place_step),
+                    channels=seen,
+                    offset=self.prior.offset(values[None])[0],
+                    lens=values.cpu().numpy(),
+                    theta_e=float(self.prior.lens(values[None]).theta_e),
+                    chi2={name: float(about.solved.chi2(data)[place]) for name, (data, about, place) in seen.items()},
+                    steps=int(steps[row]),
+                    restarted=bool(restarted[row]),
+                )
             )
-            for row in range(len(stamps))
-        ]
+        return out
 
     # --- the lens ---------------------------------------------------------------------------------
 
@@ -147,21 +192,26 @@ class Detector:
             )
             best = tried[heights.topk(min(starts, len(tried))).indices]
             found, _ = climb(
-                stack([noisy] * len(best), self.device), self.prior, best, self._smooth(len(best)), settings.coarse_steps, settings.enough
+                stack([noisy] * len(best), self.device),
+                self.prior,
+                best,
+                self._smooth(len(best)),
+                settings.coarse_steps,
+                enough=settings.enough,
             )
             near = found.values[found.log_posterior.argmax()][None]
             # With the noise that there is, and a source of the kernel that fits: nearly as good as the image itself, at a tenth of the cost.
             alone = stack([coarse], self.device)
             kernel = pick_kernel(alone, self.prior, near, settings.source_kernels)
-            out.append(climb(alone, self.prior, near, kernel, settings.coarse_steps, settings.enough)[0].values)
+            out.append(climb(alone, self.prior, near, kernel, settings.coarse_steps, NEAR, settings.enough)[0].values)
             kernels.append(kernel)
         return torch.cat(out), Kernel(*(torch.cat([getattr(k, name) for k in kernels]) for name in ("amplitude", "length")))
 
     def _fit(self, batch: Batch, start: Tensor, kernel: Kernel) -> tuple[Linear, Kernel, Tensor]:
         settings = self.settings
-        linear, first = climb(batch, self.prior, start, kernel, min(FIRST_STEPS, settings.steps), settings.enough)
+        linear, first = climb(batch, self.prior, start, kernel, FIRST_STEPS, NEAR, settings.enough)
         again = pick_kernel(batch, self.prior, linear.values, settings.source_kernels)
-        linear, second = climb(batch, self.prior, linear.values, again, settings.steps - FIRST_STEPS, settings.enough)
+        linear, second = climb(batch, self.prior, linear.values, again, settings.steps, NEAR, settings.enough)
         return linear, again, first + second
 
     def _restart(
@@ -208,44 +258,19 @@ class Detector:
 
     # --- the subhalo ------------------------------------------------------------------------------
 
-    def _finding(
-        self,
-        stamp: Stamp,
-        sky: Sky,
-        batch: Batch,
-        linear: Linear,
-        row: int,
-        velocity: tuple[Batch, Linear, int] | None,
-        chi2: float,
-        steps: int,
-        restarted: bool,
-    ) -> Finding:
-        values = linear.values[row]
-        where = places(self.dataset, sky, self.prior, values, self.settings.place_step)
-        theta_e = float(self.prior.lens(values[None]).theta_e)
-        moved = deflections(where, self.profiles, theta_e, batch.x[row], batch.y[row])
-        trials = {"flux": try_subhalos(batch, linear, row, moved)}
-        if velocity is not None:
-            trials["velocity"] = try_subhalos(*velocity, moved)
-        offset = self.prior.offset(values[None])[0]
-        chosen = {"flux": ["flux"], "velocity": ["velocity"], "both": ["flux", "velocity"]}
-        scans = {}
-        for name, used in chosen.items():
-            used = [trials[channel] for channel in used if channel in trials]
-            if used:
-                scans[name] = marginalise(used, offset, len(self.profiles))
+    def _finding(self, fitted: Fitted) -> Finding:
+        scans = fitted.scan(self.profiles)
         return Finding(
-            name=stamp.name,
-            where=where,
+            name=fitted.name,
+            where=fitted.where,
             scans=scans,
-            lens=values.cpu().numpy(),
+            lens=fitted.lens,
             errors=scans["both"].lens_error * self.prior.width,
-            chi2={"flux": chi2, "velocity": np.nan if velocity is None else float(velocity[1].solved.chi2(velocity[0])[velocity[2]])},
-            pixels=int(batch.pixels[row]),
-            steps=steps,
-            restarted=restarted,
-            trusted=chi2 <= self.settings.restart_chi2,
-            sky=sky,
+            chi2=fitted.chi2,
+            pixels=int(fitted.sky.arc.sum()),
+            steps=fitted.steps,
+            restarted=fitted.restarted,
+            trusted=fitted.chi2["flux"] <= self.settings.restart_chi2,
         )
 
     def shares(self, where: Places) -> NDArray:

@@ -16,8 +16,9 @@ from .pixels import Batch
 from .prior import LensPrior
 from .process import Fields, Kernel, Solved, fields, solve, whiten
 
-#: Damping at the start of a climb, and its bounds.
-DAMPING, LEAST_DAMPING, MOST_DAMPING = 0.3, 1e-3, 1e3
+#: Damping at the start of a climb from afar, and from nearby; bounds of any.
+FAR, NEAR = 0.3, 3e-3
+LEAST_DAMPING, MOST_DAMPING = 1e-3, 1e3
 #: No parameter moves by more than this many widths in one step.
 LONGEST_STEP = 1.0
 
@@ -67,7 +68,9 @@ def evaluate(batch: Batch, prior: LensPrior, values: Tensor, kernel: Kernel) -> 
     return log_posterior(prior, values, solve(batch, beta, kernel))
 
 
-def climb(batch: Batch, prior: LensPrior, values: Tensor, kernel: Kernel, steps: int, enough: float = 0.0) -> tuple[Linear, Tensor]:
+def climb(
+    batch: Batch, prior: LensPrior, values: Tensor, kernel: Kernel, steps: int, damping: float = FAR, enough: float = 0.0
+) -> tuple[Linear, Tensor]:
     """Climb to a maximum of ln E + ln prior by damped Gauss–Newton steps, each stamp with its own damping.
 
     Parameters
@@ -75,6 +78,8 @@ def climb(batch: Batch, prior: LensPrior, values: Tensor, kernel: Kernel, steps:
     batch : Batch of b stamps
     values : (b, q), where to start
     steps : int, most steps
+    damping : float
+        What is added to the curvature's diagonal at first, relative to it: a small value trusts the first step.
     enough : float
         Stop where no stamp's next step promises more than this in the logarithm.
 
@@ -87,10 +92,10 @@ def climb(batch: Batch, prior: LensPrior, values: Tensor, kernel: Kernel, steps:
     """
     best = linearise(batch, prior, values, kernel)
     top = _summary(best, prior)
-    damping = torch.full_like(top["height"], DAMPING)
+    strength = torch.full_like(top["height"], damping)
     upwards = torch.zeros(len(values), dtype=torch.int64, device=values.device)
     for _ in range(steps):
-        scaled = top["hessian"] + torch.diag_embed(damping[:, None] * top["hessian"].diagonal(dim1=1, dim2=2))
+        scaled = top["hessian"] + torch.diag_embed(strength[:, None] * top["hessian"].diagonal(dim1=1, dim2=2))
         move = torch.linalg.solve(scaled, top["gradient"]).clamp(-LONGEST_STEP, LONGEST_STEP)
         if enough and bool(((move * top["gradient"]).sum(1) < enough).all()):
             break
@@ -98,7 +103,7 @@ def climb(batch: Batch, prior: LensPrior, values: Tensor, kernel: Kernel, steps:
         new = _summary(trial, prior)
         better = new["height"] > top["height"]
         upwards += better
-        damping = torch.where(better, damping / 5, damping * 5).clamp(LEAST_DAMPING, MOST_DAMPING)
+        strength = torch.where(better, strength / 5, strength * 5).clamp(LEAST_DAMPING, MOST_DAMPING)
         top = {k: torch.where(better.reshape(-1, *[1] * (v.ndim - 1)), new[k], v) for k, v in top.items()}
         # The whole of it is kept where all stamps took the step; else it is computed again at the end.
         best = trial if bool(better.all()) else best if not bool(better.any()) else None

@@ -6,6 +6,7 @@ the noisy flux.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -278,7 +279,10 @@ def _resized(matrix: sp.csr_matrix, n: int, r: int) -> sp.csr_matrix:
 
 def _tensor(matrix: sp.csr_matrix, device: torch.device | str) -> Tensor:
     parts = (torch.as_tensor(a) for a in (matrix.indptr, matrix.indices, matrix.data))
-    return torch.sparse_csr_tensor(*parts, size=matrix.shape, device=device, check_invariants=True)
+    with warnings.catch_warnings():
+        # Said once per process by every use of them; products with dense matrices, all that is used here, are tested.
+        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+        return torch.sparse_csr_tensor(*parts, size=matrix.shape, device=device, check_invariants=True)
 
 
 def _product(matrix: Tensor, values: Tensor, rows: int) -> Tensor:

@@ -103,6 +103,7 @@ class SubhaloProfile:
     kind: int
     factor: float = math.nan
     log10_mass_msun: float = math.nan
+    concentration: float = math.nan
     r_s: float = 1.0
     alpha_rs: float = 1.0
     r_t: float = 1.0
@@ -147,7 +148,14 @@ def halo(kind: str, log10_mass: float, share: float, dataset: SubhaloDataset, co
     truncation = _moments(dataset.subhalo.truncation)[0]
     code = TNFW if kind == "tnfw" else NFW
     return SubhaloProfile(
-        f"{kind} {log10_mass:.2f}", share, code, log10_mass_msun=log10_mass, r_s=r_s, alpha_rs=alpha, r_t=r_s * truncation
+        f"{kind} {log10_mass:.2f}",
+        share,
+        code,
+        log10_mass_msun=log10_mass,
+        concentration=mean["c"],
+        r_s=r_s,
+        alpha_rs=alpha,
+        r_t=r_s * truncation,
     )
 
 

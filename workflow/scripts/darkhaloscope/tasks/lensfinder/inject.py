@@ -25,7 +25,7 @@ from ...lensing.products import half_light_radius
 from ...stamps.measures import arc_signal_to_noise
 from ...stamps.rows import Columns, row_columns, take
 from ...surveys.legacysurvey.bricks import Cutout
-from .light import Lensed, Stills, lens_sources, psf_fwhm
+from .light import READY, Lensed, Stills, lens_sources, psf_fwhm
 from .schema import MANIFEST, MEASURES, stamp_schema
 
 log = logging.getLogger("darkhaloscope")
@@ -50,7 +50,7 @@ def inject_rows(rows: pa.Table, dataset: LensFinderDataset, cutouts: Iterable[Cu
         Schema `MANIFEST`.
     dataset : LensFinderDataset
     cutouts : one per row, in their order; read as they are needed
-    stills : for each kind of source but sersic, what gives a row's image (see `injection_light`)
+    stills : for each kind of source that is made of files, what gives a row's image (see `inputs.open_stills`)
 
     Returns
     -------
@@ -66,7 +66,7 @@ def inject_rows(rows: pa.Table, dataset: LensFinderDataset, cutouts: Iterable[Cu
     """
     MANIFEST.check(rows.schema, "the rows to inject")
     columns = row_columns(rows)
-    kinds = sorted({k for k in columns["source_kind"] if k and k != "sersic"} - set(stills))
+    kinds = sorted({k for k in columns["source_kind"] if k} - {*stills, *READY})
     if kinds:
         raise InjectionError(
             f"rows have {' and '.join(kinds)} sources, but no images of such are given; set sources.mix and build the manifest again"

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
 
 from ...config.lensfinder import BANDS
-from ...core.tables import read_table
-from ...ifu.bank import read_bank
-from ...sources.cosmos import COSMOS_SOURCES, CosmosImages
-from ...sources.emission import emission_image
-from ...sources.still import StillImage
+from ...config.sources import STILL
+from ...sources.kinds import Files
+from ...sources.stills import INPUTS, KINDS
 from ...surveys.legacysurvey.bricks import Cutout, open_brick
 from .inject import InjectionError
 from .light import Stills
-
-#: Source images kept in memory.
-CACHED = 512
 
 
 def cut_rows(
@@ -58,24 +52,12 @@ def cut_rows(
             brick.close()
 
 
-def open_stills(*, cosmos: Sequence[str], catalog: str | None, bank: Sequence[str]) -> Stills:
+def open_stills(files: Files) -> Stills:
     """Return what gives the image of a row's source, for the kinds that files are given for.
 
     Parameters
     ----------
-    cosmos : path of the list of COSMOS galaxies, or nothing
-    catalog : path of their catalogue, beside which the images lie
-    bank : path of the bank of MaNGA galaxies, or nothing
+    files : `cosmos`, the list of COSMOS galaxies; `catalog`, the catalogue beside which their images lie; `bank`, of MaNGA
+        galaxies: a path each in a list, or none
     """
-    stills: dict = {}
-    if cosmos:
-        images = lru_cache(CACHED)(CosmosImages(read_table(cosmos[0], COSMOS_SOURCES), Path(catalog).parent))
-        stills["cosmos"] = lambda row: images(str(row["source_id"]))
-    if bank:
-        galaxies = read_bank(bank[0])
-
-        def emission(row: Mapping[str, object]) -> StillImage:
-            return emission_image(galaxies, str(row["source_id"]), float(row["src_reff_arcsec"]))
-
-        stills["manga"] = emission
-    return stills
+    return {name: kind.image(files) for name, kind in KINDS.items() if files.get(INPUTS[STILL[name].needs])}

@@ -12,24 +12,29 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...config.lensfinder import PIXEL_SCALE_ARCSEC, Camera
+from ...config.sources import STILL, columns_of
 from ...lensing.engine import render_accurate
 from ...lensing.lens import MacroLens, macro_lens
 from ...lensing.light import PixelLight
 from ...lensing.observe import convolve, moffat_from_psfsize
 from ...lensing.products import stretches
 from ...lensing.render import Grid
-from ...sources.sersic import sersic_image
 from ...sources.still import StillImage
+from ...sources.stills import KINDS
 from ...stamps.columns import shear_components, source_position
 
 #: Steps [arcsec] to which the sharpest PSF of a stamp is rounded down, and its least value: the renderer is told this one.
 SHARPNESS_STEP, SHARPEST = 0.25, 0.5
 #: Error of the unlensed source's flux over what the gate allows: it is rendered this much more finely.
 FINER = 5.0
+#: Columns that the image of a source can depend on; others say where and how it is seen.
+SEEN = ("src_reff_arcsec", *columns_of(STILL))
 
 Columns = Mapping[str, NDArray]
 #: From the row's columns, as scalars, to the image of its source.
 Stills = Mapping[str, Callable[[Mapping[str, object]], StillImage]]
+#: Those of the kinds that need no files.
+READY: Stills = {name: kind.image({}) for name, kind in KINDS.items() if STILL[name].needs is None}
 
 
 @dataclass(frozen=True)
@@ -65,7 +70,7 @@ def lens_sources(rows: Columns, offset: NDArray, fwhm: NDArray, camera: Camera, 
         FWHM of the PSF in g, r, z [arcsec].
     camera : Camera
     accuracy : largest error of a pixel over the peak
-    stills : for each kind of source but sersic, what gives a row's image
+    stills : for each kind of source that is made of files, what gives a row's image
 
     Returns
     -------
@@ -74,7 +79,8 @@ def lens_sources(rows: Columns, offset: NDArray, fwhm: NDArray, camera: Camera, 
     """
     n, size = len(fwhm), camera.stamp_size
     parts = [np.zeros((n, 3, size, size)), *(np.zeros(n) for _ in range(4))]
-    sources = [_still(rows, i, stills) for i in range(n)]
+    stills = {**READY, **stills}
+    sources = [stills[kind]({k: rows[k][i] for k in SEEN}) for i, kind in enumerate(rows["source_kind"])]
     sharp = np.maximum(np.floor(fwhm.min(1) / SHARPNESS_STEP + 1e-9) * SHARPNESS_STEP, SHARPEST)
     groups: dict[tuple[int, float], list[int]] = {}
     for i, source in enumerate(sources):
@@ -106,13 +112,6 @@ def psf_kernels(fwhm: NDArray, camera: Camera, half: int) -> Tensor:
 
 
 # --- one group ---------------------------------------------------------------------------------
-
-
-def _still(rows: Columns, i: int, stills: Stills) -> StillImage:
-    kind = rows["source_kind"][i]
-    if kind == "sersic":
-        return sersic_image(float(rows["src_reff_arcsec"][i]), float(rows["src_n"][i]), float(rows["src_e"][i]))
-    return stills[kind]({k: rows[k][i] for k in ("source_id", "src_reff_arcsec")})
 
 
 def _lens_group(rows: Columns, offset: NDArray, fwhm: NDArray, camera: Camera, accuracy: float, sources: list[StillImage], sharpest: float):

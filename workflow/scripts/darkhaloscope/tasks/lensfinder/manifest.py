@@ -21,6 +21,7 @@ from ...config.lensfinder import LensFinderDataset
 from ...config.subhalo import SPLITS
 from ...core.files import whole
 from ...core.tables import open_table
+from ...sources.stills import KINDS
 from ...stamps.manifest import ManifestError, identity, piece_ranges, repeated
 from .hosts import Chosen, Parent, choose_hosts, read_parent
 from .priors import Galaxies, draw_injections, grid_cells, read_galaxies
@@ -38,7 +39,7 @@ def draw_manifest(name: str, dataset: LensFinderDataset, parent: Parent, galaxie
         Name of the dataset; stamp ids begin with it.
     dataset : LensFinderDataset
     parent : Parent
-    galaxies : source galaxies by kind, as `share_galaxies` gives them; none for sersic
+    galaxies : source galaxies by kind, as `share_galaxies` gives them, for the kinds that are made of some
 
     Yields
     ------
@@ -50,7 +51,7 @@ def draw_manifest(name: str, dataset: LensFinderDataset, parent: Parent, galaxie
     ManifestError
         Too few galaxies, shares of the splits other than those asked for, or sources of a kind that is not given.
     """
-    missing = [k for k in dataset.sources.mix if k != "sersic" and dataset.sources.uses(k) and k not in galaxies]
+    missing = [k for k in dataset.sources.mix if KINDS[k].galaxies and dataset.sources.uses(k) and k not in galaxies]
     if missing:
         raise ManifestError(
             f"sources.mix asks for {' and '.join(missing)} sources, but no such galaxies are given; set sources.mix to others"
@@ -63,7 +64,7 @@ def draw_manifest(name: str, dataset: LensFinderDataset, parent: Parent, galaxie
 
 def draw(name: str, dataset: LensFinderDataset, files: Mapping[str, Sequence[str]], cosmology: Cosmology) -> Iterator[pa.Table]:
     """Draw the rows of a dataset from the inputs of rule build_manifest: `parent`, and `cosmos` and `bank` where sources need them."""
-    return draw_manifest(name, dataset, read_parent(files["parent"][0]), read_galaxies(dataset, cosmos=files["cosmos"], bank=files["bank"]))
+    return draw_manifest(name, dataset, read_parent(files["parent"][0]), read_galaxies(dataset, files))
 
 
 def list_bricks(manifest: str | os.PathLike, dataset: LensFinderDataset, bricks: str | os.PathLike) -> None:

@@ -7,7 +7,6 @@ parameters) goes by the row's place among the positives of its split, so that ce
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,13 +14,12 @@ from numpy.typing import NDArray
 
 from ...config.base import Distribution
 from ...config.lensfinder import Injection, LensFinderDataset
+from ...config.sources import STILL
 from ...config.subhalo import SPLITS
 from ...core.random import row_keys, stable_hash, stream, uniforms
-from ...core.tables import read_table
-from ...ifu.bank import read_bank
-from ...sources.cosmos import COSMOS_SOURCES
+from ...sources.kinds import Draws, Files, category, quantile
+from ...sources.stills import INPUTS, KINDS, OWN, PROPERTIES
 from ...stamps.manifest import ManifestError
-from ..subhalo.manifest import quantile
 from .hosts import check_shares
 
 #: One uniform number per slot and row. New slots go to the end: the order is what keeps old draws.
@@ -67,21 +65,17 @@ def share_galaxies(kind: str, ids: list[str], half_light_radius: NDArray | None,
     return Galaxies(ids_array, half_light_radius, rows)
 
 
-def read_galaxies(dataset: LensFinderDataset, *, cosmos: Sequence[str], bank: Sequence[str]) -> dict[str, Galaxies]:
-    """Return the source galaxies of the kinds that files are given for, shared out among the splits.
+def read_galaxies(dataset: LensFinderDataset, files: Files) -> dict[str, Galaxies]:
+    """Return the source galaxies of the kinds in use that are made of some, shared out among the splits.
 
     Parameters
     ----------
-    cosmos : path of the list of COSMOS galaxies, or nothing
-    bank : path of the bank of MaNGA galaxies, or nothing
+    files : inputs by name, each a list of paths; a kind whose files are not there is left out
     """
     galaxies = {}
-    if cosmos:
-        table = read_table(cosmos[0], COSMOS_SOURCES, ["ident", "half_light_radius_arcsec"])
-        radius = table["half_light_radius_arcsec"].to_numpy()
-        galaxies["cosmos"] = share_galaxies("cosmos", table["ident"].to_pylist(), radius, dataset)
-    if bank:
-        galaxies["manga"] = share_galaxies("manga", sorted(set(read_bank(bank[0])["mangaid"].to_pylist())), None, dataset)
+    for name, kind in KINDS.items():
+        if kind.galaxies and dataset.sources.uses(name) and files.get(INPUTS[STILL[name].needs]):
+            galaxies[name] = share_galaxies(name, *kind.galaxies(files), dataset)
     return galaxies
 
 
@@ -126,29 +120,38 @@ def draw_injections(
     u = {slot: draws[:, i] for i, slot in enumerate(SLOTS)}
     digits = dict(zip(GRIDDED, np.unravel_index(cell, shape), strict=True))
     p = {name: _values(getattr(dataset.injection, name), u[name], digits[name]) for name in GRIDDED}
-    kind = _kinds(dataset.sources.mix, u["kind"])
+    kind = category(dataset.sources.mix, u["kind"]).astype(object)
     source_id = np.full(len(kind), None, object)
-    radius = p["src_reff_arcsec"].copy()
-    for name, some in galaxies.items():
-        here = np.flatnonzero(kind == name)
-        rows = some.rows[split]
-        chosen = rows[(u["galaxy"][here] * len(rows)).astype(int)] if len(here) else np.zeros(0, int)
-        source_id[here] = some.ids[chosen]
-        if some.half_light_radius is not None:
-            radius[here] = some.half_light_radius[chosen]
-    sersic = kind == "sersic"
+    radius, turn, flips = p["src_reff_arcsec"].copy(), np.full(len(kind), 2.0), np.ones(len(kind), bool)
+    given = {name: np.full(len(kind), np.nan) for name in PROPERTIES}
+    own = Draws(u, row_keys(object_id, replicate), dataset.seed, dataset.sources)
+    drawn: dict[str, NDArray] = {name: np.full(len(kind), np.nan) for name in OWN}
+    for name in np.unique(kind):
+        some, rows = KINDS[name], np.flatnonzero(kind == name)
+        if name in galaxies:
+            listed = galaxies[name].rows[split]
+            chosen = listed[(u["galaxy"][rows] * len(listed)).astype(int)]
+            source_id[rows] = galaxies[name].ids[chosen]
+            if galaxies[name].half_light_radius is not None:
+                radius[rows] = galaxies[name].half_light_radius[chosen]
+        for column in some.properties:
+            given[column][rows] = p[column][rows]
+        if some.symmetric:
+            turn[rows], flips[rows] = 1.0, False
+        for column, values in some.draw(own).items() if some.draw else ():
+            drawn[column][rows] = values[rows]
     distance, angle = p["src_offset"] * p["theta_e_arcsec"], 2 * np.pi * u["offset_angle"]
     return {
         "source_kind": kind,
         "source_id": source_id,
         "src_dmag": p["src_dmag"],
         "src_reff_arcsec": radius,
-        "src_e": np.where(sersic, p["src_e"], np.nan),
-        "src_n": np.where(sersic, p["src_n"], np.nan),
+        **given,
+        **drawn,
         "src_x_arcsec": distance * np.cos(angle),
         "src_y_arcsec": distance * np.sin(angle),
-        "src_phi_rad": np.where(sersic, 1.0, 2.0) * np.pi * u["src_phi"],
-        "src_flip": ~sersic & (u["flip"] < 0.5),
+        "src_phi_rad": turn * np.pi * u["src_phi"],
+        "src_flip": flips & (u["flip"] < 0.5),
         "src_gr": p["src_gr"],
         "src_rz": p["src_rz"],
         "theta_e_arcsec": p["theta_e_arcsec"],
@@ -163,9 +166,3 @@ def _values(distribution: Distribution, uniform: NDArray, digit: NDArray) -> NDA
     if distribution.kind == "choice":
         return np.asarray(distribution.choice, float)[digit]
     return quantile(distribution, uniform)
-
-
-def _kinds(mix: dict[str, float], uniform: NDArray) -> NDArray:
-    names = [k for k, share in mix.items() if share > 0]
-    edges = np.cumsum([mix[k] for k in names])[:-1]
-    return np.array(names, object)[np.searchsorted(edges, uniform, side="right")]

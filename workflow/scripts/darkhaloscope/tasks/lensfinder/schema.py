@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from ...config.legacysurvey import BANDS
 from ...config.lensfinder import LensFinderDataset
+from ...config.sources import STILL
 from ...core.tables import Column, Schema
+from ...sources.columns import kind_columns
 from ...stamps.columns import IDENTITY, shared
 
 #: What stands in the lens finder's tables for what controls do not have.
@@ -40,13 +42,6 @@ TASK = (
 SOURCE = (
     *shared("source_kind", **NULL),
     Column(
-        "source_id",
-        "string",
-        "",
-        "Galaxy of the source, by which splits are made: COSMOS IDENT or MANGAID; null for sersic and controls",
-        nullable=True,
-    ),
-    Column(
         "src_dmag",
         "float64",
         "mag",
@@ -54,8 +49,7 @@ SOURCE = (
         nullable=True,
     ),
     Column("src_reff_arcsec", "float64", "arcsec", "Half-light radius of the unlensed source; null for controls", nullable=True),
-    Column("src_e", "float64", "", "Ellipticity (1 − q)/(1 + q) of a sersic source; null for others", nullable=True),
-    Column("src_n", "float64", "", "Sérsic index of a sersic source; null for others", nullable=True),
+    *kind_columns(STILL, "null for controls"),
     *shared("src_x_arcsec", "src_y_arcsec", "src_phi_rad", "src_flip", **NULL),
     Column("src_gr", "float64", "mag", "Observed g − r of the source, from a prior; one morphology in all bands", nullable=True),
     Column("src_rz", "float64", "mag", "Observed r − z of the source, from a prior; one morphology in all bands", nullable=True),

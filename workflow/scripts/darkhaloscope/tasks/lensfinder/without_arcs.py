@@ -78,7 +78,7 @@ def remove_arcs(stamps: pa.Table, dataset: LensFinderDataset, stills: Stills) ->
     stamps : positives, as `choose_hosts` gives them
     dataset : LensFinderDataset
         The one that the stamps are of.
-    stills : for each kind of source but sersic, what gives a row's image
+    stills : for each kind of source that is made of files, what gives a row's image
 
     Returns
     -------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from functools import cached_property
 
 import numpy as np
@@ -12,17 +13,17 @@ from torch import Tensor
 
 from ...config.cosmology import Cosmology
 from ...config.subhalo import SubhaloDataset
-from ...lensing.lens import NFW, SIS, TNFW, MacroLens, Subhalos
+from ...lensing.lens import MacroLens, Subhalos
 from ...lensing.light import DiskLight, PixelLight
+from ...lensing.profiles import codes
 from ...lensing.pyramid import Pyramid, build_pyramid
-from ...sources.disk import Disk, disk_source, draw_knots
-from ...sources.manga import bank_planes, bank_rows, image_centre, manga_source
-from ...sources.scaling import kpc_per_arcsec
+from ...sources.disk import disk_source
+from ...sources.kinds import Maps, Supply
+from ...sources.moving import KINDS
 from ...sources.source import Source
 from ...stamps.columns import source_position
-from ...stamps.rows import Columns
+from ...stamps.rows import Columns, take
 
-SUBHALO_CODES = {"sis": SIS, "nfw": NFW, "tnfw": TNFW}
 #: Length in place of one that a profile does not have: any positive number will do.
 UNUSED = 1.0
 
@@ -60,7 +61,7 @@ def subhalos_at(columns: Columns, x: NDArray, y: NDArray, dtype: torch.dtype) ->
         return torch.as_tensor(np.where(np.isnan(values), UNUSED, values)).to(dtype)[:, None]
 
     return Subhalos(
-        kind=torch.as_tensor([SUBHALO_CODES[p] for p in columns["subhalo_profile"]])[:, None],
+        kind=torch.as_tensor([codes()[p] for p in columns["subhalo_profile"]])[:, None],
         x=tensor(x),
         y=tensor(y),
         theta_e=tensor(columns["subhalo_theta_e_arcsec"]),
@@ -70,29 +71,17 @@ def subhalos_at(columns: Columns, x: NDArray, y: NDArray, dtype: torch.dtype) ->
     )
 
 
-class Bank:
-    """The galaxies of a bank that some rows use, as moment planes ready to be lensed."""
+class Images:
+    """The images of sources that are no closed form, ready to be lensed."""
 
-    def __init__(self, bank: pa.Table, columns: Columns, dtype: torch.dtype):
-        self.names = sorted({str(p) for p in columns["plateifu"]})
-        rows = bank_rows(bank, self.names)
-        planes = bank_planes(bank, rows)
+    def __init__(self, maps: Maps, dtype: torch.dtype):
+        self.maps = maps
         # The scale of surface brightness drops out of every stamp; 1 keeps float32 far from its limits.
-        self.planes = torch.as_tensor(planes / planes[:, :1].max(axis=(2, 3), keepdims=True)).to(dtype)
-        self.scalars = {k: bank.column(k).to_numpy()[rows] for k in ("pixel_scale_kpc", "psf_fwhm_kpc", "centre_x_pix", "centre_y_pix")}
+        self.planes = torch.as_tensor(maps.planes / maps.planes[:, :1].max(axis=(2, 3), keepdims=True)).to(dtype)
 
-    def light(self, columns: Columns, cosmology: Cosmology) -> PixelLight:
-        """Return the galaxies of the rows at their source redshifts, turned, reflected and placed."""
-        index = np.array([self.names.index(p) for p in columns["plateifu"]])
-        scale = self.scalars["pixel_scale_kpc"][index] * self._arcsec_per_kpc(columns, cosmology)
-        centres = zip(self.scalars["centre_x_pix"][index], self.scalars["centre_y_pix"][index], strict=True)
-        shape = tuple(self.planes.shape[-2:])
-        offset = np.array(
-            [
-                image_centre(c, shape, s, p, bool(f))
-                for c, s, p, f in zip(centres, scale, columns["src_phi_rad"], columns["src_flip"], strict=True)
-            ]
-        )
+    def light(self, columns: Columns) -> PixelLight:
+        """Return the sources of the rows, turned, reflected and placed."""
+        index, scale, offset = self.maps.place(columns)
         dtype = self.planes.dtype
         x, y = source_position(columns, columns["lens_x_arcsec"], columns["lens_y_arcsec"])
         return PixelLight(
@@ -111,14 +100,41 @@ class Bank:
         """Levels of the images, made once for all rows."""
         return build_pyramid(self.planes)
 
-    def resolution_arcsec(self, columns: Columns, cosmology: Cosmology) -> NDArray:
-        """Return the MaNGA PSF moved to the source redshift and scaled, FWHM per row."""
-        index = np.array([self.names.index(p) for p in columns["plateifu"]])
-        return self.scalars["psf_fwhm_kpc"][index] * self._arcsec_per_kpc(columns, cosmology)
 
-    @staticmethod
-    def _arcsec_per_kpc(columns: Columns, cosmology: Cosmology) -> NDArray:
-        return columns["src_scale"] / kpc_per_arcsec(columns["z_source"], cosmology)
+def lights(
+    columns: Columns, dataset: SubhaloDataset, bank: pa.Table | None, cosmology: Cosmology, dtype: torch.dtype
+) -> Iterator[tuple[NDArray, Callable[[Columns], PixelLight | DiskLight]]]:
+    """Yield rows that can be rendered together, and what makes the light of some of them.
+
+    Each kind of image has its own rows; all disks in closed form go together.
+    """
+    supply = Supply(dataset.sources, dataset.seed, bank, cosmology)
+    closed = closed_form(columns)
+    for name in _imaged(columns):
+        rows = np.flatnonzero(columns["source_kind"] == name)
+        yield rows, Images(KINDS[name].maps(supply, take(columns, rows)), dtype).light
+    if closed.any():
+        yield np.flatnonzero(closed), lambda some: disk_light(some, dataset, dtype)
+
+
+def closed_form(columns: Columns) -> NDArray[np.bool_]:
+    """Return which rows' sources are disks in closed form."""
+    return np.isin(columns["source_kind"], [name for name, kind in KINDS.items() if kind.disk])
+
+
+def source_fwhm_arcsec(columns: Columns, dataset: SubhaloDataset, bank: pa.Table | None, cosmology: Cosmology) -> NDArray:
+    """Return the resolution of the sources themselves, FWHM per row: of images the blur they came with, 0 for disks."""
+    out = np.zeros(len(columns["number"]))
+    for name in _imaged(columns):
+        rows = np.flatnonzero(columns["source_kind"] == name)
+        chunk = take(columns, rows)
+        out[rows] = KINDS[name].maps(Supply(dataset.sources, dataset.seed, bank, cosmology), chunk).resolution_arcsec(chunk)
+    return out
+
+
+def _imaged(columns: Columns) -> list[str]:
+    """Kinds of images that rows have."""
+    return [name for name, kind in KINDS.items() if kind.maps and (columns["source_kind"] == name).any()]
 
 
 def row_source(
@@ -132,49 +148,16 @@ def row_source(
 ) -> Source:
     """Return what one row lenses, as images before it is placed.
 
-    MaNGA galaxies are as the bank has them, neither turned nor reflected; disks are drawn on
+    Galaxies are as the bank has them, neither turned nor reflected; disks are drawn on
     `disk_pixels` pixels out to `disk_extent` scale radii, at their position angle.
     """
-    name = columns["plateifu"][row]
-    if columns["source_kind"][row] == "manga":
-        return manga_source(bank, str(name), float(columns["z_source"][row]), float(columns["src_scale"][row]), cosmology)
-    disk = row_disk(columns, row, dataset.seed)
-    provenance = {"stamp_id": str(columns["stamp_id"][row]), "plateifu": None if name is None else str(name)}
-    return disk_source(disk, 2 * disk_extent * disk.scale_radius / disk_pixels, disk_pixels, str(columns["source_kind"][row]), provenance)
-
-
-def row_disk(columns: Columns, row: int, seed: int) -> Disk:
-    """Return the analytic disk of one row, its knots drawn from the row's own stream."""
-    value = {k: float(columns[f"disk_{k}"][row]) for k in _DISK_COLUMNS}
-    knots, bar_phi = draw_knots(
-        seed,
-        int(columns["number"][row]),
-        int(columns["disk_n_knots"][row]),
-        value["knot_fraction"],
-        value["knot_radius_arcsec"],
-        value["scale_radius_arcsec"],
-    )
-    return Disk(
-        scale_radius=value["scale_radius_arcsec"],
-        turnover=value["turnover_arcsec"],
-        v_max=value["v_max_kms"],
-        inclination=value["inclination_rad"],
-        dispersion=value["dispersion_kms"],
-        knots=knots,
-        pa=float(columns["src_phi_rad"][row]),
-        bulge_fraction=value["bulge_fraction"],
-        bulge_n=value["bulge_sersic_n"],
-        bulge_radius=value["bulge_radius_arcsec"],
-        bar_amplitude=value["bar_amplitude_kms"],
-        bar_phi=bar_phi,
-        radial_flow=value["radial_flow_kms"],
-    )
-
-
-_DISK_COLUMNS = (
-    *("scale_radius_arcsec", "turnover_arcsec", "v_max_kms", "inclination_rad", "dispersion_kms", "knot_fraction", "knot_radius_arcsec"),
-    *("bulge_fraction", "bulge_sersic_n", "bulge_radius_arcsec", "bar_amplitude_kms", "radial_flow_kms"),
-)
+    name, galaxy = str(columns["source_kind"][row]), columns["plateifu"][row]
+    kind = KINDS[name]
+    if kind.source is not None:
+        return kind.source(Supply(dataset.sources, dataset.seed, bank, cosmology), columns, row)
+    disk = kind.disk(columns, row, dataset.seed)
+    provenance = {"stamp_id": str(columns["stamp_id"][row]), "plateifu": None if galaxy is None else str(galaxy)}
+    return disk_source(disk, 2 * disk_extent * disk.scale_radius / disk_pixels, disk_pixels, name, provenance)
 
 
 def disk_light(columns: Columns, dataset: SubhaloDataset, dtype: torch.dtype) -> DiskLight:
@@ -183,8 +166,9 @@ def disk_light(columns: Columns, dataset: SubhaloDataset, dtype: torch.dtype) ->
     Knots are padded to the most that the dataset can draw, so that a row's sums do not depend on its
     neighbours.
     """
-    disks = [row_disk(columns, i, dataset.seed) for i in range(len(columns["number"]))]
-    most = max(1, int(np.ceil(dataset.sources.disk.n_knots.bounds[1])))
+    kinds = [KINDS[name] for name in columns["source_kind"]]
+    disks = [kind.disk(columns, row, dataset.seed) for row, kind in enumerate(kinds)]
+    most = max(1, *(int(np.ceil(kind.most_knots(dataset.sources))) for name, kind in KINDS.items() if dataset.sources.uses(name)))
 
     def tensor(values: object) -> Tensor:
         return torch.as_tensor(np.array(values, float)).to(dtype)

@@ -18,16 +18,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from scipy.special import ndtr, ndtri
 
-from ...config.base import Distribution
 from ...config.cosmology import Cosmology
+from ...config.lenses import MAIN, drawing
 from ...config.subhalo import FWHM_PER_SIGMA, SPLITS, Lens, Psf, Sources, SplitFractions, Subhalo, SubhaloDataset
 from ...core.random import stable_hash, uniforms
 from ...ifu.bank import read_bank
 from ...lensing.lens import nfw_angles
 from ...lensing.observe import psf_kernel
-from ...sources.hybrid import fitted_scale_radius
+from ...sources.kinds import Draws, category, quantile
+from ...sources.moving import KINDS, draw_sources
 from ...stamps.columns import source_from_lens
 from ...stamps.manifest import ManifestError, identity, piece_ranges
 from ...stamps.shares import share_out, wrong_shares
@@ -35,8 +35,6 @@ from .schema import MANIFEST
 
 log = logging.getLogger("darkhaloscope")
 
-#: A thin disk has no image edge-on: hybrids of steeper galaxies are tilted back to this, the bound that the config sets for disks.
-STEEPEST_INCLINATION = math.radians(85)
 #: One uniform number per slot and row. New slots go to the end: the order is what keeps old draws.
 SLOTS = (
     *("kind", "mangaid", "observation", "z_source", "offset", "offset_angle", "src_phi", "flip", "scale"),
@@ -130,22 +128,6 @@ def assign_splits(mangaids: list[str], plateifus: list[str], splits: SplitFracti
     return out
 
 
-def quantile(distribution: Distribution, uniform: NDArray) -> NDArray:
-    """Return the values of a distribution at uniform numbers in [0, 1)."""
-    value = getattr(distribution, distribution.kind)
-    if distribution.kind == "fixed":
-        return np.full(uniform.shape, value)
-    if distribution.kind == "uniform":
-        return value[0] + (value[1] - value[0]) * uniform
-    if distribution.kind == "log_uniform":
-        return value[0] * (value[1] / value[0]) ** uniform
-    if distribution.kind == "normal":
-        mean, sd, low, high = value
-        below, above = ndtr((low - mean) / sd), ndtr((high - mean) / sd)
-        return np.clip(mean + sd * ndtri(below + (above - below) * uniform), low, high)
-    return np.asarray(value, float)[(uniform * len(value)).astype(int)]
-
-
 # --- galaxies ----------------------------------------------------------------------------------
 
 
@@ -158,7 +140,7 @@ class _Galaxies:
 
     @classmethod
     def from_bank(cls, bank: pa.Table | None, dataset: SubhaloDataset) -> _Galaxies | None:
-        wanted = [k for k in ("manga", "hybrid") if dataset.sources.mix.get(k, 0) > 0]
+        wanted = dataset.sources.galaxy_kinds
         if not wanted:
             return None
         if bank is None or bank.num_rows == 0:
@@ -174,11 +156,11 @@ class _Galaxies:
                 raise ManifestError(
                     f"the bank's `{key}` is not finite for {', '.join(scalars['plateifu'][bad])}: leave these galaxies out, or build their source tensors again"
                 )
-        for key in ("half_light_radius_kpc", "v_peak_kms"):
+        for kind, key in itertools.chain.from_iterable(itertools.product([k], KINDS[k].positive) for k in wanted):
             bad = scalars[key] <= 0
-            if "hybrid" in wanted and bad.any():
+            if bad.any():
                 raise ManifestError(
-                    f"hybrid sources need a positive `{key}`, which the bank does not have for {', '.join(scalars['plateifu'][bad])}: leave these galaxies out"
+                    f"{kind} sources need a positive `{key}`, which the bank does not have for {', '.join(scalars['plateifu'][bad])}: leave these galaxies out"
                 )
         split_of = assign_splits(list(scalars["mangaid"]), list(scalars["plateifu"]), dataset.splits)
         by_split: dict[str, list[list[int]]] = {split: [] for split in SPLITS}
@@ -193,13 +175,14 @@ class _Galaxies:
         log.info("galaxies of the bank by MANGAID: %s", ", ".join(f"{len(by_split[s])} in {s}" for s in SPLITS))
         return cls(scalars, by_split)
 
-    def pick(self, split: str, mangaid: NDArray, observation: NDArray) -> NDArray:
-        """Return bank rows: a MANGAID, each equally likely, then one of its observations."""
+    def pick(self, split: str, mangaid: NDArray, observation: NDArray) -> dict[str, NDArray]:
+        """Return columns of the bank: a MANGAID, each equally likely, then one of its observations."""
         groups = self.by_split[split]
         chosen = (mangaid * len(groups)).astype(int)
         count = np.array([len(g) for g in groups])[chosen]
         start = np.concatenate([[0], np.cumsum([len(g) for g in groups])])[chosen]
-        return np.concatenate(groups)[start + (observation * count).astype(int)]
+        row = np.concatenate(groups)[start + (observation * count).astype(int)]
+        return {key: values[row] for key, values in self.scalars.items()}
 
 
 def _check_shares(rest: list[str], split_of: dict[str, str], splits: SplitFractions) -> None:
@@ -228,7 +211,7 @@ def _rows(
     draws = uniforms(dataset.seed, named["number"].to_numpy(), "manifest", len(SLOTS))
     u = {slot: draws[:, i] for i, slot in enumerate(SLOTS)}
     lens = _lens_columns(dataset.lens, u)
-    source = _source_columns(dataset.sources, galaxies, split, u, lens, cosmology)
+    source = _source_columns(dataset, galaxies, split, named["number"].to_numpy(), u, lens, cosmology)
     subhalo = _subhalo_columns(dataset.subhalo, u, lens["theta_e_arcsec"], lens["z_lens"], source["z_source"], cosmology)
     return MANIFEST.table(
         {
@@ -252,8 +235,8 @@ def _lens_columns(lens: Lens, u: dict[str, NDArray]) -> dict[str, NDArray]:
         "lens_profile": [lens.profile] * len(zeros),
         "z_lens": quantile(lens.redshift, u["z_lens"]),
         "theta_e_arcsec": quantile(lens.theta_e_arcsec, u["theta_e"]),
-        "lens_slope": quantile(lens.slope, u["slope"]) if lens.profile == "epl" else zeros + 2.0,
-        "lens_e": zeros if lens.profile == "sis" else quantile(lens.ellipticity, u["ellipticity"]),
+        "lens_slope": quantile(lens.slope, u["slope"]) if "slope" in MAIN[lens.profile] else zeros + 2.0,
+        "lens_e": quantile(lens.ellipticity, u["ellipticity"]) if "ellipticity" in MAIN[lens.profile] else zeros,
         "lens_phi_rad": np.pi * u["lens_phi"],
         "lens_x_arcsec": offset * np.cos(turn * u["centre_angle"]),
         "lens_y_arcsec": offset * np.sin(turn * u["centre_angle"]),
@@ -267,78 +250,51 @@ def _lens_columns(lens: Lens, u: dict[str, NDArray]) -> dict[str, NDArray]:
 
 
 def _source_columns(
-    sources: Sources, galaxies: _Galaxies | None, split: str, u: dict[str, NDArray], lens: dict, cosmology: Cosmology
+    dataset: SubhaloDataset,
+    galaxies: _Galaxies | None,
+    split: str,
+    number: NDArray,
+    u: dict[str, NDArray],
+    lens: dict,
+    cosmology: Cosmology,
 ) -> dict[str, object]:
-    kind = _category(sources.mix, u["kind"])
-    manga, hybrid = kind == "manga", kind == "hybrid"
-    from_galaxy = manga | hybrid
+    sources = dataset.sources
     z_source = quantile(sources.redshift, u["z_source"])
     offset, angle = quantile(sources.offset_arcsec, u["offset"]), 2 * np.pi * u["offset_angle"]
-    scale = np.where(from_galaxy, quantile(sources.scale, u["scale"]), 1.0)
-    augment = manga & sources.augment
-
-    disk = sources.disk
-    radius = quantile(disk.scale_radius_arcsec, u["scale_radius"])
-    v_max = quantile(disk.v_max_kms, u["v_max"])
-    inclination = np.radians(quantile(disk.inclination_deg, u["inclination"]))
-    names = {"plateifu": np.full(len(kind), None, object), "mangaid": np.full(len(kind), None, object)}
-    if galaxies is not None:
-        row = galaxies.pick(split, u["mangaid"], u["observation"])
-        for key, values in names.items():
-            values[from_galaxy] = galaxies.scalars[key][row][from_galaxy]
-        radius = np.where(hybrid, fitted_scale_radius(galaxies.scalars["half_light_radius_kpc"][row], scale, z_source, cosmology), radius)
-        v_max = np.where(hybrid, galaxies.scalars["v_peak_kms"][row], v_max)
-        inclination = np.where(hybrid, np.minimum(galaxies.scalars["inclination_rad"][row], STEEPEST_INCLINATION), inclination)
-    columns = {
-        "disk_scale_radius_arcsec": radius,
-        "disk_turnover_arcsec": radius * quantile(disk.turnover_ratio, u["turnover"]),
-        "disk_v_max_kms": v_max,
-        "disk_inclination_rad": inclination,
-        "disk_dispersion_kms": quantile(disk.dispersion_kms, u["dispersion"]),
-        "disk_n_knots": np.rint(quantile(disk.n_knots, u["n_knots"])).astype(int),
-        "disk_knot_fraction": quantile(disk.knot_fraction, u["knot_fraction"]),
-        "disk_knot_radius_arcsec": radius * quantile(disk.knot_radius_ratio, u["knot_radius"]),
-        "disk_bulge_fraction": quantile(disk.bulge_fraction, u["bulge_fraction"]),
-        "disk_bulge_sersic_n": quantile(disk.bulge_sersic_n, u["bulge_n"]),
-        "disk_bulge_radius_arcsec": radius * quantile(disk.bulge_radius_ratio, u["bulge_radius"]),
-        "disk_bar_amplitude_kms": quantile(disk.bar_amplitude_kms, u["bar"]),
-        "disk_radial_flow_kms": quantile(disk.radial_flow_kms, u["radial_flow"]),
-    }
+    galaxy = {} if galaxies is None else galaxies.pick(split, u["mangaid"], u["observation"])
+    kind = category(sources.mix, u["kind"])
     return {
         "source_kind": kind,
-        **names,
         "z_source": z_source,
         "src_x_arcsec": lens["lens_x_arcsec"] + offset * np.cos(angle),
         "src_y_arcsec": lens["lens_y_arcsec"] + offset * np.sin(angle),
-        "src_phi_rad": np.where(manga & ~augment, 0.0, 2 * np.pi * u["src_phi"]),
-        "src_flip": augment & (u["flip"] < 0.5),
-        "src_scale": scale,
-        **{k: _masked(v, manga) for k, v in columns.items()},
+        **draw_sources(Draws(u, number, dataset.seed, sources, z_source, cosmology, galaxy), kind),
     }
 
 
 def _subhalo_columns(
     subhalo: Subhalo, u: dict[str, NDArray], theta_e: NDArray, z_lens: NDArray, z_source: NDArray, cosmology: Cosmology
 ) -> dict[str, object]:
-    profile = _category(subhalo.profiles, u["profile"])
-    sis, truncated = profile == "sis", profile == "tnfw"
+    profile = category(subhalo.profiles, u["profile"])
+    lacks = {key: ~np.isin(profile, drawing(key)) for key in ("theta_e_factor", "log10_mass_msun", "concentration", "truncation")}
+    massless = lacks["log10_mass_msun"]
     bins = np.asarray(subhalo.log10_mass_msun)
     chosen = (u["mass_bin"] * len(bins)).astype(int)
     mass = bins[chosen, 0] + (bins[chosen, 1] - bins[chosen, 0]) * u["mass"]
     concentration = quantile(subhalo.concentration, u["concentration"])
     rs, alpha_rs = np.full(mass.shape, np.nan), np.full(mass.shape, np.nan)
-    if not sis.all():
-        h = ~sis
+    if not massless.all():
+        h = ~massless
         rs[h], alpha_rs[h] = nfw_angles(10 ** mass[h], concentration[h], z_lens[h], z_source[h], cosmology)
     return {
         "subhalo_profile": profile,
-        "log10_mass_msun": _masked(mass, sis),
-        "mass_bin": np.where(sis, "sis", np.array([f"{low:g}-{high:g}" for low, high in bins])[chosen]),
-        "concentration": _masked(concentration, sis),
-        "subhalo_theta_e_arcsec": _masked(theta_e * quantile(subhalo.theta_e_factor, u["factor"]), ~sis),
-        "subhalo_rs_arcsec": _masked(rs, sis),
-        "subhalo_alpha_rs_arcsec": _masked(alpha_rs, sis),
-        "subhalo_rt_arcsec": _masked(rs * quantile(subhalo.truncation, u["truncation"]), ~truncated),
+        "log10_mass_msun": _masked(mass, massless),
+        "mass_bin": np.where(massless, profile, np.array([f"{low:g}-{high:g}" for low, high in bins])[chosen]),
+        "concentration": _masked(concentration, lacks["concentration"]),
+        "subhalo_theta_e_arcsec": _masked(theta_e * quantile(subhalo.theta_e_factor, u["factor"]), lacks["theta_e_factor"]),
+        "subhalo_rs_arcsec": _masked(rs, massless),
+        "subhalo_alpha_rs_arcsec": _masked(alpha_rs, massless),
+        "subhalo_rt_arcsec": _masked(rs * quantile(subhalo.truncation, u["truncation"]), lacks["truncation"]),
         **{slot: u[slot] for slot in ("placement_1", "placement_2", "placement_3")},
     }
 
@@ -351,13 +307,6 @@ def psf_fwhm_arcsec(psf: Psf, pixel_scale_arcsec: float) -> float:
         return psf.fwhm_arcsec
     kernel = psf_kernel(psf, pixel_scale_arcsec).double().numpy()
     return FWHM_PER_SIGMA * pixel_scale_arcsec / math.sqrt(4 * math.pi * float((kernel**2).sum()))
-
-
-def _category(shares: dict[str, float], uniform: NDArray) -> NDArray:
-    """Return one of the names for each uniform number, by their shares."""
-    names = [k for k, share in shares.items() if share > 0]
-    edges = np.cumsum([shares[k] for k in names])[:-1]
-    return np.array(names)[np.searchsorted(edges, uniform, side="right")]
 
 
 def _masked(values: NDArray, missing: NDArray) -> pa.Array:

@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -30,7 +29,7 @@ from ...lensing.observe import convolve, psf_kernel
 from ...lensing.render import Grid
 from ...stamps.rows import Columns, row_columns, take
 from . import observation as obs
-from .lights import disk_light, macro_lenses, subhalos_at
+from .lights import closed_form, disk_light, macro_lenses, subhalos_at
 from .population import draw_clumps
 from .render import StampError, report_progress
 from .schema import scalar_columns
@@ -84,7 +83,7 @@ def marginal_d_prime(
             "the marginal observer looks for a subhalo, which contrast `lensed` does not have: set marginal_stamps to 0 for it"
         )
     columns = row_columns(rows)
-    columns = take(columns, np.flatnonzero(columns["source_kind"] != "manga"))
+    columns = take(columns, np.flatnonzero(closed_form(columns)))
     progress = progress or report_progress("marginal observers")
     out = []
     for row in range(len(columns["number"])):
@@ -107,7 +106,7 @@ def read_parametric(shards: Sequence[str | os.PathLike], n: int) -> pa.Table:
             break
         with open_table(path, Schema("stamps", scalar_columns())) as file:
             rows = file.read(columns=names)
-        rows = rows.filter(pc.not_equal(rows["source_kind"], "manga")).slice(0, n - found)
+        rows = rows.filter(closed_form(row_columns(rows.select(["source_kind"])))).slice(0, n - found)
         parts.append(rows)
         found += rows.num_rows
     return pa.concat_tables(parts).combine_chunks()

@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from ...config.cosmology import Cosmology
 from ...config.subhalo import Population, SubhaloDataset
 from ...core.random import stream
-from ...lensing.lens import NFW, NONE, TNFW, Subhalos, nfw_angles
+from ...lensing.lens import NONE, Subhalos, nfw_angles
+from ...lensing.profiles import codes
+from ...sources.kinds import quantile
 from ...stamps.rows import Columns
 from .lights import UNUSED
-from .manifest import quantile
 
 #: Mass at which the normalisation is given [M☉].
 PIVOT_MSUN = 1e8
-CODES = {"nfw": NFW, "tnfw": TNFW}
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def draw_clumps(columns: Columns, dataset: SubhaloDataset, cosmology: Cosmology,
         return torch.as_tensor(out)
 
     halos = Subhalos(
-        kind=padded(np.full(len(row), CODES[population.profile]), NONE).long(),
+        kind=padded(np.full(len(row), codes()[population.profile]), NONE).long(),
         x=padded(columns["lens_x_arcsec"][row] + radius * np.cos(angle), 0.0).to(dtype),
         y=padded(columns["lens_y_arcsec"][row] + radius * np.sin(angle), 0.0).to(dtype),
         theta_e=padded(np.full(len(row), UNUSED), UNUSED).to(dtype),

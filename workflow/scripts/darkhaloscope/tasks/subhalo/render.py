@@ -23,18 +23,20 @@ import torch
 from numpy.typing import NDArray
 
 from ...config.cosmology import Cosmology
+from ...config.sources import MOVING
 from ...config.subhalo import Noise, SubhaloDataset
 from ...lensing.batching import BLOCK, one_thread
 from ...lensing.lens import CriticalCurve, critical_curve
 from ...lensing.observe import convolve, psf_kernel
 from ...lensing.products import count_images, half_light_radius, stretches
 from ...lensing.render import Grid
+from ...sources.moving import KINDS
 from ...stamps.columns import source_position
 from ...stamps.measures import arc_signal_to_noise
 from ...stamps.rows import Columns, row_columns, take
 from . import observation as obs
 from . import placement
-from .lights import Bank, disk_light, macro_lenses, subhalos_at
+from .lights import lights, macro_lenses, source_fwhm_arcsec, subhalos_at
 from .population import draw_clumps
 from .rays import RENDERERS, Light
 from .schema import MANIFEST, MEASURES, stamp_images, stamp_schema
@@ -95,7 +97,7 @@ def render_rows(
                     out[name][place] = value
             done += len(index)
             progress(done, count)
-    out["source_fwhm_arcsec"] = _resolution(columns, bank, cosmology)
+    out["source_fwhm_arcsec"] = source_fwhm_arcsec(columns, dataset, bank, cosmology)
     return stamp_schema(size).table({**{c.name: rows.column(c.name).combine_chunks() for c in MANIFEST.columns}, **out})
 
 
@@ -149,29 +151,18 @@ def report_progress(what: str = "stamps") -> Progress:
 
 def _chunks(columns: Columns, dataset: SubhaloDataset, bank: pa.Table | None, cosmology: Cosmology):
     """Yield indices of rows, their columns filled up to whole blocks with the last of them, and their light."""
-    manga = columns["source_kind"] == "manga"
-    if manga.any() and bank is None:
-        raise StampError(
-            f"stamp {columns['stamp_id'][manga][0]} has a manga source, but there is no bank of sources: name a sample in sources.sample"
-        )
+    for name in [k for k, kind in MOVING.items() if kind.needs == "sample" and KINDS[k].maps]:
+        rows = columns["source_kind"] == name
+        if rows.any() and bank is None:
+            raise StampError(
+                f"stamp {columns['stamp_id'][rows][0]} has a {name} source, but there is no bank of sources: name a sample in sources.sample"
+            )
     batch = math.ceil(dataset.rendering.batch_size / BLOCK) * BLOCK
-    galaxies = Bank(bank, take(columns, np.flatnonzero(manga)), DTYPE) if manga.any() else None
-    for group in (np.flatnonzero(manga), np.flatnonzero(~manga)):
+    for group, light in lights(columns, dataset, bank, cosmology, DTYPE):
         for start in range(0, len(group), batch):
             index = group[start : start + batch]
             chunk = take(columns, np.concatenate([index, np.full(-len(index) % BLOCK, index[-1])]))
-            light = galaxies.light(chunk, cosmology) if manga[index[0]] else disk_light(chunk, dataset, DTYPE)
-            yield index, chunk, light
-
-
-def _resolution(columns: Columns, bank: pa.Table | None, cosmology: Cosmology) -> NDArray:
-    """Resolution of the sources themselves: the MaNGA PSF at z_s, 0 for disks."""
-    out = np.zeros(len(columns["number"]))
-    manga = np.flatnonzero(columns["source_kind"] == "manga")
-    if len(manga):
-        chunk = take(columns, manga)
-        out[manga] = Bank(bank, chunk, DTYPE).resolution_arcsec(chunk, cosmology)
-    return out
+            yield index, chunk, light(chunk)
 
 
 # --- one chunk ---------------------------------------------------------------------------------

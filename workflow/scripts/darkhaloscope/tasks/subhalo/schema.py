@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
+from ...config.sources import MOVING
 from ...config.subhalo import SubhaloDataset
 from ...core.tables import Column, Schema
+from ...sources.columns import kind_columns
 from ...stamps.columns import IDENTITY, shared
 
 SOURCE = (
     *shared("source_kind"),
-    Column("plateifu", "string", "", "MaNGA galaxy of the source; null for analytic disks", nullable=True),
-    Column("mangaid", "string", "", "Identifier of the galaxy, by which splits are made; null for analytic disks", nullable=True),
     Column("z_source", "float64", "", "Source redshift"),
     *shared("src_x_arcsec", "src_y_arcsec", "src_phi_rad", "src_flip"),
     Column("src_scale", "float64", "", "Factor on the physical size of a MaNGA galaxy; 1 for disks"),
-    Column("disk_scale_radius_arcsec", "float64", "arcsec", "Exponential scale radius; null for manga", nullable=True),
-    Column("disk_turnover_arcsec", "float64", "arcsec", "Turnover radius of the rotation curve; null for manga", nullable=True),
-    Column("disk_v_max_kms", "float64", "km/s", "Asymptotic rotation speed; null for manga", nullable=True),
-    Column("disk_inclination_rad", "float64", "rad", "Inclination; null for manga", nullable=True),
-    Column("disk_dispersion_kms", "float64", "km/s", "Intrinsic dispersion; null for manga", nullable=True),
-    Column("disk_n_knots", "int32", "", "Bright knots; null for manga", nullable=True),
-    Column("disk_knot_fraction", "float64", "", "Share of the light in knots; null for manga", nullable=True),
-    Column("disk_knot_radius_arcsec", "float64", "arcsec", "Gaussian σ of a knot; null for manga", nullable=True),
-    Column("disk_bulge_fraction", "float64", "", "Share of the light in the bulge; null for manga", nullable=True),
-    Column("disk_bulge_sersic_n", "float64", "", "Sérsic index of the bulge; null for manga", nullable=True),
-    Column("disk_bulge_radius_arcsec", "float64", "arcsec", "Half-light radius of the bulge; null for manga", nullable=True),
-    Column("disk_bar_amplitude_kms", "float64", "km/s", "Amplitude of m = 2 motions; null for manga", nullable=True),
-    Column("disk_radial_flow_kms", "float64", "km/s", "Radial flow; null for manga", nullable=True),
+    *kind_columns(MOVING),
 )
 
 LENS = (

@@ -1,0 +1,108 @@
+"""What goes wrong before a script's stage begins: another library, an import that fails, code edited meanwhile."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from darkhaloscope.jobs import before_stage, digest
+from darkhaloscope.jobs.stage import stage
+
+SCRIPTS = Path(__file__).parents[3] / "workflow/scripts"
+
+#: What Snakemake puts before a script: the object `snakemake`, and the script's folder at the end of the path.
+SCRIPT = """
+import sys
+from types import SimpleNamespace
+snakemake = SimpleNamespace(rule="draw_thing", log=[{log!r}], scriptdir={scriptdir!r})
+sys.path.extend([snakemake.scriptdir])
+import darkhaloscope
+{body}
+"""
+
+
+def run(tmp_path, body, scriptdir=SCRIPTS, paths=(SCRIPTS,)):
+    log = tmp_path / "logs/draw_thing.log"
+    script = tmp_path / "draw_thing.py"
+    script.write_text(SCRIPT.format(log=str(log), scriptdir=str(scriptdir), body=body))
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {"PYTHONPATH": os.pathsep.join(map(str, paths))}
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, env=environment)
+    return done, log.read_text() if log.exists() else ""
+
+
+def test_an_import_that_fails_is_said_in_words_and_its_log_holds_the_rest(tmp_path):
+    done, log = run(tmp_path, "import a_package_that_is_not_there")
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "[draw_thing] draw_thing could not start: No module named 'a_package_that_is_not_there'; install what is missing" in done.stderr
+    assert "Traceback" in log and "ERROR draw_thing could not start: No module named" in log
+
+
+def test_any_other_error_before_the_stage_too(tmp_path):
+    done, log = run(tmp_path, "raise ValueError('module://x is no backend\\nsecond line')")
+    assert "draw_thing could not start: module://x is no backend" in done.stderr and "second line" not in done.stderr
+    assert "second line" in log
+
+
+def test_a_library_from_elsewhere_is_refused(tmp_path):
+    """As with another clone's library in PYTHONPATH, or an installed one: it comes before the script's own folder."""
+    other = tmp_path / "other/darkhaloscope"
+    other.mkdir(parents=True)
+    (other / "__init__.py").write_text("")
+    done, log = run(tmp_path, "print('ran')", scriptdir=other.parent)
+    assert done.returncode == 1 and "ran" not in done.stdout
+    assert f"the library was imported from {SCRIPTS / 'darkhaloscope'}, but this job's code is {other}" in done.stderr
+    assert "PYTHONPATH" in done.stderr and "would not be what is recorded" in log
+
+
+def test_the_library_beside_the_script_by_another_way_is_the_same(tmp_path):
+    (tmp_path / "link").symlink_to(SCRIPTS)
+    assert before_stage.other_library(SimpleNamespace(scriptdir=str(tmp_path / "link"))) is None
+    assert before_stage.other_library(SimpleNamespace(scriptdir=str(tmp_path))) is None
+    assert before_stage.other_library(SimpleNamespace()) is None
+
+
+class Named(list):
+    def __init__(self, **named):
+        super().__init__(named.values())
+        self.named = named
+        self.__dict__.update(named)
+
+    def items(self):
+        return self.named.items()
+
+
+def job(tmp_path, **params):
+    return SimpleNamespace(
+        rule="build_index",
+        input=Named(),
+        output=Named(page=str(tmp_path / "index.html")),
+        params=Named(**params),
+        wildcards=Named(),
+        threads=1,
+        log=[str(tmp_path / "log.txt")],
+        scriptdir=str(SCRIPTS),
+    )
+
+
+def test_code_that_was_edited_after_the_run_began_is_not_run_under_the_old_digest(tmp_path, capsys):
+    with pytest.raises(SystemExit), stage(job(tmp_path, code="0123456789abcdef")):
+        pytest.fail("ran")
+    assert "the code of rule build_index was edited after this run had begun" in capsys.readouterr().err
+    with stage(job(tmp_path, code=digest.code_digest(SCRIPTS / "build_index.py"))) as running:
+        running.write_text(running.output.page, "page")
+    assert (tmp_path / "provenance/index.html.json").is_file()
+
+
+def test_an_input_edited_while_a_job_reads_it_is_refused(tmp_path, capsys):
+    table = tmp_path / "table.csv"
+    table.write_text("a")
+    given = job(tmp_path)
+    given.input = Named(table=str(table))
+    with pytest.raises(SystemExit), stage(given) as running:
+        table.write_text("other")
+        running.write_text(running.output.page, "page")
+    assert "table.csv changed while this job read it" in capsys.readouterr().err
+    assert not (tmp_path / "provenance").exists()

@@ -1,0 +1,120 @@
+"""The evidence against a dense Gaussian likelihood, its derivatives against finite differences, its score over noise draws."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import torch
+from scipy.stats import multivariate_normal
+
+from darkhaloscope.detectors.evidence.pixels import Channel, stack
+from darkhaloscope.detectors.evidence.process import Kernel, fields, solve, source_flux, whiten
+
+PIXELS, RAYS = 30, 40
+TERMS = ((0.5, 0.2), (0.3, 0.6))
+
+
+@pytest.fixture
+def channel():
+    rng = np.random.default_rng(4)
+    operator = sp.random(PIXELS, RAYS, density=0.2, random_state=3, format="csr")
+    x, y = rng.uniform(-0.5, 0.5, (2, RAYS))
+    return Channel(rng.standard_normal(PIXELS), rng.uniform(0.01, 0.05, PIXELS), operator, x, y)
+
+
+def positions(channel):
+    return torch.tensor(np.stack([channel.x, channel.y], 1))[None]
+
+
+def dense_covariance(channel, beta):
+    """B K Bᵀ + V in float64, term by term as the Matérn kernel is defined."""
+    distance = np.hypot(*(beta[:, None] - beta[None]).transpose(2, 0, 1))
+    kernel = sum(a**2 * (1 + np.sqrt(3) * distance / length) * np.exp(-np.sqrt(3) * distance / length) for a, length in TERMS)
+    operator = channel.operator.toarray()
+    return operator @ kernel @ operator.T + np.diag(channel.variance)
+
+
+def log_evidence(channel, beta):
+    return multivariate_normal(cov=dense_covariance(channel, beta)).logpdf(channel.data)
+
+
+def test_evidence_is_the_likelihood_of_a_dense_gaussian(channel):
+    beta = positions(channel)
+    solved = solve(stack([channel]), beta, Kernel.of(TERMS, 1))
+    assert float(solved.log_evidence) == pytest.approx(log_evidence(channel, beta[0].numpy()), abs=2e-4)
+    direct = channel.data @ np.linalg.solve(dense_covariance(channel, beta[0].numpy()), channel.data)
+    assert float(solved.chi2(stack([channel]))) == pytest.approx(direct / PIXELS, rel=1e-5)
+
+
+def test_score_field_is_the_derivative_of_the_evidence_by_the_rays(channel):
+    beta, batch = positions(channel), stack([channel])
+    found = fields(batch, solve(batch, beta, Kernel.of(TERMS, 1))).score[0].numpy()
+    step = 1e-4
+    for ray, axis in ((0, 0), (7, 1), (23, 0), (39, 1)):
+        moved = np.zeros((RAYS, 2))
+        moved[ray, axis] = step
+        expected = (log_evidence(channel, beta[0].numpy() + moved) - log_evidence(channel, beta[0].numpy() - moved)) / (2 * step)
+        assert found[ray, axis] == pytest.approx(expected, rel=2e-3, abs=2e-2)
+
+
+def test_gradient_is_that_of_the_source_as_found(channel):
+    beta, batch = positions(channel), stack([channel])
+    solved = solve(batch, beta, Kernel.of(TERMS, 1))
+    found = fields(batch, solved).gradient[0].numpy()
+    u = channel.operator.T @ np.linalg.solve(dense_covariance(channel, beta[0].numpy()), channel.data)
+
+    def source(at):
+        distance = np.hypot(*(at[:, None] - beta[0].numpy()[None]).transpose(2, 0, 1))
+        return sum(a**2 * (1 + np.sqrt(3) * distance / length) * np.exp(-np.sqrt(3) * distance / length) for a, length in TERMS) @ u
+
+    at, step = beta[0].numpy(), 1e-5
+    np.testing.assert_allclose(source_flux(batch, solved)[0].numpy(), source(at), rtol=1e-4, atol=1e-4)
+    for axis in (0, 1):
+        shift = np.eye(2)[axis] * step
+        np.testing.assert_allclose(found[:, axis], (source(at + shift) - source(at - shift)) / (2 * step), rtol=2e-3, atol=2e-3)
+
+
+def test_variance_is_the_information_in_the_predicted_change(channel):
+    """|L⁻¹ T|² is what a change of the pixels by T tells: TᵀC⁻¹T."""
+    beta, batch = positions(channel), stack([channel])
+    solved = solve(batch, beta, Kernel.of(TERMS, 1))
+    change = torch.randn(1, PIXELS, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    dense = change[0].numpy().T @ np.linalg.solve(dense_covariance(channel, beta[0].numpy()), change[0].numpy())
+    white = whiten(solved, change)[0]
+    np.testing.assert_allclose((white.T @ white).numpy(), dense, rtol=1e-4, atol=1e-4)
+
+
+def test_mean_score_is_zero_over_draws_of_the_model(channel):
+    """1,000 draws of source and noise: the derivative of a log likelihood has mean zero; what the source absorbs alone has not."""
+    beta = positions(channel)
+    rng, draws = np.random.default_rng(8), 1000
+    root = np.linalg.cholesky(dense_covariance(channel, beta[0].numpy()))
+    # A source drawn together: what noise and prior alone would make of it is far from nothing.
+    change = beta[0].float()
+    scores, quadratic = [], []
+    for _ in range(draws // 50):
+        batch = stack([replace(channel, data=root @ rng.standard_normal(PIXELS)) for _ in range(50)])
+        solved = solve(batch, beta.expand(50, -1, -1), Kernel.of(TERMS, 50))
+        found = fields(batch, solved)
+        scores += torch.einsum("brk,rk->b", found.score, change).tolist()
+        u = batch.project(solved.weights.float()[..., None])
+        quadratic += torch.einsum("brk,rk->b", u * found.gradient, change).tolist()
+    error = np.std(scores) / np.sqrt(draws)
+    assert abs(np.mean(scores)) < 4 * error
+    assert abs(np.mean(quadratic)) > 4 * np.std(quadratic) / np.sqrt(draws)
+
+
+def test_padding_changes_nothing(channel):
+    longer = Channel(
+        *(np.concatenate([v, v]) for v in (channel.data, channel.variance)),
+        sp.block_diag([channel.operator] * 2, "csr"),
+        *(np.concatenate([v, v + 3]) for v in (channel.x, channel.y)),
+    )
+    alone, together = stack([channel]), stack([channel, longer])
+    pad = torch.ones(1, RAYS, 2, dtype=torch.float64)
+    beta = torch.cat([torch.cat([positions(channel), pad], 1), positions(longer)])
+    one, two = (solve(b, x, Kernel.of(TERMS, len(x))) for b, x in ((alone, positions(channel)), (together, beta)))
+    assert float(two.log_evidence[0]) == pytest.approx(float(one.log_evidence[0]), abs=1e-4)
+    np.testing.assert_allclose(fields(together, two).score[0, :RAYS], fields(alone, one).score[0], rtol=1e-3, atol=1e-3)
+    assert float(fields(together, two).score[0, RAYS:].abs().max()) == 0

@@ -1,0 +1,102 @@
+def findings(dataset, test, split):
+    """The shards of findings in the stamps of one split of a test dataset, with another dataset's priors."""
+    return [f"<results>/findings/{dataset}/{test}/{split}/{shard:05d}.parquet" for shard in range(settings.datasets[test].shards(split))]
+
+
+def evidence_settings(*keys):
+    """The section `evidence` less the keys that a rule does not use."""
+    return settings.evidence.without("batch_size", *keys)
+
+
+rule detect_subhalos:
+    """Look for a subhalo in one shard of stamps with the priors of a dataset: lens fitted, every place and profile tried."""
+    input:
+        stamps="<results>/datasets/{test}/stamps/{split}/{shard}.parquet",
+        kernel=stays_here(kernel),
+    output:
+        findings="<results>/findings/{dataset}/{test}/{split}/{shard}.parquet",
+    log:
+        "<logs>/detect_subhalos/{dataset}/{test}/{split}/{shard}.log",
+    benchmark:
+        "<benchmarks>/detect_subhalos/{dataset}/{test}/{split}/{shard}.tsv"
+    wildcard_constraints:
+        dataset=of_kind("subhalo"),
+        test=of_kind("subhalo"),
+    conda:
+        "../envs/learning.yaml"
+    # One core each: shards are looked through side by side.
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime="12h",
+    params:
+        dataset=dataset_without("description", "size", "splits", "rendering", "shard_size", "seed"),
+        evidence=evidence_settings("sensitivity"),
+        cosmology=needs("cosmology"),
+        code=digest("detect_subhalos"),
+    message:
+        "Looking for subhalos in {wildcards.test}, {wildcards.split} shard {wildcards.shard}, with the priors of {wildcards.dataset}"
+    script:
+        "../scripts/detect_subhalos.py"
+
+
+rule score_findings:
+    """Make the findings of one channel a table of scores, and gather all findings beside it."""
+    input:
+        validation=lambda wildcards: shards(wildcards.test, "validation"),
+        test=lambda wildcards: shards(wildcards.test, "test"),
+        found_validation=lambda wildcards: findings(wildcards.dataset, wildcards.test, "validation"),
+        found_test=lambda wildcards: findings(wildcards.dataset, wildcards.test, "test"),
+        checks="<results>/datasets/{test}/quality/checks.json",
+    output:
+        scores="<results>/detectors/{dataset}/{detector}/seed-{seed}/scores/{test}.parquet",
+    log:
+        "<logs>/score_findings/{dataset}/{detector}/seed-{seed}/{test}.log",
+    benchmark:
+        "<benchmarks>/score_findings/{dataset}/{detector}/seed-{seed}/{test}.tsv"
+    wildcard_constraints:
+        detector=detectors_of_kind("evidence"),
+    conda:
+        "../envs/learning.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime="30m",
+    params:
+        channels=needs("detectors.{detector}.channels"),
+        code=digest("score_findings"),
+    message:
+        "Scores of {wildcards.test} by {wildcards.detector}"
+    script:
+        "../scripts/score_findings.py"
+
+
+rule map_sensitivity:
+    """Map the least mass that would be detected at each place of some test stamps, and count expected detections."""
+    input:
+        stamps=lambda wildcards: shards(wildcards.test, "test")[0],
+        kernel=stays_here(kernel),
+    output:
+        maps="<results>/findings/{dataset}/{test}/sensitivity.parquet",
+    log:
+        "<logs>/map_sensitivity/{dataset}/{test}.log",
+    benchmark:
+        "<benchmarks>/map_sensitivity/{dataset}/{test}.tsv"
+    wildcard_constraints:
+        dataset=of_kind("subhalo"),
+        test=of_kind("subhalo"),
+    conda:
+        "../envs/learning.yaml"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime="2h",
+    params:
+        dataset=dataset_without("description", "size", "splits", "rendering", "shard_size", "seed"),
+        evidence=evidence_settings(),
+        cosmology=needs("cosmology"),
+        code=digest("map_sensitivity"),
+    message:
+        "Mapping the sensitivity of stamps of {wildcards.test}"
+    script:
+        "../scripts/map_sensitivity.py"

@@ -1,0 +1,149 @@
+"""What would have been seen: the least mass at each place of a stamp, and how many subhalos of a mass function it would show.
+
+√ν′ of a halo at a place is the mean of z there, so a threshold on z is passed with probability Φ(√ν′ − threshold) by a halo that is
+there. In between the mapped masses √ν′ is interpolated linearly in log₁₀ mass; beyond them nothing is said.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from scipy.special import ndtr
+
+from ...config.cosmology import Cosmology
+from ...config.evidence import Sensitivity
+from ...core.tables import Column, Schema
+from .detect import Detector, Stamp
+from .prior import SubhaloProfile, halo
+
+#: Steps of the integral over mass between two mapped masses.
+MASS_STEPS = 8
+
+
+def sensitivity_schema(size: int) -> Schema:
+    """Return the schema of sensitivity maps of stamps with `size` pixels on a side."""
+    return Schema(
+        "sensitivity",
+        (
+            Column("stamp_id", "string", "", "Stamp"),
+            Column("channel", "string", "", "flux, velocity or both"),
+            Column(
+                "least_log10_mass",
+                "float64",
+                "dex(M☉)",
+                "Least mass that would pass the threshold somewhere; NaN where none mapped would",
+                nullable=True,
+            ),
+            Column("median_log10_mass", "float64", "dex(M☉)", "Median over the places where a mapped mass would pass it", nullable=True),
+            Column("seen_share", "float64", "", "Share of the places where a mapped mass would pass it"),
+            Column("expected", "float64", "", "Subhalos of the mass function expected above the threshold"),
+            Column(
+                "limit",
+                "float32",
+                "dex(M☉)",
+                "Least mass that would pass the threshold, per pixel; NaN where none or not tried",
+                (size, size),
+            ),
+        ),
+    )
+
+
+def map_sensitivity(detector: Detector, stamps: Sequence[Stamp], settings: Sensitivity, cosmology: Cosmology) -> pa.Table:
+    """Return the sensitivity of some stamps, one row per stamp and channel, in the schema of `sensitivity_schema`.
+
+    Stamps without enough light to be fitted are left out.
+    """
+    dataset = detector.dataset
+    masses = np.array(settings.log10_mass_msun)
+    halos = [halo(settings.profile, mass, 1.0, dataset, cosmology) for mass in masses]
+    rows = []
+    for stamp, fitted in zip(stamps, detector.fit(stamps), strict=True):
+        if fitted is None:
+            continue
+        density = mass_function(settings, 10**masses, sigma_critical(halos[0]))
+        for channel, scan in fitted.scan(halos).items():
+            depth = np.sqrt(scan.information)
+            limit = least_mass(depth, masses, settings.threshold)
+            image = np.full(stamp.flux.shape, np.nan, np.float32)
+            image[tuple(fitted.where.pixel.T)] = limit
+            seen = limit[np.isfinite(limit)]
+            area = detector.scale**2 * detector.settings.place_step
+            rows.append(
+                {
+                    "stamp_id": stamp.name,
+                    "channel": channel,
+                    "least_log10_mass": float(seen.min()) if len(seen) else None,
+                    "median_log10_mass": float(np.median(seen)) if len(seen) else None,
+                    "seen_share": len(seen) / len(limit),
+                    "expected": expected_detections(depth, masses, density, settings.threshold, area),
+                    "limit": image,
+                }
+            )
+    schema = sensitivity_schema(dataset.instrument.stamp_size)
+    columns = {c.name: [row[c.name] for row in rows] for c in schema.columns}
+    return schema.table({**columns, "limit": np.array(columns["limit"]).reshape(-1, *schema.columns[-1].shape)})
+
+
+def least_mass(depth: NDArray, log10_mass: NDArray, threshold: float) -> NDArray:
+    """Return the least log₁₀ mass (k,) whose √ν′ reaches a threshold at each place; NaN where no mapped one does.
+
+    Parameters
+    ----------
+    depth : (m, k), √ν′ of m increasing masses at k places
+    log10_mass : (m,)
+    threshold : float
+    """
+    out = np.full(depth.shape[1], np.nan)
+    for low, high, d_low, d_high in zip(log10_mass[:-1], log10_mass[1:], depth[:-1], depth[1:], strict=True):
+        crosses = np.isnan(out) & (d_low < threshold) & (d_high >= threshold)
+        out[crosses] = low + (high - low) * (threshold - d_low[crosses]) / (d_high[crosses] - d_low[crosses])
+    # Seen already at the least mass that was mapped: the limit is there or below.
+    out[depth[0] >= threshold] = log10_mass[0]
+    return out
+
+
+def expected_detections(depth: NDArray, log10_mass: NDArray, density: NDArray, threshold: float, area: float) -> float:
+    """Return the number of subhalos above a threshold that a mass function gives on average.
+
+    N = Σ_places area ∫ dN/(dlog₁₀M arcsec²) Φ(√ν′ − threshold) dlog₁₀M, by the trapezoidal rule.
+
+    Parameters
+    ----------
+    depth : (m, k), √ν′
+    log10_mass : (m,), increasing
+    density : (m,), halos per dex and arcsec²
+    area : float, arcsec² that each place stands for
+    """
+    fine = np.linspace(log10_mass[0], log10_mass[-1], (len(log10_mass) - 1) * MASS_STEPS + 1)
+    between = np.array([np.interp(fine, log10_mass, d) for d in depth.T])
+    passed = ndtr(between - threshold).sum(0) * area
+    return float(np.trapezoid(np.exp(np.interp(fine, log10_mass, np.log(density))) * passed, fine))
+
+
+def mass_function(settings: Sensitivity, mass_msun: NDArray, critical: float) -> NDArray:
+    """Return halos per dex of mass and arcsec² near the Einstein radius.
+
+    dN/dM ∝ M^slope between the bounds of the mass function; together they hold `fraction` of the mass there, half of which, as in an
+    isothermal lens at its Einstein radius, is the critical surface density.
+
+    Parameters
+    ----------
+    mass_msun : (m,)
+    critical : float, Σ_cr [M☉/arcsec²]
+    """
+    low, high = settings.mass_bounds_msun
+    power = settings.slope + 2
+    total = math.log(high / low) if power == 0 else (high**power - low**power) / power
+    per_mass = settings.fraction * critical / 2 / total * mass_msun**settings.slope
+    return np.where((mass_msun >= low) & (mass_msun <= high), per_mass * mass_msun * math.log(10), 1e-300)
+
+
+def sigma_critical(one: SubhaloProfile) -> float:
+    """Return Σ_cr [M☉/arcsec²] from a halo's mass, scale radius and deflection there: α(R_s) = M(R_s)/(π R_s Σ_cr)."""
+    c = one.concentration
+    inside = 10**one.log10_mass_msun * (1 + math.log(0.5)) / (math.log1p(c) - c / (1 + c))
+    return inside / (math.pi * one.r_s * one.alpha_rs)
