@@ -44,7 +44,7 @@ wildcard_constraints:
     experiment=r"[A-Za-z0-9][\w.=+-]*",
     test=r"[A-Za-z0-9][\w.=+-]*",
     sweep=r"[A-Za-z0-9][\w.=+-]*",
-    plateifu=r"[A-Za-z0-9][A-Za-z0-9._+-]*",
+    galaxy_id=r"[A-Za-z0-9][A-Za-z0-9._+-]*",
     survey=r"[A-Za-z0-9][\w.=+-]*",
     sweep_name=r"sweep-\d{3}[pm]\d{3}-\d{3}[pm]\d{3}",
     brickname=r"\d{4}[pm]\d{3}",

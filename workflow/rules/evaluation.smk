@@ -167,6 +167,7 @@ rule judge_experiment:
         "<logs>/judge_experiment/{experiment}.log",
     benchmark:
         "<benchmarks>/judge_experiment/{experiment}.tsv"
+    localrule: True
     conda:
         "../envs/evaluation.yaml"
     resources:
@@ -200,7 +201,7 @@ rule choose_examples:
     threads: 1
     resources:
         mem_mb=4000,
-        runtime="10m",
+        runtime="30m",
     params:
         dataset=lambda wildcards: settings.datasets[first_test(wildcards)].without("description", "size", "shard_size", "splits"),
         cosmology=needs("cosmology"),

@@ -62,11 +62,11 @@ rule retrieve_maps:
     input:
         stays_here(archive),
     output:
-        maps="<results>/manga/{sample}/maps/{plateifu}.fits.gz",
+        maps="<results>/manga/{sample}/maps/{galaxy_id}.fits.gz",
     log:
-        "<logs>/retrieve_maps/{sample}/{plateifu}.log",
+        "<logs>/retrieve_maps/{sample}/{galaxy_id}.log",
     benchmark:
-        "<benchmarks>/retrieve_maps/{sample}/{plateifu}.tsv"
+        "<benchmarks>/retrieve_maps/{sample}/{galaxy_id}.tsv"
     retries: 1
     localrule: True
     conda:
@@ -79,7 +79,7 @@ rule retrieve_maps:
         # Nothing about how it is fetched: the file is the archive's, to the byte.
         sample=sample,
     message:
-        "Fetching the maps of {wildcards.plateifu}"
+        "Fetching the maps of {wildcards.galaxy_id}"
     script:
         "../scripts/retrieve_maps.py"
 
@@ -87,14 +87,14 @@ rule retrieve_maps:
 rule inspect_maps:
     """Measure how well one galaxy's maps trace its rotation, and write its inspection page."""
     input:
-        maps="<results>/manga/{sample}/maps/{plateifu}.fits.gz",
+        maps="<results>/manga/{sample}/maps/{galaxy_id}.fits.gz",
     output:
-        metrics="<results>/manga/{sample}/quality/{plateifu}.json",
-        page="<results>/manga/{sample}/quality/{plateifu}.html",
+        metrics="<results>/manga/{sample}/quality/{galaxy_id}.json",
+        page="<results>/manga/{sample}/quality/{galaxy_id}.html",
     log:
-        "<logs>/inspect_maps/{sample}/{plateifu}.log",
+        "<logs>/inspect_maps/{sample}/{galaxy_id}.log",
     benchmark:
-        "<benchmarks>/inspect_maps/{sample}/{plateifu}.tsv"
+        "<benchmarks>/inspect_maps/{sample}/{galaxy_id}.tsv"
     localrule: True
     conda:
         "../envs/astro.yaml"
@@ -106,7 +106,7 @@ rule inspect_maps:
         quality=needs("manga.quality"),
         code=digest("inspect_maps"),
     message:
-        "Inspecting the maps of {wildcards.plateifu}"
+        "Inspecting the maps of {wildcards.galaxy_id}"
     script:
         "../scripts/inspect_maps.py"
 
@@ -139,22 +139,22 @@ checkpoint score_lensability:
 rule build_source_tensor:
     """Turn one galaxy's maps into a source tensor, its physical maps, sidecar and preview."""
     input:
-        maps="<results>/manga/{sample}/maps/{plateifu}.fits.gz",
-        metrics="<results>/manga/{sample}/quality/{plateifu}.json",
+        maps="<results>/manga/{sample}/maps/{galaxy_id}.fits.gz",
+        metrics="<results>/manga/{sample}/quality/{galaxy_id}.json",
     output:
-        tensor="<results>/manga/{sample}/tensors/source_tensor_{plateifu}.npy",
-        maps="<results>/manga/{sample}/tensors/source_tensor_{plateifu}.npz",
-        sidecar="<results>/manga/{sample}/tensors/source_tensor_{plateifu}.json",
+        tensor="<results>/manga/{sample}/tensors/source_tensor_{galaxy_id}.npy",
+        maps="<results>/manga/{sample}/tensors/source_tensor_{galaxy_id}.npz",
+        sidecar="<results>/manga/{sample}/tensors/source_tensor_{galaxy_id}.json",
         preview=report(
-            "<results>/manga/{sample}/tensors/source_tensor_{plateifu}.png",
+            "<results>/manga/{sample}/tensors/source_tensor_{galaxy_id}.png",
             caption="../report/source_tensor.rst",
             category="Sources",
-            labels={"galaxy": "{plateifu}"},
+            labels={"galaxy": "{galaxy_id}"},
         ),
     log:
-        "<logs>/build_source_tensor/{sample}/{plateifu}.log",
+        "<logs>/build_source_tensor/{sample}/{galaxy_id}.log",
     benchmark:
-        "<benchmarks>/build_source_tensor/{sample}/{plateifu}.tsv"
+        "<benchmarks>/build_source_tensor/{sample}/{galaxy_id}.tsv"
     localrule: True
     conda:
         "../envs/astro.yaml"
@@ -168,7 +168,7 @@ rule build_source_tensor:
         cosmology=needs("cosmology"),
         code=digest("build_source_tensor"),
     message:
-        "Building the source tensor of {wildcards.plateifu}"
+        "Building the source tensor of {wildcards.galaxy_id}"
     script:
         "../scripts/build_source_tensor.py"
 

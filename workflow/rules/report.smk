@@ -45,6 +45,7 @@ rule build_report:
         explanations=lambda wildcards: explanations(wildcards.experiment),
         observers=lambda wildcards: observers(wildcards.experiment),
         histories=histories,
+        networks=described,
         scores=all_scores,
         shards=lambda wildcards: shards(first_test(wildcards), "test"),
         checks=lambda wildcards: f"<results>/datasets/{first_test(wildcards)}/quality/checks.json",

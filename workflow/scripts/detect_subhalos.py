@@ -9,7 +9,8 @@ from darkhaloscope.config.evidence import Evidence
 from darkhaloscope.config.subhalo import SubhaloDataset
 from darkhaloscope.core.tables import write_table
 from darkhaloscope.detectors.evidence.detect import Detector
-from darkhaloscope.detectors.evidence.findings import FINDINGS, find_in_shard
+from darkhaloscope.detectors.evidence.findings import find_in_shard
+from darkhaloscope.detectors.evidence.schema import FINDINGS
 from darkhaloscope.jobs.stage import stage
 from darkhaloscope.learning.device import find_device
 from darkhaloscope.tasks.subhalo.render import report_progress

@@ -6,7 +6,8 @@ from darkhaloscope.config.subhalo import SubhaloDataset
 from darkhaloscope.core.tables import write_table
 from darkhaloscope.detectors.evidence.detect import Detector
 from darkhaloscope.detectors.evidence.findings import read_observed
-from darkhaloscope.detectors.evidence.sensitivity import map_sensitivity, sensitivity_schema
+from darkhaloscope.detectors.evidence.schema import sensitivity_schema
+from darkhaloscope.detectors.evidence.sensitivity import map_sensitivity
 from darkhaloscope.jobs.stage import stage
 from darkhaloscope.learning.device import find_device
 

@@ -12,13 +12,17 @@ from darkhaloscope.tasks.subhalo.manifest import build_manifest
 from darkhaloscope.tasks.subhalo.render import render_rows
 from darkhaloscope.tasks.subhalo.schema import stamp_schema
 
-#: Few pixels, so that a fit takes a fraction of a second; a strong subhalo, so that six stamps can show it.
+#: Few pixels, so that a fit takes a fraction of a second; a subhalo that six stamps can show, and that is still a small change.
 DATASET = {
     "size": {"train": 2, "validation": 2, "test": 6},
-    "sources": {"sample": None, "mix": {"disk": 1.0}, "disk": {"n_knots": 4, "scale_radius_arcsec": {"uniform": [0.12, 0.18]}}},
+    "sources": {
+        "sample": None,
+        "mix": {"disk": 1.0},
+        "disk": {"n_knots": 4, "knot_fraction": 0.05, "bulge_fraction": 0, "scale_radius_arcsec": {"uniform": [0.12, 0.18]}},
+    },
     "lens": {"theta_e_arcsec": {"uniform": [0.75, 0.85]}},
-    "subhalo": {"profiles": {"sis": 0.5, "nfw": 0.5}, "theta_e_factor": 0.12, "log10_mass_msun": [[10.5, 11.0]]},
-    "instrument": {"stamp_size": 36, "noise": {"peak_snr": {"log_uniform": [20, 30]}}},
+    "subhalo": {"profiles": {"sis": 1.0}, "theta_e_factor": 0.06},
+    "instrument": {"stamp_size": 36, "noise": {"peak_snr": {"log_uniform": [28, 32]}}},
 }
 
 

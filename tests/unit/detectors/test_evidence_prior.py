@@ -31,8 +31,8 @@ def test_moments_are_those_of_draws(value, draws):
 
 def test_only_what_the_dataset_varies_is_free():
     prior = LensPrior.of(Lens(profile="sie", multipole_m3=0, multipole_m4=0, shear=0))
-    assert prior.names == ("theta_e", "x", "y", "e1", "e2") or set(prior.names) == {"theta_e", "x", "y", "e1", "e2"}
-    e = np.random.default_rng(1).uniform(0, 0.3, 200_000) * np.cos(np.random.default_rng(2).uniform(0, 7, 200_000))
+    assert set(prior.names) == {"theta_e", "x", "y", "e1", "e2"}
+    e = np.random.default_rng(1).uniform(0, 0.3, 200_000) * np.cos(np.random.default_rng(2).uniform(0, 2 * np.pi, 200_000))
     assert prior.width[prior.names.index("e1")] == pytest.approx(e.std(), rel=2e-2)
 
 

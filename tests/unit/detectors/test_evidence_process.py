@@ -115,6 +115,6 @@ def test_padding_changes_nothing(channel):
     pad = torch.ones(1, RAYS, 2, dtype=torch.float64)
     beta = torch.cat([torch.cat([positions(channel), pad], 1), positions(longer)])
     one, two = (solve(b, x, Kernel.of(TERMS, len(x))) for b, x in ((alone, positions(channel)), (together, beta)))
-    assert float(two.log_evidence[0]) == pytest.approx(float(one.log_evidence[0]), abs=1e-4)
-    np.testing.assert_allclose(fields(together, two).score[0, :RAYS], fields(alone, one).score[0], rtol=1e-3, atol=1e-3)
+    assert float(two.log_evidence[0]) == pytest.approx(float(one.log_evidence[0]), abs=2e-3)
+    np.testing.assert_allclose(fields(together, two).score[0, :RAYS], fields(alone, one).score[0], rtol=1e-3, atol=2e-2)
     assert float(fields(together, two).score[0, RAYS:].abs().max()) == 0

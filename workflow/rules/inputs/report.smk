@@ -8,6 +8,13 @@ def histories(wildcards):
     return [f"{folder}/{detector}/seed-{seed}/history.csv" for detector in networks_of(wildcards.experiment) for seed in section.seeds]
 
 
+def described(wildcards):
+    """What each network of an experiment is, by the one that the first seed trained."""
+    section = settings.experiments[wildcards.experiment]
+    folder = f"<results>/detectors/{section.dataset}"
+    return [f"{folder}/{detector}/seed-{section.seeds[0]}/network.json" for detector in networks_of(wildcards.experiment)]
+
+
 def all_scores(wildcards):
     """The scores of every detector of an experiment."""
     detectors = settings.experiments[wildcards.experiment].detectors

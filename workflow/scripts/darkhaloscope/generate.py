@@ -19,6 +19,7 @@ from .config.kinds import DATASET_KINDS, Dataset
 from .config.run import Run
 from .core.files import write_text
 from .core.tables import Schema
+from .detectors.evidence.schema import FINDINGS, sensitivity_schema
 from .detectors.schema import SCORE, maps_schema
 from .ifu.bank import BANK
 from .surveys.legacysurvey.schema import KNOWN_LENSES, PARENT
@@ -137,6 +138,8 @@ def tables() -> str:
         ),
         "Hosts without arcs, `datasets/{dataset}/hosts/arcs_removed.parquet` and `bare.parquet`": lensfinder.without_arc_schema(64),
         "Scores, `detectors/{dataset}/{detector}/seed-{seed}/scores/{test}.parquet`": Schema("scores", SCORE),
+        "Findings of the model-based detector, `findings/{dataset}/{test}/{split}/{shard}.parquet`": FINDINGS,
+        "Its sensitivity, `findings/{dataset}/{test}/sensitivity.parquet`": sensitivity_schema(48),
         "Attributions, `experiments/{experiment}/explanations/maps.parquet`": maps_schema(48),
     }
     before = {

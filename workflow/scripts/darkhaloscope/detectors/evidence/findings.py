@@ -15,6 +15,7 @@ from ...core.tables import Column, Schema, TableError, images, open_table, read_
 from ...learning.calibration import fit_calibration, logistic
 from ...tasks.subhalo.schema import scalar_columns, stamp_images
 from .detect import CHANNELS, Detector, Finding, Stamp
+from .schema import FINDINGS
 
 log = logging.getLogger("darkhaloscope")
 
@@ -22,39 +23,8 @@ log = logging.getLogger("darkhaloscope")
 OBSERVED = ("flux", "observed_velocity", "observed_sigma", "observed_mask")
 #: Stamps after which a job keeps what it has.
 KEPT_AFTER = 32
-#: Lens parameters in the table, NaN where the dataset does not vary them.
-LENS = ("theta_e", "slope", "e1", "e2", "x", "y", "gamma1", "gamma2", "m3_cos", "m3_sin", "m4_cos", "m4_sin")
-_ANGLES = ("theta_e", "x", "y")
 #: The score is 1/(1 + exp(−ln B/SOFTENING)): a double would round the odds of a strong detection to certainty, and its order be lost.
 SOFTENING = 8.0
-
-
-def _c(name: str, dtype: str, unit: str, description: str) -> Column:
-    return Column(name, dtype, unit, description)
-
-
-_SEEN = {"flux": "from the flux", "velocity": "from the velocity", "both": "from both"}
-FINDINGS = Schema(
-    "findings",
-    (
-        _c("stamp_id", "string", "", "Stamp"),
-        _c("number", "int64", "", "Number of the stamp in its dataset"),
-        *(_c(f"log_bayes_{c}", "float64", "", f"ln of the mean likelihood ratio over places and profiles, {t}") for c, t in _SEEN.items()),
-        *(_c(f"z_max_{c}", "float64", "", f"Greatest m′/√ν′ over places and profiles, {t}") for c, t in _SEEN.items()),
-        *(_c(f"d_prime_{c}", "float64", "", f"√ν′ there, {t}: what the subhalo would give on average") for c, t in _SEEN.items()),
-        _c("found_x_arcsec", "float64", "arcsec", "Place of the greatest z of both channels, to the right"),
-        _c("found_y_arcsec", "float64", "arcsec", "Its place, up"),
-        _c("found_profile", "string", "", "Its profile"),
-        *(_c(f"fit_{n}", "float64", "arcsec" if n in _ANGLES else "", f"{n} of the lens as found") for n in LENS),
-        *(_c(f"fit_{n}_error", "float64", "arcsec" if n in _ANGLES else "", f"Standard error of {n}, the rest marginalised") for n in LENS),
-        _c("chi2_flux", "float64", "", "dᵀC⁻¹d per pixel of the flux"),
-        _c("chi2_velocity", "float64", "", "The same of the velocity; NaN without one"),
-        _c("pixels", "int64", "", "Pixels of the arc that were fitted"),
-        _c("steps", "int64", "", "Steps of the fit that led upwards, on the image itself"),
-        _c("restarted", "bool", "", "Whether the lens was looked for anew, because the first fit had a bad χ²"),
-        _c("trusted", "bool", "", "Whether lens and source fit the stamp; a stamp without enough light is not trusted, and says nothing"),
-    ),
-)
 
 
 def read_observed(path: str | os.PathLike, size: int) -> list[Stamp]:

@@ -118,7 +118,9 @@ def draws(prior: LensPrior, count: int) -> Tensor:
 
 def pick_kernel(batch: Batch, prior: LensPrior, values: Tensor, kernels: tuple[tuple[tuple[float, float], ...], ...]) -> Kernel:
     """Return for each stamp the kernel, of some, with the greatest evidence at lens parameters (b, q)."""
-    choices = [Kernel.of(terms, len(values), values.device) for terms in kernels]
+    most = max(map(len, kernels))
+    # Terms of no amplitude fill up the shorter sums.
+    choices = [Kernel.of((*terms, *[(0.0, 1.0)] * (most - len(terms))), len(values), values.device) for terms in kernels]
     heights = torch.stack([evaluate(batch, prior, values, kernel) for kernel in choices], 1)
     best = heights.argmax(1)
     rows = torch.arange(len(best), device=best.device)

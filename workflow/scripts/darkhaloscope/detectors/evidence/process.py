@@ -114,6 +114,8 @@ def _matern(beta: Tensor, kernel: Kernel) -> tuple[Tensor, Tensor]:
     distance = torch.cdist(beta, beta, compute_mode="use_mm_for_euclid_dist")
     covariance = steepness = None
     for amplitude, length in zip(kernel.amplitude.unbind(1), kernel.length.unbind(1), strict=True):
+        if covariance is not None and not bool(amplitude.any()):
+            continue
         rate = (math.sqrt(3) / length).float()[:, None, None]
         scaled = distance * rate
         decay = torch.exp(-scaled).mul_(amplitude.square().float()[:, None, None])

@@ -16,40 +16,12 @@ from scipy.special import ndtr
 
 from ...config.cosmology import Cosmology
 from ...config.evidence import Sensitivity
-from ...core.tables import Column, Schema
 from .detect import Detector, Stamp
 from .prior import SubhaloProfile, halo
+from .schema import sensitivity_schema
 
 #: Steps of the integral over mass between two mapped masses.
 MASS_STEPS = 8
-
-
-def sensitivity_schema(size: int) -> Schema:
-    """Return the schema of sensitivity maps of stamps with `size` pixels on a side."""
-    return Schema(
-        "sensitivity",
-        (
-            Column("stamp_id", "string", "", "Stamp"),
-            Column("channel", "string", "", "flux, velocity or both"),
-            Column(
-                "least_log10_mass",
-                "float64",
-                "dex(M☉)",
-                "Least mass that would pass the threshold somewhere; NaN where none mapped would",
-                nullable=True,
-            ),
-            Column("median_log10_mass", "float64", "dex(M☉)", "Median over the places where a mapped mass would pass it", nullable=True),
-            Column("seen_share", "float64", "", "Share of the places where a mapped mass would pass it"),
-            Column("expected", "float64", "", "Subhalos of the mass function expected above the threshold"),
-            Column(
-                "limit",
-                "float32",
-                "dex(M☉)",
-                "Least mass that would pass the threshold, per pixel; NaN where none or not tried",
-                (size, size),
-            ),
-        ),
-    )
 
 
 def map_sensitivity(detector: Detector, stamps: Sequence[Stamp], settings: Sensitivity, cosmology: Cosmology) -> pa.Table:

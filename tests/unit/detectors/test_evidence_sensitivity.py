@@ -1,0 +1,76 @@
+"""Least masses, mass functions and expected detections against numbers known otherwise."""
+
+import numpy as np
+import pytest
+from lenstronomy.Cosmo.lens_cosmo import LensCosmo
+from pydantic import ValidationError
+from scipy.integrate import quad
+from scipy.stats import norm
+
+from darkhaloscope.config.cosmology import Cosmology
+from darkhaloscope.config.evidence import Evidence, EvidenceDetector, Sensitivity
+from darkhaloscope.config.subhalo import SubhaloDataset
+from darkhaloscope.detectors.evidence.findings import read_observed
+from darkhaloscope.detectors.evidence.prior import halo
+from darkhaloscope.detectors.evidence.sensitivity import (
+    expected_detections,
+    least_mass,
+    map_sensitivity,
+    mass_function,
+    sensitivity_schema,
+    sigma_critical,
+)
+
+
+def test_least_mass_is_where_the_threshold_is_crossed():
+    depth = np.array([[1.0, 6.0, 0.0, 4.0], [3.0, 8.0, 0.5, 5.0], [7.0, 9.0, 1.0, 6.0]])
+    limit = least_mass(depth, np.array([8.0, 9.0, 10.0]), 5.0)
+    np.testing.assert_allclose(limit, [9.5, 8.0, np.nan, 9.0])
+
+
+def test_critical_density_is_that_of_lenstronomy():
+    dataset, cosmology = SubhaloDataset(), Cosmology()
+    from astropy.cosmology import FlatLambdaCDM
+
+    expected = LensCosmo(0.3, 1.5, FlatLambdaCDM(H0=cosmology.h0, Om0=cosmology.om0)).sigma_crit_angle
+    for mass in (8.0, 10.0):
+        assert sigma_critical(halo("nfw", mass, 1.0, dataset, cosmology)) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("slope", [-1.9, -2.0])
+def test_the_mass_function_holds_its_share_of_the_mass(slope):
+    settings = Sensitivity(slope=slope, fraction=0.03, mass_bounds_msun=(1e6, 1e10))
+    mass = quad(lambda m: 10**m * mass_function(settings, np.array([10**m]), 8e10)[0], 6, 10)[0]
+    assert mass == pytest.approx(0.03 * 8e10 / 2, rel=1e-4)
+
+
+def test_expected_detections_are_an_integral_over_mass_and_place():
+    masses, density = np.array([8.0, 9.0, 10.0]), np.array([30.0, 3.0, 0.3])
+    depth = np.array([[0.0, 1.0], [2.0, 3.0], [8.0, 9.0]])
+
+    def seen(m, k):
+        return np.exp(np.interp(m, masses, np.log(density))) * norm.cdf(np.interp(m, masses, depth[:, k]) - 5)
+
+    expected = 0.01 * sum(quad(seen, 8, 10, args=(k,), points=[9])[0] for k in (0, 1))
+    assert expected_detections(depth, masses, density, 5.0, 0.01) == pytest.approx(expected, rel=0.02)
+
+
+def test_maps_of_a_stamp(detector, shard):
+    settings = Sensitivity(threshold=3.0, log10_mass_msun=(9.0, 10.0, 11.0), fraction=0.05)
+    table = map_sensitivity(detector, read_observed(shard[1], 36)[:1], settings, Cosmology())
+    sensitivity_schema(36).check(table.schema, "the maps")
+    rows = {row["channel"]: row for row in table.select(["channel", "seen_share", "expected", "least_log10_mass"]).to_pylist()}
+    assert set(rows) == {"flux", "velocity", "both"}
+    # Two channels see what each of them sees, and more.
+    assert rows["both"]["expected"] >= max(rows[c]["expected"] for c in ("flux", "velocity")) > 0
+    assert rows["both"]["seen_share"] >= rows["flux"]["seen_share"]
+
+
+def test_settings_that_cannot_be_are_refused():
+    with pytest.raises(ValidationError, match="must increase"):
+        Sensitivity(log10_mass_msun=(9, 8))
+    with pytest.raises(ValidationError, match="not an increasing pair"):
+        Sensitivity(mass_bounds_msun=(1e9, 1e8))
+    with pytest.raises(ValidationError, match="at least one kernel"):
+        Evidence(source_kernels=[[]])
+    assert EvidenceDetector().seeds_of((3, 4)) == (0,)
