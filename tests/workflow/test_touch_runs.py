@@ -86,6 +86,7 @@ def experiment(**settings):
                 **{"collect_sweep": 1, "build_manifest": 1, "render_stamps": 5, "check_stamps": 1},
                 **{"train_network": 3, "score_stamps": 3, "evaluate_scores": 3},
                 **{"build_report": -1, "build_index": -1, "compare_networks": -1, "observe_marginal": -1},
+                **{"judge_experiment": -1, "choose_examples": -1, "build_dataset_page": -1},
             },
             id="sweep",
         ),
