@@ -104,9 +104,9 @@ def test_a_switch_adds_and_removes_jobs(project, values, difference):
         pytest.param({"rendering": {"renderer": "lenstronomy"}}, from_rule("render_stamps"), id="renderer"),
         pytest.param({"instrument": {"mask": "observed"}}, from_rule("build_manifest"), id="mask"),
         pytest.param({"shard_size": 20}, from_rule("render_stamps"), id="shard_size"),
-        # The report prints the whole config; nothing else knows these.
-        pytest.param({"rendering": {"batch_size": 8}}, {"build_report", "build_index"}, id="batch_size"),
-        pytest.param({"description": "Few"}, {"build_report", "build_index"}, id="description"),
+        # The report and the dataset's page print the whole config; nothing else knows these.
+        pytest.param({"rendering": {"batch_size": 8}}, {"build_dataset_page", "build_report", "build_index"}, id="batch_size"),
+        pytest.param({"description": "Few"}, {"build_dataset_page", "build_report", "build_index"}, id="description"),
     ],
 )
 def test_a_switch_of_the_dataset_makes_anew_what_follows_from_it(touched, tmp_path, values, rules):

@@ -175,7 +175,7 @@ rule judge_experiment:
         runtime="10m",
     params:
         experiment=needs("experiments.{experiment}"),
-        dataset=lambda wildcards: settings.datasets[settings.experiments[wildcards.experiment].dataset].plain(),
+        dataset=lambda wildcards: settings.datasets[settings.experiments[wildcards.experiment].dataset].without("description", "rendering"),
         detectors=what_detectors_see,
         code=digest("judge_experiment"),
     message:
@@ -203,7 +203,9 @@ rule choose_examples:
         mem_mb=4000,
         runtime="30m",
     params:
-        dataset=lambda wildcards: settings.datasets[first_test(wildcards)].without("description", "size", "shard_size", "splits"),
+        dataset=lambda wildcards: settings.datasets[first_test(wildcards)].without(
+            "description", "size", "shard_size", "splits", "rendering.batch_size"
+        ),
         cosmology=needs("cosmology"),
         code=digest("choose_examples"),
     message:
