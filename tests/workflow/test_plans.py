@@ -8,7 +8,7 @@ import pytest
 
 from workbench import from_rule
 
-EVALUATION = {"evaluate_scores", "compare_networks", "build_report", "build_index"}
+EVALUATION = {"evaluate_scores", "compare_networks", "judge_experiment", "build_report", "build_index"}
 LIBRARY = "workflow/scripts/darkhaloscope"
 
 

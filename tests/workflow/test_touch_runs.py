@@ -85,7 +85,8 @@ def experiment(**settings):
             {
                 **{"collect_sweep": 1, "build_manifest": 1, "render_stamps": 5, "check_stamps": 1},
                 **{"train_network": 3, "score_stamps": 3, "evaluate_scores": 3},
-                **{"build_report": -1, "build_index": -1, "build_dataset_page": -1, "compare_networks": -1, "observe_marginal": -1},
+                **{"build_report": -1, "build_index": -1, "compare_networks": -1, "observe_marginal": -1},
+                **{"judge_experiment": -1, "choose_examples": -1, "build_dataset_page": -1},
             },
             id="sweep",
         ),
@@ -103,8 +104,8 @@ def test_a_switch_adds_and_removes_jobs(project, values, difference):
         pytest.param({"rendering": {"renderer": "lenstronomy"}}, from_rule("render_stamps"), id="renderer"),
         pytest.param({"instrument": {"mask": "observed"}}, from_rule("build_manifest"), id="mask"),
         pytest.param({"shard_size": 20}, from_rule("render_stamps"), id="shard_size"),
-        # The report prints the whole config; nothing else knows these.
-        pytest.param({"rendering": {"batch_size": 8}}, {"build_report", "build_index"}, id="batch_size"),
+        # The report and the dataset's page print the whole config; nothing else knows these.
+        pytest.param({"rendering": {"batch_size": 8}}, {"build_dataset_page", "build_report", "build_index"}, id="batch_size"),
         pytest.param({"description": "Few"}, {"build_dataset_page", "build_report", "build_index"}, id="description"),
     ],
 )
