@@ -3,6 +3,9 @@
 PYTHON ?= python3
 # Options for pip, such as another index.
 PIP_ARGS ?=
+# Options for pytest, and the tests that make check runs.
+PYTEST_ARGS ?=
+TESTS ?= tests/unit
 CORES ?= $(shell nproc 2>/dev/null || echo 2)
 BIN := .venv/bin
 SNAKEMAKE := $(BIN)/snakemake
@@ -12,6 +15,7 @@ SNAKEMAKE := $(BIN)/snakemake
 help:
 	@echo "make demo       both chains on a mock archive and a mock sky; prints where the reports are"
 	@echo "make test       set up and pass all tests"
+	@echo "make check      the fast tests alone, or those of a folder: make check TESTS=tests/unit/lensing"
 	@echo "make lint       ruff, snakefmt, snakemake --lint"
 	@echo "make bench      measure speed; results in docs/benchmarks.md's tables"
 	@echo "make reference  the reference run of config/subhalo-reference.yaml (about two hours on 2 cores)"
@@ -43,7 +47,11 @@ reference: setup
 	@echo "The report is at results/reference/index.html"
 
 test: setup
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+
+# The inner loop: tests of seconds. One folder of them: make check TESTS=tests/unit/lensing
+check: setup
+	$(BIN)/python -m pytest -q -x -m "not slow" $(TESTS) $(PYTEST_ARGS)
 
 lint: setup
 	$(BIN)/ruff check .

@@ -44,7 +44,7 @@ wildcard_constraints:
     experiment=r"[A-Za-z0-9][\w.=+-]*",
     test=r"[A-Za-z0-9][\w.=+-]*",
     sweep=r"[A-Za-z0-9][\w.=+-]*",
-    plateifu=r"[A-Za-z0-9][A-Za-z0-9._+-]*",
+    galaxy_id=r"[A-Za-z0-9][A-Za-z0-9._+-]*",
     survey=r"[A-Za-z0-9][\w.=+-]*",
     sweep_name=r"sweep-\d{3}[pm]\d{3}-\d{3}[pm]\d{3}",
     brickname=r"\d{4}[pm]\d{3}",
@@ -68,18 +68,6 @@ include: "workflow/rules/measure.smk"
 
 
 report: "workflow/report/workflow.rst"
-
-
-def targets(wildcards):
-    """What a plain `snakemake` makes: reports, their index, tables of completeness and of sweeps; of scores made elsewhere theirs alone."""
-    if settings.scores.table:
-        return [f"<results>/scores/{settings.scores.folder}/{name}.csv" for name in ("rates", "strata", "completeness")]
-    # Pages are opened from disk, and so stay on this machine wherever results go.
-    reports = [local(f"<results>/experiments/{name}/report/index.html") for name in settings.reported]
-    sweeps = [f"<results>/sweeps/{name}/results.csv" for name in settings.run if name in settings.sweeps]
-    index = [local("<results>/index.html")] if reports else []
-    lost = [] if workflow.storage_registry.default_storage_provider else [path for name in settings.reported for path in lost_files(name)]
-    return [*reports, *(path for name in settings.reported for path in surfaces(name)), *sweeps, *index, *lost]
 
 
 rule all:

@@ -32,9 +32,9 @@ import torch
 
 from darkhaloscope.config.network import Network
 from darkhaloscope.core.tables import write_table
-from darkhaloscope.learning.bands import index_bands
+from darkhaloscope.learning.index import index_stamps
 from darkhaloscope.learning.networks import build_network
-from darkhaloscope.learning.streaming import BandBatches, BandOrder, Stream, loader
+from darkhaloscope.learning.streaming import Batches, EpochOrder, Stream, loader
 from darkhaloscope.tasks.lensfinder.schema import stamp_schema
 
 SIZE, BATCH, SHARD = 64, 256, 2048
@@ -85,7 +85,7 @@ def write(folder: Path, n: int) -> tuple[Path, list[Path]]:
 
 def measure(cells: Path, shards: list[Path], n: int, repeats: int) -> dict[str, float]:
     """Return stamps per second of every way to read."""
-    stamps = index_bands(shards)
+    stamps = index_stamps(shards)
     window = max(n // 4, 256)
     network = build_network(Network(architecture="slim", channels="bands", width=16))
     images, scalars = torch.randn(BATCH, 3, SIZE, SIZE), torch.zeros(BATCH, 6)
@@ -134,7 +134,7 @@ def read_shards(stamps) -> None:
 
 def epoch(images: Stream, augment: bool) -> None:
     """Read one shuffled epoch as training does."""
-    batches = loader(BandBatches(images, 1, augment, 0.5 if augment else 0.0), BandOrder(images, BATCH, 1))
+    batches = loader(Batches(images, 1, augment, 0.5 if augment else 0.0), EpochOrder(images, BATCH, 1))
     total = sum(len(labels) for _, labels, _ in batches)
     if total != len(images.stamps):
         raise RuntimeError(f"{total} of {len(images.stamps)} stamps came")

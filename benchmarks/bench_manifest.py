@@ -25,7 +25,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from darkhaloscope.config.cosmology import Cosmology
-from darkhaloscope.config.lensfinder import LensFinderDataset, default_lensfinder_datasets
+from darkhaloscope.config.lensfinder import LensFinderDataset
+from darkhaloscope.config.presets import preset
 from darkhaloscope.config.subhalo import SubhaloDataset
 from darkhaloscope.stamps.manifest import write_manifest
 from darkhaloscope.tasks import part
@@ -68,7 +69,7 @@ def measure(folder: Path, task: str, stamps: int) -> dict:
     manifest, drawing = folder / f"{task}-{stamps}.parquet", part(task, "manifest")
     start = time.perf_counter()
     if task == "lensfinder":
-        dataset = LensFinderDataset.model_validate(default_lensfinder_datasets()["lensfinder-v4"].model_dump() | {"size": size})
+        dataset = LensFinderDataset.model_validate(preset("datasets")["lensfinder-v4"] | {"size": size})
         files = {"parent": [str(folder / "parent.parquet")], "cosmos": [], "bank": []}
         rows = drawing.draw("big", dataset, files, Cosmology())
     else:
@@ -90,8 +91,8 @@ def galaxies(count: int) -> pa.Table:
     rng = np.random.default_rng(1)
     return pa.table(
         {
-            "plateifu": [f"{8000 + i}-12701" for i in range(count)],
-            "mangaid": [f"1-{i}" for i in range(count)],
+            "galaxy_id": [f"{8000 + i}-12701" for i in range(count)],
+            "physical_id": [f"1-{i}" for i in range(count)],
             "pixel_scale_kpc": np.full(count, 0.6),
             "psf_fwhm_kpc": np.full(count, 1.6),
             "half_light_radius_kpc": rng.uniform(2, 8, count),

@@ -25,9 +25,9 @@ from darkhaloscope.ifu.bank import read_bank
 from darkhaloscope.lensing.observe import convolve, psf_kernel
 from darkhaloscope.lensing.render import Grid
 from darkhaloscope.stamps.rows import row_columns, take
-from darkhaloscope.tasks.subhalo.lights import Bank, disk_light, macro_lenses, subhalos_at
+from darkhaloscope.tasks.subhalo.lights import lights, macro_lenses, subhalos_at
 from darkhaloscope.tasks.subhalo.manifest import build_manifest
-from darkhaloscope.tasks.subhalo.rays import RENDERERS
+from darkhaloscope.tasks.subhalo.renderers import RENDERERS
 
 SUPERSAMPLINGS = (4, 6, 8, 12, 16)
 ROOT = Path(__file__).resolve().parents[1]
@@ -50,11 +50,9 @@ def main() -> None:
     columns = row_columns(build_manifest("bench", dataset, bank, config.cosmology))
     manga = columns["source_kind"] == "manga"
     groups = []
-    for some in (take(columns, np.flatnonzero(manga)), take(columns, np.flatnonzero(~manga))):
-        if len(some["number"]):
-            from_bank = some["source_kind"][0] == "manga"
-            light = Bank(bank, some, torch.float32).light(some, config.cosmology) if from_bank else disk_light(some, dataset, torch.float32)
-            groups.append((some, light))
+    for rows, light in lights(columns, dataset, bank, config.cosmology, torch.float32):
+        some = take(columns, rows)
+        groups.append((some, light(some)))
     accuracy = dataset.rendering.accuracy
     truth, _ = images(groups, dataset, renderer="lenstronomy", supersampling=arguments.converged)
 
@@ -86,11 +84,11 @@ def images(groups, dataset: SubhaloDataset, **rendering) -> tuple[np.ndarray, fl
     settings = Rendering.model_validate({**dataset.rendering.plain(), **rendering})
     out = []
     for columns, light in groups:
-        rays = RENDERERS[settings.renderer](light, macro_lenses(columns, torch.float32), None, grid, kernel, settings)
-        convolve(rays.rough(), kernel)
+        renderer = RENDERERS[settings.renderer](light, macro_lenses(columns, torch.float32), None, grid, kernel, settings)
+        convolve(renderer.rough(), kernel)
         angle = 2 * np.pi * columns["placement_1"]
         x, y = (columns[f"lens_{k}_arcsec"] + columns["theta_e_arcsec"] * f(angle) for k, f in (("x", np.cos), ("y", np.sin)))
-        pair = rays.pair(subhalos_at(columns, x, y, torch.float32))
+        pair = renderer.pair(subhalos_at(columns, x, y, torch.float32))
         out.append(np.stack([convolve(image, kernel)[:, 0].double().numpy() for image in pair]))
     return np.concatenate(out, 1), time.process_time() - start
 

@@ -1,6 +1,8 @@
 """Fixtures for tests that run the workflow: a copy of the project, and one tiny finished run."""
 
+import fcntl
 import os
+import shutil
 
 import pytest
 
@@ -19,9 +21,18 @@ def project(tmp_path) -> Project:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory) -> Project:
-    """A tiny run that has finished; tests copy it and never change it."""
-    project = new_project(tmp_path_factory.mktemp("finished") / "project")
-    project.log = project.snakemake()
+    """A tiny run that has finished, one for all workers; tests copy it and never change it."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    folder, log = shared / "finished/project", shared / "finished.log"
+    with open(shared / "finished.lock", "w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)  # the first worker makes it, the others wait
+        if not log.exists():
+            shutil.rmtree(folder.parent, ignore_errors=True)
+            log.write_text(new_project(folder).snakemake("--verbose"), encoding="utf-8")
+    project = Project(folder)
+    project.log = log.read_text(encoding="utf-8")
     return project
 
 
@@ -29,3 +40,19 @@ def finished(tmp_path_factory) -> Project:
 def rerun(finished, tmp_path) -> Project:
     """A copy of the finished tiny run that a test may change."""
     return finished.copy(tmp_path / "project")
+
+
+#: Folders of tests that run Snakemake or read real survey files, and what each is marked with.
+MARKS = {"end_to_end": ("slow",), "workflow": ("slow",), "real": ("slow",), "slurm": ("slow", "slurm")}
+
+
+def pytest_collection_modifyitems(items):
+    """Mark tests by what they need: `-m "not slow"` leaves those of seconds, `-m slurm` those of the cluster."""
+    for item in items:
+        folder = item.path.relative_to(item.config.rootpath / "tests").parts[0]
+        runs = {"project", "finished", "rerun", "touched"} & set(getattr(item, "fixturenames", ()))
+        if any("GPU" in str(mark.kwargs.get("reason")) for mark in item.iter_markers("skipif")):
+            item.add_marker("gpu")
+        for mark in MARKS.get(folder, ()):
+            if folder != "workflow" or runs:
+                item.add_marker(mark)

@@ -10,8 +10,8 @@ from snakemake.cli import main
 from snakemake.executors import touch
 
 CONTENT = {
-    "ranking.csv": "plateifu\n8001-12701\n8002-12701\n8003-12701\n",
-    "lensability.csv": "plateifu,tier\n8001-12701,good\n8002-12701,reject\n",
+    "ranking.csv": "galaxy_id\n8001-12701\n8002-12701\n8003-12701\n",
+    "lensability.csv": "galaxy_id,tier\n8001-12701,good\n8002-12701,reject\n",
 }
 run_job = touch.Executor.run_job
 

@@ -30,6 +30,8 @@ CHAIN = [
     "evaluate_scores",
     "compare_networks",
     "observe_marginal",
+    "choose_examples",
+    "judge_experiment",
     "collect_sweep",
     "build_report",
     "build_index",

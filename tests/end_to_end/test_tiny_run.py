@@ -55,7 +55,7 @@ def test_splits_share_no_galaxy_and_classes_are_balanced(finished):
         table = stamps(finished, split)
         labels = table["label"].to_numpy()
         assert labels.mean() == 0.5
-        seen[split] = {m for m in table["mangaid"].to_pylist() if m is not None}
+        seen[split] = {m for m in table["physical_id"].to_pylist() if m is not None}
     assert seen["train"] and not (seen["train"] & seen["validation"] | seen["train"] & seen["test"] | seen["validation"] & seen["test"])
 
 
@@ -114,11 +114,11 @@ def test_a_variant_is_scored_by_the_networks_as_they_are(finished, tmp_path):
     assert weights.stat().st_mtime_ns == before
     table = pd.read_csv(project.folder / name)
     rows = table[(table["metric"] == "auc") & (table["variant"] == "blurred")]
-    assert list(rows["network"]) == ["flux", "velocity", "both"] and (rows["n_positives"] == 20).all() and rows["difference"].notna().all()
+    assert list(rows["detector"]) == ["flux", "velocity", "both"] and (rows["n_positives"] == 20).all() and rows["difference"].notna().all()
     # The same lenses, sources and kinds of subhalos, seen through another PSF; their places follow the light that is seen.
     base = stamps(finished, "test").slice(0, 40)
     twins = pq.read_table(project.folder / RESULTS / "datasets/subhalo+blurred/stamps/test/00000.parquet")
-    for column in ("number", "label", "source_kind", "plateifu", "theta_e_arcsec", "subhalo_profile", "peak_snr"):
+    for column in ("number", "label", "source_kind", "galaxy_id", "theta_e_arcsec", "subhalo_profile", "peak_snr"):
         assert twins[column].to_pylist() == base[column].to_pylist(), column
     assert (twins["theta_over_psf"].to_numpy() < base["theta_over_psf"].to_numpy()).all()
 
@@ -158,4 +158,4 @@ def test_a_sweep_over_noise_and_strength_ends_in_its_table(finished, tmp_path):
     table = pd.read_csv(project.folder / RESULTS / "sweeps/noise-and-strength/results.csv")
     points = table[["dataset.instrument.noise.peak_snr", "dataset.subhalo.theta_e_factor"]].drop_duplicates()
     assert sorted(map(tuple, points.to_numpy())) == [(10, 0.03), (10, 0.1), (30, 0.03), (30, 0.1)]
-    assert set(table["network"]) == {"flux"} and "auc" in set(table["metric"])
+    assert set(table["detector"]) == {"flux"} and "auc" in set(table["metric"])

@@ -228,7 +228,7 @@ def scored_by_a_mock_network(made: RealStamps, folder: Path, bricks: int = 5) ->
     from darkhaloscope.config.network import Network
     from darkhaloscope.core.tables import images, write_table
     from darkhaloscope.learning.fit import train_network
-    from darkhaloscope.learning.score_bands import score_bands
+    from darkhaloscope.learning.score import score_split
     from darkhaloscope.learning.weights import load_network, save_network
     from darkhaloscope.tasks.lensfinder.schema import stamp_schema
 
@@ -248,7 +248,7 @@ def scored_by_a_mock_network(made: RealStamps, folder: Path, bricks: int = 5) ->
     without |= {k: [f"{v}-control" for v in without[k]] for k in ("stamp_id", "task_id")} | {"number": np.arange(COUNT) + COUNT}
     both = [made.stamps.to_pydict() | {"image": images(made.stamps, "image")}, without]
     write_table(real, schema, pa.concat_tables([schema.table({c.name: part[c.name] for c in schema.columns}) for part in both]))
-    found = score_bands([real], load_network(folder / "network.safetensors", folder / "network.json"))
+    found = score_split([real], load_network(folder / "network.safetensors", folder / "network.json"))
     assert found.numbers.tolist() == list(range(2 * COUNT))
     return found.score[:COUNT], found.score[COUNT:]
 

@@ -7,12 +7,12 @@ import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
 
-from darkhaloscope.archive.retrieve_survey import check_coadd
 from darkhaloscope.config.legacysurvey import PIXEL_BITS, LrgCuts
 from darkhaloscope.mock.survey_sky import brick_cell
 from darkhaloscope.surveys.known_lenses import CatalogueError, merge_known_lenses, read_known_lenses
 from darkhaloscope.surveys.legacysurvey.bricks import open_brick
 from darkhaloscope.surveys.legacysurvey.parent import CutFlow, select_lrgs
+from darkhaloscope.surveys.legacysurvey.retrieve import check_coadd
 from darkhaloscope.surveys.legacysurvey.sweeps import BrickTable, SweepError
 
 BRICK = "0959p805"

@@ -91,7 +91,7 @@ def test_ngc2906_at_two_pixel_scales_has_one_verdict(real, tmp_path):
         "0.5 arcsec, binned": ngc2906(tmp_path, binned, 1.0, (30.0, 29.35), "binned"),
     }
     metrics = {name: measure_quality(m, Quality()) for name, m in maps.items()}
-    table = lensability_table([m | {"plateifu": name} for name, m in metrics.items()], Lensability())
+    table = lensability_table([m | {"galaxy_id": name} for name, m in metrics.items()], Lensability())
     # Per spaxel, as the cuts were once made, one file would pass (4.0 km/s) and the other be rejected (1.8 km/s).
     per_spaxel = {name: metrics[name]["vel_grad_per_arcsec"] * m.pixel_scale_arcsec for name, m in maps.items()}
     assert per_spaxel["1 arcsec"] == pytest.approx(4.0, abs=0.1)

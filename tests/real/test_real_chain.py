@@ -40,16 +40,16 @@ def test_a_real_dr15_galaxy_becomes_stamps(real, tmp_path):
     assert metrics["n_valid_spaxels"] == 769 and metrics["line"] == "Ha-6564" and metrics["layout"] == "DR15"
     assert abs(metrics["z"] - 0.0293823) < 1e-6
     table = pd.read_csv(root / "manga/real/lensability.csv")
-    assert list(table["plateifu"]) == [GALAXY] and table["tier"][0] in ("elite", "good", "borderline")
+    assert list(table["galaxy_id"]) == [GALAXY] and table["tier"][0] in ("elite", "good", "borderline")
 
     sidecar = json.loads((root / f"manga/real/tensors/source_tensor_{GALAXY}.json").read_text())
-    assert sidecar["plateifu"] == GALAXY
+    assert sidecar["galaxy_id"] == GALAXY
     tensor = np.load(root / f"manga/real/tensors/source_tensor_{GALAXY}.npy", allow_pickle=False)
     assert tensor.shape == (2, 64, 64) and tensor.dtype == np.float32
     assert tensor[0].min() >= 0 and tensor[0].max() <= 1 and abs(tensor[1]).max() <= 1
 
     stamps = pq.read_table(root / "datasets/real-7815-3702/stamps/test/00000.parquet")
-    assert stamps.num_rows == 20 and set(stamps["plateifu"].to_pylist()) == {GALAXY}
+    assert stamps.num_rows == 20 and set(stamps["galaxy_id"].to_pylist()) == {GALAXY}
     assert np.isfinite(stamps["flux"].combine_chunks().to_numpy_ndarray()).all()
 
     score_with_a_tiny_network(root / "datasets/real-7815-3702/stamps/test/00000.parquet", stamps["flux"].type.shape[0], tmp_path)
@@ -62,6 +62,6 @@ def score_with_a_tiny_network(shard, size, folder):
     files = folder / "network.safetensors", folder / "network.json"
     save_network(train_network(*paths, network, 1, folder / "checkpoints", 1), *files)
     table = SCORES.table(score_stamps([shard], *files, dataset="real", detector="tiny"))
-    assert table.num_rows == 20 and set(table["plateifu"].to_pylist()) == {GALAXY}
+    assert table.num_rows == 20 and set(table["galaxy_id"].to_pylist()) == {GALAXY}
     scores = table["score"].to_numpy()
     assert ((scores > 0) & (scores < 1)).all() and np.ptp(scores) > 0

@@ -46,6 +46,7 @@ LOCAL = {
     "score_lensability",
     "build_source_tensor",
     "build_source_bank",
+    "judge_experiment",
     "build_index",
 }
 
@@ -59,6 +60,7 @@ REQUESTS = {
     "evaluate_scores": ("cpu", 8000, 60),
     "compare_networks": ("cpu", 8000, 60),
     "observe_marginal": ("cpu", 4000, 120),
+    "choose_examples": ("cpu", 4000, 30),
     "build_report": ("cpu", 8000, 30),
 }
 

@@ -14,8 +14,8 @@ def make_bank():
         y, x = np.indices((size, size)) - (size - 1) / 2
         flux = [np.exp(-np.hypot(x, y / 0.6) / (size / 8)) * 100 for _ in range(count)]
         values = {
-            "plateifu": [f"{8000 + i}-12701" for i in range(count)],
-            "mangaid": [f"1-{i}" for i in range(count)],
+            "galaxy_id": [f"{8000 + i}-12701" for i in range(count)],
+            "physical_id": [f"1-{i}" for i in range(count)],
             "flux": np.stack(flux),
             "velocity": np.stack([150 * np.tanh(x / 4)] * count),
             "dispersion": np.full((count, size, size), 30.0),

@@ -188,3 +188,41 @@ def test_scores_made_elsewhere_are_a_detector(touched, tmp_path):
     added = experiment(detectors=["flux", "velocity", "both", "mine"], comparisons=[["flux", "both"], ["flux", "mine"]])
     found = project.touch_run(config=project.overlay(detectors=mine, **added))
     assert found == {"import_scores": 1, "evaluate_scores": 1, "compare_networks": 1, "build_report": 1, "build_index": 1}
+
+
+def test_stamps_and_weights_that_are_gone_are_planned_again(touched, tmp_path):
+    project = touched.copy(tmp_path / "project")
+    results = project.folder / "results/tiny"
+    assert project.plan() == set()
+    [shard] = (results / "datasets/subhalo/stamps/test").glob("00001.parquet")
+    shard.unlink()
+    assert project.plan() >= {"render_stamps", "check_stamps"}
+    # Asked for by its name it is made alone.
+    assert project.plan(str(shard.relative_to(project.folder))) == {"render_stamps"}
+    shard.touch()
+    next(iter((results / "detectors/subhalo/flux").glob("seed-*/network.safetensors"))).unlink()
+    assert "train_network" in project.plan()
+
+
+def test_a_name_that_does_not_exist_is_said_with_the_nearest_and_the_root(touched, tmp_path):
+    project = touched.copy(tmp_path / "project")
+    for target, words in {
+        "results/tiny/experiments/subhallo/report/index.html": "there is no experiment `subhallo` in this config (nearest: `subhalo`)",
+        "results/tiny/experiments/subhalo/report/indx.html": "(nearest: `results/tiny/experiments/subhalo/report/index.html`)",
+        "results/experiments/subhalo/report/index.html": "whose results go below results/tiny/ (config key `root`)",
+    }.items():
+        assert words in project.snakemake("--dry-run", target, check=False)
+
+
+def test_dotted_keys_on_the_command_line_are_those_of_a_file(touched, tmp_path):
+    project = touched.copy(tmp_path / "project")
+    found = project.plan("--config", "datasets.subhalo.seed=3", "experiments.subhalo.evaluation={bootstrap: 60}")
+    assert found == from_rule("build_manifest") - {"collect_sweep"}
+    assert project.plan("--config", "datasets={subhalo: {seed: 3}}") == found
+
+
+def test_a_key_twice_in_a_config_file_stops_the_run(touched, tmp_path):
+    project = touched.copy(tmp_path / "project")
+    (project.folder / "twice.yaml").write_text("extends: tests/tiny.yaml\nroot: results/a\nroot: results/b\n")
+    said = project.snakemake("--dry-run", config="twice.yaml", check=False)
+    assert "line 3: duplicate key `root`, first in line 2" in said and "Traceback" not in said

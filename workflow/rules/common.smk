@@ -150,3 +150,15 @@ def lost_files(experiment):
                 weights = [f"{folder}/network.{suffix}" for suffix in ("safetensors", "json")]
                 found += gone(weights, f"{folder}/scores/{section.test_datasets[0]}.parquet")
     return found
+
+
+def targets(wildcards):
+    """What a plain `snakemake` makes: reports, their index, tables of completeness and of sweeps; of scores made elsewhere theirs alone."""
+    if settings.scores.table:
+        return [f"<results>/scores/{settings.scores.folder}/{name}.csv" for name in ("rates", "strata", "completeness")]
+    # Pages are opened from disk, and so stay on this machine wherever results go.
+    reports = [local(f"<results>/experiments/{name}/report/index.html") for name in settings.reported]
+    sweeps = [f"<results>/sweeps/{name}/results.csv" for name in settings.run if name in settings.sweeps]
+    index = [local("<results>/index.html")] if reports else []
+    lost = [] if workflow.storage_registry.default_storage_provider else [path for name in settings.reported for path in lost_files(name)]
+    return [*reports, *(path for name in settings.reported for path in surfaces(name)), *sweeps, *index, *lost]

@@ -1,74 +1,4 @@
-def imported(elsewhere):
-    """A pattern of the names of networks whose weights come from elsewhere, or of all others."""
-    return any_of(
-        name for name, detector in settings.detectors.items() if detector.kind == "network" and (detector.weights is not None) == elsewhere
-    )
-
-
-def network_section(wildcards):
-    """A network's section less its description, which no weight depends on, and mining, which has a rule of its own."""
-    return settings.detectors[wildcards.detector].without("kind", "description", "mining")
-
-
-def rounds_of(network):
-    """The names of a network's rounds of training, the first one first."""
-    return all_rounds(network, settings.detectors)
-
-
-def mined(wildcards):
-    """The tables of hard controls that a network's round of training uses: its own and those of earlier rounds."""
-    names = rounds_of(wildcards.detector)[1:]
-    return [f"<results>/detectors/{wildcards.dataset}/{name}/seed-{wildcards.seed}/mined.parquet" for name in names]
-
-
-def mining(wildcards):
-    """How hard controls are mined and weighed, for rounds above 1."""
-    network = settings.detectors[wildcards.detector]
-    return network.mining.plain() if network.rounds > 1 else {}
-
-
-def extra_shards(wildcards):
-    """The training shards of each extra dataset that a network's rounds mine."""
-    network = settings.detectors[wildcards.detector]
-    return {name: shards(name, "train") for name in network.mining.extra} if network.rounds > 1 else {}
-
-
-def mined_shards(wildcards):
-    """The training shards of the extra datasets that a network's rounds mine."""
-    return [path for files in extra_shards(wildcards).values() for path in files]
-
-
-def round_before(file):
-    """A file of the round before a network's own."""
-    return lambda wildcards: (f"<results>/detectors/{wildcards.dataset}/{rounds_of(wildcards.detector)[-2]}/seed-{wildcards.seed}/{file}")
-
-
-def held_out(wildcards):
-    """The validation and test shards of every dataset that a network is judged on: mining keeps away from them."""
-    rounds = set(rounds_of(wildcards.detector))
-    later = {name for name in settings.detectors if rounds <= set(rounds_of(name))}
-    judged = [e for e in settings.experiments.values() if e.dataset == wildcards.dataset and later & set(e.detectors)]
-    names = dict.fromkeys([wildcards.dataset, *(test for e in judged for test in e.test_datasets)])
-    return [path for name in names for split in ("validation", "test") for path in shards(name, split)]
-
-
-def known_lens_tables(wildcards):
-    """The table of known lenses of the survey that a dataset is made of, or nothing."""
-    survey = getattr(settings.datasets[wildcards.dataset], "survey", None)
-    return [f"<results>/legacysurvey/{survey}/known_lenses.parquet"] if survey else []
-
-
-def known_training(wildcards):
-    """The stamps of known lenses that join a network's training, if its config gives them a weight."""
-    joins = settings.detectors[wildcards.detector].training.known_lens_weight > 0
-    return [f"<results>/datasets/{wildcards.dataset}/known_lenses.parquet"] if joins else []
-
-
-def start_weights(wildcards):
-    """The files of weights from elsewhere that a network's config names."""
-    network = settings.detectors[wildcards.detector]
-    files = [network.weights, None if (network.pretrained or "").startswith(HUB) else network.pretrained]
-    return [path for path in files if path]
+include: "inputs/learning.smk"
 
 
 rule train_network:
@@ -204,24 +134,6 @@ rule score_stamps:
         "../scripts/score_stamps.py"
 
 
-def member_seeds(wildcards):
-    """The training seeds of each member of a fusion; detectors without training have seed 0 alone."""
-    fusion = settings.detectors[wildcards.detector]
-    return {name: list(settings.detectors[name].seeds_of(fusion.seeds)) for name in fusion.of}
-
-
-def member_scores(test):
-    """The score tables of every member and seed of a fusion on the dataset that a wildcard names."""
-
-    def files(wildcards):
-        folder, name = f"<results>/detectors/{wildcards.dataset}", getattr(wildcards, test)
-        return [
-            f"{folder}/{member}/seed-{seed}/scores/{name}.parquet" for member, seeds in member_seeds(wildcards).items() for seed in seeds
-        ]
-
-    return files
-
-
 rule fuse_scores:
     """Join the scores of several detectors to those of one, by a logistic regression fitted on validation stamps."""
     input:
@@ -248,11 +160,6 @@ rule fuse_scores:
         "Joining scores on {wildcards.test} to {wildcards.detector}"
     script:
         "../scripts/fuse_scores.py"
-
-
-def scores_from_elsewhere(wildcards):
-    """The table of scores that another program gave the stamps of a dataset."""
-    return [settings.detectors[wildcards.detector].scores[wildcards.test]]
 
 
 rule import_scores:

@@ -1,32 +1,4 @@
-def cosmos_catalog(wildcards):
-    """The catalogue of a dataset's COSMOS sources; a mock survey brings its own."""
-    dataset = settings.datasets[wildcards.dataset]
-    if not dataset.sources.uses("cosmos"):
-        return None
-    return dataset.sources.cosmos.catalog or f"{mock_survey(dataset.survey)}/{MOCK_SOURCES}"
-
-
-def cosmos_inputs(wildcards):
-    """What must exist before the COSMOS catalogue can be read: the file itself, or the mock's marker."""
-    dataset = settings.datasets[wildcards.dataset]
-    return [dataset.sources.cosmos.catalog or f"<results>/mock/legacysurvey/{dataset.survey}/mock-survey.json"]
-
-
-@functools.cache
-def bricks_by_shard(path, version):
-    """Names of the bricks of each (split, shard) in the list that list_shard_bricks wrote; read once per version of the file."""
-    found = {}
-    with open(path, encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            found.setdefault((row["split"], int(row["shard"])), []).append(row["brickname"])
-    return found
-
-
-def shard_bricks(wildcards):
-    """Bricks that the stamps of one shard come from."""
-    path = fetched(checkpoints.list_shard_bricks.get(dataset=wildcards.dataset).output.bricks)
-    names = bricks_by_shard(path, os.stat(path).st_mtime_ns).get((wildcards.split, int(wildcards.shard)), [])
-    return [f"<results>/legacysurvey/{survey_of(wildcards)}/bricks/{name}" for name in names]
+include: "inputs/lensfinder.smk"
 
 
 rule list_cosmos_sources:

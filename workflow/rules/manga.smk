@@ -1,41 +1,4 @@
-def sample(wildcards):
-    """Where a sample's archive is; a mock one lies below the results root."""
-    section = settings.manga.samples[wildcards.sample]
-    base = {"base": f"file://{settings.root}/mock/{wildcards.sample}/"} if section.mock else {}
-    return section.without("galaxies") | base
-
-
-def archive(wildcards):
-    """What must exist before a sample's archive can be read: the mock's marker, or nothing."""
-    return [f"<results>/mock/{wildcards.sample}/mock-archive.json"] if settings.manga.samples[wildcards.sample].mock else []
-
-
-def galaxies(wildcards):
-    """Galaxies of a sample; waits for the ranking where the sample takes its top."""
-    section = settings.manga.samples[wildcards.sample].galaxies
-    return chosen(section, lambda: fetched(checkpoints.rank_disks.get(sample=wildcards.sample).output.ranking))
-
-
-def chosen(section, ranking):
-    """The top of a ranking less what is set aside, then the listed galaxies; `ranking` is called for its path only where it is needed."""
-    top = []
-    if section.n_top:
-        with open(ranking(), encoding="utf-8", newline="") as file:
-            ranked = (row["plateifu"] for row in csv.DictReader(file) if row["plateifu"] not in section.set_aside)
-            top = list(itertools.islice(ranked, section.n_top))
-    return list(dict.fromkeys([*top, *section.listed]))
-
-
-def accepted_tensors(suffix):
-    """Source tensors of the galaxies that the lensability score lets through, and of rejected ones asked for by name."""
-
-    def files(wildcards):
-        wanted = settings.manga.samples[wildcards.sample].galaxies.use_rejected
-        with open(fetched(checkpoints.score_lensability.get(sample=wildcards.sample).output.table), encoding="utf-8", newline="") as file:
-            names = [row["plateifu"] for row in csv.DictReader(file) if row["tier"] != "reject" or row["plateifu"] in wanted]
-        return [f"<results>/manga/{wildcards.sample}/tensors/source_tensor_{name}.{suffix}" for name in names]
-
-    return files
+include: "inputs/manga.smk"
 
 
 rule retrieve_catalogs:
@@ -99,11 +62,11 @@ rule retrieve_maps:
     input:
         stays_here(archive),
     output:
-        maps="<results>/manga/{sample}/maps/{plateifu}.fits.gz",
+        maps="<results>/manga/{sample}/maps/{galaxy_id}.fits.gz",
     log:
-        "<logs>/retrieve_maps/{sample}/{plateifu}.log",
+        "<logs>/retrieve_maps/{sample}/{galaxy_id}.log",
     benchmark:
-        "<benchmarks>/retrieve_maps/{sample}/{plateifu}.tsv"
+        "<benchmarks>/retrieve_maps/{sample}/{galaxy_id}.tsv"
     retries: 1
     localrule: True
     conda:
@@ -116,7 +79,7 @@ rule retrieve_maps:
         # Nothing about how it is fetched: the file is the archive's, to the byte.
         sample=sample,
     message:
-        "Fetching the maps of {wildcards.plateifu}"
+        "Fetching the maps of {wildcards.galaxy_id}"
     script:
         "../scripts/retrieve_maps.py"
 
@@ -124,14 +87,14 @@ rule retrieve_maps:
 rule inspect_maps:
     """Measure how well one galaxy's maps trace its rotation, and write its inspection page."""
     input:
-        maps="<results>/manga/{sample}/maps/{plateifu}.fits.gz",
+        maps="<results>/manga/{sample}/maps/{galaxy_id}.fits.gz",
     output:
-        metrics="<results>/manga/{sample}/quality/{plateifu}.json",
-        page="<results>/manga/{sample}/quality/{plateifu}.html",
+        metrics="<results>/manga/{sample}/quality/{galaxy_id}.json",
+        page="<results>/manga/{sample}/quality/{galaxy_id}.html",
     log:
-        "<logs>/inspect_maps/{sample}/{plateifu}.log",
+        "<logs>/inspect_maps/{sample}/{galaxy_id}.log",
     benchmark:
-        "<benchmarks>/inspect_maps/{sample}/{plateifu}.tsv"
+        "<benchmarks>/inspect_maps/{sample}/{galaxy_id}.tsv"
     localrule: True
     conda:
         "../envs/astro.yaml"
@@ -143,7 +106,7 @@ rule inspect_maps:
         quality=needs("manga.quality"),
         code=digest("inspect_maps"),
     message:
-        "Inspecting the maps of {wildcards.plateifu}"
+        "Inspecting the maps of {wildcards.galaxy_id}"
     script:
         "../scripts/inspect_maps.py"
 
@@ -176,22 +139,22 @@ checkpoint score_lensability:
 rule build_source_tensor:
     """Turn one galaxy's maps into a source tensor, its physical maps, sidecar and preview."""
     input:
-        maps="<results>/manga/{sample}/maps/{plateifu}.fits.gz",
-        metrics="<results>/manga/{sample}/quality/{plateifu}.json",
+        maps="<results>/manga/{sample}/maps/{galaxy_id}.fits.gz",
+        metrics="<results>/manga/{sample}/quality/{galaxy_id}.json",
     output:
-        tensor="<results>/manga/{sample}/tensors/source_tensor_{plateifu}.npy",
-        maps="<results>/manga/{sample}/tensors/source_tensor_{plateifu}.npz",
-        sidecar="<results>/manga/{sample}/tensors/source_tensor_{plateifu}.json",
+        tensor="<results>/manga/{sample}/tensors/source_tensor_{galaxy_id}.npy",
+        maps="<results>/manga/{sample}/tensors/source_tensor_{galaxy_id}.npz",
+        sidecar="<results>/manga/{sample}/tensors/source_tensor_{galaxy_id}.json",
         preview=report(
-            "<results>/manga/{sample}/tensors/source_tensor_{plateifu}.png",
+            "<results>/manga/{sample}/tensors/source_tensor_{galaxy_id}.png",
             caption="../report/source_tensor.rst",
             category="Sources",
-            labels={"galaxy": "{plateifu}"},
+            labels={"galaxy": "{galaxy_id}"},
         ),
     log:
-        "<logs>/build_source_tensor/{sample}/{plateifu}.log",
+        "<logs>/build_source_tensor/{sample}/{galaxy_id}.log",
     benchmark:
-        "<benchmarks>/build_source_tensor/{sample}/{plateifu}.tsv"
+        "<benchmarks>/build_source_tensor/{sample}/{galaxy_id}.tsv"
     localrule: True
     conda:
         "../envs/astro.yaml"
@@ -205,7 +168,7 @@ rule build_source_tensor:
         cosmology=needs("cosmology"),
         code=digest("build_source_tensor"),
     message:
-        "Building the source tensor of {wildcards.plateifu}"
+        "Building the source tensor of {wildcards.galaxy_id}"
     script:
         "../scripts/build_source_tensor.py"
 

@@ -32,6 +32,7 @@ with stage(snakemake) as job:
     files = ReportFiles(
         tables={name: list(job.input[name]) for name in TABLES},
         histories=list(job.input.histories),
+        networks=list(job.input.networks),
         scores=list(job.input.scores),
         shards=list(job.input.shards),
         checks=str(job.input.checks),

@@ -1,8 +1,8 @@
 """Rule retrieve_brick: the coadds of one brick out of the archive, checked."""
 
-from darkhaloscope.archive.retrieve_survey import retrieve_brick
 from darkhaloscope.config.manga import Downloads
 from darkhaloscope.jobs.stage import stage
+from darkhaloscope.surveys.legacysurvey.retrieve import retrieve_brick
 
 with stage(snakemake) as job:
     downloads = Downloads.model_validate(snakemake.config["downloads"])

@@ -1,7 +1,7 @@
 """Rule retrieve_catalogs: dapall and drpall out of the archive, checked."""
 
-from darkhaloscope.archive.retrieve import retrieve_catalog
 from darkhaloscope.config.manga import Archive, Downloads
+from darkhaloscope.ifu.manga.retrieve import retrieve_catalog
 from darkhaloscope.jobs.stage import stage
 
 with stage(snakemake) as job:

@@ -6,4 +6,4 @@ from darkhaloscope.jobs.stage import stage
 
 with stage(snakemake) as job:
     archive, downloads = Archive.model_validate(job.params.sample), Downloads.model_validate(snakemake.config["downloads"])
-    retrieve_galaxy(archive, job.wildcards.plateifu, job.output.maps, downloads)
+    retrieve_galaxy(archive, job.wildcards.galaxy_id, job.output.maps, downloads)

@@ -1,8 +1,8 @@
 """Rule retrieve_survey_tables: the bounds and the observing conditions of bricks out of the archive, checked."""
 
-from darkhaloscope.archive.retrieve_survey import retrieve_brick_table
 from darkhaloscope.config.manga import Downloads
 from darkhaloscope.jobs.stage import stage
+from darkhaloscope.surveys.legacysurvey.retrieve import retrieve_brick_table
 
 with stage(snakemake) as job:
     downloads = Downloads.model_validate(snakemake.config["downloads"])

@@ -5,7 +5,7 @@ from darkhaloscope.detectors.schema import read_scores
 from darkhaloscope.evaluation.known_lenses import recall_known_lenses
 from darkhaloscope.evaluation.scored import load_seeds
 from darkhaloscope.jobs.stage import stage
-from darkhaloscope.learning.score_known import score_known_lenses
+from darkhaloscope.learning.score import score_known_lenses
 from darkhaloscope.learning.weights import load_network
 
 with stage(snakemake) as job:

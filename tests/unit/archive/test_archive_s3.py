@@ -11,8 +11,8 @@ from astropy.io import fits
 
 from darkhaloscope.archive.checks import WrongChecksum
 from darkhaloscope.archive.download import DownloadFailed, NotFound, Refused, fetch
-from darkhaloscope.archive.retrieve import retrieve_catalog
 from darkhaloscope.config.manga import Archive, Downloads
+from darkhaloscope.ifu.manga.retrieve import retrieve_catalog
 from object_storage import BUCKET, Storage, storage_server
 from unit.archive.misbehaving_server import CONTENT, Answer
 

@@ -15,7 +15,6 @@ from astropy_healpix import lonlat_to_healpix
 from lenstronomy.LensModel.lens_model import LensModel
 
 from darkhaloscope.archive.checks import check_fits, read_checksums
-from darkhaloscope.archive.retrieve_survey import check_coadd
 from darkhaloscope.config.legacysurvey import MOCK_LABELS, MOCK_LENSES, MOCK_SOURCES, MOCK_SWEEPS, PIXEL_BITS, LrgCuts, MockSky
 from darkhaloscope.lensing.observe import moffat_from_psfsize
 from darkhaloscope.mock import survey_light as light
@@ -26,6 +25,7 @@ from darkhaloscope.mock.survey_bricks import GAIN, draw_sky
 from darkhaloscope.surveys.known_lenses import find_known_lenses, read_known_lenses, read_labels
 from darkhaloscope.surveys.legacysurvey.bricks import open_brick
 from darkhaloscope.surveys.legacysurvey.parent import CutFlow, select_lrgs
+from darkhaloscope.surveys.legacysurvey.retrieve import check_coadd
 from darkhaloscope.surveys.legacysurvey.sweeps import BrickTable
 
 SEED = 20

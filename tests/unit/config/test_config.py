@@ -229,7 +229,7 @@ def test_what_is_called_like_a_distribution_is_merged_like_anything_else():
 
 def test_galaxies_that_are_set_aside_leave_their_place_in_the_ranking_to_the_next(tmp_path):
     ranking = tmp_path / "ranking.csv"
-    ranking.write_text("rank,plateifu\n1,1000-11101\n2,2000-22202\n3,3000-33303\n4,4000-44404\n")
+    ranking.write_text("rank,galaxy_id\n1,1000-11101\n2,2000-22202\n3,3000-33303\n4,4000-44404\n")
     rules = rule_files({"manga": {"samples": {"dr17": {"galaxies": {"n_top": 2, "set_aside": ["1000-11101"], "listed": ["9000-99909"]}}}}})
     assert rules.chosen(rules.settings.manga.samples["dr17"].galaxies, lambda: str(ranking)) == ["2000-22202", "3000-33303", "9000-99909"]
     assert load({}, ROOT).manga.samples["dr17"].galaxies.set_aside == ("9487-9102", "11982-9102", "11013-6101")

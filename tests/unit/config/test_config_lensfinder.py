@@ -79,8 +79,8 @@ def test_strata_are_laid_over_the_default_list_by_name():
 
     cut = Stratum(edges=(20, 28, 40))
     assert strata(strata={"peak_snr": {"edges": [20, 28, 40]}}) == {**SUBHALO_STRATA, "peak_snr": cut}
-    assert strata(strata={"magnification": {"quantiles": 3}, "plateifu": None}) == {
-        **{k: v for k, v in SUBHALO_STRATA.items() if k != "plateifu"}, "magnification": Stratum(quantiles=3)
+    assert strata(strata={"magnification": {"quantiles": 3}, "galaxy_id": None}) == {
+        **{k: v for k, v in SUBHALO_STRATA.items() if k != "galaxy_id"}, "magnification": Stratum(quantiles=3)
     }  # fmt: skip
     assert strata(strata={"peak_snr": {"edges": [20, 28, 40]}}, default_strata=False) == {"peak_snr": cut}
     assert strata() == SUBHALO_STRATA and strata(default_strata=False) == {}

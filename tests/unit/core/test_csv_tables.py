@@ -30,19 +30,19 @@ def test_rates_keep_datasets_and_strata(tmp_path):
 
 
 def test_robustness_keeps_variants_and_detectors(tmp_path):
-    head = TIDY.replace("seed,column,stratum", "variant,baseline,network").replace(
+    head = TIDY.replace("seed,column,stratum", "variant,baseline,detector").replace(
         "resolved,", "resolved,home_value,difference,difference_low,difference_high,"
     )
     lines = [f"subhalo+{n},{n},,{n},auc,,0.7,0.6,0.8,True,0.7,0,0,0,40,40,,DeLong,stamp,\n" for n in NAMES]
     frame = read_robustness(write(tmp_path / "robustness.csv", head, lines))
-    assert frame["variant"].tolist() == NAMES and frame["network"].tolist() == NAMES and frame["baseline"].tolist() == [""] * len(NAMES)
+    assert frame["variant"].tolist() == NAMES and frame["detector"].tolist() == NAMES and frame["baseline"].tolist() == [""] * len(NAMES)
 
 
 def test_sweeps_keep_datasets(tmp_path):
     frame = read_csv(rates(tmp_path / "rates.csv"))
     table = sweep_table([("s-1", "NA", {"dataset.x": 1})], [frame])
     table.to_csv(tmp_path / "results.csv", index=False)
-    assert read_csv(tmp_path / "results.csv")["test_dataset"].tolist() == NAMES and set(read_csv(tmp_path / "results.csv")["network"]) == {
+    assert read_csv(tmp_path / "results.csv")["test_dataset"].tolist() == NAMES and set(read_csv(tmp_path / "results.csv")["detector"]) == {
         "NA"
     }
 

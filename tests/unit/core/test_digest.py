@@ -10,7 +10,9 @@ import darkhaloscope.jobs.digest as digest
 #: Modules that hand an error's text on, each read: into another error, or to the log.
 SAYS_ERRORS = {
     "archive/download.py",
-    "archive/retrieve_survey.py",
+    "archive/fits_files.py",
+    "surveys/folder.py",
+    "surveys/legacysurvey/retrieve.py",
     "detectors/fusion.py",
     "learning/backbones.py",
     "surveys/legacysurvey/bricks.py",

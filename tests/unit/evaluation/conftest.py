@@ -16,7 +16,7 @@ def _table(n=2000, split="test", seed=1, separation=1.5, galaxies=0, network="fl
         "label": label.astype(np.int8),
         "score": mapping(score),
         "detector": [network] * n,
-        "mangaid": [f"1-{i}" if galaxies else None for i in rng.integers(0, max(galaxies, 1), n)],
+        "physical_id": [f"1-{i}" if galaxies else None for i in rng.integers(0, max(galaxies, 1), n)],
         "theta_e_arcsec": rng.uniform(0.8, 1.2, n),
         "mass_bin": rng.choice(["9.0-9.5", "9.5-10.0"], n),
         "theta_over_psf": np.full(n, np.inf),
@@ -24,7 +24,7 @@ def _table(n=2000, split="test", seed=1, separation=1.5, galaxies=0, network="fl
         "d_prime_both": np.full(n, separation),
     }
     columns |= extra or {}
-    return pa.table({k: pa.array(v, pa.string()) if k == "mangaid" else pa.array(v) for k, v in columns.items()})
+    return pa.table({k: pa.array(v, pa.string()) if k == "physical_id" else pa.array(v) for k, v in columns.items()})
 
 
 @pytest.fixture(scope="session")

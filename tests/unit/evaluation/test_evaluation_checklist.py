@@ -106,7 +106,7 @@ def test_default_strata_and_surfaces_are_those_of_the_list():
         "source_kind",
         "mass_bin",
         "subhalo_arc_distance_arcsec",
-        "plateifu",
+        "galaxy_id",
     } <= set(SUBHALO_STRATA)
     assert {("theta_e_arcsec", "psfsize_r", "psfdepth_r"), ("theta_e_arcsec", "arc_snr"), ("theta_over_psf", "mag_r")} == set(
         LENSFINDER_SURFACES

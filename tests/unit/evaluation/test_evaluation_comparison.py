@@ -34,7 +34,7 @@ def test_difference_is_network_less_baseline(make_table):
     a, b = pair(make_table)
     found = compare_networks({("x", 1): a}, {("x", 1): b}, EVALUATION)
     assert tuple(found.columns) == COMPARISON
-    assert set(found.baseline) == {"flux"} and set(found.network) == {"both"}
+    assert set(found.baseline) == {"flux"} and set(found.detector) == {"both"}
     overall = row(found, seed="committee", column="all", metric="delta_auc")
     label = np.asarray(a.column("label"))
     assert overall.value == pytest.approx(roc_auc_score(label, b.column("score")) - roc_auc_score(label, a.column("score")))
@@ -42,7 +42,7 @@ def test_difference_is_network_less_baseline(make_table):
     # Two routes to the same interval: 200 resamples know their percentiles to some 10%.
     assert overall.high - overall.low == pytest.approx(overall.delong_high - overall.delong_low, rel=0.25)
     rate = row(found, seed="committee", column="all", metric="delta_tpr_at_fpr", at=0.05)
-    assert rate.value == pytest.approx(rate.network_value - rate.baseline_value) and rate.low > 0
+    assert rate.value == pytest.approx(rate.detector_value - rate.baseline_value) and rate.low > 0
     lost = row(found, seed="committee", column="all", metric="delta_tpr_at_fpr", at=0.001)
     assert not lost.resolved and np.isnan(lost.value) and lost.negatives_needed == 10_000
 

@@ -150,7 +150,7 @@ def test_few_galaxies_are_said_and_enough_are_clusters(make_table):
     many = evaluate_network({("a", 1): make_table(galaxies=40)}, EVALUATION)["rates"]
     row = one(many, seed="1", metric="auc")
     # Stamps of a galaxy are no more alike here than others: either interval may be the wider one.
-    assert row.note == "" and row.interval == {"stamp": "DeLong", "mangaid": "bootstrap over galaxies"}[row.unit]
+    assert row.note == "" and row.interval == {"stamp": "DeLong", "physical_id": "bootstrap over galaxies"}[row.unit]
     disks = evaluate_network({("a", 1): make_table()}, EVALUATION)["rates"]
     assert one(disks, seed="1", metric="auc").note == ""
 
@@ -160,14 +160,14 @@ def test_galaxies_that_differ_widen_every_interval(make_table):
     galaxy = rng.integers(0, 40, n)
     score = rng.normal(size=n) + (np.arange(n) % 2) * (1.5 + rng.normal(size=40)[galaxy])
     names = [f"1-{g}" for g in galaxy]
-    clustered = evaluate_network({("a", 1): make_table(extra={"score": score, "mangaid": names})}, EVALUATION)["rates"]
+    clustered = evaluate_network({("a", 1): make_table(extra={"score": score, "physical_id": names})}, EVALUATION)["rates"]
     independent = evaluate_network({("a", 1): make_table(extra={"score": score})}, EVALUATION)["rates"]
     for metric, at in (("auc", None), ("tpr_at_fpr", 0.05), ("fpr_at_tpr", 0.8)):
         where = {"seed": "1", "metric": metric} | ({} if at is None else {"at": at})
         wide, narrow = one(clustered, **where), one(independent, **where)
         assert wide.value == narrow.value
         assert wide.high - wide.low > 1.2 * (narrow.high - narrow.low)
-        assert (wide.unit, wide.interval) == ("mangaid", "bootstrap over galaxies") and narrow.unit == "stamp"
+        assert (wide.unit, wide.interval) == ("physical_id", "bootstrap over galaxies") and narrow.unit == "stamp"
 
 
 def test_the_same_tables_give_the_same_figures(make_table):

@@ -71,10 +71,10 @@ def test_values_and_differences_are_those_of_scikit_learn(given, found):
         for d in ("own", "own+blur", "elsewhere")
     }
     for network in given:
-        home = measured(found, network=network, test_dataset="own", metric="auc", baseline="")
+        home = measured(found, detector=network, test_dataset="own", metric="auc", baseline="")
         assert home.value == pytest.approx(areas[network, "own"], abs=1e-12) and np.isnan(home.difference)
         for dataset, variant in (("own+blur", "blur"), ("elsewhere", "")):
-            row = measured(found, network=network, test_dataset=dataset, metric="auc", baseline="")
+            row = measured(found, detector=network, test_dataset=dataset, metric="auc", baseline="")
             assert row.variant == variant and row.value == pytest.approx(areas[network, dataset], abs=1e-12)
             assert row.difference == pytest.approx(areas[network, dataset] - areas[network, "own"], abs=1e-12)
             assert row.difference_low < row.difference < row.difference_high < 0
@@ -84,13 +84,13 @@ def test_values_and_differences_are_those_of_scikit_learn(given, found):
 
 
 def test_the_interval_of_a_variants_change_agrees_with_delongs_for_the_same_stamps(given, found):
-    row = measured(found, network="flux", variant="blur", metric="auc", baseline="")
+    row = measured(found, detector="flux", variant="blur", metric="auc", baseline="")
     delong = delong_difference(column(given, "flux", "own"), column(given, "flux", "own+blur"), LABEL == 1)
     # Two routes to one interval: 400 resamples know their percentiles to some 10%.
     assert row.difference_high - row.difference_low == pytest.approx(delong.high - delong.low, rel=0.25)
     assert row.interval == "bootstrap of both classes, paired"
     # What makes a stamp hard is hard in both: apart, the interval would be wider.
-    apart = measured(found, network="flux", test_dataset="elsewhere", metric="auc", baseline="")
+    apart = measured(found, detector="flux", test_dataset="elsewhere", metric="auc", baseline="")
     assert apart.interval.endswith("each side resampled alone")
     assert apart.difference_high - apart.difference_low > 1.5 * (row.difference_high - row.difference_low)
 
@@ -102,16 +102,16 @@ def test_thresholds_are_those_of_homes_validation_on_every_dataset(given, found)
     cut = np.sort(controls)[-1 - round(0.1 * len(controls))]
     scores = column(given, "both", "own+blur")
     for metric, part in (("tpr_at_validation_fpr", LABEL == 1), ("realised_fpr", LABEL == 0)):
-        row = measured(found, network="both", variant="blur", metric=metric, at=0.1, baseline="")
+        row = measured(found, detector="both", variant="blur", metric=metric, at=0.1, baseline="")
         assert row.value == pytest.approx(np.mean(scores[part] > cut)) and row.low < row.value < row.high
-    lost = measured(found, network="both", variant="blur", metric="tpr_at_fpr", at=0.001, baseline="")
+    lost = measured(found, detector="both", variant="blur", metric="tpr_at_fpr", at=0.001, baseline="")
     assert not lost.resolved and np.isnan(lost.value) and lost.negatives_needed == 10_000
 
 
 def test_a_smaller_variant_is_compared_on_the_stamps_that_both_have(make_table):
     given = tables(make_table, variant_n=600)
     found = measure_robustness(given, EVALUATION, home="own", variants={"blur": "own+blur"})
-    row = measured(found, network="flux", variant="blur", metric="auc")
+    row = measured(found, detector="flux", variant="blur", metric="auc")
     assert (row.n_positives, row.n_negatives) == (300, 300)
     assert row.home_value == pytest.approx(roc_auc_score(LABEL[:600], column(given, "flux", "own")[:600]))
     # The order of a table's rows does not matter.
@@ -119,13 +119,13 @@ def test_a_smaller_variant_is_compared_on_the_stamps_that_both_have(make_table):
         table = given[network]["own+blur", 1]
         given[network]["own+blur", 1] = table.take(np.random.default_rng(1).permutation(600))
     again = measure_robustness(given, EVALUATION, home="own", variants={"blur": "own+blur"})
-    assert measured(again, network="flux", variant="blur", metric="auc").difference == pytest.approx(row.difference)
+    assert measured(again, detector="flux", variant="blur", metric="auc").difference == pytest.approx(row.difference)
 
 
 def test_galaxies_are_drawn_as_wholes_where_there_are_enough(make_table):
     for galaxies, words in ((30, "bootstrap over galaxies, paired"), (5, "bootstrap of both classes, paired")):
         found = measure_robustness(tables(make_table, galaxies=galaxies), EVALUATION, home="own", variants={"blur": "own+blur"})
-        row = measured(found, network="flux", variant="blur", metric="auc")
+        row = measured(found, detector="flux", variant="blur", metric="auc")
         assert row.interval == words and ("20 needed" in row.note) == (galaxies == 5)
 
 

@@ -189,8 +189,8 @@ def test_files_that_are_no_tables(tmp_path):
 def test_surfaces_and_clusters_are_those_that_the_table_has():
     assert default_surfaces(["theta_e_arcsec", "arc_snr", "psfsize_r"]) == (("theta_e_arcsec", "arc_snr"),)
     assert default_surfaces(["log10_mass_msun", "peak_snr"]) == (("log10_mass_msun", "peak_snr"),)
-    assert default_clusters(["plateifu", "brickname", "ra", "dec"]) == ("plateifu", "brickname", "healpix-32")
-    assert default_clusters(["mangaid", "plateifu", "region_id", "ra", "dec"]) == ("mangaid", "region_id")
+    assert default_clusters(["galaxy_id", "brickname", "ra", "dec"]) == ("galaxy_id", "brickname", "healpix-32")
+    assert default_clusters(["physical_id", "galaxy_id", "region_id", "ra", "dec"]) == ("physical_id", "region_id")
     assert default_clusters(["ra"]) == ()
 
 
@@ -233,7 +233,7 @@ def test_sweep_has_one_row_per_point_and_metric():
     keys = "dataset.instrument.noise.peak_snr", "dataset.subhalo.theta_e_factor"
     points = [(f"s-{i}-{j}", "flux", {keys[0]: i, keys[1]: {"uniform": [0, j]}}) for i in (10, 30) for j in (0.03, 0.1)]
     table = sweep_table(points, [rates(0.1 * k) for k in range(4)])
-    assert table.columns.tolist() == ["experiment", "network", *keys, "test_dataset", "metric", "value"]
+    assert table.columns.tolist() == ["experiment", "detector", *keys, "test_dataset", "metric", "value"]
     assert len(table) == 8 and table[table.metric == "auc"].value.tolist() == pytest.approx([0, 0.1, 0.2, 0.3])
     assert table[keys[0]].tolist() == [10] * 4 + [30] * 4
 

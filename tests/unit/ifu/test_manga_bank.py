@@ -19,10 +19,10 @@ from darkhaloscope.ifu.tensors import build_source_tensor, write_source_tensor
 def source(make_maps, tmp_path):
     """Function that leaves the files of one source tensor and returns their paths."""
 
-    def make(plateifu="1000-1901", mangaid="1-1", size=64):
-        maps = make_maps(cards={"PLATEIFU": plateifu, "MANGAID": mangaid}, velocity=40 + 10.0 * (np.indices((34, 34))[1] - 16.5))
+    def make(galaxy_id="1000-1901", physical_id="1-1", size=64):
+        maps = make_maps(cards={"PLATEIFU": galaxy_id, "MANGAID": physical_id}, velocity=40 + 10.0 * (np.indices((34, 34))[1] - 16.5))
         result = build_source_tensor(maps, measure_quality(maps, Quality()), Tensor(size=size), Cosmology(), "a" * 64)
-        paths = [tmp_path / f"source_tensor_{plateifu}.{suffix}" for suffix in ("npy", "json", "npz", "png")]
+        paths = [tmp_path / f"source_tensor_{galaxy_id}.{suffix}" for suffix in ("npy", "json", "npz", "png")]
         write_source_tensor(result, *paths)
         return paths[2], paths[1]
 
@@ -31,7 +31,7 @@ def source(make_maps, tmp_path):
 
 def scores(**tiers):
     rows = [(name.replace("_", "-").strip("-p"), tier, 0.0 if tier == "reject" else 70.0, "why") for name, tier in tiers.items()]
-    return pd.DataFrame(rows, columns=["plateifu", "tier", "score", "reasons"])
+    return pd.DataFrame(rows, columns=["galaxy_id", "tier", "score", "reasons"])
 
 
 LISTED = Galaxies(listed=("1000-1901",))
@@ -44,7 +44,7 @@ def test_row_of_a_galaxy(source, tmp_path):
     bank = read_bank(tmp_path / "bank.parquet")
     BANK.check(bank.schema, "bank")
     row, side = bank.select([c.name for c in BANK.columns if c.shape is None]).to_pylist()[0], json.loads(sidecar.read_text())
-    assert row["plateifu"] == "1000-1901"
+    assert row["galaxy_id"] == "1000-1901"
     assert (row["tier"], row["score"], row["used_although_rejected"]) == ("good", 70.0, False)
     assert row["inclination_rad"] == pytest.approx(np.arccos(0.6))
     assert row["pixel_scale_kpc"] == side["pixel_scale_kpc"]
@@ -62,7 +62,7 @@ def test_row_of_a_galaxy(source, tmp_path):
 
 def test_rejected_galaxies_are_left_out(source):
     bank = build_bank([source(), source("1000-1902", "1-2")], scores(p1000_1901="elite", p1000_1902="reject"), LISTED)
-    assert bank.column("plateifu").to_pylist() == ["1000-1901"]
+    assert bank.column("galaxy_id").to_pylist() == ["1000-1901"]
 
 
 def test_rejected_galaxy_that_the_config_names_is_used_with_a_warning(source, caplog):
@@ -73,9 +73,9 @@ def test_rejected_galaxy_that_the_config_names_is_used_with_a_warning(source, ca
     assert "galaxy 1000-1901 is used although the lensability score rejects it (why)" in caplog.text
 
 
-def test_two_observations_of_one_galaxy_keep_their_mangaid(source):
+def test_two_observations_of_one_galaxy_keep_their_physical_id(source):
     bank = build_bank([source(), source("1000-1902", "1-1")], scores(p1000_1901="elite", p1000_1902="good"), LISTED)
-    assert bank.column("mangaid").to_pylist() == ["1-1", "1-1"]
+    assert bank.column("physical_id").to_pylist() == ["1-1", "1-1"]
 
 
 def test_errors(source):

@@ -110,14 +110,14 @@ def test_scores_and_order(catalogs):
     table = ranked(catalogs, GOOD)
     expected = expected_scores(GOOD)
     assert tuple(table.columns) == RANKING
-    assert table["plateifu"].tolist() == sorted(expected, key=expected.get, reverse=True)
-    assert dict(zip(table["plateifu"], table["score"], strict=True)) == pytest.approx(expected, rel=1e-6)
+    assert table["galaxy_id"].tolist() == sorted(expected, key=expected.get, reverse=True)
+    assert dict(zip(table["galaxy_id"], table["score"], strict=True)) == pytest.approx(expected, rel=1e-6)
     assert table["rank"].tolist() == [1, 2, 3, 4, 5]
 
 
 def test_a_score_by_hand(catalogs):
     """σ, flux: quartiles 40, 50, 100 and 500, 1000, 3000; the first disk is at i = 55° with the median flux."""
-    table = ranked(catalogs, GOOD).set_index("plateifu")
+    table = ranked(catalogs, GOOD).set_index("galaxy_id")
     by_hand = 0 - 0 + 0.5 * (math.log10(100) - math.log10(50)) / (math.log10(100) - math.log10(40))
     assert table.loc["8001-1901", "score"] == pytest.approx(by_hand, abs=1e-5)
     by_hand = math.log10(3000 / 1000) / math.log10(3000 / 500) - 0.7 * ((60 - 55) / 20) ** 2 + 0
@@ -125,8 +125,8 @@ def test_a_score_by_hand(catalogs):
 
 
 def test_columns(catalogs):
-    row = ranked(catalogs, GOOD).set_index("plateifu").loc["8001-1902"]
-    assert (row["mangaid"], row["re_arcsec"], row["ha_sigma_kms"], row["stellar_sigma_kms"], row["ha_flux"]) == ("1-2", 5, 50, 90, 3000)
+    row = ranked(catalogs, GOOD).set_index("galaxy_id").loc["8001-1902"]
+    assert (row["physical_id"], row["re_arcsec"], row["ha_sigma_kms"], row["stellar_sigma_kms"], row["ha_flux"]) == ("1-2", 5, 50, 90, 3000)
     assert row["z"] == pytest.approx(0.03)
     assert row["inclination_deg"] == pytest.approx(60)
     assert row["maps_url"] == (
@@ -139,16 +139,16 @@ def test_each_cut_removes_its_own(catalogs):
     rows = GOOD + [(f"9000-{1901 + i}", f"2-{i}", 0.5, 5.0, 50.0, 3000.0) for i in range(len(BAD))]
     changes = [(len(GOOD) + i, column, value) for i, (column, value) in enumerate(BAD.items())]
     table = ranked(catalogs, rows, changes=changes)
-    assert set(table["plateifu"]) == {r[0] for r in GOOD}
+    assert set(table["galaxy_id"]) == {r[0] for r in GOOD}
     assert list(table.attrs["cuts"].values()) == [len(rows), 1, 1, 1, 1, 1, 1, 1, 0]
     # Those that are cut have no part in median and IQR.
-    assert table.set_index("plateifu")["score"].to_dict() == pytest.approx(expected_scores(GOOD), rel=1e-6)
+    assert table.set_index("galaxy_id")["score"].to_dict() == pytest.approx(expected_scores(GOOD), rel=1e-6)
 
 
 @pytest.mark.parametrize(("column", "value"), [("NSA_ELPETRO_BA", 0.9), ("NSA_ELPETRO_BA", -9999.0), ("NSA_ELPETRO_TH50_R", np.nan)])
 def test_bounds_are_open_and_missing_values_fail(catalogs, column, value):
     table = ranked(catalogs, GOOD, changes=[(0, column, value)])
-    assert "8001-1901" not in set(table["plateifu"])
+    assert "8001-1901" not in set(table["galaxy_id"])
     assert len(table) == 4
 
 
@@ -160,15 +160,15 @@ def test_one_row_per_galaxy(catalogs):
     twin = ("8009-1901", "1-5", 0.65, 2.5, 30.0, 9000.0)  # the fifth galaxy again, fainter
     table = ranked(catalogs, [*GOOD, twin])
     assert len(table) == 5
-    row = table.set_index("mangaid").loc["1-5"]
-    assert (row["plateifu"], row["n_observations"]) == ("8003-6101", 2)
+    row = table.set_index("physical_id").loc["1-5"]
+    assert (row["galaxy_id"], row["n_observations"]) == ("8003-6101", 2)
     assert table.attrs["cuts"]["repeat observation of a galaxy"] == 1
 
 
 def test_dispersions_below_the_floor_count_as_the_floor(catalogs):
     ranking = Ranking(sigma_min_kms=0, sigma_floor_kms=35)
-    low = ranked(catalogs, GOOD, ranking).set_index("plateifu")["score"]
-    lower = ranked(catalogs, GOOD, ranking, changes=[(4, "HA_GSIGMA_1RE", 1.0)]).set_index("plateifu")["score"]
+    low = ranked(catalogs, GOOD, ranking).set_index("galaxy_id")["score"]
+    lower = ranked(catalogs, GOOD, ranking, changes=[(4, "HA_GSIGMA_1RE", 1.0)]).set_index("galaxy_id")["score"]
     assert low.to_dict() == pytest.approx(lower.to_dict())
 
 

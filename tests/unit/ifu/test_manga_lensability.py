@@ -8,8 +8,8 @@ from darkhaloscope.ifu.lensability import LensabilityError, lensability_table, s
 CUTS = Lensability()
 #: Passes every cut and is on the top step of every ladder: 30 + 30 + 20 + 10 + 5 + 3.
 BEST = {
-    "plateifu": "8593-12705",
-    "mangaid": "1-1",
+    "galaxy_id": "8593-12705",
+    "physical_id": "1-1",
     "z": 0.03,
     "ba": 0.6,
     "inclination_deg": 53.1,
@@ -140,14 +140,14 @@ def test_tiers_of_a_table():
         **{"1-1": elite, "1-2": elite, "2-1": good, "2-2": good},
         **{"3-1": {"vel_grad": 2.0}, "3-2": {"frac_valid_in_1p5re": 0.5}, "3-3": {"vel_std": 45.0}},
     }
-    table = lensability_table([BEST | changes | {"plateifu": name} for name, changes in rows.items()], CUTS)
-    tiers = table.groupby("tier")["plateifu"].apply(set).to_dict()
+    table = lensability_table([BEST | changes | {"galaxy_id": name} for name, changes in rows.items()], CUTS)
+    tiers = table.groupby("tier")["galaxy_id"].apply(set).to_dict()
     assert tiers == {"elite": {"1-1", "1-2"}, "good": {"2-1", "2-2"}, "reject": {"3-1", "3-2", "3-3"}}
 
 
 def test_table_is_ordered_and_says_why():
-    table = lensability_table([BEST | {"plateifu": "2-2", "flux_max": 1.0}, BEST | {"plateifu": "1-1", "vel_std": 80.0}, BEST], CUTS)
-    assert table["plateifu"].tolist() == ["8593-12705", "1-1", "2-2"]
+    table = lensability_table([BEST | {"galaxy_id": "2-2", "flux_max": 1.0}, BEST | {"galaxy_id": "1-1", "vel_std": 80.0}, BEST], CUTS)
+    assert table["galaxy_id"].tolist() == ["8593-12705", "1-1", "2-2"]
     assert table["score"].tolist() == [98.0, 92.0, 0.0]
     assert table["points_vel_std"].tolist()[:2] == [20.0, 14.0]
     assert table["reasons"][2] == "rejected: flux_max 1 < 50"
@@ -160,4 +160,4 @@ def test_missing_metric_is_named():
 
 
 def test_empty_table_has_its_columns():
-    assert {"plateifu", "tier", "reasons"} <= set(lensability_table([], CUTS).columns)
+    assert {"galaxy_id", "tier", "reasons"} <= set(lensability_table([], CUTS).columns)

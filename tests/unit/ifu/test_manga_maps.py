@@ -7,7 +7,6 @@ import pytest
 from astropy.io import fits
 
 from darkhaloscope.archive.checks import BadFits, check_fits
-from darkhaloscope.archive.retrieve import MAPS_EXTENSIONS
 from darkhaloscope.config.manga import Quality
 from darkhaloscope.ifu.manga.maps import (
     LineNotFound,
@@ -21,6 +20,7 @@ from darkhaloscope.ifu.manga.maps import (
     mask_bit_counts,
     read_maps,
 )
+from darkhaloscope.ifu.manga.retrieve import MAPS_EXTENSIONS
 
 
 @pytest.mark.parametrize(("layout", "index"), [("DR17", 23), ("DR15", 18)])

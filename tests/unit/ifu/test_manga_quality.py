@@ -12,7 +12,7 @@ from darkhaloscope.ifu.quality import TooFewSpaxels, correlation, inclination_de
 KEYS = {
     *("vel_grad", "vel_std", "vel_min", "vel_max", "flux_min", "flux_max", "flux_mean", "flux_vel_corr", "mask_fraction"),
     *("n_valid_spaxels", "total_spaxels", "frac_valid_in_1p5re", "low_rotation", "heavily_masked", "low_flux", "usable"),
-    *("plateifu", "mangaid", "z", "ba", "inclination_deg", "pa_deg", "reff_arcsec", "drp3qual", "dapqual", "layout", "line"),
+    *("galaxy_id", "physical_id", "z", "ba", "inclination_deg", "pa_deg", "reff_arcsec", "drp3qual", "dapqual", "layout", "line"),
 }
 
 

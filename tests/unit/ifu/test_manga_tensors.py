@@ -40,7 +40,7 @@ def test_contract(make_maps):
     assert not result.tensor[:, ~result.valid].any()
     side = result.sidecar
     assert side["pixel_scale_arcsec"] == pytest.approx(34 * 0.5 / 64)
-    assert {"plateifu", "mangaid", "z", "inclination_deg", "pa_deg", "metrics", "source_sha256"} <= set(side)
+    assert {"galaxy_id", "physical_id", "z", "inclination_deg", "pa_deg", "metrics", "source_sha256"} <= set(side)
     json.dumps(side, allow_nan=False)
 
 

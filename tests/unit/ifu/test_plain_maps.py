@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from astropy.io import fits
+from pydantic import ValidationError
 
 from darkhaloscope.config.cosmology import Cosmology
-from darkhaloscope.config.manga import Archive, Downloads, Galaxies, Lensability, Quality, Tensor
+from darkhaloscope.config.manga import Archive, Downloads, Galaxies, Lensability, Quality, Sample, Tensor
 from darkhaloscope.ifu.bank import build_bank
 from darkhaloscope.ifu.inspection import inspection_page
 from darkhaloscope.ifu.lensability import lensability_table, score_lensability
@@ -235,3 +236,18 @@ def test_table_of_the_score_takes_both(tmp_path):
     table = lensability_table([measure_quality(read_plain(written(tmp_path, *disk()), Quality()), Quality())], Lensability())
     assert isinstance(table, pd.DataFrame)
     assert table["tier"].tolist() == ["elite"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"ifu": "plain", "galaxies": {"listed": ["NGC1"]}}, "ifu `plain` has no catalogues and no mock archive"),
+        ({"galaxies": {"listed": ["NGC1"]}}, "named by plate-ifu such as 8593-12705, found NGC1"),
+        ({"ifu": "plain", "catalogs": False, "galaxies": {"listed": ["../NGC1"]}}, "pattern"),
+        ({"ifu": "sauron"}, "'manga' or 'plain'"),
+    ],
+)
+def test_a_sample_says_what_its_files_are(settings, told):
+    assert Sample(ifu="plain", catalogs=False, galaxies={"listed": ["NGC1", "NA"]}).galaxies.listed == ("NGC1", "NA")
+    with pytest.raises(ValidationError, match=told):
+        Sample.model_validate(settings)

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from darkhaloscope.core.tables import write_table
+from darkhaloscope.learning.calibration import logistic
+from darkhaloscope.learning.scaling import Normalisation
+from darkhaloscope.learning.score import margins_of
+from darkhaloscope.learning.splits import MEMORY_BYTES, read_split
 from darkhaloscope.tasks.subhalo.schema import stamp_schema
 
 KINDS = {"string": "x", "float64": 1.0, "int64": 1, "int32": 1, "int8": 1, "bool": False}
@@ -49,3 +55,33 @@ def write_shards(folder: Path, columns: dict[str, np.ndarray], bounds: list[int]
         write_table(path, schema, schema.table({c: v[start:stop] for c, v in columns.items()}), row_group=7)
         paths.append(path)
     return paths
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """All inputs of a split, (n, size, size, c), with labels and numbers."""
+
+    inputs: torch.Tensor
+    labels: torch.Tensor
+    numbers: np.ndarray
+    normalisation: Normalisation
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def size(self) -> int:
+        return self.inputs.shape[1]
+
+
+def read_stamps(paths, network, *, normalisation=None, fraction=1.0, memory_bytes=MEMORY_BYTES) -> Inputs:
+    """Read a split whole."""
+    training = network.training.model_copy(update={"train_fraction": fraction})
+    split = read_split(paths, network.model_copy(update={"training": training}), normalisation=normalisation, memory_bytes=memory_bytes)
+    inputs = torch.from_numpy(np.array(split.images.take(np.arange(len(split)))))
+    return Inputs(inputs, torch.from_numpy(split.stamps.labels), split.numbers, split.normalisation)
+
+
+def classify(classifier, data: Inputs, threads: int = 1) -> np.ndarray:
+    """Return the scores of inputs."""
+    return logistic(margins_of(classifier, data.inputs.numpy(), np.empty((len(data), 0), np.float32), threads))

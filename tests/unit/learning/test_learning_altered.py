@@ -5,9 +5,9 @@ import torch
 
 from darkhaloscope.config.network import Network
 from darkhaloscope.learning.altered import all_bands, committee_features, committee_margins, one_of_each_host, sample_bands
-from darkhaloscope.learning.bands import measure_bands
+from darkhaloscope.learning.index import measure_bands
 from darkhaloscope.learning.networks import Classifier, build_network
-from darkhaloscope.learning.score_bands import score_bands
+from darkhaloscope.learning.score import score_split
 from unit.learning.band_shards import band_columns, write_band_shards
 
 
@@ -36,7 +36,7 @@ def test_a_committee_is_the_mean_margin_of_its_seeds(tmp_path):
     stamps, images = sample_bands(paths, 1000)
     networks = [classifier(seed, stamps, images) for seed in (1, 2)]
     found = committee_margins(networks, images, stamps.scalars)
-    expected = np.mean([score_bands(paths, network).margins for network in networks], axis=0)
+    expected = np.mean([score_split(paths, network).margins for network in networks], axis=0)
     np.testing.assert_array_equal(found, expected)
 
 

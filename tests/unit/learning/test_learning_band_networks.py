@@ -17,14 +17,13 @@ from darkhaloscope.config.network import PRESETS, Network
 from darkhaloscope.core.files import sha256
 from darkhaloscope.detectors.schema import LENS_SCORES, scores_schema
 from darkhaloscope.learning.backbones import build_backbone
-from darkhaloscope.learning.band_splits import read_band_split
 from darkhaloscope.learning.calibration import fit_calibration
 from darkhaloscope.learning.finish import calibrate
 from darkhaloscope.learning.fit import train_network
 from darkhaloscope.learning.networks import build_network, describe_network
 from darkhaloscope.learning.scaling import SCALARS, LearningError
-from darkhaloscope.learning.score import score_stamps
-from darkhaloscope.learning.score_bands import score_bands
+from darkhaloscope.learning.score import score_split, score_stamps
+from darkhaloscope.learning.splits import read_split
 from darkhaloscope.learning.weights import load_network, save_network
 from unit.learning.band_shards import band_columns, write_band_shards
 from unit.learning.interrupted import train_until
@@ -116,10 +115,10 @@ def test_the_stretch_is_in_the_weights(trained, splits):
         assert np.allclose(tensors[f"stretch.{name}"], described["normalisation"][name][:3], rtol=1e-6)
     assert np.allclose(tensors["scalar_offset"], described["normalisation"]["offset"][3:], rtol=1e-6)
     # Nanomaggies go in: the module alone gives the scores.
-    split = read_band_split(splits["validation"], bands(), normalisation=load_network(*_files(folder)).normalisation)
+    split = read_split(splits["validation"], bands(), normalisation=load_network(*_files(folder)).normalisation)
     with torch.inference_mode():
         logits = load_network(*_files(folder)).module(torch.from_numpy(split.images.resident), torch.from_numpy(split.stamps.scalars))
-    found = score_bands(splits["validation"], load_network(*_files(folder)))
+    found = score_split(splits["validation"], load_network(*_files(folder)))
     assert np.allclose((logits[:, 1] - logits[:, 0]).numpy(), found.margins, atol=1e-4)
 
 
@@ -139,7 +138,7 @@ def test_the_stamp_stretch_needs_no_constants():
 def test_it_learns_and_the_history_is_that_of_the_scores(trained, splits):
     result, folder = trained
     best = result.history[result.best_epoch - 1]
-    found = score_bands(splits["validation"], load_network(*_files(folder)))
+    found = score_split(splits["validation"], load_network(*_files(folder)))
     assert best["val_auc"] > 0.85
     assert roc_auc_score(found.table["label"].to_numpy(), found.margins) == pytest.approx(best["val_auc"], abs=1e-3)
     assert result.counts == {"training": 320, "validation": 160}
@@ -165,7 +164,7 @@ def test_sigkill_within_an_epoch_changes_no_bit(trained, splits, tmp_path, caplo
     _, folder = trained
     network = bands(scalars="late", calibration="isotonic")
     # An epoch reads 10 training batches and 1 of validation: call 28 is in the third epoch.
-    ended = train_until(signal.SIGKILL, 28, "darkhaloscope.learning.streaming.BandBatches", splits, network, tmp_path)
+    ended = train_until(signal.SIGKILL, 28, "darkhaloscope.learning.streaming.Batches", splits, network, tmp_path)
     assert ended.returncode == -signal.SIGKILL, ended.stderr
     with caplog.at_level(logging.INFO):
         resumed = train_network(splits["train"], splits["validation"], network, 1, tmp_path / "checkpoints", 1)
@@ -187,14 +186,14 @@ def test_a_checkpoint_of_other_stamps_is_not_used(splits, tmp_path, caplog):
 
 def test_weights_of_stamps_count_in_the_loss(splits, tmp_path):
     """A loss of weights w is the mean of w × each: with all weight on controls the network calls everything a control."""
-    from darkhaloscope.learning.bands import Emphasis
+    from darkhaloscope.learning.index import Emphasis
 
     controls = np.arange(0, 320, 2)
     network = bands(training={"epochs": 2})
     result = train_network(splits["train"], splits["validation"], network, 1, tmp_path / "c", 1, emphasis=Emphasis(controls, 1e4))
-    found = score_bands(splits["validation"], result.classifier)
+    found = score_split(splits["validation"], result.classifier)
     plain = train_network(splits["train"], splits["validation"], network, 1, tmp_path / "d", 1)
-    assert (found.margins > 0).mean() < 0.05 < (score_bands(splits["validation"], plain.classifier).margins > 0).mean()
+    assert (found.margins > 0).mean() < 0.05 < (score_split(splits["validation"], plain.classifier).margins > 0).mean()
 
 
 # --- scores and calibration
@@ -240,7 +239,7 @@ def test_temperature_is_the_maximum_likelihood_one():
 
 def test_isotonic_calibration_is_sklearns_and_survives_the_json(trained, splits):
     result, folder = trained
-    found = score_bands(splits["validation"], load_network(*_files(folder)))
+    found = score_split(splits["validation"], load_network(*_files(folder)))
     fit = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(found.margins, found.table["label"].to_numpy())
     assert np.allclose(found.calibrated, fit.predict(found.margins), atol=1e-12)
     assert load_network(*_files(folder)).calibration == result.classifier.calibration

@@ -7,9 +7,9 @@ import torch
 from darkhaloscope.config.network import Network, Scaling
 from darkhaloscope.core.tables import TableError
 from darkhaloscope.learning.augment import MARGIN, orient_images, shift_images, shifts
-from darkhaloscope.learning.band_splits import BAD_PIXELS, band_loaders, read_band_split
-from darkhaloscope.learning.bands import Emphasis, Extra, index_bands, measure_bands
+from darkhaloscope.learning.index import Emphasis, Extra, index_stamps, measure_bands
 from darkhaloscope.learning.scaling import BANDS, SCALARS, LearningError
+from darkhaloscope.learning.splits import BAD_PIXELS, loaders, read_split
 from darkhaloscope.learning.streaming import Stream
 from unit.learning.band_shards import NOISE, band_columns, write_band_shards
 from unit.learning.stamp_shards import stamp_columns, write_shards
@@ -33,7 +33,7 @@ def many(tmp_path_factory):
 @pytest.mark.parametrize("workers", [0, 1, 4])
 def test_each_stamp_exactly_once_per_epoch_with_its_own_pixels(many, workers, window, scratch):
     columns, paths = many
-    stamps = index_bands(paths)
+    stamps = index_stamps(paths)
     images = Stream(stamps, window, workers, scratch)
     for epoch in range(2):
         order = images.epoch_order(1, epoch)
@@ -51,12 +51,12 @@ def test_the_order_depends_on_seed_and_epoch_alone(many):
     orders = {}
     for workers in (0, 4):
         for seed, epoch in ((1, 0), (1, 1), (2, 0)):
-            order = Stream(index_bands(paths[::-1] if workers else paths), 256, workers).epoch_order(seed, epoch)
+            order = Stream(index_stamps(paths[::-1] if workers else paths), 256, workers).epoch_order(seed, epoch)
             # Rows are sorted by number whatever the order of paths; groups are not.
             orders[workers, seed, epoch] = order
     assert not np.array_equal(orders[0, 1, 0], orders[0, 1, 1])
     assert not np.array_equal(orders[0, 1, 0], orders[0, 2, 0])
-    again = Stream(index_bands(paths), 256, 1).epoch_order(1, 0)
+    again = Stream(index_stamps(paths), 256, 1).epoch_order(1, 0)
     assert np.array_equal(again, orders[0, 1, 0])
 
 
@@ -64,7 +64,7 @@ def test_the_order_depends_on_seed_and_epoch_alone(many):
 def test_a_set_in_memory_or_scratch_is_shuffled_whatever_its_shards(many, tmp_path, window, scratch):
     columns, paths = many
     other = write_band_shards(tmp_path, columns, [0, 400, 700], row_group=100)
-    first, second = (Stream(index_bands(p), window, 0, scratch) for p in (paths, other))
+    first, second = (Stream(index_stamps(p), window, 0, scratch) for p in (paths, other))
     assert np.array_equal(first.epoch_order(3, 2), second.epoch_order(3, 2))
     assert np.array_equal(first.resident, second.resident)
 
@@ -72,14 +72,14 @@ def test_a_set_in_memory_or_scratch_is_shuffled_whatever_its_shards(many, tmp_pa
 def test_windows_mix_shards(many):
     """A window's stamps come from row groups of all over the shards, not from neighbours on disk."""
     _, paths = many
-    order = Stream(index_bands(paths), 256, 0).epoch_order(1, 0)
+    order = Stream(index_stamps(paths), 256, 0).epoch_order(1, 0)
     spread = [np.std(part) for part in np.array_split(order, 3)]
     assert min(spread) > 0.5 * np.std(np.arange(700))  # neighbours would give a third of it
 
 
 def test_a_large_set_never_holds_more_than_two_windows(many):
     _, paths = many
-    images = Stream(index_bands(paths), 256, 2)
+    images = Stream(index_stamps(paths), 256, 2)
     order = images.epoch_order(1, 0)
     images.begin(order)
     most = 0
@@ -94,7 +94,7 @@ def test_a_full_disk_is_said_before_training(many, monkeypatch):
 
     monkeypatch.setattr(streaming.shutil, "disk_usage", lambda folder: type("Usage", (), {"free": 1000}))
     with pytest.raises(LearningError, match="set TMPDIR to a larger folder"):
-        Stream(index_bands(many[1]), 256, 0, 1.0)
+        Stream(index_stamps(many[1]), 256, 0, 1.0)
 
 
 # --- which stamps
@@ -107,7 +107,7 @@ def test_bad_pixels_and_bad_cutouts_are_dropped_and_counted(tmp_path):
     columns["cutout_ok"] = np.arange(60) % 20 != 0
     paths = write_band_shards(tmp_path, columns, [0, 60])
     for window in (256, 1000):
-        split = read_band_split(paths, bands({"window_stamps": window, "scratch_gb": 0}))
+        split = read_split(paths, bands({"window_stamps": window, "scratch_gb": 0}))
         assert split.stamps.dropped == {"cutout not ok": 3, BAD_PIXELS: 2}
         assert sorted(split.numbers) == sorted(set(range(60)) - {0, 20, 40, 7, 8})
         assert np.isfinite(split.images.take(np.arange(len(split)))).all()
@@ -117,7 +117,7 @@ def test_streamed_sets_drop_bad_pixels_too(tmp_path):
     columns = band_columns(400)
     columns["image"][[5, 300], 0, 0, 0] = np.nan
     shards = write_band_shards(tmp_path, columns, [0, 170, 400])
-    split = read_band_split(shards, bands({"window_stamps": 256, "scratch_gb": 0}), workers=1)
+    split = read_split(shards, bands({"window_stamps": 256, "scratch_gb": 0}), workers=1)
     assert split.images.resident is None and split.stamps.dropped == {BAD_PIXELS: 2} and len(split) == 398
     order = split.images.epoch_order(1, 0)
     split.images.begin(order)
@@ -127,18 +127,18 @@ def test_streamed_sets_drop_bad_pixels_too(tmp_path):
 def test_filters_leave_out_training_positives_alone(many):
     columns, paths = many
     network = bands({"min_theta_over_psf": 1.0, "min_arc_snr": 5.0})
-    stamps = index_bands(paths, training=network)
+    stamps = index_stamps(paths, training=network)
     positive = columns["label"] == 1
     keep = ~positive | ((columns["theta_over_psf"] >= 1.0) & (columns["arc_snr"] >= 5.0))
     assert np.array_equal(stamps.numbers, columns["number"][keep])
     assert sum(stamps.dropped.values()) == (~keep).sum()
-    assert len(index_bands(paths)) == 700  # validation and test keep them
+    assert len(index_stamps(paths)) == 700  # validation and test keep them
 
 
 def test_seeds_draw_their_own_share_and_the_same_one_again(many):
     _, paths = many
     network = bands({"seed_share": 0.5})
-    drawn = [index_bands(paths, training=network, seed=s).numbers for s in (1, 1, 2)]
+    drawn = [index_stamps(paths, training=network, seed=s).numbers for s in (1, 1, 2)]
     assert np.array_equal(drawn[0], drawn[1]) and len(drawn[0]) == 350
     # Two independent halves share a quarter: 175 ± 4 σ of a hypergeometric draw.
     assert abs(len(np.intersect1d(drawn[0], drawn[2])) - 175) < 4 * 9.4
@@ -147,7 +147,7 @@ def test_seeds_draw_their_own_share_and_the_same_one_again(many):
 def test_extras_join_with_their_weight_and_weights_have_mean_one(tmp_path):
     own = write_band_shards(tmp_path, band_columns(20), [0, 20], "own")
     other = write_band_shards(tmp_path, band_columns(10, seed=9), [0, 10], "other")
-    stamps = index_bands(own, extras=[Extra(tuple(other), 3.0, np.array([2, 4]))], emphasis=Emphasis(np.array([6]), 5.0))
+    stamps = index_stamps(own, extras=[Extra(tuple(other), 3.0, np.array([2, 4]))], emphasis=Emphasis(np.array([6]), 5.0))
     assert len(stamps) == 22 and len(np.unique(stamps.numbers)) == 22
     assert stamps.weights.mean() == pytest.approx(1)
     assert np.allclose(stamps.weights / stamps.weights[0], [*([1] * 6), 5, *([1] * 13), 3, 3])
@@ -159,20 +159,20 @@ def test_what_cannot_be_used_is_refused_in_words(tmp_path):
     columns = band_columns(8)
     twice = [*write_band_shards(tmp_path, columns, [0, 8], "a"), *write_band_shards(tmp_path, columns, [0, 8], "b")]
     with pytest.raises(LearningError, match="8 stamps come more than once"):
-        index_bands(twice)
+        index_stamps(twice)
     with pytest.raises(TableError, match="does not exist"):
-        index_bands([tmp_path / "none.parquet"])
+        index_stamps([tmp_path / "none.parquet"])
     with pytest.raises(TableError, match="channels `bands` are for lens-finder stamps"):
-        index_bands(write_shards(tmp_path, stamp_columns(4), [0, 4], "subhalo"))
+        index_stamps(write_shards(tmp_path, stamp_columns(4), [0, 4], "subhalo"))
     larger = write_band_shards(tmp_path, band_columns(4, size=20, first=50), [0, 4], "large")
     with pytest.raises(LearningError, match="differ in size"):
-        index_bands([twice[0], *larger])
+        index_stamps([twice[0], *larger])
     strange = write_band_shards(tmp_path, columns | {"label": np.full(8, 3, np.int8)}, [0, 8], "labels")
     with pytest.raises(LearningError, match="labels must be 0 or 1"):
-        index_bands(strange)
+        index_stamps(strange)
     nothing = write_band_shards(tmp_path, columns | {"cutout_ok": np.zeros(8, bool)}, [0, 8], "not-ok")
     with pytest.raises(LearningError, match="no stamps are left of 8: 8 cutout not ok"):
-        index_bands(nothing)
+        index_stamps(nothing)
 
 
 # --- stretch and scalars
@@ -181,7 +181,7 @@ def test_what_cannot_be_used_is_refused_in_words(tmp_path):
 def test_the_stretch_bends_at_the_noise_and_centres_the_pixels(many):
     columns, paths = many
     network = bands(scaling={"softening": 2.0})
-    normalisation = read_band_split(paths, network).normalisation
+    normalisation = read_split(paths, network).normalisation
     assert normalisation.inputs == (*BANDS, *SCALARS)
     # The MAD also sees the galaxy's wings, so it lies above the noise that was drawn.
     assert np.all(np.array(normalisation.softening) / (2.0 * NOISE) > 0.98)
@@ -196,7 +196,7 @@ def test_the_stretch_bends_at_the_noise_and_centres_the_pixels(many):
 
 def test_depth_is_the_five_sigma_magnitude(tmp_path):
     columns = band_columns(4) | {"psfdepth_r": np.full(4, 400.0), "psfdepth_g": np.zeros(4)}
-    scalars = index_bands(write_band_shards(tmp_path, columns, [0, 4])).scalars
+    scalars = index_stamps(write_band_shards(tmp_path, columns, [0, 4])).scalars
     # σ = 1/√400 = 0.05 nanomaggies, 5σ = 0.25: 22.5 − 2.5 log10(0.25) = 24.005
     assert scalars[0, SCALARS.index("psfdepth_r")] == pytest.approx(24.005, abs=1e-3)
     assert not np.isfinite(scalars[0, SCALARS.index("psfdepth_g")])
@@ -245,8 +245,8 @@ def test_the_eight_orientations_are_those_of_the_square():
 def test_augmentation_is_anew_each_epoch_and_validation_stays_as_it_is(many):
     _, paths = many
     network = bands({"shift_pixels": 0.5, "batch_size": 700, "window_stamps": 1000})
-    split = read_band_split(paths, network)
-    training, validation = band_loaders(split, split, network, 1, 700)
+    split = read_split(paths, network)
+    training, validation = loaders(split, split, network, 1, 700)
     (kept, _), _, weights = next(iter(validation))
     assert np.array_equal(kept.numpy(), split.images.resident) and np.array_equal(weights.numpy(), np.ones(700, np.float32))
     first, again = next(iter(training))[0][0], next(iter(training))[0][0]

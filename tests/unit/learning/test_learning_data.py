@@ -10,11 +10,14 @@ from torch.utils.data import DataLoader
 
 from darkhaloscope.config.network import Network, Scaling
 from darkhaloscope.core.tables import TableError
-from darkhaloscope.learning.data import BadPixels, derangement, read_stamps, stamp_size
-from darkhaloscope.learning.order import Batches, EpochOrder, InOrder, orient, orientations
+from darkhaloscope.learning.augment import orient_images, orientations
+from darkhaloscope.learning.index import index_stamps
+from darkhaloscope.learning.pixels import BadPixels, KinematicPixels
 from darkhaloscope.learning.scaling import LearningError, Normalisation, scale_flux, scale_velocity
+from darkhaloscope.learning.splits import derangement, read_split
+from darkhaloscope.learning.streaming import Batches, EpochOrder, InOrder
 from darkhaloscope.tasks.subhalo.schema import stamp_schema
-from unit.learning.stamp_shards import stamp_columns, write_shards
+from unit.learning.stamp_shards import read_stamps, stamp_columns, write_shards
 
 UNIT = {
     "flux": Normalisation(("flux", "mask", "inverse_sigma"), (0.0,) * 3, (1.0,) * 3),
@@ -40,7 +43,7 @@ def test_inputs_are_the_scaled_pixels(tmp_path):
     with np.errstate(divide="ignore"):
         np.testing.assert_allclose(data.inputs[..., 3], np.where(mask, 100 / columns["velocity_sigma"], 0), rtol=1e-6)
     np.testing.assert_array_equal(data.labels, columns["label"])
-    assert list(data.ids) == list(columns["stamp_id"])
+    assert list(data.numbers) == list(columns["number"])
 
 
 @pytest.mark.parametrize("channels", ["flux", "velocity", "mask"])
@@ -132,19 +135,19 @@ def test_train_fraction_keeps_the_classes_and_nests(tmp_path):
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")
 @pytest.mark.parametrize("workers", [0, 1, 4])
 def test_each_stamp_exactly_once_per_epoch(tmp_path, workers):
-    data = read_stamps(write_shards(tmp_path, stamp_columns(50), [0, 20, 50]), network("mask"))
-    data = dataclasses.replace(data, labels=torch.arange(50))  # the label tells which stamp came
-    order = EpochOrder(data, 8, seed=3, augment=True)
-    loader = DataLoader(Batches(data), sampler=order, batch_size=None, num_workers=workers)
+    images = read_split(write_shards(tmp_path, stamp_columns(50), [0, 20, 50]), network("mask"), workers=0).images
+    images.stamps = dataclasses.replace(images.stamps, labels=np.arange(50))  # the label tells which stamp came
+    order = EpochOrder(images, 8, seed=3)
+    loader = DataLoader(Batches(images, seed=3, augment=True), sampler=order, batch_size=None, num_workers=workers)
     epochs = []
     for epoch in range(2):
         order.set_epoch(epoch)
-        batches = [labels for _, labels in loader]
+        batches = [labels for _, labels, _ in loader]
         assert sorted(torch.cat(batches).tolist()) == list(range(50))
         assert {len(b) for b in batches} == {7, 8}
         epochs.append(torch.cat(batches).tolist())
     assert epochs[0] != epochs[1]
-    assert len(list(InOrder(data, 8))) == len(InOrder(data, 8)) == 7
+    assert len(list(InOrder(images, 8))) == len(InOrder(images, 8)) == 7
 
 
 def test_orientations_follow_seed_epoch_and_stamp():
@@ -158,7 +161,7 @@ def test_orientations_follow_seed_epoch_and_stamp():
 
 def test_orient_gives_the_eight_symmetries_with_values_kept():
     stamp = torch.arange(2 * 9.0).reshape(1, 3, 3, 2) - 9
-    turned = orient(stamp.repeat(8, 1, 1, 1), torch.arange(8)).numpy()
+    turned = orient_images(stamp.repeat(8, 1, 1, 1).permute(0, 3, 1, 2), torch.arange(8)).permute(0, 2, 3, 1).numpy()
     image = stamp[0, ..., 0].numpy()
     expected = {r.tobytes() for m in (image, image[::-1]) for r in (np.rot90(np.ascontiguousarray(m), k).copy() for k in range(4))}
     assert {np.ascontiguousarray(t[..., 0]).tobytes() for t in turned} == expected
@@ -219,7 +222,7 @@ def test_strange_labels(tmp_path):
 def test_sizes_that_differ_or_are_too_small(tmp_path):
     a = write_shards(tmp_path, stamp_columns(4), [0, 4], "a")
     b = write_shards(tmp_path, stamp_columns(4, size=20, first=4), [0, 4], "b")
-    assert stamp_size(b) == 20
+    assert index_stamps(b, KinematicPixels(network())).size == 20
     with pytest.raises(LearningError, match=r"16×16 in .*20×20 in "):
         read_stamps(a + b, network())
     with pytest.raises(LearningError, match="too small"):

@@ -5,13 +5,11 @@ import pytest
 import torch
 
 from darkhaloscope.config.network import Network
-from darkhaloscope.learning.data import read_stamps
 from darkhaloscope.learning.device import find_device, training_arithmetic
 from darkhaloscope.learning.fit import train_network
 from darkhaloscope.learning.networks import Classifier, build_network
 from darkhaloscope.learning.scaling import LearningError
-from darkhaloscope.learning.score import classify
-from unit.learning.stamp_shards import stamp_columns, write_shards
+from unit.learning.stamp_shards import classify, read_stamps, stamp_columns, write_shards
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU here")

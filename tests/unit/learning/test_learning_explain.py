@@ -7,14 +7,12 @@ from torch import nn
 
 from darkhaloscope.config.experiment import Explanations
 from darkhaloscope.config.network import Network
-from darkhaloscope.learning.bands import index_bands, measure_bands
-from darkhaloscope.learning.data import read_stamps
 from darkhaloscope.learning.explain import attribute, explain_stamps
+from darkhaloscope.learning.index import index_stamps, measure_bands
 from darkhaloscope.learning.networks import Classifier, build_network
-from darkhaloscope.learning.score import classify
-from darkhaloscope.learning.score_bands import score_bands
+from darkhaloscope.learning.score import score_split
 from unit.learning.band_shards import band_columns, write_band_shards
-from unit.learning.stamp_shards import stamp_columns, write_shards
+from unit.learning.stamp_shards import classify, read_stamps, stamp_columns, write_shards
 
 SETTINGS = Explanations(stamps=4, steps=16)
 C, SIZE = 3, 16
@@ -76,13 +74,13 @@ def test_bands_are_explained_behind_their_stretch(tmp_path):
     paths = write_band_shards(tmp_path, band_columns(10), [0, 10])
     network = Network.model_validate({"architecture": "slim", "channels": "bands", "width": 4, "scalars": "late"})
     torch.manual_seed(2)
-    module, read = build_network(network).eval(), index_bands(paths)
+    module, read = build_network(network).eval(), index_stamps(paths)
     images = np.concatenate([read.decode(g) for g in range(len(read.groups))])
     normalisation = measure_bands(images, read.scalars, network.scaling)
     module.set_normalisation(normalisation)
     classifier = Classifier(module, network, normalisation, 16, 1)
     found = explain_stamps(classifier, paths[0], Explanations(steps=64, tolerance=0.02))
-    scored = score_bands(paths, classifier)
+    scored = score_split(paths, classifier)
     order = np.argsort(found.numbers)
     np.testing.assert_array_equal(found.numbers[order], scored.numbers)
     np.testing.assert_allclose(found.attributions.margin[order], scored.margins, atol=1e-4)

@@ -18,14 +18,13 @@ from darkhaloscope.config.network import Network, Training
 from darkhaloscope.core.files import sha256
 from darkhaloscope.detectors.schema import SCORES
 from darkhaloscope.learning.checkpoints import WholeCheckpoints, usable_checkpoint
-from darkhaloscope.learning.data import read_stamps
 from darkhaloscope.learning.fit import CHECKPOINT, stamp_losses, train_network, write_history
 from darkhaloscope.learning.networks import ARCHITECTURES, HISTORY, Classifier, Trained, build_network, describe_network
 from darkhaloscope.learning.scaling import INPUTS, LearningError
-from darkhaloscope.learning.score import classify, score_stamps
+from darkhaloscope.learning.score import score_stamps
 from darkhaloscope.learning.weights import load_network, save_network
 from unit.learning.interrupted import train_until
-from unit.learning.stamp_shards import stamp_columns, write_shards
+from unit.learning.stamp_shards import classify, read_stamps, stamp_columns, write_shards
 
 EPOCHS = 4
 
@@ -165,7 +164,7 @@ def test_seed_and_stamps_alone_decide_the_weights(trained, splits, tmp_path):
 def test_sigkill_within_an_epoch_changes_no_bit(trained, splits, tmp_path, caplog):
     _, folder = trained
     # An epoch reads 8 training batches and 1 of validation: call 23 is in the third epoch.
-    ended = train_until(signal.SIGKILL, 23, "darkhaloscope.learning.order.Batches", splits, network(), tmp_path)
+    ended = train_until(signal.SIGKILL, 23, "darkhaloscope.learning.streaming.Batches", splits, network(), tmp_path)
     assert ended.returncode == -signal.SIGKILL, ended.stderr
     with caplog.at_level(logging.INFO):
         resumed = train_network(splits["train"], splits["validation"], network(), 1, tmp_path / "checkpoints", 1)
@@ -183,7 +182,7 @@ def test_sigkill_within_an_epoch_changes_no_bit(trained, splits, tmp_path, caplo
 @pytest.mark.parametrize(("call", "kept"), [(3, 0), (23, 2)])
 def test_sigterm_is_an_error_that_says_how_to_go_on(trained, splits, tmp_path, call, kept):
     """In the first and in the third epoch (9 batches each): the job fails, and goes on when it is run again."""
-    ended = train_until(signal.SIGTERM, call, "darkhaloscope.learning.order.Batches", splits, network(), tmp_path)
+    ended = train_until(signal.SIGTERM, call, "darkhaloscope.learning.streaming.Batches", splits, network(), tmp_path)
     assert ended.returncode == 1, ended.stderr
     checkpoint = tmp_path / "checkpoints" / CHECKPOINT
     done = len(usable_checkpoint(checkpoint)["callbacks"]["course"]["history"]) if checkpoint.exists() else 0

@@ -11,7 +11,7 @@ from darkhaloscope.config.rounds import all_rounds, with_rounds
 from darkhaloscope.learning import mining
 from darkhaloscope.learning.mining import MINED, mine_hard_negatives, training_additions
 from darkhaloscope.learning.scaling import LearningError
-from darkhaloscope.learning.score_bands import BandScores
+from darkhaloscope.learning.score import Scores
 from unit.learning.band_shards import band_columns, write_band_shards
 
 ARCSEC = 1 / 3600
@@ -36,9 +36,9 @@ def sky(monkeypatch, tmp_path):
     def score(paths, classifier, threads, log, controls_only):
         assert controls_only
         numbers, score = scores[paths[0]]
-        return BandScores(numbers, score, score, score, scored[paths[0]], {})
+        return Scores(numbers, score, score, score, scored[paths[0]], {})
 
-    monkeypatch.setattr(mining, "score_bands", score)
+    monkeypatch.setattr(mining, "score_split", score)
     return {"own": ["own"], "extra": ["extra"]}
 
 

@@ -14,10 +14,11 @@ from darkhaloscope.config.cosmology import Cosmology
 from darkhaloscope.config.network import Network
 from darkhaloscope.config.subhalo import SubhaloDataset
 from darkhaloscope.core.tables import write_table
-from darkhaloscope.learning import data
+from darkhaloscope.learning import pixels
 from darkhaloscope.tasks.subhalo.manifest import build_manifest
 from darkhaloscope.tasks.subhalo.render import render_rows
 from darkhaloscope.tasks.subhalo.schema import stamp_schema
+from unit.learning.stamp_shards import read_stamps
 
 STAMPS = 2000
 #: Five standard deviations of the AUC of a statistic that knows nothing (Mann & Whitney 1947), classes of equal size.
@@ -44,7 +45,7 @@ def shard(tmp_path_factory):
 
 def aucs(shard, channels: str) -> dict[str, float]:
     """AUC of each statistic, from the stamps as the loader gives them to a network."""
-    stamps = data.read_stamps([shard], Network(channels=channels))
+    stamps = read_stamps([shard], Network(channels=channels))
     constants = stamps.normalisation
     inputs = stamps.inputs * torch.tensor(constants.scale) + torch.tensor(constants.offset)
     seen = dict(zip(constants.inputs, np.moveaxis(inputs.numpy().astype(float), 3, 0), strict=True))
@@ -87,5 +88,5 @@ def test_no_simple_statistic_knows_the_label(shard, channels):
 
 @pytest.mark.parametrize("channels", ["flux", "both"])
 def test_the_label_blind_errors_beside_the_flux_are_found_out(shard, channels, monkeypatch):
-    monkeypatch.setattr(data, "BESIDE_FLUX", {})
+    monkeypatch.setattr(pixels, "BESIDE_FLUX", {})
     assert aucs(shard, channels)["variance of flux about a curve of 1/σ"] > 0.95

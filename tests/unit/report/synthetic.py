@@ -16,6 +16,7 @@ from darkhaloscope.evaluation.comparison import compare_networks
 from darkhaloscope.evaluation.evaluate import evaluate_network
 from darkhaloscope.evaluation.explanations import choose_stamps, summarise_explanations
 from darkhaloscope.evaluation.robustness import measure_robustness
+from darkhaloscope.learning.networks import describe_network
 from darkhaloscope.report.context import Browser, Examples, Explained, Pairs, ReportContext, ReportSettings, Sources
 from darkhaloscope.report.examples import BROWSER_COLUMNS, merge_scores
 
@@ -57,8 +58,8 @@ def parameters(n: int, seed: int = 3) -> pd.DataFrame:
         }
     )
     galaxies = [f"9900{k}-12701" for k in range(4)]
-    frame["plateifu"] = np.where(frame["source_kind"] == "manga", rng.choice(galaxies, n), None)
-    frame["mangaid"] = frame["plateifu"]
+    frame["galaxy_id"] = np.where(frame["source_kind"] == "manga", rng.choice(galaxies, n), None)
+    frame["physical_id"] = frame["galaxy_id"]
     return frame
 
 
@@ -111,7 +112,7 @@ def evaluated(separations: tuple[tuple[str, float], ...], tests: tuple[str, ...]
     """Return score tables, frames per network, the comparison, and the evaluation's settings."""
     evaluation = Evaluation(
         bootstrap=50,
-        strata={"mass_bin": Stratum(), "peak_snr": Stratum(edges=(10, 20, 30)), "plateifu": Stratum(), "source_kind": Stratum()},
+        strata={"mass_bin": Stratum(), "peak_snr": Stratum(edges=(10, 20, 30)), "galaxy_id": Stratum(), "source_kind": Stratum()},
         d_prime_edges=(0, 1, 3, 5, 10, 1e9),
     )
     tables = {
@@ -126,7 +127,7 @@ def evaluated(separations: tuple[tuple[str, float], ...], tests: tuple[str, ...]
     frames = {name: evaluate_network(t, evaluation, channels=channels.get(name, "both")) for name, t in tables.items()}
     names = [name for name, _ in separations]
     compared = [
-        compare_networks(tables[a], tables["both"], evaluation).assign(baseline=a, network="both")
+        compare_networks(tables[a], tables["both"], evaluation).assign(baseline=a, detector="both")
         for a in ("flux", "velocity")
         if a in names and "both" in names
     ]
@@ -214,7 +215,7 @@ def context(
         "quality": {
             "gates": [
                 {"name": "finite", "asked": "no NaN", "found": "none", "passed": True},
-                {"name": "leaks", "asked": "no MANGAID in two splits", "found": "none", "passed": True},
+                {"name": "leaks", "asked": "no galaxy in two splits", "found": "none", "passed": True},
             ],
             "splits": {
                 s: {"stamps": n, "positives": n // 2, "galaxies": 4, "source_kinds": {"disk": n}, "bytes": 10**6} for s in ("train", "test")
@@ -243,7 +244,15 @@ def decided(values: dict) -> dict:
     """Return a context's fields with what the evaluation decides of them."""
     test = values["experiment"].test_datasets[0]
     named = ("experiment", "dataset", "detectors", "frames", "comparison")
-    return {"decided": judge_experiment(*(values[name] for name in named), values.get("observers", {}).get(test, pd.DataFrame()))} | values
+    sizes = {
+        name: describe_network(network, values["dataset"].instrument.stamp_size)
+        for name, network in values["detectors"].items()
+        if values["dataset"].kind == "subhalo" and network.kind == "network"
+    }
+    return {
+        "sizes": sizes,
+        "decided": judge_experiment(*(values[name] for name in named), values.get("observers", {}).get(test, pd.DataFrame())),
+    } | values
 
 
 def history(seed: int) -> pd.DataFrame:

@@ -168,7 +168,7 @@ def test_the_robustness_matrix_holds_every_network_on_every_dataset(built):
     frame = context.robustness
     for name in context.experiment.detectors:
         for test in ("subhalo", "psf-shift"):
-            part = frame[(frame["test_dataset"] == test) & (frame["network"] == name) & (frame["baseline"] == "")]
+            part = frame[(frame["test_dataset"] == test) & (frame["detector"] == name) & (frame["baseline"] == "")]
             row = part[part["metric"] == "auc"].iloc[0]
             assert rate_text(row) in section
             # The committee's AUC is the one of the rates.

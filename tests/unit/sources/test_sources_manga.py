@@ -34,7 +34,7 @@ def test_a_galaxy_keeps_its_physical_size(make_bank):
     source = manga_source(bank, "8001-12701", 1.5, 0.5, Cosmology())
     assert source.pixel_scale_arcsec * kpc_per_arcsec(1.5, Cosmology()) == pytest.approx(0.6 * 0.5)
     assert source.provenance["resolution_arcsec"] * kpc_per_arcsec(1.5, Cosmology()) == pytest.approx(1.5 * 0.5)
-    assert source.provenance["mangaid"] == "1-1"
+    assert source.provenance["physical_id"] == "1-1"
     assert np.array_equal(source.flux, np.asarray(bank.column("flux").combine_chunks().to_numpy_ndarray())[1])
 
 

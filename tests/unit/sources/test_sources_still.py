@@ -166,7 +166,7 @@ def test_an_emission_map_is_scaled_to_the_half_light_radius_and_centred():
     y, x = np.indices((size, size))
     flux = np.exp(-((x - 17) ** 2 + (y - 23) ** 2) / (2 * 4.0**2))
     row = {c.name: [0.0] for c in bank_schema(size).columns} | {
-        "plateifu": ["1-1"], "mangaid": ["1-5"], "tier": ["elite"], "source_sha256": [""], "used_although_rejected": [False],
+        "galaxy_id": ["1-1"], "physical_id": ["1-5"], "tier": ["elite"], "source_sha256": [""], "used_although_rejected": [False],
         "instrument": ["MaNGA"], "line": ["Ha-6564"], "flux_unit": [""],
         "pixel_scale_arcsec": [0.5], "centre_x_pix": [17.0], "centre_y_pix": [23.0], "half_light_radius_arcsec": [4.0 * 1.1774 * 0.5],
         "flux": flux[None], "velocity": flux[None], "dispersion": flux[None], "valid": np.ones((1, size, size), np.uint8),

@@ -9,8 +9,9 @@ from scipy import stats
 from darkhaloscope.config.base import Distribution
 from darkhaloscope.config.cosmology import Cosmology
 from darkhaloscope.config.subhalo import Psf, SplitFractions
+from darkhaloscope.sources.kinds import quantile
 from darkhaloscope.stamps.manifest import NUMBERS_PER_SPLIT, ManifestError
-from darkhaloscope.tasks.subhalo.manifest import assign_splits, build_manifest, psf_fwhm_arcsec, quantile
+from darkhaloscope.tasks.subhalo.manifest import assign_splits, build_manifest, psf_fwhm_arcsec
 from darkhaloscope.tasks.subhalo.schema import MANIFEST
 
 COSMOLOGY = Cosmology()
@@ -55,28 +56,28 @@ def test_another_seed_draws_anew(make_dataset):
 
 def test_splits_share_no_galaxy(make_dataset, make_bank, mixed):
     # Two observations of each of 10 galaxies.
-    bank = make_bank(20, mangaid=[f"1-{i // 2}" for i in range(20)])
-    rows = frame(make_dataset(size={"train": 200, "validation": 100, "test": 100}, sources=mixed), bank).dropna(subset="mangaid")
-    groups = rows.groupby("split")["mangaid"].agg(set)
+    bank = make_bank(20, physical_id=[f"1-{i // 2}" for i in range(20)])
+    rows = frame(make_dataset(size={"train": 200, "validation": 100, "test": 100}, sources=mixed), bank).dropna(subset="physical_id")
+    groups = rows.groupby("split")["physical_id"].agg(set)
     # 7, 1.5 and 1.5 of 10.
     assert sorted(len(g) for g in groups) == [1, 2, 7] and len(groups["train"]) == 7
     assert not (groups["train"] & groups["test"] or groups["train"] & groups["validation"] or groups["validation"] & groups["test"])
-    assert rows["plateifu"].nunique() == 20
+    assert rows["galaxy_id"].nunique() == 20
 
 
 def test_galaxies_go_to_the_same_split_whatever_the_seed(make_dataset, make_bank, mixed):
     sizes = {"train": 100, "validation": 40, "test": 40}
-    one = frame(make_dataset(size=sizes, sources=mixed), make_bank(9)).dropna(subset="mangaid")
-    two = frame(make_dataset(size=sizes, sources=mixed, seed=7), make_bank(9)).dropna(subset="mangaid")
-    assert dict(zip(one["mangaid"], one["split"], strict=True)) == dict(zip(two["mangaid"], two["split"], strict=True))
+    one = frame(make_dataset(size=sizes, sources=mixed), make_bank(9)).dropna(subset="physical_id")
+    two = frame(make_dataset(size=sizes, sources=mixed, seed=7), make_bank(9)).dropna(subset="physical_id")
+    assert dict(zip(one["physical_id"], one["split"], strict=True)) == dict(zip(two["physical_id"], two["split"], strict=True))
 
 
 @pytest.mark.parametrize("count", [3, 4, 9])
 def test_two_datasets_of_one_bank_never_share_galaxies_across_splits(make_dataset, make_bank, mixed, count):
     full = frame(make_dataset(size={"train": 60, "validation": 40, "test": 40}, sources=mixed), make_bank(count))
     only_test = frame(make_dataset(size={"train": 0, "validation": 0, "test": 60}, sources=mixed, seed=3), make_bank(count))
-    trained = set(full.loc[full["split"] != "test", "mangaid"].dropna())
-    assert trained and not trained & set(only_test["mangaid"].dropna())
+    trained = set(full.loc[full["split"] != "test", "physical_id"].dropna())
+    assert trained and not trained & set(only_test["physical_id"].dropna())
 
 
 def test_assigned_galaxies_go_where_they_are_told():
@@ -92,14 +93,14 @@ def test_assigned_galaxies_go_where_they_are_told():
 
 
 def test_one_assigned_galaxy_is_enough_for_a_test_only_dataset(make_dataset, make_bank):
-    bank = make_bank(1, plateifu=["7815-3702"])
+    bank = make_bank(1, galaxy_id=["7815-3702"])
     dataset = make_dataset(
         size={"train": 0, "validation": 0, "test": 10},
         splits={"assigned": {"test": ["7815-3702"]}},
         sources={"mix": {"manga": 1.0}, "sample": "real"},
     )
     rows = frame(dataset, bank)
-    assert set(rows["plateifu"]) == {"7815-3702"} and set(rows["split"]) == {"test"}
+    assert set(rows["galaxy_id"]) == {"7815-3702"} and set(rows["split"]) == {"test"}
 
 
 def test_wrong_shares_are_refused():
@@ -147,7 +148,7 @@ def test_columns_belong_to_their_kind(make_dataset, make_bank, mixed):
     rows = frame(make_dataset(size={"train": 400}, sources=mixed), make_bank(8))
     manga, hybrid, disk = (rows[rows["source_kind"] == k] for k in ("manga", "hybrid", "disk"))
     assert manga.filter(like="disk_").isna().all(axis=None)
-    assert disk["plateifu"].isna().all() and (disk["src_scale"] == 1).all() and not disk["src_flip"].any()
+    assert disk["galaxy_id"].isna().all() and (disk["src_scale"] == 1).all() and not disk["src_flip"].any()
     assert (hybrid["disk_v_max_kms"] == 180).all() and hybrid["disk_inclination_rad"].to_numpy() == pytest.approx(0.9)
     assert 0.3 < manga["src_flip"].mean() < 0.7
     sis, nfw, tnfw = (rows[rows["subhalo_profile"] == k] for k in ("sis", "nfw", "tnfw"))

@@ -120,8 +120,8 @@ def spoil_balance(s):
 
 
 def spoil_split(s):
-    s["mangaid"] = np.where(
-        (s["split"] == "test") & (s["source_kind"] == "manga"), s["mangaid"][s["source_kind"] == "manga"][0], s["mangaid"]
+    s["physical_id"] = np.where(
+        (s["split"] == "test") & (s["source_kind"] == "manga"), s["physical_id"][s["source_kind"] == "manga"][0], s["physical_id"]
     )
 
 

@@ -248,10 +248,10 @@ def _lensed_cube(row, dataset):
     """Flux of a row's lensed disk per velocity channel, before the PSF: rays by lenstronomy, the line a Gaussian."""
     from darkhaloscope.lensing.reference import lens_model, ray_grid
     from darkhaloscope.lensing.render import Grid
-    from darkhaloscope.sources.disk import disk_moments
+    from darkhaloscope.sources.disk import disk_moments, row_disk
     from darkhaloscope.stamps.columns import source_position
     from darkhaloscope.stamps.rows import row_columns
-    from darkhaloscope.tasks.subhalo.lights import macro_lenses, row_disk
+    from darkhaloscope.tasks.subhalo.lights import macro_lenses
 
     columns = row_columns(row)
     x, y = ray_grid(Grid(32, 0.12), 16)

@@ -22,7 +22,7 @@ from typing import Literal, get_args
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from ..config.legacysurvey import Band
-from ..config.manga import Archive
+from ..config.manga import PLATEIFU, Archive
 
 SCHEMES = ("https", "http", "file", "s3")
 SWEEP_VERSION = "10.1"
@@ -31,7 +31,6 @@ BANDS: tuple[str, ...] = get_args(Band)
 BAND_PRODUCTS = ("image", "invvar", "psfsize", "nexp", "depth")
 BRICK_PRODUCTS = ("maskbits",)
 
-_PLATEIFU = re.compile(r"\d{4,5}-\d{3,5}")
 _BRICK = re.compile(r"\d{4}[pm]\d{3}")
 _SWEEP = re.compile(r"sweep-\d{3}[pm]\d{3}-\d{3}[pm]\d{3}")
 
@@ -64,7 +63,7 @@ def manga_maps_url(sample: Archive, plateifu: str) -> str:
     AddressError
         `plateifu` is not two numbers joined by a hyphen (it may come from a catalogue, and becomes a path).
     """
-    if not _PLATEIFU.fullmatch(plateifu):
+    if not re.fullmatch(PLATEIFU, plateifu):
         raise AddressError(f"'{plateifu}' is not a plate-ifu such as 8593-12705; correct the list of galaxies or fetch the catalogue again")
     plate, ifu = plateifu.split("-")
     return join(_analysis(sample), f"{sample.daptype}/{plate}/{ifu}/manga-{plateifu}-MAPS-{sample.daptype}.fits.gz")

@@ -7,18 +7,17 @@ from __future__ import annotations
 
 import re
 
+from .sources import MOVING, STILL, SourceKind, columns_of
+
 #: A name of clusters that are cells of the sky, made of `ra` and `dec`.
 SKY_CELLS = re.compile(r"healpix-(\d+)")
 TEXT, NUMBER, YES_NO = "text", "numbers", "yes or no"
 
 _SUBHALO = {
-    TEXT: "stamp_id split source_kind plateifu mangaid lens_profile subhalo_profile mass_bin",
+    TEXT: "stamp_id split source_kind lens_profile subhalo_profile mass_bin",
     YES_NO: "src_flip",
     NUMBER: """
         number label z_source src_x_arcsec src_y_arcsec src_phi_rad src_scale
-        disk_scale_radius_arcsec disk_turnover_arcsec disk_v_max_kms disk_inclination_rad disk_dispersion_kms disk_n_knots
-        disk_knot_fraction disk_knot_radius_arcsec disk_bulge_fraction disk_bulge_sersic_n disk_bulge_radius_arcsec
-        disk_bar_amplitude_kms disk_radial_flow_kms
         z_lens theta_e_arcsec lens_slope lens_e lens_phi_rad lens_x_arcsec lens_y_arcsec shear shear_phi_rad
         multipole_m3 multipole_m3_phi_rad multipole_m4 multipole_m4_phi_rad
         log10_mass_msun concentration subhalo_theta_e_arcsec subhalo_rs_arcsec subhalo_alpha_rs_arcsec subhalo_rt_arcsec
@@ -32,13 +31,13 @@ _SUBHALO = {
 
 _LENSFINDER = {
     TEXT: """
-        stamp_id split task_id experiment_id region_split brickname contaminant_class source_kind source_id cutout_reason bandset
+        stamp_id split task_id experiment_id region_split brickname contaminant_class source_kind cutout_reason bandset
         pipeline_version
     """,
     YES_NO: "is_control src_flip cutout_ok physics_valid metrics_ok",
     NUMBER: """
         number label region_id object_id replicate ra dec
-        src_dmag src_reff_arcsec src_e src_n src_x_arcsec src_y_arcsec src_phi_rad src_gr src_rz
+        src_dmag src_reff_arcsec src_x_arcsec src_y_arcsec src_phi_rad src_gr src_rz
         theta_e_arcsec lens_e lens_phi_rad shear shear_phi_rad
         mag_g mag_r mag_z psfsize_g psfsize_r psfsize_z psfdepth_g psfdepth_r psfdepth_z ebv
         bad_pixel_frac host_x_arcsec host_y_arcsec sky_sigma_g sky_sigma_r sky_sigma_z
@@ -50,15 +49,17 @@ _LENSFINDER = {
 }
 
 
-def _by_name(kinds: dict[str, str]) -> dict[str, str]:
-    return {name: kind for kind, names in kinds.items() for name in names.split()}
+def _by_name(kinds: dict[str, str], sources: dict[str, SourceKind]) -> dict[str, str]:
+    """Columns that all rows have, and those of the kinds of sources."""
+    every = {name: kind for kind, names in kinds.items() for name in names.split()}
+    return every | {name: TEXT if dtype == "string" else NUMBER for name, (dtype, _, _) in columns_of(sources).items()}
 
 
 #: What each column of a kind of dataset holds, by name. Stamps made elsewhere are brought into the lens finder's table.
 COLUMNS: dict[str, dict[str, str]] = {
-    "subhalo": _by_name(_SUBHALO),
-    "lensfinder": _by_name(_LENSFINDER),
-    "imported": _by_name(_LENSFINDER),
+    "subhalo": _by_name(_SUBHALO, MOVING),
+    "lensfinder": _by_name(_LENSFINDER, STILL),
+    "imported": _by_name(_LENSFINDER, STILL),
 }
 
 #: Strata that are more than a column, registered in `evaluation.strata`, and the kinds of datasets whose stamps have them.

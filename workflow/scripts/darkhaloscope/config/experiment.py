@@ -50,7 +50,7 @@ SUBHALO_STRATA = {
     "arc_snr_matched": Stratum(quantiles=4),
     "subhalo_arc_distance_arcsec": Stratum(edges=(0.0, 0.1, 0.2, 0.5)),
     "source_kind": Stratum(),
-    "plateifu": Stratum(),
+    "galaxy_id": Stratum(),
 }
 
 #: What positives alone have is judged against all controls, what controls alone have against all positives; what both classes have,
@@ -107,8 +107,8 @@ LENSFINDER_SURFACES = (
     ("theta_e_arcsec", "arc_snr"),
     ("theta_over_psf", "mag_r"),
 )
-#: What the stamps of a chain share: the source's galaxy (one observed twice has one MANGAID); host, source and place on the sky.
-SUBHALO_CLUSTERS = ("mangaid",)
+#: What the stamps of a chain share: the source's galaxy (one observed twice has one physical_id); host, source and place on the sky.
+SUBHALO_CLUSTERS = ("physical_id",)
 LENSFINDER_CLUSTERS = ("object_id", "source_id", "region_id", "brickname")
 
 

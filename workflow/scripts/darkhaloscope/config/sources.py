@@ -91,8 +91,8 @@ class CosmosSources(Section):
 
 
 _GALAXY = (
-    ("plateifu", "string", "", "MaNGA galaxy of the source"),
-    ("mangaid", "string", "", "Identifier of the galaxy, by which splits are made"),
+    ("galaxy_id", "string", "", "MaNGA galaxy of the source"),
+    ("physical_id", "string", "", "Identifier of the galaxy, by which splits are made"),
 )
 _DISK = (
     ("disk_scale_radius_arcsec", "float64", "arcsec", "Exponential scale radius"),

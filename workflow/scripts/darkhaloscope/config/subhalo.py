@@ -35,16 +35,16 @@ def check_rings_fit(theta_e: Distribution, width_arcsec: float) -> None:
 
 
 class SplitFractions(Section):
-    """How the source galaxies are shared out among the splits, always by MANGAID."""
+    """How the source galaxies are shared out among the splits, always by galaxy."""
 
     fractions: dict[Literal["train", "validation", "test"], Fraction] = Field(
-        {"train": 0.7, "validation": 0.15, "test": 0.15}, description="Share of the MANGAIDs in each split; they add up to 1"
+        {"train": 0.7, "validation": 0.15, "test": 0.15}, description="Share of the galaxies in each split; they add up to 1"
     )
     assigned: dict[Literal["train", "validation", "test"], tuple[GalaxyId, ...]] = Field(
         {}, description="Galaxies put into a split by name, as plate-ifu; the rest follow the fractions"
     )
     tolerance: Fraction = Field(
-        0.15, description="Largest allowed difference between realised and asked share of the MANGAIDs that follow the fractions"
+        0.15, description="Largest allowed difference between realised and asked share of the galaxies that follow the fractions"
     )
 
     @model_validator(mode="after")

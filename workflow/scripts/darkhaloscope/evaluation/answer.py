@@ -110,7 +110,7 @@ class _Tables:
         table = self._comparison
         if not len(table):
             return table
-        return quoted(table[(table["baseline"] == baseline) & (table["network"] == detector) & (table["test_dataset"] == self.test)])
+        return quoted(table[(table["baseline"] == baseline) & (table["detector"] == detector) & (table["test_dataset"] == self.test)])
 
 
 # --- detectors and comparisons -----------------------------------------------------------------

@@ -53,8 +53,8 @@ SYNONYMS = {
     "mag_r": ("r_mag", "rmag"),
     "contaminant_class": ("contaminant",),
     "log10_mass_msun": ("log10_mass", "log_mass"),
-    "mangaid": ("manga_id",),
-    "plateifu": ("plate_ifu",),
+    "physical_id": ("mangaid", "manga_id"),
+    "galaxy_id": ("plateifu", "plate_ifu"),
     "ra": ("ra_deg",),
     "dec": ("dec_deg",),
 }
@@ -163,7 +163,7 @@ def default_surfaces(names: Sequence[str]) -> tuple[tuple[str, ...], ...]:
 
 def default_clusters(names: Sequence[str]) -> tuple[str, ...]:
     """Return the clusters of both chains that a table has; where it has positions and no regions, cells of the sky."""
-    galaxy = next((name for name in ("mangaid", "plateifu") if name in names), None)
+    galaxy = next((name for name in ("physical_id", "galaxy_id") if name in names), None)
     found = [name for name in (galaxy, *LENSFINDER_CLUSTERS) if name in names]
     sky = {"ra", "dec"} <= set(names) and "region_id" not in names
     return (*found, *([DEFAULT_SKY] if sky else []))

@@ -27,8 +27,8 @@ GROUPS = 1024
 CELLS = 1 << 22
 #: What a cluster of a column is called, one and several.
 WORDS = {
-    "mangaid": ("galaxy", "galaxies"),
-    "plateifu": ("galaxy", "galaxies"),
+    "physical_id": ("galaxy", "galaxies"),
+    "galaxy_id": ("galaxy", "galaxies"),
     "object_id": ("host", "hosts"),
     "source_id": ("source", "sources"),
     "region_id": ("sky region", "sky regions"),

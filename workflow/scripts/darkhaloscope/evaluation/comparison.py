@@ -33,10 +33,10 @@ from .tidy import COMMITTEE, TIDY, frame
 COMPARISON = (
     *TIDY[:2],
     "baseline",
-    "network",
+    "detector",
     *TIDY[2:7],
     "baseline_value",
-    "network_value",
+    "detector_value",
     *TIDY[7:],
     "delong_low",
     "delong_high",
@@ -78,12 +78,12 @@ def compare_networks(
     EvaluationError
         The networks were not scored on the same stamps, or as `evaluate_network`.
     """
-    names = {"baseline": _name(tables_a, "baseline"), "network": _name(tables_b, "network")}
+    names = {"baseline": _name(tables_a, "baseline"), "detector": _name(tables_b, "detector")}
     if tests is None:
         in_b = tested(tables_b, None)
         tests = [n for n in tested(tables_a, None) if n in in_b]
         if not tests:
-            raise EvaluationError(f"{names['baseline']} and {names['network']} have no test dataset in common; score both on one")
+            raise EvaluationError(f"{names['baseline']} and {names['detector']} have no test dataset in common; score both on one")
     parts = []
     for dataset in tests:
         seeds_a, seeds_b = load_seeds(tables_a, dataset, "test"), load_seeds(tables_b, dataset, "test")
@@ -183,7 +183,7 @@ def _line(
     line = row(metric, at, *counts, value=b - a, low=low, high=high, interval=interval, unit=unit, needed=needed, note=note)
     return line | {
         "baseline_value": float(a),
-        "network_value": float(b),
+        "detector_value": float(b),
         "delong_low": math.nan,
         "delong_high": math.nan,
         "p_value": math.nan,

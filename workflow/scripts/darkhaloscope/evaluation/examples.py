@@ -79,13 +79,13 @@ def _rows(group: str, captions: Sequence[str], pictures: Mapping[str, NDArray]) 
 def _sources(stamps: pa.Table, dataset: SubhaloDataset, bank: pa.Table | None, cosmology: Cosmology, n: int) -> Iterable[tuple]:
     columns = row_columns(stamps.select([c.name for c in MANIFEST.columns]))
     pixels = DISK_PIXELS if bank is None else images(bank.slice(0, 1), "flux").shape[-1]
-    chosen = take_in_turn(columns["source_kind"], columns["plateifu"], n)
+    chosen = take_in_turn(columns["source_kind"], columns["galaxy_id"], n)
     if not chosen:
         return []
     sources = [row_source(columns, row, dataset, bank, cosmology, pixels) for row in chosen]
     captions = []
     for row in chosen:
-        galaxy = columns["plateifu"][row]
+        galaxy = columns["galaxy_id"][row]
         inclined = f"{np.degrees(columns['disk_inclination_rad'][row]):.0f}° inclined"
         captions.append(f"{columns['source_kind'][row]} · {inclined if galaxy is None else galaxy}")
     return _rows(SOURCE, captions, {name: np.stack([getattr(s, name) for s in sources]) for name in ("flux", "velocity", "valid")})

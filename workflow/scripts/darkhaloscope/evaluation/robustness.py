@@ -27,7 +27,7 @@ from .tidy import COMMITTEE, frame
 
 #: `variant` is empty for test datasets that are none; a row with a `baseline` is what the network has over it.
 ROBUSTNESS = (
-    "test_dataset", "variant", "baseline", "network", "metric", "at", "value", "low", "high", "resolved",
+    "test_dataset", "variant", "baseline", "detector", "metric", "at", "value", "low", "high", "resolved",
     "home_value", "difference", "difference_low", "difference_high", "n_positives", "n_negatives", "negatives_needed", "interval", "unit", "note",
 )  # fmt: skip
 #: Columns of a score table that are used: the first of `KEYS` that there is names a stamp and its twin in a variant.
@@ -251,7 +251,7 @@ class _Judge:
         _, few = enough_clusters(stamps.scored, everything(stamps.scored), self.evaluation)
         for (baseline, network), measured in found.items():
             for (metric, at), value in measured.values.items():
-                place = {"baseline": baseline, "network": network, "metric": metric, "at": at}
+                place = {"baseline": baseline, "detector": network, "metric": metric, "at": at}
                 counts = dict(zip(("n_positives", "n_negatives"), stamps.counts, strict=True))
                 needed, why = self._unresolved(metric, at, least, network)
                 if why:

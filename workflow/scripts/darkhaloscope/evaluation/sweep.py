@@ -23,7 +23,7 @@ def sweep_table(points: Sequence[tuple[str, str, Mapping[str, Any]]], frames: Se
     Returns
     -------
     DataFrame
-        Columns experiment, network, one per swept key (dotted, in the order of the sweep), then those of the rates.
+        Columns experiment, detector, one per swept key (dotted, in the order of the sweep), then those of the rates.
 
     Raises
     ------
@@ -42,7 +42,7 @@ def sweep_table(points: Sequence[tuple[str, str, Mapping[str, Any]]], frames: Se
                 f"point {experiment} of the sweep sets {', '.join(values) or 'nothing'}, the first point sets {', '.join(keys) or 'nothing'}"
             )
         part = rates.copy()
-        for place, (name, value) in enumerate([("experiment", experiment), ("network", network), *values.items()]):
+        for place, (name, value) in enumerate([("experiment", experiment), ("detector", network), *values.items()]):
             if name in rates.columns:
                 raise EvaluationError(f"swept key `{name}` has the name of a column of the rates; write it with its section in front")
             # A list as a value (a range, say) stands in one cell.

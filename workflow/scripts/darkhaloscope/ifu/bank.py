@@ -19,8 +19,13 @@ from ..core.tables import Column, Schema, read_table, write_table
 log = logging.getLogger(__name__)
 
 SCALARS = (
-    Column("plateifu", "string", "", "Observation, plate-ifu"),
-    Column("mangaid", "string", "", "Identifier of the galaxy, by which splits are made; one galaxy can have several plate-ifus"),
+    Column("galaxy_id", "string", "", "Observation of the galaxy, as its archive names it (MaNGA: plate-ifu)"),
+    Column(
+        "physical_id",
+        "string",
+        "",
+        "The galaxy itself, by which splits are made (MaNGA: MANGAID); one galaxy can have several observations",
+    ),
     Column("z", "float64", "", "Redshift of the galaxy"),
     Column("pixel_scale_arcsec", "float64", "arcsec", "Side of a pixel of the maps as observed at z"),
     Column("pixel_scale_kpc", "float64", "kpc", "Side of a pixel of the maps at the galaxy"),
@@ -96,7 +101,7 @@ def build_bank(sources: Iterable[tuple[str | os.PathLike, str | os.PathLike]], l
     Parameters
     ----------
     sources : pairs of paths (npz, json) as `write_source_tensor` leaves them.
-    lensability : columns plateifu, score, tier, reasons.
+    lensability : columns galaxy_id, score, tier, reasons.
     galaxies : `use_rejected` names the rejected galaxies that are used all the same, with a warning.
 
     Returns
@@ -110,17 +115,17 @@ def build_bank(sources: Iterable[tuple[str | os.PathLike, str | os.PathLike]], l
     BankError
         A galaxy has no score, comes twice, sizes differ, or no galaxy is left.
     """
-    scores = lensability.set_index(lensability["plateifu"].astype(str))
+    scores = lensability.set_index(lensability["galaxy_id"].astype(str))
     rows: list[dict] = []
     for npz, sidecar in sources:
         entry = json.loads(Path(sidecar).read_text(encoding="utf-8"))
-        name = entry["plateifu"]
+        name = entry["galaxy_id"]
         if "left_out" in entry:
             log.warning("galaxy %s is left out: its source tensor could not be made (%s)", name, entry["left_out"])
             continue
         if name not in scores.index:
             raise BankError(f"{sidecar}: galaxy {name} has no row in the lensability table; score it first")
-        if any(row["plateifu"] == name for row in rows):
+        if any(row["galaxy_id"] == name for row in rows):
             raise BankError(f"{sidecar}: galaxy {name} comes twice; give each source tensor once")
         score = scores.loc[name]
         rejected = score["tier"] == "reject"
@@ -170,10 +175,12 @@ def _row(entry: dict, npz: str | os.PathLike) -> dict:
         }
     for name, plane in planes.items():
         if not np.isfinite(plane).all():
-            raise BankError(f"{npz}: the {name} of galaxy {entry['plateifu']} is not finite inside its mask; build its source tensor again")
+            raise BankError(
+                f"{npz}: the {name} of galaxy {entry['galaxy_id']} is not finite inside its mask; build its source tensor again"
+            )
     return {
-        "plateifu": entry["plateifu"],
-        "mangaid": entry["mangaid"],
+        "galaxy_id": entry["galaxy_id"],
+        "physical_id": entry["physical_id"],
         "z": entry["z"],
         "pixel_scale_arcsec": entry["pixel_scale_arcsec"],
         "pixel_scale_kpc": entry["pixel_scale_kpc"],

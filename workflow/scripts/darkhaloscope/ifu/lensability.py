@@ -44,7 +44,7 @@ def score_lensability(metrics: Mapping, cuts: Lensability) -> dict:
     Returns
     -------
     dict
-        plateifu, mangaid, score (0 to 100; 0 when a hard cut rejects), tier (elite, good, borderline,
+        galaxy_id, physical_id, score (0 to 100; 0 when a hard cut rejects), tier (elite, good, borderline,
         reject), `points` (by metric; empty when a hard cut rejects), `reasons` (which cut rejected,
         or which rule gave which points).
 
@@ -54,7 +54,7 @@ def score_lensability(metrics: Mapping, cuts: Lensability) -> dict:
         A metric is missing.
     """
     _check(metrics)
-    identity = {"plateifu": metrics["plateifu"], "mangaid": metrics["mangaid"]}
+    identity = {"galaxy_id": metrics["galaxy_id"], "physical_id": metrics["physical_id"]}
     rejections = _rejections(metrics, cuts)
     if rejections:
         return {**identity, "score": 0.0, "tier": "reject", "points": {}, "reasons": rejections}
@@ -69,7 +69,7 @@ def lensability_table(metrics: Iterable[Mapping], cuts: Lensability) -> pd.DataF
     Returns
     -------
     DataFrame
-        plateifu, mangaid, score, tier, one column `points_…` per metric (empty where a hard cut
+        galaxy_id, physical_id, score, tier, one column `points_…` per metric (empty where a hard cut
         rejected), the metrics themselves, and `reasons`, joined by "; ".
     """
     rows = []
@@ -79,15 +79,15 @@ def lensability_table(metrics: Iterable[Mapping], cuts: Lensability) -> pd.DataF
         copied = {key: galaxy[key] for key in METRICS}
         rows.append(
             {
-                **{key: result[key] for key in ("plateifu", "mangaid", "score", "tier")},
+                **{key: result[key] for key in ("galaxy_id", "physical_id", "score", "tier")},
                 **points,
                 **copied,
                 "reasons": "; ".join(result["reasons"]),
             }
         )
-    columns = ["plateifu", "mangaid", "score", "tier", *(f"points_{n}" for n in _LADDERS), *METRICS, "reasons"]
+    columns = ["galaxy_id", "physical_id", "score", "tier", *(f"points_{n}" for n in _LADDERS), *METRICS, "reasons"]
     table = pd.DataFrame(rows, columns=columns)
-    return table.sort_values(["score", "plateifu"], ascending=[False, True], ignore_index=True)
+    return table.sort_values(["score", "galaxy_id"], ascending=[False, True], ignore_index=True)
 
 
 #: Metric, and whether more of it is better.
@@ -102,10 +102,10 @@ _LADDERS = {
 
 
 def _check(metrics: Mapping) -> None:
-    needed = ("plateifu", "mangaid", *METRICS)
+    needed = ("galaxy_id", "physical_id", *METRICS)
     missing = [key for key in needed if key not in metrics]
     if missing:
-        raise LensabilityError(f"metrics of {metrics.get('plateifu', 'a galaxy')} lack {', '.join(missing)}; inspect its maps again")
+        raise LensabilityError(f"metrics of {metrics.get('galaxy_id', 'a galaxy')} lack {', '.join(missing)}; inspect its maps again")
 
 
 def _rejections(metrics: Mapping, cuts: Lensability) -> list[str]:

@@ -48,7 +48,7 @@ def draw_preview(path: str | os.PathLike, flux_per_arcsec2: NDArray, velocity: N
     _scale_bar(left, extent, sidecar["kpc_per_arcsec"])
     _beam(left, extent, sidecar["psf_fwhm_arcsec"])
     figure.suptitle(
-        f"{sidecar['instrument']} {sidecar['plateifu']} ({sidecar['mangaid']}), z = {sidecar['z']:.4f}, i = {sidecar['inclination_deg']:.0f}°",
+        f"{sidecar['instrument']} {sidecar['galaxy_id']} ({sidecar['physical_id']}), z = {sidecar['z']:.4f}, i = {sidecar['inclination_deg']:.0f}°",
         fontsize=10,
     )
     # Without the version of the drawing library the same galaxy gives the same bytes.

@@ -58,7 +58,7 @@ def measure_quality(maps: Maps, quality: Quality) -> dict:
         - `low_rotation`, `heavily_masked`, `low_flux`: flags; a metric that cannot be measured raises
           its flag. `critical_quality`: the archive forbids the use. `usable`: no flag is
           raised; `unusable_because` says in words which.
-        - plateifu, mangaid, z, ba, inclination_deg (arccos b/a), pa_deg, reff_arcsec, instrument, line,
+        - galaxy_id, physical_id, z, ba, inclination_deg (arccos b/a), pa_deg, reff_arcsec, instrument, line,
           kinematics, and `Maps.facts`.
     """
     area = (SPAXEL_ARCSEC / maps.pixel_scale_arcsec) ** 2
@@ -67,8 +67,8 @@ def measure_quality(maps: Maps, quality: Quality) -> dict:
     slope = None if slope is None else slope / maps.pixel_scale_arcsec
     inner = maps.r_re <= INNER_RE
     metrics = {
-        "plateifu": maps.galaxy_id,
-        "mangaid": maps.physical_id,
+        "galaxy_id": maps.galaxy_id,
+        "physical_id": maps.physical_id,
         "z": maps.z,
         "ba": maps.ba,
         "inclination_deg": inclination_deg(maps.ba),

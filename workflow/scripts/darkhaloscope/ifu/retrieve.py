@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from ..archive.retrieve import retrieve_maps
 from ..config.manga import Archive, Downloads
+from .manga.retrieve import retrieve_maps
 from .maps import known
 from .plain.retrieve import retrieve_plain
 

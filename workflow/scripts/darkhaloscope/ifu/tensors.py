@@ -159,7 +159,7 @@ def write_left_out(
         np.savez_compressed(temporary, valid=np.zeros((0, 0), bool))
     with whole(preview) as temporary:
         draw_reason(temporary, f"{maps.instrument} {maps.galaxy_id}: no source tensor", reason)
-    write_json(sidecar, {"plateifu": maps.galaxy_id, "mangaid": maps.physical_id, "left_out": reason})
+    write_json(sidecar, {"galaxy_id": maps.galaxy_id, "physical_id": maps.physical_id, "left_out": reason})
 
 
 def compactness(flux: NDArray, valid: NDArray) -> dict[str, float]:
@@ -250,8 +250,8 @@ def _mean_dispersion(maps: Maps, used: NDArray) -> float:
 
 def _identity(maps: Maps, source_sha256: str) -> dict:
     return {
-        "plateifu": maps.galaxy_id,
-        "mangaid": maps.physical_id,
+        "galaxy_id": maps.galaxy_id,
+        "physical_id": maps.physical_id,
         "z": maps.z,
         "ba": maps.ba,
         "inclination_deg": inclination_deg(maps.ba),

@@ -6,13 +6,12 @@ import sys
 import time
 import traceback
 from pathlib import Path
-from types import ModuleType, TracebackType
+from types import TracebackType
 from typing import Any
 
 
-def watch(script: ModuleType) -> None:
-    """See to errors that nobody handles in a script that Snakemake runs; refuse to work for a script of another project."""
-    job = script.snakemake
+def watch(job: Any) -> None:
+    """See to errors that nobody handles in a script that Snakemake runs as a job; refuse to work for a script of another project."""
     foreign = other_library(job)
     if foreign:
         _tell(job, foreign, "")

@@ -116,7 +116,7 @@ def _start_log(snakemake: Any) -> list[logging.Handler]:
         file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         handlers.append(file)
     terminal = logging.StreamHandler(sys.stderr)
-    terminal.setLevel(logging.INFO)
+    terminal.setLevel(logging.WARNING)  # how far a job is stands in its log
     where = " ".join(str(v) for v in dict(snakemake.wildcards.items()).values())
     terminal.setFormatter(logging.Formatter(f"[{snakemake.rule}{' ' + where if where else ''}] %(message)s"))
     handlers.append(terminal)

@@ -24,6 +24,7 @@ from . import storage as object_storage
 from .lock import RootError, lock
 from .provenance import ProvenanceError, Record, read_record, record_path, recorded, settle, stale
 from .stage import CONFIG, CONFIGFILES
+from .terminal import quieten
 
 #: Options with which the user decides what is made again.
 DECIDED = {"--forcerun", "-R", "--forceall", "-F", "--touch", "-t", "--lint", "--unlock"}
@@ -102,6 +103,7 @@ def begin(workflow: Any, settings: Run) -> None:
     if settings.scores.table and (other := other_table(settings)):
         raise WorkflowError(other)
     digest.keep(digest.DIGESTS)
+    quieten(workflow)
     outputs = [object_storage.pattern(workflow, output) for rule in workflow.rules for output in rule.output]
     names = [strip_wildcard_constraints(output).removeprefix(object_storage.prefix(workflow)) for output in outputs]
     problem = targets.unknown(_asked_for(), settings, names, [rule.name for rule in workflow.rules])

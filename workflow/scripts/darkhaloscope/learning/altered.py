@@ -11,13 +11,14 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ..core.random import stable_hash
-from .bands import IMAGE, BandStamps, chosen_share, index_bands
+from .index import Stamps, chosen_share, index_stamps
 from .networks import Classifier
+from .pixels import IMAGE
 from .scaling import SCALARS
-from .score_bands import features_of, margins_of
+from .score import features_of, margins_of
 
 
-def sample_bands(paths: Sequence[str | Path], n: int) -> tuple[BandStamps, NDArray]:
+def sample_bands(paths: Sequence[str | Path], n: int) -> tuple[Stamps, NDArray]:
     """Return some stamps of shards and their images, the same whatever the shards: those whose hashed number comes first.
 
     Stamps with pixels that are not finite are left out.
@@ -29,21 +30,20 @@ def sample_bands(paths: Sequence[str | Path], n: int) -> tuple[BandStamps, NDArr
 
     Returns
     -------
-    stamps : BandStamps, of m ≤ n stamps, both classes in the same share
+    stamps : Stamps, of m ≤ n stamps, both classes in the same share
     images : (m, 3, size, size) float32 nanomaggies
 
     Raises
     ------
     TableError, LearningError
-        As `index_bands`.
+        As `index_stamps`.
     """
-    stamps = index_bands(paths)
+    stamps = index_stamps(paths)
     share = min(1.0, n / len(stamps))
     stamps = stamps.without(~chosen_share(stamps.numbers, stamps.labels, share, stable_hash("shortcuts")), "not in the sample")
     images = np.empty((len(stamps), 3, stamps.size, stamps.size), np.float32)
-    for group in np.unique(stamps.group):
-        rows = np.flatnonzero(stamps.group == group)
-        images[rows] = stamps.decode(int(group))[stamps.row[rows]]
+    for group, rows in stamps.rows_by_group():
+        images[rows] = stamps.decode(group)[stamps.row[rows]]
     bad = ~np.isfinite(images.sum((1, 2, 3), dtype=np.float64))
     return stamps.without(bad, "with pixels that are not finite"), images[~bad]
 
@@ -54,7 +54,7 @@ def all_bands(path: str | Path, split: str | None = None) -> tuple[NDArray, NDAr
     Raises
     ------
     TableError, LearningError
-        As `index_bands`.
+        As `index_stamps`.
     """
     with pq.ParquetFile(path) as file:
         table = file.read(columns=[n for n in ("number", "split", "cutout_ok") if n in file.schema_arrow.names]).to_pandas()

@@ -1,4 +1,4 @@
-"""Turned, reflected and shifted images: the same sky seen otherwise."""
+"""Turned, reflected and shifted images: the same sky seen otherwise, fixed by seed, epoch and stamp number."""
 
 from __future__ import annotations
 
@@ -9,10 +9,23 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from ..core.random import stable_hash
-from .data import hashed
 
 #: Pixels by which images are mirrored at their edges before a shift, so that the edges do not wrap around.
 MARGIN = 8
+
+
+def hashed(numbers: NDArray, key: int) -> NDArray:
+    """Hash numbers with a key into uniform 64-bit integers (the finaliser of SplitMix64, Steele et al. 2014)."""
+    with np.errstate(over="ignore"):
+        z = numbers.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(key)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return z ^ (z >> np.uint64(31))
+
+
+def orientations(numbers: NDArray, seed: int, epoch: int) -> NDArray:
+    """Return one of the eight orientations (0 to 7) for each stamp number, anew for each seed and epoch."""
+    return (hashed(numbers, stable_hash("orientation", seed, epoch)) >> np.uint64(61)).astype(np.int64)
 
 
 def orient_images(images: Tensor, codes: Tensor) -> Tensor:

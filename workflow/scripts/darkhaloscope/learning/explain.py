@@ -19,9 +19,9 @@ from torch import Tensor
 
 from ..config.experiment import Explanations
 from .altered import sample_bands
-from .data import read_stamps
 from .networks import Classifier
 from .scaling import BANDS, INPUTS
+from .splits import read_split
 
 #: Points of the path in one pass; how often the steps are doubled for a stamp that misses the tolerance.
 PASS, DOUBLINGS = 128, 4
@@ -67,7 +67,7 @@ def explain_stamps(classifier: Classifier, path: str | Path, settings: Explanati
     Raises
     ------
     TableError, LearningError
-        As `read_stamps` and `index_bands`.
+        As `read_split`.
     """
     if classifier.network.channels == "bands":
         stamps, images = sample_bands([path], 2**31)
@@ -76,12 +76,12 @@ def explain_stamps(classifier: Classifier, path: str | Path, settings: Explanati
             inputs, empty = module.stretch(torch.from_numpy(images)), module.stretch(torch.zeros(1, *images.shape[1:]))
         scalars = torch.from_numpy(np.asarray(stamps.scalars, np.float32))
         return Explained(stamps.numbers, BANDS, attribute(module.judge, inputs, empty, settings, scalars))
-    data = read_stamps([path], classifier.network, normalisation=classifier.normalisation)
+    split = read_split([path], classifier.network, normalisation=classifier.normalisation, workers=0)
     constants = classifier.normalisation
     empty = -torch.tensor(constants.offset) / torch.tensor(constants.scale)
-    inputs = data.inputs.permute(0, 3, 1, 2).contiguous()
+    inputs = torch.from_numpy(split.images.take(np.arange(len(split)))).permute(0, 3, 1, 2).contiguous()
     names = INPUTS[classifier.network.channels]
-    return Explained(data.numbers, names, attribute(classifier.module, inputs, empty[None, :, None, None], settings))
+    return Explained(split.numbers, names, attribute(classifier.module, inputs, empty[None, :, None, None], settings))
 
 
 def attribute(

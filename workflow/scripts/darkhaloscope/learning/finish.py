@@ -12,14 +12,12 @@ from sklearn.metrics import log_loss, roc_auc_score
 
 from ..config.network import Network
 from .band_network import ForeignNetwork
-from .band_splits import read_band_split
 from .calibration import fit_calibration, logistic
-from .data import read_stamps
 from .foreign import check_bands, load_into, read_state, recognise
 from .networks import HISTORY, Classifier, Trained
 from .scaling import LearningError
-from .score import classify
-from .score_bands import score_bands
+from .score import score_split
+from .splits import read_split
 
 
 def calibrate(trained: Trained, validation_paths: Sequence[str | Path], threads: int = 1, log: logging.Logger | None = None) -> Trained:
@@ -65,7 +63,7 @@ def import_network(
     taken = recognise(state, network.weights)
     log.info("%s: taken for %s", network.weights, taken)
     check_bands(taken, network.weights)
-    training = read_band_split(train_paths, network, seed=seed, workers=threads, log=log)
+    training = read_split(train_paths, network, seed=seed, workers=threads, log=log)
     module = ForeignNetwork(taken, network.scaling.bands)
     load_into(module.foreign, state)
     module.set_normalisation(training.normalisation)
@@ -85,13 +83,8 @@ def import_network(
 def _margins(
     classifier: Classifier, paths: Sequence[str | Path], threads: int, log: logging.Logger | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    if classifier.network.channels == "bands":
-        found = score_bands(paths, classifier, threads, log)
-        margins, labels = found.margins, found.table["label"].to_numpy()
-    else:
-        data = read_stamps(paths, classifier.network, normalisation=classifier.normalisation)
-        score = np.clip(classify(classifier, data, threads), 1e-300, 1 - 1e-16)
-        margins, labels = np.log(score) - np.log1p(-score), data.labels.numpy()
+    found = score_split(paths, classifier, threads, log)
+    margins, labels = found.margins, found.table["label"].to_numpy()
     if len(np.unique(labels)) < 2:
         raise LearningError(f"the {len(labels)} validation stamps are of one class: calibration and AUC need both")
     return margins, labels

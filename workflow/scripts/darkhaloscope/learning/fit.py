@@ -21,21 +21,18 @@ from lightning.pytorch.plugins.environments import LightningEnvironment
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from ..config.network import Network, Training
 from ..core.files import write_text
 from ..core.random import stable_hash
 from ..core.stopping import Stopped
-from .band_splits import BandSplit, band_loaders, read_band_split
-from .bands import Emphasis, Extra
 from .checkpoints import WholeCheckpoints, usable_checkpoint
-from .data import StampData, read_stamps
 from .device import find_device, training_arithmetic
+from .index import Emphasis, Extra
 from .networks import HISTORY, Classifier, Trained, build_network
-from .order import Batches, EpochOrder, InOrder
 from .pretrained import start_from_file
 from .scaling import LearningError
+from .splits import Split, loaders, read_split
 
 CHECKPOINT = "last.ckpt"
 
@@ -81,17 +78,13 @@ def train_network(
     Raises
     ------
     TableError, LearningError, BadPixels
-        As `read_stamps` and `read_band_split`; also for a split of one class, stamps in both splits, a loss that is not finite.
+        As `read_split`; also for a split of one class, stamps in both splits, a loss that is not finite.
     TrainingStopped
         SIGTERM or SIGINT came while fitting.
     """
     log = log or logging.getLogger(__name__)
-    if network.channels == "bands":
-        training = read_band_split(train_paths, network, seed=seed, extras=extras, emphasis=emphasis, workers=threads, log=log)
-        validation = read_band_split(validation_paths, network, normalisation=training.normalisation, workers=threads, log=log)
-    else:
-        training = read_stamps(train_paths, network, fraction=network.training.train_fraction)
-        validation = read_stamps(validation_paths, network, normalisation=training.normalisation)
+    training = read_split(train_paths, network, seed=seed, extras=extras, emphasis=emphasis, workers=threads, log=log)
+    validation = read_split(validation_paths, network, normalisation=training.normalisation, workers=threads, log=log)
     _check_splits(training, validation)
     log.info(
         "%d training and %d validation stamps of %d×%d pixels, on the %s",
@@ -113,7 +106,7 @@ def train_network(
             try:
                 _trainer(settings, course, folder).fit(
                     fitting,
-                    *_loaders(training, validation, network, seed),
+                    *loaders(training, validation, network, seed, VALIDATION_BATCH),
                     ckpt_path=str(course.path) if resume else None,
                     weights_only=True,
                 )
@@ -126,12 +119,8 @@ def train_network(
     )
     classifier = Classifier(module, network, training.normalisation, training.size, seed)
     counts = {"training": len(training), "validation": len(validation)}
-    if isinstance(training, BandSplit):
-        counts |= {
-            f"{use}, {reason}": n
-            for use, split in (("training", training), ("validation", validation))
-            for reason, n in split.stamps.dropped.items()
-        }
+    splits = (("training", training), ("validation", validation))
+    counts |= {f"{use}, {reason}": n for use, split in splits for reason, n in split.stamps.dropped.items()}
     return Trained(classifier, course.history, course.best_epoch, counts)
 
 
@@ -308,7 +297,7 @@ def _merit(row: dict[str, float]) -> tuple[float, float]:
     return row["val_auc"], -row["val_loss"]
 
 
-def _check_splits(training: StampData | BandSplit, validation: StampData | BandSplit) -> None:
+def _check_splits(training: Split, validation: Split) -> None:
     training.require_both_classes("training")
     validation.require_both_classes("validation")
     if training.size != validation.size:
@@ -322,7 +311,7 @@ def _check_splits(training: StampData | BandSplit, validation: StampData | BandS
         )
 
 
-def _fingerprint(network: Network, seed: int, training: StampData | BandSplit, validation: StampData | BandSplit) -> str:
+def _fingerprint(network: Network, seed: int, training: Split, validation: Split) -> str:
     """Digest of all that decides the outcome, threads and device apart: settings, seed and stamps."""
     digest = hashlib.sha256(f"{network.model_dump_json(exclude={'description'})} {seed} {torch.__version__}".encode())
     for data in (training, validation):
@@ -330,19 +319,6 @@ def _fingerprint(network: Network, seed: int, training: StampData | BandSplit, v
             digest.update(str(np.shape(values)).encode())
             digest.update(values)
     return digest.hexdigest()
-
-
-def _loaders(
-    training: StampData | BandSplit, validation: StampData | BandSplit, network: Network, seed: int
-) -> tuple[DataLoader, DataLoader]:
-    settings = network.training
-    if isinstance(training, BandSplit):
-        return band_loaders(training, validation, network, seed, VALIDATION_BATCH)
-    order = EpochOrder(training, settings.batch_size, seed, settings.augment)
-    return (
-        DataLoader(Batches(training), sampler=order, batch_size=None),
-        DataLoader(Batches(validation), sampler=InOrder(validation, VALIDATION_BATCH), batch_size=None),
-    )
 
 
 def _trainer(settings: Training, course: _Course, folder: Path) -> lightning.Trainer:

@@ -15,10 +15,10 @@ from scipy.spatial import cKDTree
 
 from ..config.network import Mining
 from ..core.tables import Column, Schema, TableError
-from .bands import Emphasis, Extra
+from .index import Emphasis, Extra
 from .networks import Classifier
 from .scaling import LearningError
-from .score_bands import score_bands
+from .score import score_split
 
 #: Positions closer than this are one object.
 OBJECT_ARCSEC = 1.5
@@ -71,12 +71,12 @@ def mine_hard_negatives(
     Raises
     ------
     TableError, LearningError
-        As `score_bands`; also when no control is left.
+        As `score_split`; also when no control is left.
     """
     log = log or logging.getLogger(__name__)
     columns: dict[str, list] = {c.name: [] for c in MINED.columns}
     for dataset, paths in training.items():
-        found = score_bands(paths, classifier, threads, log, controls_only=True)
+        found = score_split(paths, classifier, threads, log, controls_only=True)
         n = len(found.numbers)
         columns["dataset"].append(np.full(n, dataset))
         columns["number"].append(found.numbers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -117,16 +118,23 @@ def _masked_median(values: NDArray, mask: NDArray) -> NDArray:
     return np.where(count > 0, middle, 0).astype(np.float32)
 
 
-def measure(inputs: NDArray, names: tuple[str, ...]) -> Normalisation:
-    """Take the constants from training inputs: mean and deviation of flux over all pixels, rms of velocity and 1/σ_v in the masks."""
-    sums = np.empty((len(inputs), 3, len(names)))
-    for k in range(len(inputs)):  # stamp by stamp: float64 copies stay small, and sums do not depend on shards
-        pixels = inputs[k].reshape(-1, len(names)).astype(np.float64)
-        sums[k, 0], sums[k, 1], sums[k, 2] = pixels.sum(0), (pixels**2).sum(0), len(pixels)
-        if "mask" in names:
-            sums[k, 2] = pixels[:, names.index("mask")].sum()
-            if names[0] == "flux":
-                sums[k, 2, 0] = len(pixels)
+def measure(parts: Iterable[tuple[NDArray, NDArray]], n: int, names: tuple[str, ...]) -> Normalisation:
+    """Take the constants from training inputs: mean and deviation of flux over all pixels, rms of velocity and 1/σ_v in the masks.
+
+    Parameters
+    ----------
+    parts : rows and their inputs (m, size, size, c), each of the n rows once
+    names : of the inputs
+    """
+    sums = np.empty((n, 3, len(names)))
+    for rows, inputs in parts:
+        for k, image in zip(rows, inputs, strict=True):  # stamp by stamp: float64 copies stay small, and sums do not depend on shards
+            pixels = image.reshape(-1, len(names)).astype(np.float64)
+            sums[k, 0], sums[k, 1], sums[k, 2] = pixels.sum(0), (pixels**2).sum(0), len(pixels)
+            if "mask" in names:
+                sums[k, 2] = pixels[:, names.index("mask")].sum()
+                if names[0] == "flux":
+                    sums[k, 2, 0] = len(pixels)
     total, square, count = sums.sum(0)
     offset, scale = [], []
     for k, name in enumerate(names):
@@ -139,6 +147,7 @@ def measure(inputs: NDArray, names: tuple[str, ...]) -> Normalisation:
 
 
 def normalise(inputs: NDArray, normalisation: Normalisation) -> None:
+    """Apply the last step of input scaling to inputs (n, size, size, c), in place."""
     offset, scale = np.float32(normalisation.offset), np.float32(normalisation.scale)
     for start in range(0, len(inputs), 1024):
         inputs[start : start + 1024] = (inputs[start : start + 1024] - offset) / scale

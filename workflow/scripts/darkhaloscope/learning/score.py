@@ -1,30 +1,52 @@
-"""Scores of stamps by a trained network, the same bits whatever the shards and batches."""
+"""Scores of stamps by trained networks, the same bits whatever the shards and batches."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..core.tables import open_table
-from ..tasks.subhalo.schema import MANIFEST, scalar_columns
-from .data import StampData, read_stamps, stamp_size
+from .calibration import logistic
 from .device import find_device, repeatable_float32
+from .index import Stamps, index_stamps
 from .networks import Classifier
+from .pixels import IMAGE, pixels_of
 from .scaling import LearningError
-from .score_bands import score_bands
+from .splits import read_split
 from .weights import load_network
 
 #: Stamps per forward pass. Every pass has exactly this many rows, the last one padded.
 BATCH = 64
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scored stamps in the order of their numbers.
+
+    Attributes
+    ----------
+    numbers, margins, score, calibrated : (n,); margins are logit differences, `calibrated` is `score` where nothing was fitted
+    table : (n,) rows with every column of the shards that is not an image
+    dropped : stamps left out, by reason
+    """
+
+    numbers: NDArray
+    margins: NDArray
+    score: NDArray
+    calibrated: NDArray
+    table: pa.Table
+    dropped: dict[str, int]
 
 
 def score_stamps(
@@ -60,91 +82,174 @@ def score_stamps(
     Raises
     ------
     TableError, LearningError, BadPixels
-        As `read_stamps` and `load_network`; also when the stamps have another size than those trained on.
+        As `score_split` and `load_network`.
     """
     log = log or logging.getLogger(__name__)
     classifier = load_network(safetensors_path, json_path)
     if classifier.recognised:
         log.info("%s: weights trained elsewhere, taken for %s", safetensors_path, classifier.recognised)
-    if classifier.network.channels == "bands":
-        found = score_bands(shard_paths, classifier, threads, log)
-        given = _given(dataset, detector, classifier, len(found.numbers))
-        scalars = {name: found.table[name].combine_chunks() for name in found.table.column_names}
-        return {**given, "score": pa.array(found.score), "calibrated": pa.array(found.calibrated), **scalars}
-    size = stamp_size(shard_paths)
-    if size != classifier.size:
+    found = score_split(shard_paths, classifier, threads, log)
+    n = len(found.numbers)
+    given = {"dataset": pa.repeat(dataset, n), "detector": pa.repeat(detector, n), "seed": pa.repeat(classifier.seed, n)}
+    scalars = {name: found.table[name].combine_chunks() for name in found.table.column_names}
+    return {**given, "score": pa.array(found.score), "calibrated": pa.array(found.calibrated), **scalars}
+
+
+def score_split(
+    paths: Sequence[str | Path], classifier: Classifier, threads: int = 1, log: logging.Logger | None = None, controls_only: bool = False
+) -> Scores:
+    """Score the stamps of shards, one row group in memory at a time (with `shuffle_velocity` the whole split).
+
+    Stamps of bands whose `cutout_ok` is false, or with pixels that are not finite, get no score and are counted.
+
+    Parameters
+    ----------
+    controls_only : score controls alone, for mining
+
+    Raises
+    ------
+    TableError, LearningError
+        As `index_stamps`; also when the stamps have another size than those trained on, or none can be scored.
+    BadPixels
+        Rendered stamps hold pixels that are NaN or infinite.
+    """
+    log = log or logging.getLogger(__name__)
+    stamps = index_stamps(paths, pixels_of(classifier.network, classifier.normalisation))
+    if stamps.size != classifier.size:
         raise LearningError(
-            f"{shard_paths[0]}: stamps of {size}×{size} pixels, but the network of {json_path} was trained on "
-            f"{classifier.size}×{classifier.size}; score a dataset of that size, or train on this one"
+            f"{paths[0]}: stamps of {stamps.size}×{stamps.size} pixels, but the network was trained on {classifier.size}×{classifier.size}; "
+            "score a dataset of that size, or train on this one"
         )
-    # Shuffled velocities come from the whole split; all else is scored shard by shard, in little memory.
-    groups = [list(shard_paths)] if classifier.network.shuffle_velocity else [[p] for p in shard_paths if _rows(p)]
-    if not groups or not sum(map(_rows, shard_paths)):
-        raise LearningError(f"no stamps: the {len(shard_paths)} shards given hold no rows; check the dataset's sizes and splits")
-    names = [c.name for c in scalar_columns()]
-    tables, scores = [], []
-    started = time.monotonic()
-    for group in groups:
-        data = read_stamps(group, classifier.network, normalisation=classifier.normalisation)
-        found = _scalars(group, names)
-        tables.append(found.take(np.argsort(found["number"].to_numpy(), kind="stable")))
-        scores.append(classify(classifier, data, threads))
-        done = sum(map(len, scores))
-        rate = done / max(time.monotonic() - started, 1e-9)
-        log.info("%d stamps scored, %d of %d shards, %.0f stamps/s", done, len(tables), len(groups), rate)
-    table = pa.concat_tables(tables)
-    numbers = table["number"].to_numpy()
-    order = np.argsort(numbers, kind="stable")
-    if len(np.unique(numbers)) != len(numbers):
-        raise LearningError(f"stamps come more than once in the {len(shard_paths)} shards given; give each shard of one split once")
-    columns = {name: table[name].combine_chunks().take(order) for name in names}
-    score = np.concatenate(scores)[order]
-    with np.errstate(divide="ignore"):
-        calibrated = classifier.calibration.apply(np.log(score) - np.log1p(-score)) if classifier.calibration else score
-    given = _given(dataset, detector, classifier, len(order))
-    return {**given, "score": pa.array(score), "calibrated": pa.array(calibrated), **columns}
+    if controls_only:
+        stamps = stamps.without(stamps.labels == 1, "positives")
+    margins = np.full(len(stamps), np.nan)
+    bad = np.zeros(len(stamps), bool)
+    started = told = time.monotonic()
+    for done, rows, images in _parts(stamps, paths, classifier, threads):
+        good = np.isfinite(images.sum((1, 2, 3), dtype=np.float64))
+        bad[rows] = ~good
+        margins[rows[good]] = margins_of(classifier, images[good], stamps.scalars[rows[good]], threads)
+        if time.monotonic() - told > 15:
+            told = time.monotonic()
+            log.info("%d of %d stamps scored, %.0f per second", done, len(stamps), done / (told - started))
+    log.info("%d stamps scored, %.0f per second", len(stamps), len(stamps) / max(time.monotonic() - started, 1e-9))
+    stamps.refuse_or_count(bad, "")
+    good = np.isfinite(margins)
+    dropped = {**stamps.dropped, **({"with pixels or scores that are not finite": int((~good).sum())} if not good.all() else {})}
+    for reason, count in dropped.items():
+        log.info("%d stamps not scored: %s", count, reason)
+    if not good.any():
+        raise LearningError(f"none of the {len(stamps)} stamps of {paths[0]} and others can be scored: their pixels are not finite")
+    margins, score = margins[good], logistic(margins[good])
+    calibrated = classifier.calibration.apply(margins) if classifier.calibration else score
+    return Scores(stamps.numbers[good], margins, score, calibrated, _table(stamps).filter(pa.array(good)), dropped)
 
 
-def classify(classifier: Classifier, data: StampData, threads: int = 1) -> NDArray:
-    """Return the probability of being a positive for each stamp, (n,) float64.
+def score_known_lenses(
+    path: str | Path, networks: Sequence[Classifier], *, unseen_sky: bool, threads: int = 1, log: logging.Logger | None = None
+) -> tuple[pd.DataFrame, dict[str, NDArray]]:
+    """Return known lenses without their images, and their scores by training seed.
 
-    The GPU is used where torch sees one. Every forward pass has the same shape, so that the kernels
-    chosen, and with them the last bits, do not depend on how many stamps there are; another device gives
-    other last bits.
+    Parameters
+    ----------
+    path : stamps of known lenses
+    networks : one network trained with several seeds
+    unseen_sky : leave out lenses of the training and validation sky: for networks that learnt from known lenses
+
+    Returns
+    -------
+    lenses, scores
+        Scores are (n,), NaN where a lens has no usable cutout.
+
+    Raises
+    ------
+    TableError, LearningError
+        As `score_split`; also when there are no lenses.
+    """
+    with pq.ParquetFile(path) as file:
+        lenses = file.read(columns=[n for n in file.schema_arrow.names if n != IMAGE]).to_pandas()
+    keep = (lenses["split"] == "test").to_numpy() if unseen_sky else np.ones(len(lenses), bool)
+    if not keep.any():
+        where = " in the test sky" if unseen_sky else ""
+        raise LearningError(
+            f"{path}: no known lenses{where}; take more sky, or take the catalogue of known lenses out of the survey's config"
+        )
+    scores = {}
+    usable = bool(lenses["cutout_ok"].any())
+    for network in networks:
+        score = np.full(len(lenses), np.nan)
+        if usable:
+            found = score_split([path], network, threads, log)
+            score[np.searchsorted(lenses["number"].to_numpy(), found.numbers)] = found.score
+        scores[str(network.seed)] = score[keep]
+    return lenses[keep].reset_index(drop=True), scores
+
+
+def margins_of(classifier: Classifier, images: NDArray, scalars: NDArray, threads: int = 1) -> NDArray:
+    """Return the margins of images in the layout of their `Pixels`, of bands with scalars (n, 6), (n,) float64."""
+    logits = _outputs(classifier, classifier.module, images, scalars, threads)
+    return logits[:, 1] - logits[:, 0]
+
+
+def features_of(classifier: Classifier, images: NDArray, scalars: NDArray, threads: int = 1) -> NDArray:
+    """Return what the last layer of a network of bands sees of stamps, (n, f) float64; arguments as `margins_of`."""
+    return _outputs(classifier, classifier.module.features, images, scalars, threads)
+
+
+def _outputs(classifier: Classifier, part: Callable[..., Tensor], images: NDArray, scalars: NDArray, threads: int) -> NDArray:
+    """Return what a part of a network gives for stamps, (n, outputs) float64.
+
+    Every forward pass has the same shape, so that the kernels chosen, and with them the last bits, do not depend on
+    how many stamps there are; another device gives other last bits.
     """
     before, device = torch.get_num_threads(), find_device()
     torch.set_num_threads(threads)
-    module = classifier.module.to(device, memory_format=torch.channels_last).eval()
-    scores = np.empty(len(data))
-    batch = torch.zeros((BATCH, *data.inputs.shape[1:]), device=device)
+    classifier.module.to(device=device, memory_format=torch.channels_last).eval()
+    bands = classifier.network.channels == "bands"
+    outputs = []
+    batch = torch.zeros((BATCH, *images.shape[1:]))
+    beside = torch.zeros((BATCH, scalars.shape[1]))
     try:
         with torch.inference_mode(), repeatable_float32():
-            for start in range(0, len(data), BATCH):
-                some = data.inputs[start : start + BATCH]
-                batch[: len(some)] = some
-                scores[start : start + len(some)] = _probability(module(batch.permute(0, 3, 1, 2)))[: len(some)]
+            for start in range(0, max(len(images), 1), BATCH):
+                n = len(images[start : start + BATCH])
+                batch[:n], beside[:n] = torch.from_numpy(images[start : start + n]), torch.from_numpy(scalars[start : start + n])
+                inputs = batch if bands else batch.permute(0, 3, 1, 2)
+                inputs = inputs.to(device, memory_format=torch.channels_last)
+                found = part(inputs, beside.to(device)) if bands else part(inputs)
+                outputs.append(found.double().cpu().numpy()[:n])
     finally:
         torch.set_num_threads(before)
         classifier.module.cpu()
-    return scores
+    return np.concatenate(outputs)
 
 
-def _given(dataset: str, detector: str, classifier: Classifier, n: int) -> dict[str, pa.Array]:
-    return {"dataset": pa.repeat(dataset, n), "detector": pa.repeat(detector, n), "seed": pa.repeat(classifier.seed, n)}
+def _parts(stamps: Stamps, paths: Sequence[str | Path], classifier: Classifier, threads: int) -> Iterator[tuple[int, NDArray, NDArray]]:
+    """Give how many stamps are read, rows, and their images."""
+    done = 0
+    if classifier.network.shuffle_velocity:
+        split = read_split(paths, classifier.network, normalisation=classifier.normalisation, workers=threads)
+        for rows, images in split.images.in_order():
+            done += len(rows)
+            yield done, rows, images
+        return
+    for group, rows in stamps.rows_by_group():
+        done += len(rows)
+        yield done, rows, stamps.decode(group)[stamps.row[rows]]
 
 
-def _probability(logits: Tensor) -> NDArray:
-    margin = (logits[:, 1].double() - logits[:, 0].double()).cpu().numpy()
-    return 1 / (1 + np.exp(-np.clip(margin, -700, 700)))
+def _table(stamps: Stamps) -> pa.Table:
+    """Return every column of the shards that is not an image, in the order of the stamps."""
+    tables, found = [], []
+    for group, rows in stamps.rows_by_group():
+        path, number = stamps.groups[group]
+        with pq.ParquetFile(path, metadata=stamps.files[path]) as file:
+            names = [field.name for field in file.schema_arrow if not _image(field.type)]
+            table: Any = file.read_row_group(number, columns=names, use_threads=False).replace_schema_metadata(None)
+        tables.append(table.take(stamps.row[rows]))
+        found.append(rows)
+    return pa.concat_tables(tables).take(np.argsort(np.concatenate(found), kind="stable"))
 
 
-def _rows(path: str | Path) -> int:
-    return pq.read_metadata(path).num_rows
-
-
-def _scalars(paths: Sequence[str | Path], names: list[str]) -> pa.Table:
-    tables = []
-    for path in paths:
-        with open_table(path, MANIFEST) as file:
-            tables.append(file.read(columns=names).replace_schema_metadata(None))
-    return pa.concat_tables(tables)
+def _image(kind: pa.DataType) -> bool:
+    return isinstance(kind, pa.FixedShapeTensorType)

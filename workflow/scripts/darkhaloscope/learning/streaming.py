@@ -1,4 +1,4 @@
-"""Stamps of bands in a global random order, each exactly once per epoch, read ahead by threads.
+"""Stamps in a global random order, each exactly once per epoch, read ahead by threads.
 
 A set up to the window is decoded once and kept in memory; one up to the scratch limit is decoded once into a scratch
 file that is mapped into memory. Both are shuffled as a whole, whatever their shards. A still larger one is decoded anew
@@ -22,9 +22,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ..core.random import stream
-from .augment import orient_images, shift_images, shifts
-from .bands import BandStamps
-from .order import orientations
+from .augment import orient_images, orientations, shift_images, shifts
+from .index import Stamps
 from .scaling import LearningError
 
 
@@ -37,6 +36,7 @@ class Stream:
     window : stamps in memory at a time; up to twice as many while the next window is read ahead
     workers : threads that read ahead; 0 reads when a stamp is asked for
     scratch_gb : largest scratch file
+    memory_bytes : images of a set up to this size are kept in memory, too
 
     Raises
     ------
@@ -44,7 +44,7 @@ class Stream:
         The temporary folder has no room for the scratch file.
     """
 
-    def __init__(self, stamps: BandStamps, window: int, workers: int = 1, scratch_gb: float = 0.0) -> None:
+    def __init__(self, stamps: Stamps, window: int, workers: int = 1, scratch_gb: float = 0.0, memory_bytes: int = 0) -> None:
         self.stamps = stamps
         self.window = window
         self.workers = workers
@@ -55,21 +55,27 @@ class Stream:
         self._left: Counter[int] = Counter()
         self._sizes = np.bincount(stamps.group, minlength=len(stamps.groups))
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="stamps") if workers else None
-        shape = (len(stamps), 3, stamps.size, stamps.size)
-        if len(stamps) <= window or 4 * np.prod(shape, dtype=float) <= scratch_gb * 1e9:
-            images = np.empty(shape, np.float32) if len(stamps) <= window else _scratch(shape)
+        shape = (len(stamps), *stamps.shape)
+        bytes_of_all = 4 * np.prod(shape, dtype=float)
+        small = len(stamps) <= window or bytes_of_all <= memory_bytes
+        if small or bytes_of_all <= scratch_gb * 1e9:
+            images = np.empty(shape, np.float32) if small else _scratch(shape)
             for rows, some in self.in_order():
                 images[rows] = some
             self.resident = images
 
-    def without(self, bad: NDArray, stamps: BandStamps) -> Stream:
+    def without(self, bad: NDArray, stamps: Stamps) -> Stream:
         """Return the stream of the stamps that are left when the `bad` ones, (n,) bool, are gone."""
         if self.resident is None:
-            return Stream(stamps, self.window, self.workers)
+            return self.reading(stamps)
         left = Stream.__new__(Stream)
         left.__dict__ |= self.__dict__ | {"stamps": stamps}
         left.place = np.flatnonzero(~bad) if self.place is None else self.place[~bad]
         return left
+
+    def reading(self, stamps: Stamps) -> Stream:
+        """Return the stream of a set that is decoded anew each epoch, of other stamps of it or with their pixels read otherwise."""
+        return Stream(stamps, self.window, self.workers)
 
     def epoch_order(self, seed: int, epoch: int) -> NDArray:
         """Return the order of one epoch: every row exactly once, (n,) int64."""
@@ -96,11 +102,11 @@ class Stream:
         self._ahead = deque(groups[np.sort(first)].tolist()) if self.resident is None else deque()
 
     def take(self, rows: NDArray) -> NDArray:
-        """Return the images of some rows, (b, 3, size, size); rows must come in the order that `begin` was told."""
+        """Return the images of some rows, (b, *shape); rows must come in the order that `begin` was told."""
         if self.resident is not None:
             return self.resident[rows if self.place is None else self.place[rows]]
         groups = self.stamps.group[rows]
-        images = np.empty((len(rows), 3, self.stamps.size, self.stamps.size), np.float32)
+        images = np.empty((len(rows), *self.stamps.shape), np.float32)
         for group in np.unique(groups).tolist():
             here = groups == group
             images[here] = self._decoded(group)[self.stamps.row[rows[here]]]
@@ -110,7 +116,11 @@ class Stream:
         return images
 
     def in_order(self) -> Iterator[tuple[NDArray, NDArray]]:
-        """Give rows and their images, row group by row group, each row once."""
+        """Give rows and their images, each row once: row group by row group, or from memory."""
+        if self.resident is not None:
+            for rows in np.array_split(np.arange(len(self.stamps)), -(-len(self.stamps) // 1024)):
+                yield rows, self.take(rows)
+            return
         by_group = np.argsort(self.stamps.group, kind="stable")
         self.begin(by_group)
         for rows in np.split(by_group, np.cumsum(self._sizes)[:-1]):
@@ -138,7 +148,7 @@ class Stream:
             held += int(self._sizes[group])
 
 
-class BandOrder(Sampler):
+class EpochOrder(Sampler):
     """Every row exactly once per epoch in batches whose sizes differ by one at most: (rows, epoch)."""
 
     def __init__(self, images: Stream, batch_size: int, seed: int) -> None:
@@ -163,13 +173,13 @@ class BandOrder(Sampler):
             yield rows, epoch
 
 
-class BandsInOrder(Sampler):
+class InOrder(Sampler):
     """Every row once, row group by row group, unturned."""
 
     def __init__(self, images: Stream, batch_size: int) -> None:
         self.images = images
         self.order = np.argsort(images.stamps.group, kind="stable") if images.resident is None else np.arange(len(images.stamps))
-        self.batches = np.array_split(self.order, -(-len(self.order) // batch_size))
+        self.batches = np.split(self.order, range(batch_size, len(self.order), batch_size))
 
     def __len__(self) -> int:
         return len(self.batches)
@@ -180,10 +190,11 @@ class BandsInOrder(Sampler):
             yield rows, None
 
 
-class BandBatches(Dataset):
-    """Batches by the rows that a sampler gives: (((b, 3, size, size), (b, 6)), labels (b,), weights (b,)).
+class Batches(Dataset):
+    """Batches by the rows that a sampler gives: (inputs, labels (b,), weights (b,)).
 
-    Training stamps are turned, reflected and shifted anew each epoch, by seed, epoch and their own number.
+    Inputs are images (b, c, size, size), of bands with scalars (b, 6) beside. Training stamps are turned, reflected and shifted anew
+    each epoch, by seed, epoch and their own number. Velocity along the line of sight is a scalar of its place: it moves and keeps its sign.
     """
 
     def __init__(self, images: Stream, seed: int = 0, augment: bool = False, shift_pixels: float = 0.0) -> None:
@@ -192,16 +203,18 @@ class BandBatches(Dataset):
         self.augment = augment
         self.shift_pixels = shift_pixels
 
-    def __getitem__(self, batch: tuple[NDArray, int | None]) -> tuple[tuple[Tensor, Tensor], Tensor, Tensor]:
+    def __getitem__(self, batch: tuple[NDArray, int | None]) -> tuple[Tensor | tuple[Tensor, Tensor], Tensor, Tensor]:
         rows, epoch = batch
         stamps = self.images.stamps
         pixels = torch.from_numpy(self.images.take(rows))
+        if stamps.pixels.channels_last:
+            pixels = pixels.permute(0, 3, 1, 2)  # pixels stay in place: torch's channels_last layout
         if epoch is not None and self.shift_pixels:
             pixels = shift_images(pixels, torch.from_numpy(shifts(stamps.numbers[rows], self.seed, epoch, self.shift_pixels)))
         if epoch is not None and self.augment:
             pixels = orient_images(pixels, torch.from_numpy(orientations(stamps.numbers[rows], self.seed, epoch)))
-        given = [torch.from_numpy(values[rows]) for values in (stamps.scalars, stamps.labels, stamps.weights)]
-        return (pixels, given[0]), given[1], given[2]
+        scalars, labels, weights = (torch.from_numpy(values[rows]) for values in (stamps.scalars, stamps.labels, stamps.weights))
+        return (pixels if stamps.pixels.channels_last else (pixels, scalars)), labels, weights
 
 
 def _scratch(shape: tuple[int, ...]) -> NDArray:
@@ -216,6 +229,6 @@ def _scratch(shape: tuple[int, ...]) -> NDArray:
         return np.memmap(file, np.float32, "w+", shape=shape)
 
 
-def loader(batches: BandBatches, order: Sampler) -> DataLoader:
+def loader(batches: Batches, order: Sampler) -> DataLoader:
     """Return the loader of one split, as the training library takes it."""
     return DataLoader(batches, sampler=order, batch_size=None)

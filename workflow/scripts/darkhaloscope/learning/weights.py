@@ -16,7 +16,7 @@ from ..core.files import sha256, whole, write_json
 from .band_network import ForeignNetwork
 from .calibration import calibration_of
 from .foreign import Recognised
-from .networks import Classifier, Trained, build_network
+from .networks import Classifier, Trained, build_network, describe_network
 from .scaling import INPUTS, SCALARS, LearningError, Normalisation
 
 FORMAT = "darkhaloscope network 1"
@@ -26,7 +26,7 @@ def save_network(trained: Trained, safetensors_path: str | Path, json_path: str 
     """Write a network's weights and their description, each whole; the same network gives the same bytes.
 
     The JSON holds the network's section of the config (architecture, channels, input scaling, training),
-    inputs, normalisation constants, image size, seed, best epoch, counts, calibration, what foreign weights were
+    inputs, normalisation constants, image size, seed, best epoch, counts, layers and cost, calibration, what foreign weights were
     taken for, and the SHA-256 of the weights.
     """
     classifier = trained.classifier
@@ -50,13 +50,20 @@ def save_network(trained: Trained, safetensors_path: str | Path, json_path: str 
             "seed": classifier.seed,
             "best_epoch": trained.best_epoch,
             "counts": trained.counts,
-            "parameters": sum(p.numel() for p in classifier.module.parameters()),
+            **_measured(classifier),
             "network": classifier.network.model_dump(mode="json"),
             "calibration": classifier.calibration.plain() if classifier.calibration else None,
             "recognised": classifier.recognised.plain() if classifier.recognised else None,
             "weights_sha256": sha256(safetensors_path),
         },
     )
+
+
+def _measured(classifier: Classifier) -> dict[str, int]:
+    """Return layers, parameters and multiply-adds, for reports; of foreign weights the parameters alone."""
+    if classifier.network.weights is not None:
+        return {"parameters": sum(p.numel() for p in classifier.module.parameters())}
+    return describe_network(classifier.network.model_copy(update={"pretrained": None}), classifier.size)
 
 
 def load_network(safetensors_path: str | Path, json_path: str | Path) -> Classifier:

@@ -14,10 +14,9 @@ import hashlib
 import inspect
 import os
 import tempfile
+from importlib.metadata import version
 from pathlib import Path
 
-import llvmlite
-import numba
 import numpy as np
 from numba.core import caching, config
 from numba.core.dispatcher import Dispatcher
@@ -44,7 +43,7 @@ def keep(*functions: Dispatcher) -> None:
 
 def contents(function: Dispatcher) -> str:
     """Return a digest of everything that is compiled into a function: 64 hexadecimal digits."""
-    total = hashlib.sha256(repr((numba.__version__, llvmlite.__version__, np.__version__)).encode())
+    total = hashlib.sha256(repr([version(name) for name in ("numba", "llvmlite", "numpy")]).encode())
     waiting, seen = [function], set()
     while waiting:
         one = waiting.pop()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -246,10 +248,10 @@ def _write(path: Path, planes: Sequence[tuple[str, NDArray]], header: Sequence[M
 
     Steps are a quarter of the noise for images. Noiseless maps have no such measure: theirs are 0.1% of the median.
     """
-    with whole(path) as temporary:
-        # cfitsio wants to make the file itself.
-        temporary.unlink()
-        with fitsio.FITS(str(temporary), "rw") as file:
+    with whole(path) as temporary, tempfile.TemporaryDirectory() as folder:
+        # cfitsio wants to make the file itself, and takes brackets in a path for a filter.
+        made = Path(folder) / "coadd.fits.fz"
+        with fitsio.FITS(str(made), "rw") as file:
             file.write(None)
             for name, pixels in planes:
                 floating = pixels.dtype.kind == "f"
@@ -257,3 +259,4 @@ def _write(path: Path, planes: Sequence[tuple[str, NDArray]], header: Sequence[M
                 level = 4.0 if (pixels < 0).any() or not floating else -1e-3 * typical
                 how = {"qlevel": level, "qmethod": "SUBTRACTIVE_DITHER_2", "dither_seed": brickid % 10000 + 1} if floating else {}
                 file.write(pixels, extname=name, header=list(header), compress="RICE" if floating else "GZIP", tile_dims=TILE, **how)
+        shutil.copyfile(made, temporary)

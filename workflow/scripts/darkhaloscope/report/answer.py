@@ -69,7 +69,7 @@ def compared(context: ReportContext, baseline: str, network: str, test: str | No
     if not len(frame):
         return frame
     test = test or context.experiment.test_datasets[0]
-    of_pair = (frame["baseline"] == baseline) & (frame["network"] == network)
+    of_pair = (frame["baseline"] == baseline) & (frame["detector"] == network)
     return quoted(frame[of_pair & (frame["test_dataset"] == test) & shown(context, frame)])
 
 

@@ -38,7 +38,7 @@ class ReportFiles:
     """Paths of everything that a report reads.
 
     `tables` maps rates, strata, roc and information to one path per network, in the experiment's order;
-    `histories` has one path per network and seed; `observers` one per test dataset, or none; `scores` and
+    `histories` has one path per network and seed, `networks` one per network; `observers` one per test dataset, or none; `scores` and
     `shards` are those of the first test dataset; `answer` is what the evaluation decided, `examples` the rendered ones. `resolved`,
     `contaminants`, `rounds` and `known_lenses` map networks to a path, where there is one; `shortcuts`
     are the gates that find shortcuts, as JSON.
@@ -50,6 +50,7 @@ class ReportFiles:
     shards: Paths
     checks: str
     answer: str
+    networks: Paths = ()
     comparison: Paths = ()
     robustness: Paths = ()
     explanations: Paths = ()
@@ -97,6 +98,7 @@ def _shared(config: ReportConfig, files: ReportFiles) -> dict[str, Any]:
         "robustness": read_robustness(files.robustness[0]) if files.robustness else pd.DataFrame(),
         "explanations": read_explanations(files.explanations) if files.explanations else None,
         "histories": {run: pd.read_csv(path) for run, path in zip(runs, files.histories, strict=True)},
+        "sizes": _sizes(config, files.networks),
         "quality": _read_json(files.checks),
         "gates": tuple(gate for path in files.shortcuts for gate in quality_gates(_read_json(path))),
         "decided": _read_json(files.answer),
@@ -105,6 +107,12 @@ def _shared(config: ReportConfig, files: ReportFiles) -> dict[str, Any]:
         "pages": config.pages,
         "test_datasets": {name: config.datasets[name] for name in experiment.test_datasets},
     }
+
+
+def _sizes(config: ReportConfig, paths: Paths) -> dict[str, dict[str, Any]]:
+    """Return what the network of each detector that is one was written down as."""
+    names = [name for name in config.experiment.detectors if config.detectors[name].kind == "network"]
+    return {name: _read_json(path) for name, path in zip(names, paths, strict=False)}
 
 
 def _read_json(path: str | os.PathLike) -> dict[str, Any]:

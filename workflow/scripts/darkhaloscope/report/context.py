@@ -211,6 +211,8 @@ class ReportContext:
     robustness : DataFrame
         Networks on every test dataset, as `evaluation.robustness.measure_robustness` gives them; empty for one dataset.
     explanations : Explained or None
+    sizes : mapping of network to mapping
+        Its `layers`, `parameters` and `multiply_adds` per stamp.
     pages : mapping of text to address
         Pages beside this one, relative to it: the index, datasets, ranked candidates.
     """
@@ -234,6 +236,7 @@ class ReportContext:
     gates: tuple[Gate, ...] = ()
     robustness: pd.DataFrame = field(default_factory=pd.DataFrame)
     explanations: Explained | None = None
+    sizes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     pages: Mapping[str, str] = field(default_factory=dict)
 
     @property

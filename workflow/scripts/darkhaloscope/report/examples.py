@@ -21,7 +21,7 @@ BROWSER_COLUMNS = (
     "mass_bin",
     "log10_mass_msun",
     "source_kind",
-    "plateifu",
+    "galaxy_id",
     "theta_e_arcsec",
     "theta_over_psf",
     "peak_snr",

@@ -77,7 +77,7 @@ COLUMNS = {
     "arc_snr_matched": "arc S/N (matched)",
     "subhalo_arc_distance_arcsec": "distance to arc [arcsec]",
     "source_kind": "source kind",
-    "plateifu": "galaxy",
+    "galaxy_id": "galaxy",
     "d_prime_flux": "ideal d′, flux",
     "d_prime_velocity": "ideal d′, velocity",
     "d_prime_both": "ideal d′, both",

@@ -77,9 +77,9 @@ def _name(frame: pd.DataFrame) -> pd.Series:
 
 
 def _lines(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    groups = frame[["baseline", "network"]].drop_duplicates().itertuples(index=False)
+    groups = frame[["baseline", "detector"]].drop_duplicates().itertuples(index=False)
     return [
-        (f"{network} − {baseline}" if baseline else network, frame[(frame["baseline"] == baseline) & (frame["network"] == network)])
+        (f"{network} − {baseline}" if baseline else network, frame[(frame["baseline"] == baseline) & (frame["detector"] == network)])
         for baseline, network in groups
     ]
 

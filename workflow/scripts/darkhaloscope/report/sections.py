@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ..config.network import Network
-from ..learning.networks import describe_network
 from .answer import compared, rates_of
 from .context import Gate, ReportContext
 from .frames import column_name, count, is_number, metric_name, overall, pick
@@ -128,7 +128,11 @@ def network_table(context: ReportContext) -> Grid:
                 network.channels
                 + (", velocity shuffled" if network.shuffle_velocity else "")
                 + ("" if network.label_blind or network.channels in ("flux", "both") else ", mask of the stamp's own flux"),
-                *(_size(network, context.stamp_size, width) if network.weights is None else (f"as in {network.weights}", "–", "–", "–")),
+                *(
+                    _size(network, context.sizes.get(name, {}), width)
+                    if network.weights is None
+                    else (f"as in {network.weights}", "–", "–", "–")
+                ),
                 how if network.weights is None else "elsewhere",
                 network.description,
             )
@@ -137,8 +141,7 @@ def network_table(context: ReportContext) -> Grid:
     return Grid(heads, tuple(rows), "networks-table")
 
 
-def _size(network: Network, size: int, width: str) -> tuple[str, str, str, str]:
-    """Return a network's architecture, layers, parameters and cost; weights to start from do not matter, nor are they fetched."""
-    told = describe_network(network.model_copy(update={"pretrained": None}), size)
-    cost = f"{told['multiply_adds'] / 1e6:.1f} million"
-    return network.architecture.replace("_", " ") + width, count(told["layers"]), count(told["parameters"]), cost
+def _size(network: Network, told: Mapping[str, Any], width: str) -> tuple[str, str, str, str]:
+    """Return a network's architecture, layers, parameters and cost."""
+    cost = f"{told['multiply_adds'] / 1e6:.1f} million" if "multiply_adds" in told else "–"
+    return network.architecture.replace("_", " ") + width, count(told.get("layers")), count(told.get("parameters")), cost

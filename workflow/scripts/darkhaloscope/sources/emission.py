@@ -16,7 +16,7 @@ from .source import SourceError
 from .still import StillImage, still_image
 
 
-def emission_image(bank: pa.Table, mangaid: str, half_light_radius_arcsec: float) -> StillImage:
+def emission_image(bank: pa.Table, physical_id: str, half_light_radius_arcsec: float) -> StillImage:
     """Return a galaxy's line map, scaled to a half-light radius.
 
     The map keeps the resolution of the survey: at 2.5 arcsec it blurs a galaxy of Re = 8 arcsec by a third of
@@ -26,7 +26,7 @@ def emission_image(bank: pa.Table, mangaid: str, half_light_radius_arcsec: float
     ----------
     bank : pyarrow.Table
         Bank of MaNGA sources.
-    mangaid : str
+    physical_id : str
     half_light_radius_arcsec : float
         Semi-major axis of the ellipse with half of the light.
 
@@ -35,20 +35,20 @@ def emission_image(bank: pa.Table, mangaid: str, half_light_radius_arcsec: float
     SourceError
         The bank does not have the galaxy, or its map holds no light.
     """
-    names = sorted(p for p, m in zip(bank["plateifu"].to_pylist(), bank["mangaid"].to_pylist(), strict=True) if m == mangaid)
+    names = sorted(p for p, m in zip(bank["galaxy_id"].to_pylist(), bank["physical_id"].to_pylist(), strict=True) if m == physical_id)
     if not names:
-        raise SourceError(f"the bank of sources has no galaxy {mangaid}; build manifest and bank from the same sample")
+        raise SourceError(f"the bank of sources has no galaxy {physical_id}; build manifest and bank from the same sample")
     row = bank.slice(bank_rows(bank, names[:1])[0], 1)
     flux = np.where(images(row, "valid")[0] == 1, np.maximum(images(row, "flux")[0], 0), 0.0)
     cx, cy = round(row["centre_x_pix"][0].as_py()), round(row["centre_y_pix"][0].as_py())
     reach = max(flux.shape)
     window = np.pad(flux, reach)[cy : cy + 2 * reach + 1, cx : cx + 2 * reach + 1]
     scale = half_light_radius_arcsec / row["half_light_radius_arcsec"][0].as_py() * row["pixel_scale_arcsec"][0].as_py()
-    return still_image(_trimmed(window), scale, f"MaNGA galaxy {mangaid}")
+    return still_image(_trimmed(window), scale, f"MaNGA galaxy {physical_id}")
 
 
 def _galaxies(files: Files) -> tuple[list[str], None]:
-    return sorted(set(read_bank(files["bank"][0])["mangaid"].to_pylist())), None
+    return sorted(set(read_bank(files["bank"][0])["physical_id"].to_pylist())), None
 
 
 def _image(files: Files) -> Callable[[Mapping[str, Any]], StillImage]:

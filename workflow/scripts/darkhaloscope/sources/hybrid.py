@@ -38,7 +38,7 @@ def _draw(draws: Draws) -> dict[str, NDArray]:
     galaxy, scale = draws.galaxy, quantile(draws.sources.scale, draws.u["scale"])
     radius = fitted_scale_radius(galaxy["half_light_radius_kpc"], scale, draws.z_source, draws.cosmology)
     inclination = np.minimum(galaxy["inclination_rad"], STEEPEST_INCLINATION)
-    names = {k: galaxy[k] for k in ("plateifu", "mangaid")}
+    names = {k: galaxy[k] for k in ("galaxy_id", "physical_id")}
     return {**names, "src_scale": scale, **disk_columns(draws, radius, galaxy["v_peak_kms"], inclination)}
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -15,7 +17,7 @@ from .source import Source, SourceError, moment_planes, turned
 MAPS = ("flux", "velocity", "dispersion")
 
 
-def manga_source(bank: pa.Table, plateifu: str, z_source: float, src_scale: float, cosmology: Cosmology) -> Source:
+def manga_source(bank: pa.Table, galaxy_id: str, z_source: float, src_scale: float, cosmology: Cosmology) -> Source:
     """Return a galaxy of the bank at the source redshift.
 
     Its physical size is multiplied by `src_scale` and seen from the source redshift. Surface brightness is
@@ -25,7 +27,7 @@ def manga_source(bank: pa.Table, plateifu: str, z_source: float, src_scale: floa
     ----------
     bank : pyarrow.Table
         Bank of MaNGA sources.
-    plateifu : str
+    galaxy_id : str
     z_source : float
     src_scale : float
         Factor on the physical size.
@@ -36,10 +38,10 @@ def manga_source(bank: pa.Table, plateifu: str, z_source: float, src_scale: floa
     SourceError
         The bank does not have the galaxy, or its maps are not finite where they are valid.
     """
-    row = bank_rows(bank, [plateifu])[0]
+    row = bank_rows(bank, [galaxy_id])[0]
     flux, velocity, dispersion, valid = (images(bank.slice(row, 1), k)[0] for k in (*MAPS, "valid"))
-    _check_finite(plateifu, flux, velocity, dispersion, valid)
-    scalars = {k: bank.column(k)[row].as_py() for k in ("mangaid", "z", "pixel_scale_kpc", "psf_fwhm_kpc")}
+    _check_finite(galaxy_id, flux, velocity, dispersion, valid)
+    scalars = {k: bank.column(k)[row].as_py() for k in ("physical_id", "z", "pixel_scale_kpc", "psf_fwhm_kpc")}
     arcsec_per_kpc = src_scale / float(kpc_per_arcsec(z_source, cosmology))
     return Source(
         kind="manga",
@@ -49,8 +51,8 @@ def manga_source(bank: pa.Table, plateifu: str, z_source: float, src_scale: floa
         valid=valid.astype(bool),
         pixel_scale_arcsec=scalars["pixel_scale_kpc"] * arcsec_per_kpc,
         provenance={
-            "plateifu": plateifu,
-            "mangaid": scalars["mangaid"],
+            "galaxy_id": galaxy_id,
+            "physical_id": scalars["physical_id"],
             "z": scalars["z"],
             "z_source": z_source,
             "src_scale": src_scale,
@@ -59,15 +61,15 @@ def manga_source(bank: pa.Table, plateifu: str, z_source: float, src_scale: floa
     )
 
 
-def bank_rows(bank: pa.Table, plateifus: list[str]) -> list[int]:
+def bank_rows(bank: pa.Table, galaxy_ids: list[str]) -> list[int]:
     """Return the rows of the bank that hold the named galaxies; raise `SourceError` where one is missing."""
-    where = {name: i for i, name in enumerate(bank.column("plateifu").to_pylist())}
-    missing = sorted({str(p) for p in plateifus} - set(where))
+    where = {name: i for i, name in enumerate(bank.column("galaxy_id").to_pylist())}
+    missing = sorted({str(p) for p in galaxy_ids} - set(where))
     if missing:
         raise SourceError(
             f"the bank of sources has no galaxy {', '.join(missing)} (it has: {', '.join(where)}); build manifest and bank from the same sample"
         )
-    return [where[p] for p in plateifus]
+    return [where[p] for p in galaxy_ids]
 
 
 def bank_planes(bank: pa.Table, rows: list[int]) -> NDArray:
@@ -91,7 +93,7 @@ def bank_planes(bank: pa.Table, rows: list[int]) -> NDArray:
     planes = []
     for row in rows:
         maps = [images(bank.slice(row, 1), k)[0] for k in (*MAPS, "valid")]
-        name = bank.column("plateifu")[row].as_py()
+        name = bank.column("galaxy_id")[row].as_py()
         _check_finite(name, *maps)
         planes.append(moment_planes(*maps))
         if not planes[-1][0].sum() > 0:
@@ -123,11 +125,15 @@ class BankMaps:
 
     def __init__(self, supply: Supply, columns: Columns):
         self._names = sorted({str(p) for p in columns["plateifu"]})
-        self._cosmology = supply.cosmology
-        rows = bank_rows(supply.bank, self._names)
-        self.planes = bank_planes(supply.bank, rows)
+        self._bank, self._cosmology = supply.bank, supply.cosmology
+        self._rows = bank_rows(supply.bank, self._names)
         names = ("pixel_scale_kpc", "psf_fwhm_kpc", "centre_x_pix", "centre_y_pix")
-        self._scalars = {k: supply.bank.column(k).to_numpy()[rows] for k in names}
+        self._scalars = {k: supply.bank.column(k).to_numpy()[self._rows] for k in names}
+
+    @cached_property
+    def planes(self) -> NDArray:
+        """Moment planes of the galaxies, in the order of their names: read when they are asked for."""
+        return bank_planes(self._bank, self._rows)
 
     def place(self, columns: Columns) -> tuple[NDArray, NDArray, NDArray]:
         """Return the galaxy of each row, its pixel at the source redshift, and where the middle of its maps lies from its centre."""
@@ -143,7 +149,7 @@ class BankMaps:
         return self._scalars["psf_fwhm_kpc"][self._index(columns)] * self._arcsec_per_kpc(columns)
 
     def _index(self, columns: Columns) -> NDArray:
-        return np.array([self._names.index(p) for p in columns["plateifu"]])
+        return np.array([self._names.index(p) for p in columns["galaxy_id"]])
 
     def _arcsec_per_kpc(self, columns: Columns) -> NDArray:
         return columns["src_scale"] / kpc_per_arcsec(columns["z_source"], self._cosmology)
@@ -152,7 +158,7 @@ class BankMaps:
 def _draw(draws: Draws) -> dict[str, NDArray]:
     u, augment = draws.u, draws.sources.augment
     return {
-        **{k: draws.galaxy[k] for k in ("plateifu", "mangaid")},
+        **{k: draws.galaxy[k] for k in ("galaxy_id", "physical_id")},
         "src_scale": quantile(draws.sources.scale, u["scale"]),
         "src_phi_rad": 2 * np.pi * u["src_phi"] if augment else np.zeros_like(u["src_phi"]),
         "src_flip": (u["flip"] < 0.5) & augment,
@@ -161,7 +167,7 @@ def _draw(draws: Draws) -> dict[str, NDArray]:
 
 def _source(supply: Supply, columns: Columns, row: int) -> Source:
     return manga_source(
-        supply.bank, str(columns["plateifu"][row]), float(columns["z_source"][row]), float(columns["src_scale"][row]), supply.cosmology
+        supply.bank, str(columns["galaxy_id"][row]), float(columns["z_source"][row]), float(columns["src_scale"][row]), supply.cosmology
     )
 
 

@@ -5,6 +5,7 @@ A task yields tables of at most `PIECE` rows, split by split; nothing else of th
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 from collections.abc import Iterable, Iterator
@@ -38,6 +39,8 @@ def write_manifest(path: str | os.PathLike, schema: Schema, pieces: Iterable[pa.
             for found in pc.value_counts(piece["split"]).to_pylist():
                 counts[found["values"]] = counts.get(found["values"], 0) + found["counts"]
             yield piece
+            # Astropy's units leave cycles that hold a piece's arrays, too few of them for the collector to wake up by itself.
+            gc.collect()
 
     write_table(path, schema, counted(), row_group=ROW_GROUP)
     log.info("%s", ", ".join(f"{n} stamps in {split}" for split, n in counts.items()))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -74,10 +75,12 @@ def _fetch(rows: pd.DataFrame, names: Sequence[str]) -> dict[str, NDArray]:
     for path, group in rows.assign(place=np.arange(len(rows))).groupby("path", observed=True):
         with pq.ParquetFile(str(path)) as file:
             starts = np.cumsum([0] + [file.metadata.row_group(g).num_rows for g in range(file.num_row_groups)])
-            for row, place in zip(group["row"], group["place"], strict=True):
-                g = int(np.searchsorted(starts, row, side="right")) - 1
-                one = file.read_row_group(g, columns=list(names)).slice(int(row - starts[g]), 1)
-                found[place] = {name: images(one, name)[0] for name in names}
+            groups = np.searchsorted(starts, group["row"], side="right") - 1
+            for g in np.unique(groups):
+                some = group[groups == g]
+                few = file.read_row_group(int(g), columns=list(names)).take(pa.array(some["row"].to_numpy() - starts[g]))
+                pixels = {name: images(few, name) for name in names}
+                found |= {place: {name: pixels[name][i] for name in names} for i, place in enumerate(some["place"])}
     return {name: np.stack([found[place][name] for place in range(len(rows))]) for name in names}
 
 

@@ -42,8 +42,8 @@ DRPALL = {"plateifu": "plateifu", "mangaid": "drp_mangaid", "drp3qual": "drp3qua
 RANKING = (
     "rank",
     "score",
-    "plateifu",
-    "mangaid",
+    "galaxy_id",
+    "physical_id",
     "z",
     "ba",
     "inclination_deg",
@@ -139,7 +139,8 @@ def rank_disks(catalog: pd.DataFrame, ranking: Ranking, line: str, sample: Archi
     )
     cuts["repeat observation of a galaxy"] = len(kept) - len(ranked)
     ranked = ranked.assign(rank=np.arange(1, len(ranked) + 1), maps_url=[manga_maps_url(sample, name) for name in ranked["plateifu"]])
-    ranked = ranked[list(RANKING)]
+    # From here on they are names of an observation and of a galaxy, whatever the instrument.
+    ranked = ranked.rename(columns={"plateifu": "galaxy_id", "mangaid": "physical_id"})[list(RANKING)]
     ranked.attrs = {"cuts": cuts}
     log.info("%d galaxies ranked out of %d observations", len(ranked), cuts["all"])
     for cut, removed in list(cuts.items())[1:]:

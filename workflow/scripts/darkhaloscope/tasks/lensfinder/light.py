@@ -18,6 +18,7 @@ from ...lensing.lens import MacroLens, macro_lens
 from ...lensing.light import PixelLight
 from ...lensing.observe import convolve, moffat_from_psfsize
 from ...lensing.products import stretches
+from ...lensing.pyramid import build_pyramid
 from ...lensing.render import Grid
 from ...sources.still import StillImage
 from ...sources.stills import KINDS
@@ -80,7 +81,7 @@ def lens_sources(rows: Columns, offset: NDArray, fwhm: NDArray, camera: Camera, 
     n, size = len(fwhm), camera.stamp_size
     parts = [np.zeros((n, 3, size, size)), *(np.zeros(n) for _ in range(4))]
     stills = {**READY, **stills}
-    sources = [stills[kind]({k: rows[k][i] for k in SEEN}) for i, kind in enumerate(rows["source_kind"])]
+    sources = [stills[kind]({k: rows[k][i] for k in SEEN if k in rows}) for i, kind in enumerate(rows["source_kind"])]
     sharp = np.maximum(np.floor(fwhm.min(1) / SHARPNESS_STEP + 1e-9) * SHARPNESS_STEP, SHARPEST)
     groups: dict[tuple[int, float], list[int]] = {}
     for i, source in enumerate(sources):
@@ -144,14 +145,17 @@ def _lens(rows: Columns, offset: NDArray) -> MacroLens:
 
 def _light(rows: Columns, offset: NDArray, sources: list[StillImage]) -> PixelLight:
     x, y = source_position(rows, offset[:, 0], offset[:, 1])
+    planes = torch.as_tensor(np.stack([s.light for s in sources]))[:, None]
     return PixelLight(
-        planes=torch.as_tensor(np.stack([s.light for s in sources]))[:, None],
+        planes=planes,
         index=torch.arange(len(sources)),
         pixel_scale=_tensor([s.pixel_scale_arcsec for s in sources]),
         x=_tensor(x),
         y=_tensor(y),
         phi=_tensor(rows["src_phi_rad"]),
         flip=torch.as_tensor(np.asarray(rows["src_flip"], bool)),
+        # Lensed and unlensed images are made of the same levels.
+        pyramid=build_pyramid(planes),
     )
 
 

@@ -76,8 +76,8 @@ CHECKS = Checks(
     described=[c.name for c in scalar_columns() if c.dtype == "float64"],
     images=[c.name for c in stamp_images(1)],
     digested=("flux", "velocity"),
-    keys={"galaxies": "mangaid"},
-    counted={"galaxies": "mangaid"},
+    keys={"galaxies": "physical_id"},
+    counted={"galaxies": "physical_id"},
     planes=_planes,
     caption=_caption,
     ranked=("d_prime_both", "Strongest signals, by the ideal observer's d′", "Weakest signals"),
@@ -114,14 +114,14 @@ def split_fractions(stamps: Stamps) -> Verdict:
     assigned = {p for names in splits.assigned.values() for p in names}
     free, drawn = {}, {}
     for split, rows in stamps.splits():
-        galaxies = rows[["mangaid", "plateifu"]].dropna()
-        named = set(galaxies.loc[galaxies["plateifu"].isin(assigned), "mangaid"])
-        free[split], drawn[split] = len(set(galaxies["mangaid"]) - named), len(galaxies)
+        galaxies = rows[["physical_id", "galaxy_id"]].dropna()
+        named = set(galaxies.loc[galaxies["galaxy_id"].isin(assigned), "physical_id"])
+        free[split], drawn[split] = len(set(galaxies["physical_id"]) - named), len(galaxies)
     asked = {s: splits.fractions.get(s, 0.0) for s in free}
     # A galaxy is seen only if some stamp drew it: with few stamps per galaxy, shares of seen ones mean nothing.
     if not sum(free.values()) or not sum(asked.values()) or any(drawn[s] < DRAWN_OFTEN * free[s] for s in free):
         found = f"not judged on the stamps ({words(free)} free galaxies drawn); the manifest was"
-        return "shares of the MANGAIDs as asked", found, True
+        return "shares of the galaxies as asked", found, True
     return shares(free, asked, splits.tolerance)
 
 

@@ -151,12 +151,12 @@ def row_source(
     Galaxies are as the bank has them, neither turned nor reflected; disks are drawn on
     `disk_pixels` pixels out to `disk_extent` scale radii, at their position angle.
     """
-    name, galaxy = str(columns["source_kind"][row]), columns["plateifu"][row]
+    name, galaxy = str(columns["source_kind"][row]), columns["galaxy_id"][row]
     kind = KINDS[name]
     if kind.source is not None:
         return kind.source(Supply(dataset.sources, dataset.seed, bank, cosmology), columns, row)
     disk = kind.disk(columns, row, dataset.seed)
-    provenance = {"stamp_id": str(columns["stamp_id"][row]), "plateifu": None if galaxy is None else str(galaxy)}
+    provenance = {"stamp_id": str(columns["stamp_id"][row]), "galaxy_id": None if galaxy is None else str(galaxy)}
     return disk_source(disk, 2 * disk_extent * disk.scale_radius / disk_pixels, disk_pixels, name, provenance)
 
 

@@ -37,7 +37,7 @@ log = logging.getLogger("darkhaloscope")
 
 #: One uniform number per slot and row. New slots go to the end: the order is what keeps old draws.
 SLOTS = (
-    *("kind", "mangaid", "observation", "z_source", "offset", "offset_angle", "src_phi", "flip", "scale"),
+    *("kind", "physical_id", "observation", "z_source", "offset", "offset_angle", "src_phi", "flip", "scale"),
     *("scale_radius", "turnover", "v_max", "inclination", "dispersion", "n_knots", "knot_fraction", "knot_radius"),
     *("bulge_fraction", "bulge_n", "bulge_radius", "bar", "radial_flow"),
     *("z_lens", "theta_e", "ellipticity", "lens_phi", "slope", "shear", "shear_phi", "m3", "m3_phi", "m4", "m4_phi"),
@@ -50,7 +50,7 @@ def draw_manifest(name: str, dataset: SubhaloDataset, bank: pa.Table | None, cos
     """Draw every parameter of every stamp of a dataset, piece by piece.
 
     Rows are ordered by split, then number. Labels alternate, so that each split holds as many positives
-    as controls. Galaxies are shared out among the splits by MANGAID.
+    as controls. Galaxies are shared out among the splits by galaxy.
 
     Parameters
     ----------
@@ -92,36 +92,36 @@ def build_manifest(name: str, dataset: SubhaloDataset, bank: pa.Table | None, co
     return pa.concat_tables(draw_manifest(name, dataset, bank, cosmology)).combine_chunks()
 
 
-def assign_splits(mangaids: list[str], plateifus: list[str], splits: SplitFractions) -> dict[str, str]:
-    """Return the split of every MANGAID.
+def assign_splits(physical_ids: list[str], galaxy_ids: list[str], splits: SplitFractions) -> dict[str, str]:
+    """Return the split of every galaxy.
 
     Galaxies in `splits.assigned` go where it says. The others are put in the order of a hash of their
-    MANGAID and cut by the asked fractions (largest remainder), at least one for each split with a fraction
+    galaxy and cut by the asked fractions (largest remainder), at least one for each split with a fraction
     above 0 where there are enough. Nothing else decides, so that two datasets with one bank and one
     `splits` section, whatever their seeds and sizes, never train on what the other one tests on.
 
     Raises
     ------
     ManifestError
-        An assigned galaxy is not in the bank, one MANGAID is assigned to two splits, too few galaxies, or
+        An assigned galaxy is not in the bank, one galaxy is assigned to two splits, too few galaxies, or
         shares beyond the tolerance.
     """
-    of_plateifu = dict(zip(plateifus, mangaids, strict=True))
+    of_galaxy_id = dict(zip(galaxy_ids, physical_ids, strict=True))
     out: dict[str, str] = {}
     for split, names in splits.assigned.items():
-        for plateifu in names:
-            if plateifu not in of_plateifu:
+        for galaxy_id in names:
+            if galaxy_id not in of_galaxy_id:
                 raise ManifestError(
-                    f"splits.assigned puts {plateifu} into {split}, but the bank of sources does not have it (it has {', '.join(plateifus)}): it was "
+                    f"splits.assigned puts {galaxy_id} into {split}, but the bank of sources does not have it (it has {', '.join(galaxy_ids)}): it was "
                     "rejected or is not in the sample; take it out of splits.assigned, or name it in galaxies.listed and, if rejected, in galaxies.use_rejected"
                 )
-            mangaid = of_plateifu[plateifu]
-            if out.setdefault(mangaid, split) != split:
+            physical_id = of_galaxy_id[galaxy_id]
+            if out.setdefault(physical_id, split) != split:
                 raise ManifestError(
-                    f"splits.assigned puts galaxy {mangaid} into {out[mangaid]} and, as {plateifu}, into {split}: "
-                    "all observations of one MANGAID must be in one split"
+                    f"splits.assigned puts galaxy {physical_id} into {out[physical_id]} and, as {galaxy_id}, into {split}: "
+                    "all observations of one galaxy must be in one split"
                 )
-    rest = sorted(set(mangaids) - set(out), key=lambda m: (stable_hash("split", m), m))
+    rest = sorted(set(physical_ids) - set(out), key=lambda m: (stable_hash("split", m), m))
     cuts = share_out(len(rest), splits.fractions)
     out |= dict(zip(rest, itertools.chain.from_iterable([s] * cuts[s] for s in SPLITS), strict=True))
     _check_shares(rest, out, splits)
@@ -132,7 +132,7 @@ def assign_splits(mangaids: list[str], plateifus: list[str], splits: SplitFracti
 
 
 class _Galaxies:
-    """The bank's scalars, and for each split its galaxies by MANGAID."""
+    """The bank's scalars, and for each split its galaxies by galaxy."""
 
     def __init__(self, scalars: dict[str, NDArray], by_split: dict[str, list[list[int]]]):
         self.scalars = scalars
@@ -148,37 +148,39 @@ class _Galaxies:
             raise ManifestError(
                 f"sources.mix asks for {' and '.join(wanted)} sources, but {state}: name a sample with usable galaxies in sources.sample, or set the mix to disk alone"
             )
-        scalars = {k: np.asarray(bank.column(k).to_pylist()) for k in ("plateifu", "mangaid")}
+        scalars = {k: np.asarray(bank.column(k).to_pylist()) for k in ("galaxy_id", "physical_id")}
         for key in ("pixel_scale_kpc", "half_light_radius_kpc", "inclination_rad", "v_peak_kms", "psf_fwhm_kpc"):
             scalars[key] = np.asarray(bank.column(key).to_numpy(zero_copy_only=False), float)
             bad = ~np.isfinite(scalars[key])
             if bad.any():
                 raise ManifestError(
-                    f"the bank's `{key}` is not finite for {', '.join(scalars['plateifu'][bad])}: leave these galaxies out, or build their source tensors again"
+                    f"the bank's `{key}` is not finite for {', '.join(scalars['galaxy_id'][bad])}: leave these galaxies out, or build their source tensors again"
                 )
         for kind, key in itertools.chain.from_iterable(itertools.product([k], KINDS[k].positive) for k in wanted):
             bad = scalars[key] <= 0
             if bad.any():
                 raise ManifestError(
-                    f"{kind} sources need a positive `{key}`, which the bank does not have for {', '.join(scalars['plateifu'][bad])}: leave these galaxies out"
+                    f"{kind} sources need a positive `{key}`, which the bank does not have for {', '.join(scalars['galaxy_id'][bad])}: leave these galaxies out"
                 )
-        split_of = assign_splits(list(scalars["mangaid"]), list(scalars["plateifu"]), dataset.splits)
+        split_of = assign_splits(list(scalars["physical_id"]), list(scalars["galaxy_id"]), dataset.splits)
         by_split: dict[str, list[list[int]]] = {split: [] for split in SPLITS}
-        for mangaid in sorted(split_of):
-            by_split[split_of[mangaid]].append(sorted(np.flatnonzero(scalars["mangaid"] == mangaid), key=lambda i: scalars["plateifu"][i]))
+        for physical_id in sorted(split_of):
+            by_split[split_of[physical_id]].append(
+                sorted(np.flatnonzero(scalars["physical_id"] == physical_id), key=lambda i: scalars["galaxy_id"][i])
+            )
         for split in SPLITS:
             if getattr(dataset.size, split) and not by_split[split]:
                 raise ManifestError(
                     f"split {split} has {getattr(dataset.size, split)} stamps but no galaxy for its {' and '.join(wanted)} sources: the bank has {len(split_of)} galaxies "
                     f"({', '.join(f'{sum(s == x for s in split_of.values())} in {x}' for x in SPLITS)}); use more galaxies, other fractions, or splits.assigned"
                 )
-        log.info("galaxies of the bank by MANGAID: %s", ", ".join(f"{len(by_split[s])} in {s}" for s in SPLITS))
+        log.info("galaxies of the bank by galaxy: %s", ", ".join(f"{len(by_split[s])} in {s}" for s in SPLITS))
         return cls(scalars, by_split)
 
-    def pick(self, split: str, mangaid: NDArray, observation: NDArray) -> dict[str, NDArray]:
-        """Return columns of the bank: a MANGAID, each equally likely, then one of its observations."""
+    def pick(self, split: str, physical_id: NDArray, observation: NDArray) -> dict[str, NDArray]:
+        """Return columns of the bank: a galaxy, each equally likely, then one of its observations."""
         groups = self.by_split[split]
-        chosen = (mangaid * len(groups)).astype(int)
+        chosen = (physical_id * len(groups)).astype(int)
         count = np.array([len(g) for g in groups])[chosen]
         start = np.concatenate([[0], np.cumsum([len(g) for g in groups])])[chosen]
         row = np.concatenate(groups)[start + (observation * count).astype(int)]
@@ -261,7 +263,7 @@ def _source_columns(
     sources = dataset.sources
     z_source = quantile(sources.redshift, u["z_source"])
     offset, angle = quantile(sources.offset_arcsec, u["offset"]), 2 * np.pi * u["offset_angle"]
-    galaxy = {} if galaxies is None else galaxies.pick(split, u["mangaid"], u["observation"])
+    galaxy = {} if galaxies is None else galaxies.pick(split, u["physical_id"], u["observation"])
     kind = category(sources.mix, u["kind"])
     return {
         "source_kind": kind,

@@ -109,6 +109,8 @@ def read_parametric(shards: Sequence[str | os.PathLike], n: int) -> pa.Table:
         rows = rows.filter(closed_form(row_columns(rows.select(["source_kind"])))).slice(0, n - found)
         parts.append(rows)
         found += rows.num_rows
+    if found < n:
+        log.warning("%d stamps with analytic sources were asked for, the %d shards hold %d", n, len(shards), found)
     return pa.concat_tables(parts).combine_chunks()
 
 

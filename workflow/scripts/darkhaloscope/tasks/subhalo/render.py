@@ -38,7 +38,7 @@ from . import observation as obs
 from . import placement
 from .lights import lights, macro_lenses, source_fwhm_arcsec, subhalos_at
 from .population import draw_clumps
-from .rays import RENDERERS, Light
+from .renderers import RENDERERS, Light
 from .schema import MANIFEST, MEASURES, stamp_images, stamp_schema
 
 log = logging.getLogger("darkhaloscope")
@@ -203,16 +203,16 @@ def _seen(columns: Columns, light: Light, dataset: SubhaloDataset, cosmology: Co
     clumps = draw_clumps(columns, dataset, cosmology, DTYPE)
     kernel = psf_kernel(dataset.instrument.psf, grid.pixel_scale, DTYPE)
     lens, background = macro_lenses(columns, DTYPE), None if clumps is None else clumps.halos
-    rays = RENDERERS[dataset.rendering.renderer](light, lens, background, grid, kernel, dataset.rendering)
+    renderer = RENDERERS[dataset.rendering.renderer](light, lens, background, grid, kernel, dataset.rendering)
 
-    rough = convolve(rays.rough(), kernel).numpy()
+    rough = convolve(renderer.rough(), kernel).numpy()
     _check_light(columns, rough)
     x, y = _places(columns, rough[:, 0], curve, dataset)
     if dataset.contrast == "lensed":
-        control, positive = rays.unlensed(), rays.smooth()
+        control, positive = renderer.unlensed(), renderer.smooth()
         lensed = positive
     else:
-        control, positive = rays.pair(subhalos_at(columns, x, y, DTYPE))
+        control, positive = renderer.pair(subhalos_at(columns, x, y, DTYPE))
         lensed = control
     pair = _Pair(convolve(control, kernel).numpy(), convolve(positive, kernel).numpy())
     measures = _products(columns, light, lensed[:, 0].double(), pair, curve, dataset)

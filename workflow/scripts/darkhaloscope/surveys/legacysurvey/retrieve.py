@@ -13,13 +13,13 @@ from typing import Literal
 
 from astropy.io import fits
 
-from ..config.legacysurvey import PIXEL_SCALE_ARCSEC
-from ..config.manga import Downloads
-from ..core.files import write_json
-from .addresses import BRICK_PRODUCTS, brick_table_url, coadd_url, legacysurvey_checksum_url, sweep_url, without_credentials
-from .checks import ArchiveError, BadChecksums, BadFits, HtmlInsteadOfFits, check_fits, read_checksums, shown
-from .download import Fetched, NotFound, Refused, fetch
-from .projection import KINDS, WcsError, read_projection
+from ...archive.addresses import BRICK_PRODUCTS, brick_table_url, coadd_url, legacysurvey_checksum_url, sweep_url, without_credentials
+from ...archive.checks import ArchiveError, BadChecksums, BadFits, HtmlInsteadOfFits, check_fits, read_checksums, shown
+from ...archive.download import Fetched, NotFound, Refused, fetch
+from ...archive.projection import KINDS, WcsError, read_projection
+from ...config.legacysurvey import PIXEL_SCALE_ARCSEC
+from ...config.manga import Downloads
+from ...core.files import write_json
 
 log = logging.getLogger(__name__)
 

@@ -10,9 +10,16 @@ import pytest
 from darkhaloscope.archive.addresses import brick_table_url, coadd_url, legacysurvey_checksum_url, local_path, sweep_url
 from darkhaloscope.archive.checks import BadFits, HtmlInsteadOfFits, WrongChecksum
 from darkhaloscope.archive.download import NotFound
-from darkhaloscope.archive.retrieve_survey import CacheFull, brick_sizes, check_coadd, retrieve_brick, retrieve_brick_table, retrieve_sweep
 from darkhaloscope.config.manga import Downloads
 from darkhaloscope.core.files import sha256
+from darkhaloscope.surveys.legacysurvey.retrieve import (
+    CacheFull,
+    brick_sizes,
+    check_coadd,
+    retrieve_brick,
+    retrieve_brick_table,
+    retrieve_sweep,
+)
 
 BRICK = "1506p005"
 ONCE = Downloads(retries=0)

@@ -1,4 +1,4 @@
-"""Shards of g, r, z stamps: which stamps a network learns from or scores, their labels, weights and scalars.
+"""Shards of stamps: which stamps a network learns from or scores, their labels, weights and scalars.
 
 Pixels stay on disk until they are needed (`streaming`); everything else of a stamp fits in memory: 40 bytes each.
 """
@@ -18,11 +18,9 @@ from numpy.typing import NDArray
 
 from ..config.network import Network, Scaling
 from ..core.random import stable_hash
-from ..core.tables import TableError
-from .data import MIN_SIZE, hashed
+from .augment import hashed
+from .pixels import BandPixels, Pixels, open_shard
 from .scaling import BANDS, SCALARS, LearningError, Normalisation
-
-IMAGE = "image"
 
 #: Stamps from which the stretch is measured: those whose hashed number comes first.
 MEASURED = 2048
@@ -59,11 +57,12 @@ class Emphasis:
 
 
 @dataclass(frozen=True, eq=False)
-class BandStamps:
+class Stamps:
     """Chosen stamps of shards, in the order of their numbers.
 
     Attributes
     ----------
+    pixels : how their images are read
     files : metadata of each shard by path
     size : pixels on a side
     numbers, labels, weights : (n,) int64, int64, float32; the weights' mean is 1
@@ -73,6 +72,7 @@ class BandStamps:
     dropped : number of stamps left out, by reason
     """
 
+    pixels: Pixels
     files: Mapping[Path, pq.FileMetaData]
     size: int
     numbers: NDArray
@@ -98,18 +98,42 @@ class BandStamps:
                 "the dataset's class balance, and training.min_theta_over_psf and min_arc_snr"
             )
 
-    def without(self, bad: NDArray, reason: str) -> BandStamps:
+    def without(self, bad: NDArray, reason: str) -> Stamps:
         """Return the stamps that are not `bad`, (n,) bool; the others are counted as dropped for `reason`."""
         some = {name: getattr(self, name)[~bad] for name in PER_STAMP}
         some["weights"] = _mean_one(some["weights"])
         return dataclasses.replace(self, **some, dropped={**self.dropped, reason: int(bad.sum())})
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Shape of an image."""
+        return self.pixels.shape(self.size)
+
     def decode(self, group: int) -> NDArray:
-        """Read the images of one row group, (rows, 3, size, size) float32 nanomaggies. Safe in several threads at once."""
+        """Read the images of one row group, (rows, *shape) float32. Safe in several threads at once."""
         path, number = self.groups[group]
-        with pq.ParquetFile(path, metadata=self.files[path]) as file:
-            column = file.read_row_group(number, columns=[IMAGE], use_threads=False).column(IMAGE)
-        return column.combine_chunks().to_numpy_ndarray() if column.num_chunks != 1 else column.chunk(0).to_numpy_ndarray()
+        return self.pixels.decode(path, self.files[path], number)
+
+    def rows_by_group(self) -> Iterator[tuple[int, NDArray]]:
+        """Give each row group and the rows of the stamps in it, increasing."""
+        for group in np.unique(self.group):
+            yield int(group), np.flatnonzero(self.group == group)
+
+    def refuse_or_count(self, bad: NDArray, reason: str) -> Stamps:
+        """Return the stamps without the `bad` ones, (n,) bool, whose pixels are not finite; where none should have such, raise `BadPixels`.
+
+        0.08% of real cutouts had some although `cutout_ok` was set; rendered stamps have none.
+        """
+        if not bad.any():
+            return self
+        if hasattr(self.pixels, "refuse"):
+            where = []
+            for group, rows in self.rows_by_group():
+                if bad[rows].any():
+                    path, number = self.groups[group]
+                    where.append((path, self.files[path], number, self.row[rows[bad[rows]]]))
+            self.pixels.refuse(where, len(self))
+        return self.without(bad, reason)
 
     def evidence(self) -> Iterator[object]:
         """Give the bytes by which these stamps are known again: all but pixels, and the shards' footers in their stead."""
@@ -122,14 +146,15 @@ class BandStamps:
                 yield hashlib.sha256(file.read(length)).digest()
 
 
-def index_bands(
+def index_stamps(
     paths: Sequence[str | Path],
+    pixels: Pixels = BandPixels(),  # noqa: B008  (frozen)
     *,
     training: Network | None = None,
     seed: int = 0,
     extras: Sequence[Extra] = (),
     emphasis: Emphasis | None = None,
-) -> BandStamps:
+) -> Stamps:
     """Read which stamps there are, and everything of them but pixels.
 
     Stamps whose `cutout_ok` is false are left out and counted.
@@ -137,6 +162,7 @@ def index_bands(
     Parameters
     ----------
     paths : shards of one split, in any order
+    pixels : how their images are read
     training : for training stamps, the network: its filters, `train_fraction` and `seed_share` choose among them
     seed : training seed, for `seed_share`
     extras : stamps that join them, beyond every filter
@@ -145,11 +171,11 @@ def index_bands(
     Raises
     ------
     TableError
-        A shard is missing, unreadable, or has no g, r, z image column.
+        A shard is missing, unreadable, or lacks a column.
     LearningError
         No stamps, a stamp twice, labels other than 0 and 1, sizes that differ or are too small.
     """
-    main = _read(paths, 0)
+    main = _read(paths, pixels, 0)
     criteria = {"cutout not ok": main.choice["cutout_ok"] != 0}
     if training is not None:
         criteria |= _criteria(main, training, seed)
@@ -162,7 +188,7 @@ def index_bands(
         use &= keep
     if not use.any():
         raise LearningError(f"no stamps are left of {len(use)}: {', '.join(f'{n} {r}' for r, n in dropped.items())}; check the dataset")
-    return _joined([main.of(use), *(_read_extra(extra, k + 1) for k, extra in enumerate(extras))], dropped)
+    return _joined([main.of(use), *(_read_extra(extra, pixels, k + 1) for k, extra in enumerate(extras))], pixels, dropped)
 
 
 def chosen_share(numbers: NDArray, labels: NDArray, share: float, key: int) -> NDArray:
@@ -176,7 +202,7 @@ def chosen_share(numbers: NDArray, labels: NDArray, share: float, key: int) -> N
     return chosen
 
 
-def measured_rows(stamps: BandStamps) -> NDArray:
+def measured_rows(stamps: Stamps) -> NDArray:
     """Return the rows of the stamps that the stretch is measured on, increasing."""
     return np.sort(np.argsort(hashed(stamps.numbers, stable_hash("stretch")), kind="stable")[:MEASURED])
 
@@ -237,13 +263,13 @@ def _criteria(main: _Columns, network: Network, seed: int) -> dict[str, NDArray]
     }
 
 
-def _read(paths: Sequence[str | Path], source: int) -> _Columns:
+def _read(paths: Sequence[str | Path], pixels: Pixels, source: int) -> _Columns:
     """Read all but pixels; numbers of further sources are moved apart from those of the first."""
     if not paths:
         raise LearningError("no stamps: the list of shards is empty; check the dataset's sizes and splits")
     files, sizes, groups, parts = {}, {}, [], []
     for path in map(Path, paths):
-        files[path], size, present = _open(path)
+        files[path], size, present = open_shard(path, pixels)
         sizes.setdefault(size, path)
         names = [n for n in ("number", "label", *_CHOICE, *SCALARS) if n in present]
         with pq.ParquetFile(path, metadata=files[path]) as file:
@@ -258,14 +284,13 @@ def _read(paths: Sequence[str | Path], source: int) -> _Columns:
             f"no stamps: the {len(paths)} shards given hold no rows (first {paths[0]}); check the dataset's sizes and splits"
         )
     joined = {n: np.concatenate([p[n] for p in parts]) for n in ("number", "label", *_CHOICE, *SCALARS)}
+    counts = [p["rows"] for p in parts]
     labels = joined.pop("label")
     strange = ~np.isin(labels, (0, 1))
     numbers = joined.pop("number").astype(np.int64)
     if strange.any():
-        raise LearningError(
-            f"labels must be 0 or 1; stamp number {numbers[strange][0]} has {labels[strange][0]:g} ({strange.sum()} such stamps)"
-        )
-    counts = [p["rows"] for p in parts]
+        first, path = _name_of(groups, files, counts, int(np.flatnonzero(strange)[0]))
+        raise LearningError(f"labels must be 0 or 1; stamp {first} has {labels[strange][0]:g} in {path} ({strange.sum()} such stamps)")
     return _Columns(
         files=files,
         size=next(iter(sizes)),
@@ -280,36 +305,15 @@ def _read(paths: Sequence[str | Path], source: int) -> _Columns:
     )
 
 
-def _open(path: Path) -> tuple[pq.FileMetaData, int, set[str]]:
-    if not path.is_file():
-        raise TableError(f"{path}: this shard of stamps does not exist; ask snakemake for it by this path")
-    try:
-        with pq.ParquetFile(path) as file:
-            schema, metadata = file.schema_arrow, file.metadata
-    except (pa.ArrowInvalid, OSError) as error:
-        raise TableError(f"{path}: not a readable Parquet file ({error}); delete it and run again") from error
-    index = schema.get_field_index(IMAGE)
-    kind = schema.field(index).type if index >= 0 else None
-    square = (
-        isinstance(kind, pa.FixedShapeTensorType)
-        and len(kind.shape) == 3
-        and kind.shape[0] == len(BANDS)
-        and kind.shape[1] == kind.shape[2]
-    )
-    if not square or kind.value_type != pa.float32():
-        raise TableError(
-            f"{path}: expected an image column `{IMAGE}` of float32 tensors (3, size, size), found {kind or 'none'}; channels `bands` are for "
-            "lens-finder stamps, as inject_stamps or import_stamps write them"
-        )
-    for name in ("number", "label"):
-        if schema.get_field_index(name) < 0:
-            raise TableError(f"{path}: column `{name}` is missing from this shard; make the file again with the stage that writes it")
-    size = kind.shape[1]
-    if size < MIN_SIZE:
-        raise LearningError(
-            f"{path}: stamps of {size}×{size} pixels are too small, at least {MIN_SIZE}×{MIN_SIZE} are needed; raise the dataset's stamp_size"
-        )
-    return metadata, size, set(schema.names)
+def _name_of(
+    groups: Sequence[tuple[Path, int]], files: Mapping[Path, pq.FileMetaData], counts: Sequence[int], row: int
+) -> tuple[str, Path]:
+    """Return the id of a stamp by its row over all row groups, or its number where shards have no ids, and its shard."""
+    k = int(np.searchsorted(np.cumsum(counts), row, side="right"))
+    path, group = groups[k]
+    with pq.ParquetFile(path, metadata=files[path]) as file:
+        name = "stamp_id" if "stamp_id" in file.schema_arrow.names else "number"
+        return str(file.read_row_group(group, columns=[name])[name][row - sum(counts[:k])]), path
 
 
 def _numeric(table: pa.Table, name: str) -> NDArray:
@@ -329,8 +333,8 @@ def _scalars(columns: Mapping[str, NDArray]) -> NDArray:
     return np.stack([depth.get(n, columns[n]) for n in SCALARS], 1).astype(np.float32)
 
 
-def _read_extra(extra: Extra, source: int) -> _Columns:
-    found = _read(extra.paths, source)
+def _read_extra(extra: Extra, pixels: Pixels, source: int) -> _Columns:
+    found = _read(extra.paths, pixels, source)
     use = found.choice["cutout_ok"] != 0
     if extra.numbers is not None:
         use &= np.isin(found.numbers - (source << 48), extra.numbers)
@@ -339,7 +343,7 @@ def _read_extra(extra: Extra, source: int) -> _Columns:
     return found
 
 
-def _joined(parts: Sequence[_Columns], dropped: dict[str, int]) -> BandStamps:
+def _joined(parts: Sequence[_Columns], pixels: Pixels, dropped: dict[str, int]) -> Stamps:
     """Join stamps of several sources, sorted by number."""
     if len({p.size for p in parts}) > 1:
         raise LearningError(
@@ -356,7 +360,8 @@ def _joined(parts: Sequence[_Columns], dropped: dict[str, int]) -> BandStamps:
         raise LearningError(
             f"{(counts > 1).sum()} stamps come more than once (number {values[counts > 1][0]} {counts.max()} times); give each shard of one split once"
         )
-    return BandStamps(
+    return Stamps(
+        pixels=pixels,
         files={path: metadata for p in parts for path, metadata in p.files.items()},
         size=parts[0].size,
         groups=tuple(g for p in parts for g in p.groups),

@@ -9,10 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from ..config.manga import Archive, Downloads
-from .addresses import manga_catalog_url, manga_checksum_url, manga_maps_url, without_credentials
-from .checks import BadChecksums, HtmlInsteadOfFits, check_fits, read_checksums
-from .download import Fetched, NotFound, Refused, fetch
+from ...archive.addresses import manga_catalog_url, manga_checksum_url, manga_maps_url, without_credentials
+from ...archive.checks import BadChecksums, HtmlInsteadOfFits, check_fits, read_checksums
+from ...archive.download import Fetched, NotFound, Refused, fetch
+from ...config.manga import Archive, Downloads
 
 log = logging.getLogger(__name__)
 

@@ -22,7 +22,7 @@ Light = PixelLight | DiskLight
 ROUGH = 1e-2
 
 
-class Rays(Protocol):
+class Renderer(Protocol):
     """Images of n rows before the PSF, moment planes (n, 3, size, size) in flux per pixel.
 
     The smooth lens includes the background clumps, where there are any.
@@ -45,7 +45,7 @@ class Rays(Protocol):
         ...
 
 
-class EngineRays:
+class Engine:
     """This package's engine: to the accuracy that is asked for, with rays where the image needs them."""
 
     def __init__(self, light: Light, lens: MacroLens, clumps: Subhalos | None, grid: Grid, kernel: Tensor, rendering: Rendering):
@@ -71,7 +71,7 @@ class EngineRays:
         return render_accurate(self.light, None, None, self.grid, self.accuracy, self.kernel)
 
 
-class LenstronomyRays:
+class Lenstronomy:
     """The slow reference: lenstronomy's ray shooting, row by row, with `supersampling` rays on a side of each pixel."""
 
     def __init__(self, light: Light, lens: MacroLens, clumps: Subhalos | None, grid: Grid, kernel: Tensor, rendering: Rendering):
@@ -103,7 +103,7 @@ class LenstronomyRays:
         return render_with_lenstronomy(self.light, lens, subhalos, self.grid, self.supersampling)
 
 
-RENDERERS: dict[str, Callable[[Light, MacroLens, Subhalos | None, Grid, Tensor, Rendering], Rays]] = {
-    "torch": EngineRays,
-    "lenstronomy": LenstronomyRays,
+RENDERERS: dict[str, Callable[[Light, MacroLens, Subhalos | None, Grid, Tensor, Rendering], Renderer]] = {
+    "torch": Engine,
+    "lenstronomy": Lenstronomy,
 }

@@ -1,0 +1,109 @@
+"""What a run says in the terminal: progress by stage, errors in their own words, nothing twice."""
+
+import logging
+from types import SimpleNamespace
+
+import pytest
+from snakemake_interface_logger_plugins.common import LogEvent
+
+from darkhaloscope.jobs.terminal import PAUSE_S, Terminal
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def said():
+    """A function that gives a record to the terminal and returns what it says, or None; its clock can be set."""
+    clock = Clock()
+    terminal = Terminal(logging.Formatter("plain: %(message)s"), {"rank_disks"}, clock)
+
+    def say(event=None, message="", level=logging.INFO, **values):
+        record = logging.makeLogRecord({"msg": message, "levelno": level, **({"event": event} if event else {}), **values})
+        return terminal.format(record) if terminal.filter(record) else None
+
+    say.clock = clock
+    return say
+
+
+def test_progress_names_the_stages_that_run_and_the_time_left(said):
+    assert said(LogEvent.JOB_INFO, jobid=3, rule_name="render_stamps") is None
+    assert said(LogEvent.JOB_INFO, jobid=4, rule_name="train_network") is None
+    said.clock.now = 60.0
+    assert said(LogEvent.JOB_FINISHED, job_id=3) is None
+    assert said(LogEvent.PROGRESS, done=10, total=40) == "   10 of 40   25%  60 s, 3 min left  train_network"
+    # Not more than a line every few seconds, and always the last one.
+    assert said(LogEvent.PROGRESS, done=11, total=40) is None
+    said.clock.now += PAUSE_S
+    assert said(LogEvent.PROGRESS, done=12, total=40).startswith("   12 of 40   30%  70 s")
+    assert said(LogEvent.PROGRESS, done=40, total=40) == "   40 of 40  100%  70 s"
+
+
+def test_a_number_of_jobs_that_may_grow_has_a_plus_until_the_checkpoint_has_run(said):
+    said(LogEvent.RUN_INFO, "Job stats:\njob          count\n----------  -------\nrank_disks        1\ntotal             1\n")
+    said(LogEvent.JOB_INFO, jobid=1, rule_name="rank_disks")
+    assert "1 of 95+" in said(LogEvent.PROGRESS, done=1, total=95)
+    said(LogEvent.JOB_FINISHED, job_id=1)
+    said.clock.now += PAUSE_S
+    assert "2 of 180 " in said(LogEvent.PROGRESS, done=2, total=180)
+
+
+@pytest.mark.parametrize("event", [LogEvent.WORKFLOW_STARTED, LogEvent.RUN_INFO, LogEvent.SHELLCMD, LogEvent.JOB_STARTED])
+def test_what_stands_in_the_log_file_is_not_said(said, event):
+    assert said(event, "anything") is None
+    assert said(message="Building DAG of jobs...") is None
+
+
+def test_warnings_errors_and_plain_words_are_passed_on(said):
+    assert said(message="Nothing to be done (all requested files are present and up to date).") == (
+        "plain: Nothing to be done (all requested files are present and up to date)."
+    )
+    assert said(message="Building DAG of jobs failed", level=logging.ERROR) == "plain: Building DAG of jobs failed"
+
+
+def test_a_failed_job_is_named_with_its_log_and_the_last_words_are_its_own(said, tmp_path):
+    log = tmp_path / "render.log"
+    log.write_text(
+        "10:00 INFO Rendering\nTraceback …\n10:01 ERROR render_stamps failed: no space left while writing a.parquet; free space\n"
+    )
+    failed = {"rule_name": "render_stamps", "wildcards": {"dataset": "d", "shard": "3"}, "log": [str(log)]}
+    assert said(LogEvent.JOB_ERROR, level=logging.ERROR, **failed) == f"Error in render_stamps (d 3); its log: {log}"
+    assert said(LogEvent.JOB_ERROR, level=logging.ERROR, **failed) is None
+    assert said(message="RuleException:\nCalledProcessError … returned non-zero exit status 1.", level=logging.ERROR) is None
+    last = said(message="WorkflowError:\nAt least one job did not complete successfully.", level=logging.ERROR)
+    assert last.splitlines() == [
+        "1 job failed; what is done stays done, and the same command goes on from there:",
+        "  render_stamps (d 3): no space left while writing a.parquet; free space",
+        f"    log: {log}",
+    ]
+
+
+def test_a_job_that_said_nothing_is_said_to_have_ended_without_a_word(said):
+    said(LogEvent.JOB_ERROR, level=logging.ERROR, rule_name="train_network", log=["/absent/log.log"])
+    assert "ended without a word: out of memory or time" in said(
+        message="At least one job did not complete successfully.", level=logging.ERROR
+    )
+
+
+def test_only_the_terminals_handler_is_quietened_and_only_where_nothing_else_was_asked_for(monkeypatch):
+    from darkhaloscope.jobs.terminal import quieten
+
+    logger, workflow = logging.getLogger("snakemake.logging"), SimpleNamespace(rules=[])
+    handler, file = logging.StreamHandler(), logging.NullHandler()
+    handler.name, file.name = "DefaultStreamHandler", "DefaultLogFileHandler"
+    before = list(logger.handlers)
+    logger.handlers[:] = [handler, file]
+    try:
+        for option in ("--verbose", "-n", "--quiet"):
+            monkeypatch.setattr("sys.argv", ["snakemake", option])
+            quieten(workflow)
+            assert not isinstance(handler.formatter, Terminal)
+        monkeypatch.setattr("sys.argv", ["snakemake", "--cores", "2"])
+        quieten(workflow)
+        assert isinstance(handler.formatter, Terminal) and not isinstance(file.formatter, Terminal)
+    finally:
+        logger.handlers[:] = before

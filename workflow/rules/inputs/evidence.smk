@@ -1,0 +1,11 @@
+"""What the rules of the model-based detector take as inputs and parameters."""
+
+
+def findings(dataset, test, split):
+    """The shards of findings in the stamps of one split of a test dataset, with another dataset's priors."""
+    return [f"<results>/findings/{dataset}/{test}/{split}/{shard:05d}.parquet" for shard in range(settings.datasets[test].shards(split))]
+
+
+def evidence_settings(*keys):
+    """The section `evidence` less the keys that a rule does not use."""
+    return settings.evidence.without("batch_size", *keys)

@@ -1,0 +1,41 @@
+"""What the rules of samples of IFU galaxies take as inputs and parameters."""
+
+
+def sample(wildcards):
+    """Where a sample's archive is; a mock one lies below the results root."""
+    section = settings.manga.samples[wildcards.sample]
+    base = {"base": f"file://{settings.root}/mock/{wildcards.sample}/"} if section.mock else {}
+    return section.without("galaxies") | base
+
+
+def archive(wildcards):
+    """What must exist before a sample's archive can be read: the mock's marker, or nothing."""
+    return [f"<results>/mock/{wildcards.sample}/mock-archive.json"] if settings.manga.samples[wildcards.sample].mock else []
+
+
+def galaxies(wildcards):
+    """Galaxies of a sample; waits for the ranking where the sample takes its top."""
+    section = settings.manga.samples[wildcards.sample].galaxies
+    return chosen(section, lambda: fetched(checkpoints.rank_disks.get(sample=wildcards.sample).output.ranking))
+
+
+def chosen(section, ranking):
+    """The top of a ranking less what is set aside, then the listed galaxies; `ranking` is called for its path only where it is needed."""
+    top = []
+    if section.n_top:
+        with open(ranking(), encoding="utf-8", newline="") as file:
+            ranked = (row["plateifu"] for row in csv.DictReader(file) if row["plateifu"] not in section.set_aside)
+            top = list(itertools.islice(ranked, section.n_top))
+    return list(dict.fromkeys([*top, *section.listed]))
+
+
+def accepted_tensors(suffix):
+    """Source tensors of the galaxies that the lensability score lets through, and of rejected ones asked for by name."""
+
+    def files(wildcards):
+        wanted = settings.manga.samples[wildcards.sample].galaxies.use_rejected
+        with open(fetched(checkpoints.score_lensability.get(sample=wildcards.sample).output.table), encoding="utf-8", newline="") as file:
+            names = [row["plateifu"] for row in csv.DictReader(file) if row["tier"] != "reject" or row["plateifu"] in wanted]
+        return [f"<results>/manga/{wildcards.sample}/tensors/source_tensor_{name}.{suffix}" for name in names]
+
+    return files

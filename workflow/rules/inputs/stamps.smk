@@ -1,0 +1,23 @@
+"""What the rules of stamps take as inputs and parameters."""
+
+
+def parent(wildcards):
+    """The parent sample that a dataset takes its hosts from, if it does."""
+    survey = getattr(settings.datasets[wildcards.dataset], "survey", None)
+    return [f"<results>/legacysurvey/{survey}/parent.parquet"] if survey else []
+
+
+def listed_cosmos(wildcards):
+    """The list of COSMOS galaxies of a dataset, if its sources need one."""
+    uses = settings.datasets[wildcards.dataset].sources.mix.get("cosmos", 0) > 0
+    return [f"<results>/datasets/{wildcards.dataset}/cosmos_sources.parquet"] if uses else []
+
+
+def task_digest(script, part):
+    """The digest of a script with one part of the dataset's task, which the script imports by the dataset's kind."""
+    library = SCRIPTS / "darkhaloscope" / "tasks"
+
+    def of(wildcards):
+        return f"{digest(script)}-{code_digest(library / settings.datasets[wildcards.dataset].kind / f'{part}.py')}"
+
+    return of

@@ -1,0 +1,154 @@
+"""What a run says in the terminal: stages as they go on, done of all, time left; an error in its own words with its log.
+
+Everything else that Snakemake says is in its log file, whose name stands at the end, and in the terminal with --verbose.
+Dry runs are left as they are.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import sys
+import time
+from typing import Any
+
+#: Seconds between two lines of the same stage.
+PAUSE_S = 10.0
+#: What Snakemake says at a run's start and end that a user needs no more than once, in its log file.
+ROUTINE = re.compile(
+    r"Conda environments|Assuming unrestricted|Provided cores|Rules claiming|Using shell|host: |Building DAG|Select jobs|Execute \d+ job|Using workflow specific"
+    r"|Shutting down|Exiting because|Updating checkpoint|Storing output|Touching output|Removing temporary|Resources before|conda env"
+)
+
+
+class Terminal(logging.Formatter):
+    """Words Snakemake's records for a person who waits; nothing where there is nothing to say.
+
+    Parameters
+    ----------
+    otherwise : logging.Formatter
+        Words what is not worded here.
+    checkpoints : set of str
+        Rules after which more jobs may come.
+    clock : callable
+        Gives the time [s].
+    """
+
+    def __init__(self, otherwise: logging.Formatter, checkpoints: set[str], clock: Any = time.monotonic) -> None:
+        super().__init__()
+        self._failed: dict[str, tuple[str, str | None]] = {}
+        self._otherwise, self._checkpoints, self._clock = otherwise, checkpoints, clock
+        self._began, self._last, self._stage, self._open = clock(), float("-inf"), "", set()
+        self._jobs: dict[int, str] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Keep what there is something to say about, and say it once."""
+        record.terminal = self._word(record)
+        return bool(record.terminal)
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return what is said about a record."""
+        return record.terminal
+
+    def _word(self, record: logging.LogRecord) -> str:
+        event = getattr(getattr(record, "event", None), "value", None)
+        words = getattr(self, f"_{event}", None) if event else None
+        if words:
+            return words(record)
+        if "At least one job did not complete" in str(record.msg) and self._failed:
+            return self._last_words()
+        if "returned non-zero exit status" in str(record.msg):
+            return ""
+        if record.levelno < logging.WARNING and (event or ROUTINE.search(str(record.msg or ""))):
+            return ""
+        return self._otherwise.format(record)
+
+    def _workflow_started(self, record: logging.LogRecord) -> str:
+        return ""
+
+    def _run_info(self, record: logging.LogRecord) -> str:
+        """Note which checkpoints are still to come: until they have run, the number of jobs may grow."""
+        self._open |= {line.split()[0] for line in str(record.msg).splitlines() if line.split()} & self._checkpoints
+        return ""
+
+    def _shellcmd(self, record: logging.LogRecord) -> str:
+        return ""
+
+    def _job_info(self, record: logging.LogRecord) -> str:
+        self._jobs[record.jobid] = record.rule_name
+        return ""
+
+    def _job_finished(self, record: logging.LogRecord) -> str:
+        self._stage = self._jobs.pop(getattr(record, "job_id", getattr(record, "jobid", None)), self._stage)
+        self._open.discard(self._stage)
+        return ""
+
+    def _progress(self, record: logging.LogRecord) -> str:
+        now, done, total = self._clock(), record.done, record.total
+        if done < total and now - self._last < PAUSE_S:
+            return ""
+        self._last = now
+        more = "+" if self._open else ""
+        left = (now - self._began) / max(done, 1) * (total - done)
+        running = ", ".join(dict.fromkeys(self._jobs.values()))
+        what = f"  {running or self._stage}" if done < total else ""
+        return f"{done:>5} of {total}{more}  {done / total:4.0%}  {_span(now - self._began)}{f', {_span(left)} left' if done < total else ''}{what}"
+
+    def _job_error(self, record: logging.LogRecord) -> str:
+        log = next((path for path in record.log or () if path.endswith(".log")), None)
+        wildcards = " ".join(str(value) for value in dict(getattr(record, "wildcards", None) or {}).values())
+        named = f"{record.rule_name}{f' ({wildcards})' if wildcards else ''}"
+        # Snakemake names a failed job where it fails, and may once more at the end.
+        known = named in self._failed
+        self._failed[named] = (_last_error(log) or "ended without a word: out of memory or time, stopped, or not started", log)
+        return "" if known else f"Error in {named}{f'; its log: {log}' if log else ''}"
+
+    def _last_words(self) -> str:
+        """Say what failed, each job with its error in its own words and its log."""
+        n = len(self._failed)
+        lines = [f"{n} job{'s' if n > 1 else ''} failed; what is done stays done, and the same command goes on from there:"]
+        for named, (error, log) in self._failed.items():
+            lines += [f"  {named}: {error}", *([f"    log: {log}"] if log else [])]
+        return "\n".join(lines)
+
+
+def _last_error(log: str | None) -> str | None:
+    """Return the error that a job's log ends with, in the job's own words."""
+    if not log or not os.path.exists(log):
+        return None
+    with open(log, encoding="utf-8", errors="replace") as file:
+        errors = [line.split(" ERROR ", 1)[1].strip() for line in file if " ERROR " in line]
+    return re.sub(r"^\w+ failed: ", "", errors[-1]) if errors else None
+
+
+def _span(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    return f"{round(seconds)} s" if seconds < 90 else f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def quieten(workflow: Any) -> None:
+    """Word what the terminal shows, where nothing else was asked for: no --verbose, --quiet or --printshellcmds, no dry run."""
+    asked = {
+        "--verbose",
+        "--quiet",
+        "-q",
+        "-p",
+        "--printshellcmds",
+        "-n",
+        "--dry-run",
+        "--dryrun",
+        "--lint",
+        "--touch",
+        "-t",
+        "--report",
+        "--list",
+    }
+    if asked & set(sys.argv):
+        return
+    checkpoints = {rule.name for rule in workflow.rules if rule.is_checkpoint}
+    for handler in logging.getLogger("snakemake.logging").handlers:
+        if handler.name == "DefaultStreamHandler" and not isinstance(handler.formatter, Terminal):
+            terminal = Terminal(handler.formatter or logging.Formatter(), checkpoints)
+            handler.setFormatter(terminal)
+            handler.addFilter(terminal)
