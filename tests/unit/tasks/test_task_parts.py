@@ -37,7 +37,9 @@ def test_an_edit_of_one_part_is_in_the_digests_of_its_rules_alone():
     checked = taken(scripts / "check_stamps.py", TASKS / "subhalo/checks.py")
     rendered = taken(scripts / "render_stamps.py")
     assert not any(path.startswith("tasks/lensfinder") for path in drawn | checked | rendered)
-    assert {"stamps/gates.py", "tasks/subhalo/checks.py"} <= checked and not {"stamps/gates.py", "tasks/subhalo/checks.py"} & (drawn | rendered)
+    assert {"stamps/gates.py", "tasks/subhalo/checks.py"} <= checked and not {"stamps/gates.py", "tasks/subhalo/checks.py"} & (
+        drawn | rendered
+    )
     assert "tasks/subhalo/render.py" in rendered and "tasks/subhalo/render.py" not in drawn | checked
 
 

@@ -24,7 +24,7 @@ def chosen(section, ranking):
     top = []
     if section.n_top:
         with open(ranking(), encoding="utf-8", newline="") as file:
-            ranked = (row["plateifu"] for row in csv.DictReader(file) if row["plateifu"] not in section.set_aside)
+            ranked = (row["galaxy_id"] for row in csv.DictReader(file) if row["galaxy_id"] not in section.set_aside)
             top = list(itertools.islice(ranked, section.n_top))
     return list(dict.fromkeys([*top, *section.listed]))
 
@@ -35,7 +35,7 @@ def accepted_tensors(suffix):
     def files(wildcards):
         wanted = settings.manga.samples[wildcards.sample].galaxies.use_rejected
         with open(fetched(checkpoints.score_lensability.get(sample=wildcards.sample).output.table), encoding="utf-8", newline="") as file:
-            names = [row["plateifu"] for row in csv.DictReader(file) if row["tier"] != "reject" or row["plateifu"] in wanted]
+            names = [row["galaxy_id"] for row in csv.DictReader(file) if row["tier"] != "reject" or row["galaxy_id"] in wanted]
         return [f"<results>/manga/{wildcards.sample}/tensors/source_tensor_{name}.{suffix}" for name in names]
 
     return files

@@ -124,7 +124,7 @@ class BankMaps:
     """The galaxies of a bank that some rows use."""
 
     def __init__(self, supply: Supply, columns: Columns):
-        self._names = sorted({str(p) for p in columns["plateifu"]})
+        self._names = sorted({str(p) for p in columns["galaxy_id"]})
         self._bank, self._cosmology = supply.bank, supply.cosmology
         self._rows = bank_rows(supply.bank, self._names)
         names = ("pixel_scale_kpc", "psf_fwhm_kpc", "centre_x_pix", "centre_y_pix")
