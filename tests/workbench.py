@@ -25,6 +25,7 @@ CHAIN = [
     "build_manifest",
     "render_stamps",
     "check_stamps",
+    "build_dataset_page",
     "train_network",
     "score_stamps",
     "evaluate_scores",

@@ -85,7 +85,7 @@ def experiment(**settings):
             {
                 **{"collect_sweep": 1, "build_manifest": 1, "render_stamps": 5, "check_stamps": 1},
                 **{"train_network": 3, "score_stamps": 3, "evaluate_scores": 3},
-                **{"build_report": -1, "build_index": -1, "compare_networks": -1, "observe_marginal": -1},
+                **{"build_report": -1, "build_index": -1, "build_dataset_page": -1, "compare_networks": -1, "observe_marginal": -1},
             },
             id="sweep",
         ),
@@ -105,7 +105,7 @@ def test_a_switch_adds_and_removes_jobs(project, values, difference):
         pytest.param({"shard_size": 20}, from_rule("render_stamps"), id="shard_size"),
         # The report prints the whole config; nothing else knows these.
         pytest.param({"rendering": {"batch_size": 8}}, {"build_report", "build_index"}, id="batch_size"),
-        pytest.param({"description": "Few"}, {"build_report", "build_index"}, id="description"),
+        pytest.param({"description": "Few"}, {"build_dataset_page", "build_report", "build_index"}, id="description"),
     ],
 )
 def test_a_switch_of_the_dataset_makes_anew_what_follows_from_it(touched, tmp_path, values, rules):

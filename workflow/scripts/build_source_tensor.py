@@ -1,19 +1,18 @@
 """Rule build_source_tensor: one galaxy's maps in; tensor, physical maps, sidecar and preview out."""
 
-import json
 import logging
-from pathlib import Path
 
 from darkhaloscope.config.cosmology import Cosmology
 from darkhaloscope.config.manga import Quality, Tensor
 from darkhaloscope.core.files import sha256
+from darkhaloscope.ifu.lensability import read_metrics
 from darkhaloscope.ifu.members import read_galaxy
 from darkhaloscope.ifu.tensors import TensorError, build_source_tensor, write_left_out, write_source_tensor
 from darkhaloscope.jobs.stage import stage
 
 with stage(snakemake) as job:
     maps = read_galaxy(job.params.ifu, job.input.maps, Quality.model_validate(job.params.quality))
-    metrics = json.loads(Path(job.input.metrics).read_text(encoding="utf-8"))
+    metrics = read_metrics(job.input.metrics)
     files = (job.output.tensor, job.output.sidecar, job.output.maps, job.output.preview)
     settings, cosmology = Tensor.model_validate(job.params.tensor), Cosmology.model_validate(job.params.cosmology)
     try:

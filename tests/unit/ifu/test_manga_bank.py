@@ -11,6 +11,7 @@ from darkhaloscope.config.cosmology import Cosmology
 from darkhaloscope.config.manga import Galaxies, Quality, Tensor
 from darkhaloscope.core.tables import TableError, images
 from darkhaloscope.ifu.bank import BANK, BankError, bank_schema, build_bank, read_bank, write_bank
+from darkhaloscope.ifu.lensability import LensabilityError, read_metrics
 from darkhaloscope.ifu.quality import measure_quality
 from darkhaloscope.ifu.tensors import build_source_tensor, write_source_tensor
 
@@ -106,3 +107,19 @@ def test_bank_of_another_size(source, tmp_path):
     assert images(read_bank(tmp_path / "bank.parquet"), "flux").shape == (1, 32, 32)
     with pytest.raises(TableError, match="does not exist"):
         read_bank(tmp_path / "absent.parquet")
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"<!DOCTYPE html>", b"[]", b"{}"])
+def test_damaged_tensors_and_metrics_are_named(source, tmp_path, content):
+    npz, sidecar = source()
+    whole = sidecar.read_bytes()
+    sidecar.write_bytes(content)
+    with pytest.raises(BankError, match=r"\.json: .*build the source tensor again"):
+        build_bank([(npz, sidecar)], scores(p1000_1901="good"), LISTED)
+    sidecar.write_bytes(whole)
+    npz.write_bytes(content)
+    with pytest.raises(BankError, match=r"\.npz: expected the physical maps of galaxy 1000-1901.*build its source tensor again"):
+        build_bank([(npz, sidecar)], scores(p1000_1901="good"), LISTED)
+    if content != b"{}":
+        with pytest.raises(LensabilityError, match=r"\.npz: expected quality metrics"):
+            read_metrics(npz)

@@ -41,7 +41,7 @@ def through_the_lens_finder(columns):
     """Lensed light before the PSF would matter: a PSF of one row's bands, 0.7 arcsec wide."""
     n = len(columns["shear"])
     extra = {"source_kind": np.full(n, "sersic", object), "src_reff_arcsec": np.full(n, RADIUS), "src_n": np.ones(n), "src_e": np.zeros(n)}
-    extra |= {"src_phi_rad": np.zeros(n), "src_flip": np.zeros(n, bool)}
+    extra |= {"src_phi_rad": np.zeros(n), "src_flip": np.zeros(n, bool), "source_id": np.full(n, None, object)}
     offset = np.stack([columns["lens_x_arcsec"], columns["lens_y_arcsec"]], 1)
     camera = LensFinderDataset.model_validate({"camera": {"stamp_size": SIZE}}).camera
     return lens_sources({**columns, **extra}, offset, np.full((n, 3), 0.7), camera, ACCURACY, {}).observed[:, 1], camera

@@ -142,7 +142,7 @@ class Survey(Section):
         min_length=1,
         description="Sweep files, by name without ending, or boxes {ra: [from, to], dec: [from, to]}",
     )
-    bands: tuple[Band, ...] = Field(("g", "r", "z"), min_length=1, description="Bands whose coadds are fetched; the stamps need g, r and z")
+    bands: tuple[Band, ...] = Field(BANDS, min_length=1, description="Bands whose coadds are fetched; the stamps need g, r and z")
     lrg: LrgCuts = Field(LrgCuts(), description="Cuts of the parent sample")
     conditions: Literal["sweep", "bricks"] = Field(
         "sweep",

@@ -197,6 +197,17 @@ def open_scores(path: str | os.PathLike, mapping: Mapping[str, str] | None = Non
         by `evaluate_network`.)
     """
     fields, n, pieces_of = _open(Path(path))
+    if n == 0:
+        raise EvaluationError(
+            f"{path}: this table of scores has no rows, expected one for each stamp; write it again, or give the path of another"
+        )
+    twice = sorted({name for name in fields.names if fields.names.count(name) > 1})
+    if twice:
+        raise EvaluationError(f"{path}: column {', '.join(twice)} comes twice, expected each once; rename or drop one")
+    if "calibrated" in fields.names and not _is_number(fields.field("calibrated").type):
+        raise EvaluationError(
+            f"{path}: column calibrated holds {fields.field('calibrated').type}, expected calibrated probabilities; rename it, or leave it out"
+        )
     chosen = _choose(fields.names, dict(mapping or {}), path)
     if "stamp_id" not in chosen:
         log.warning("%s: no column for stamp_id (recognised: %s); the rows are numbered in its place", path, ", ".join(ALIASES["stamp_id"]))
@@ -230,6 +241,10 @@ def open_scores(path: str | os.PathLike, mapping: Mapping[str, str] | None = Non
     return table
 
 
+def _is_number(kind: pa.DataType) -> bool:
+    return pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind)
+
+
 def _open(path: Path) -> tuple[pa.Schema, int, Callable[..., Pieces]]:
     """Return the columns of a file, its number of rows, and what reads a column."""
     name = path.name.lower()
@@ -246,6 +261,11 @@ def _open(path: Path) -> tuple[pa.Schema, int, Callable[..., Pieces]]:
     elif name.endswith((".csv", ".csv.gz")):
         with _readable(path):
             table = pyarrow.csv.read_csv(path)
+            # Ids above 2⁶³ are read as numbers with a point, and fall together: as text they stay what they are.
+            rounded = [f.name for f in table.schema if pa.types.is_floating(f.type) and f.name.lower() in ALIASES["stamp_id"]]
+            if rounded:
+                options = pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(rounded, pa.string()))
+                table = pyarrow.csv.read_csv(path, convert_options=options)
         return table.schema, table.num_rows, partial(table_pieces, table)
     else:
         raise EvaluationError(f"{path}: the name must end in .parquet, .pq, .csv or .csv.gz, so that the format is known")

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ..config.experiment import Explanations
+from ..config.legacysurvey import BANDS
 from ..core.random import stable_hash, stream
 from ..core.rates import EvaluationError
 from ..core.tables import images
@@ -29,7 +30,7 @@ TABLE = (
 )  # fmt: skip
 SUMMARY = ("network", "group", "stamps", "share_near", "low", "high", "share_of_area", "share_of_flux", "complete", "largest_error")
 #: Pixels of a stamp that pictures show, by chain: column, and the name that the table of maps gives it.
-SHOWN = {"image": ("g", "r", "z"), "flux": ("flux",), "velocity": ("velocity",), "mask": ("mask",)}
+SHOWN = {"image": BANDS, "flux": ("flux",), "velocity": ("velocity",), "mask": ("mask",)}
 SUBHALO, RING = "subhalo", "ring"
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import os
+import zipfile
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -118,7 +120,7 @@ def build_bank(sources: Iterable[tuple[str | os.PathLike, str | os.PathLike]], l
     scores = lensability.set_index(lensability["galaxy_id"].astype(str))
     rows: list[dict] = []
     for npz, sidecar in sources:
-        entry = json.loads(Path(sidecar).read_text(encoding="utf-8"))
+        entry = _entry(sidecar)
         name = entry["galaxy_id"]
         if "left_out" in entry:
             log.warning("galaxy %s is left out: its source tensor could not be made (%s)", name, entry["left_out"])
@@ -165,14 +167,32 @@ def _size(path: Path) -> int:
     return field.type.shape[0] if isinstance(field.type, pa.FixedShapeTensorType) else BANK.columns[-1].shape[0]
 
 
+def _entry(sidecar: str | os.PathLike) -> dict:
+    try:
+        entry = json.loads(Path(sidecar).read_text(encoding="utf-8"))
+        missing = [key for key in ("galaxy_id", "physical_id") if key not in entry]
+    except (OSError, ValueError, TypeError) as error:
+        raise BankError(
+            f"{sidecar}: expected the sidecar of a source tensor, but reading fails ({error}); build the source tensor again"
+        ) from None
+    if missing:
+        raise BankError(f"{sidecar}: the sidecar lacks {', '.join(missing)}; build the source tensor again")
+    return entry
+
+
 def _row(entry: dict, npz: str | os.PathLike) -> dict:
-    with np.load(npz, allow_pickle=False) as maps:
-        valid = maps["valid"].astype(bool)
-        planes = {
-            "flux": np.where(valid, maps["flux_per_arcsec2"], 0),
-            "velocity": np.where(valid, maps["velocity"] - entry["velocity_median_kms"], 0),
-            "dispersion": np.where(valid, maps["dispersion"], 0),
-        }
+    try:
+        with np.load(npz, allow_pickle=False) as maps:
+            valid = maps["valid"].astype(bool)
+            planes = {
+                "flux": np.where(valid, maps["flux_per_arcsec2"], 0),
+                "velocity": np.where(valid, maps["velocity"] - entry["velocity_median_kms"], 0),
+                "dispersion": np.where(valid, maps["dispersion"], 0),
+            }
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        raise BankError(
+            f"{npz}: expected the physical maps of galaxy {entry['galaxy_id']}, but reading fails ({error}); build its source tensor again"
+        ) from None
     for name, plane in planes.items():
         if not np.isfinite(plane).all():
             raise BankError(

@@ -6,7 +6,10 @@ through a lens. The points only order the galaxies that are left.
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 import pandas as pd
 
@@ -31,6 +34,25 @@ METRICS = (
 
 class LensabilityError(ValueError):
     """Metrics are not what the score needs."""
+
+
+def read_metrics(path: str | os.PathLike) -> dict:
+    """Read the metrics of one galaxy as `inspect_maps` leaves them.
+
+    Raises
+    ------
+    LensabilityError
+        The file is missing, or holds no metrics.
+    """
+    try:
+        metrics = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise LensabilityError(
+            f"{path}: expected quality metrics as JSON, but reading fails ({error}); inspect this galaxy's maps again"
+        ) from None
+    if not isinstance(metrics, dict):
+        raise LensabilityError(f"{path}: expected quality metrics, found {type(metrics).__name__}; inspect this galaxy's maps again")
+    return metrics
 
 
 def score_lensability(metrics: Mapping, cuts: Lensability) -> dict:

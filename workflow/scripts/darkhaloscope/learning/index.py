@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from ..config.legacysurvey import ZERO_POINT
 from ..config.network import Network, Scaling
 from ..core.random import stable_hash
 from .augment import hashed
@@ -329,7 +330,7 @@ def _numeric(table: pa.Table, name: str) -> NDArray:
 def _scalars(columns: Mapping[str, NDArray]) -> NDArray:
     """PSF sizes, and depths from inverse variances: 22.5 − 2.5 log10(5/√psfdepth), the 5σ point source."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        depth = {n: 22.5 - 2.5 * np.log10(5 / np.sqrt(columns[n])) for n in SCALARS if n.startswith("psfdepth")}
+        depth = {n: ZERO_POINT - 2.5 * np.log10(5 / np.sqrt(columns[n])) for n in SCALARS if n.startswith("psfdepth")}
     return np.stack([depth.get(n, columns[n]) for n in SCALARS], 1).astype(np.float32)
 
 

@@ -126,13 +126,19 @@ def _half_width(psf: Psf, pixel_scale: float) -> int:
 def _read_kernel(path: Path) -> np.ndarray:
     if not path.is_file():
         raise PsfError(f"PSF kernel {path} does not exist; set `psf.kernel` to a .npy or FITS image")
-    if path.suffix == ".npy":
-        kernel = np.load(path, allow_pickle=False)
-    else:
-        from astropy.io import fits
+    try:
+        if path.suffix == ".npy":
+            kernel = np.load(path, allow_pickle=False)
+        else:
+            from astropy.io import fits
 
-        kernel = fits.getdata(path)
-    kernel = np.asarray(kernel, float)
+            kernel = fits.getdata(path)
+        kernel = np.asarray(kernel, float)
+    except (OSError, EOFError, ValueError, TypeError, IndexError) as error:
+        words = " ".join(str(error).split()) or type(error).__name__
+        raise PsfError(
+            f"PSF kernel {path} cannot be read ({words}); expected a .npy or FITS image of numbers: write or fetch it again"
+        ) from None
     if kernel.ndim != 2 or kernel.shape[0] % 2 == 0 or kernel.shape[1] % 2 == 0:
         raise PsfError(f"PSF kernel {path} must be an image with odd sides, found shape {kernel.shape}; pad or crop it about its centre")
     if not np.isfinite(kernel).all() or kernel.sum() <= 0:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..archive.addresses import coadd_url
-from ..config.legacysurvey import BANDS
+from ..config.legacysurvey import BANDS, ZERO_POINT
 from ..core.files import whole
 from ..core.random import stream
 from .survey_light import PIXEL_ARCSEC, Canvas, add_galaxy, arcs, sersic
@@ -54,7 +54,7 @@ def draw_sky(cell: BrickCell, conditions: Conditions, things: Sequence[Thing], s
     maskbits = np.zeros((size, size), np.int32)
     seeing = conditions.seeing
     for thing in things:
-        fluxes = np.array([10 ** ((22.5 - thing.mags[b]) / 2.5) * conditions.transmission(b) for b in BANDS])
+        fluxes = np.array([10 ** ((ZERO_POINT - thing.mags[b]) / 2.5) * conditions.transmission(b) for b in BANDS])
         rng = stream(seed, cell.brickid * 2**12 + thing.objid, "shape")
         draw = _SHAPES.get(thing.kind)
         if draw is None:
@@ -87,7 +87,7 @@ def write_coadds(folder: Path, base: str, cell: BrickCell, conditions: Condition
             ("nexp", sky.nexp[i], ""),
         ):
             path = folder / coadd_url(base, cell.name, product, band).removeprefix(base)
-            cards = [("IMTYPE", product), ("FILTER", band), ("MAGZERO", 22.5), *([("BUNIT", unit)] if unit else [])]
+            cards = [("IMTYPE", product), ("FILTER", band), ("MAGZERO", ZERO_POINT), *([("BUNIT", unit)] if unit else [])]
             _write(path, [("COMPRESSED_IMAGE", pixels)], _header(cell, sky.image.shape[1], cards), cell.brickid)
             written.append(path)
     path = folder / coadd_url(base, cell.name, "maskbits").removeprefix(base)
@@ -161,8 +161,8 @@ def _lens(canvas: Canvas, thing: Thing, fluxes: NDArray, rng: np.random.Generato
     r = thing.more["source_mag_r"]
     mags = (r + thing.more["source_gr"], r, r - thing.more["source_rz"])
     # The Galaxy dims the arcs as it does the lens.
-    dimming = fluxes / np.array([10 ** ((22.5 - thing.mags[b]) / 2.5) for b in BANDS])
-    canvas.add(light, magnification * dimming * np.array([10 ** ((22.5 - m) / 2.5) for m in mags]))
+    dimming = fluxes / np.array([10 ** ((ZERO_POINT - thing.mags[b]) / 2.5) for b in BANDS])
+    canvas.add(light, magnification * dimming * np.array([10 ** ((ZERO_POINT - m) / 2.5) for m in mags]))
 
 
 def _beside_a_star(light: NDArray, maskbits: NDArray, seeing, thing: Thing, fluxes: NDArray, rng: np.random.Generator) -> None:
@@ -170,7 +170,7 @@ def _beside_a_star(light: NDArray, maskbits: NDArray, seeing, thing: Thing, flux
     add_galaxy(light, seeing, thing.x, thing.y, fluxes, thing.re / PIXEL_ARCSEC, thing.n, thing.q, thing.phi)
     angle, distance = rng.uniform(0, 2 * math.pi), rng.uniform(4.5, 8.0) / PIXEL_ARCSEC
     x, y = thing.x + distance * math.cos(angle), thing.y + distance * math.sin(angle)
-    star = 10 ** ((22.5 - rng.uniform(14.2, 16.2)) / 2.5) * np.array([0.6, 1.0, 1.3])
+    star = 10 ** ((ZERO_POINT - rng.uniform(14.2, 16.2)) / 2.5) * np.array([0.6, 1.0, 1.3])
     add_galaxy(light, seeing, x, y, 0.95 * star, 0.0, 1.0)
     yy, xx = np.indices(light.shape[1:], dtype=np.float32)
     dx, dy = xx - np.float32(x), yy - np.float32(y)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.random import Generator
 
-from ..config.legacysurvey import MockSky
+from ..config.legacysurvey import ZERO_POINT, MockSky
 from ..core.random import stream
 from .survey_light import PIXEL_ARCSEC, Seeing, psfsize_of
 
@@ -76,7 +76,7 @@ class Conditions:
     @property
     def psfdepth(self) -> tuple[float, ...]:
         """Inverse variances of a point source's flux [nanomaggy⁻²]."""
-        return tuple((5 / 10 ** ((22.5 - d) / 2.5)) ** 2 for d in self.depth)
+        return tuple((5 / 10 ** ((ZERO_POINT - d) / 2.5)) ** 2 for d in self.depth)
 
     @property
     def invvar(self) -> tuple[float, ...]:

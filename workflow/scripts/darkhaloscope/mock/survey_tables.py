@@ -18,7 +18,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 
-from ..config.legacysurvey import BANDS
+from ..config.legacysurvey import BANDS, ZERO_POINT
 from ..core.files import whole, write_text
 from ..core.random import stream
 from .survey_bricks import Sky
@@ -61,7 +61,7 @@ def sweep_rows(cell: BrickCell, conditions: Conditions, things: Sequence[Thing],
     }
     rng = stream(seed, cell.brickid, "catalogue")
     for band in MAGNITUDES:
-        flux = 10 ** ((22.5 - np.array([t.mags[band] for t in things])) / 2.5) * conditions.transmission(band)
+        flux = 10 ** ((ZERO_POINT - np.array([t.mags[band] for t in things])) / 2.5) * conditions.transmission(band)
         if band == "w1":
             ivar = np.full(n, 4.0)
         else:
