@@ -75,6 +75,7 @@ rule all:
     default_target: True
     input:
         targets,
+        previews,
     localrule: True
 
 

@@ -21,6 +21,7 @@ CHAIN = [
     "inspect_maps",
     "score_lensability",
     "build_source_tensor",
+    "normalise_source_tensor",
     "build_source_bank",
     "build_manifest",
     "render_stamps",

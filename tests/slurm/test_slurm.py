@@ -45,6 +45,7 @@ LOCAL = {
     "inspect_maps",
     "score_lensability",
     "build_source_tensor",
+    "normalise_source_tensor",
     "build_source_bank",
     "judge_experiment",
     "build_index",

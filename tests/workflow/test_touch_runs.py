@@ -44,7 +44,11 @@ def experiment(**settings):
             id="listed",
         ),
         pytest.param(sample(listed=["8009-12701"]), {"retrieve_maps": 1, "inspect_maps": 1}, id="n_top and listed"),
-        pytest.param(sample(listed=["8002-12701"], use_rejected=["8002-12701"]), {"build_source_tensor": 1}, id="use_rejected"),
+        pytest.param(
+            sample(listed=["8002-12701"], use_rejected=["8002-12701"]),
+            {"build_source_tensor": 1, "normalise_source_tensor": 1},
+            id="use_rejected",
+        ),
         pytest.param({"manga": {"samples": {"mock": {"mock": False}}}}, {"make_mock_archive": -1}, id="not mock"),
         pytest.param(
             {"datasets": {"subhalo": {"sources": {"mix": {"disk": 1.0}}}}}, {rule: -TINY[rule] for rule in MANGA}, id="mix without manga"
@@ -113,6 +117,18 @@ def test_a_switch_of_the_dataset_makes_anew_what_follows_from_it(touched, tmp_pa
     project = touched.copy(tmp_path / "project")
     found = project.touch_run(config=project.overlay(datasets={"subhalo": values}))
     assert set(found) == rules - {"collect_sweep"}
+
+
+@pytest.mark.parametrize("key", ["flux_percentiles: [1.0, 99.0]", "velocity_percentile: 90"])
+def test_other_percentiles_normalise_again_and_train_nothing(touched, tmp_path, key):
+    project = touched.copy(tmp_path / "project")
+    assert project.plan("--config", f"manga={{tensor: {{{key}}}}}") == {"normalise_source_tensor"}
+
+
+def test_an_edit_of_the_normalisation_trains_nothing(touched, tmp_path):
+    project = touched.copy(tmp_path / "project")
+    project.edit("workflow/scripts/darkhaloscope/ifu/normalised.py", "0, 1)", "0, 2)")
+    assert project.plan() == {"normalise_source_tensor"}
 
 
 @pytest.mark.parametrize(
