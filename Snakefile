@@ -75,6 +75,7 @@ rule all:
     default_target: True
     input:
         targets,
+        inspections,
         previews,
     localrule: True
 

@@ -19,6 +19,7 @@ CHAIN = [
     "rank_disks",
     "retrieve_maps",
     "inspect_maps",
+    "draw_inspection",
     "score_lensability",
     "build_source_tensor",
     "normalise_source_tensor",

@@ -9,6 +9,7 @@ from workbench import CHAIN, from_rule, new_project
 TINY = {rule: 1 for rule in CHAIN if rule != "collect_sweep"} | {
     "retrieve_maps": 3,
     "inspect_maps": 3,
+    "draw_inspection": 3,
     "render_stamps": 5,
     "train_network": 3,
     "score_stamps": 3,
@@ -37,13 +38,13 @@ def experiment(**settings):
 @pytest.mark.parametrize(
     ("values", "difference"),
     [
-        pytest.param(sample(n_top=2), {"retrieve_maps": -1, "inspect_maps": -1}, id="n_top"),
+        pytest.param(sample(n_top=2), {"retrieve_maps": -1, "inspect_maps": -1, "draw_inspection": -1}, id="n_top"),
         pytest.param(
             {"manga": {"samples": {"mock": {"catalogs": False, "galaxies": {"n_top": 0, "listed": ["8001-12701", "8003-12701"]}}}}},
-            {"retrieve_catalogs": -1, "rank_disks": -1, "retrieve_maps": -1, "inspect_maps": -1},
+            {"retrieve_catalogs": -1, "rank_disks": -1, "retrieve_maps": -1, "inspect_maps": -1, "draw_inspection": -1},
             id="listed",
         ),
-        pytest.param(sample(listed=["8009-12701"]), {"retrieve_maps": 1, "inspect_maps": 1}, id="n_top and listed"),
+        pytest.param(sample(listed=["8009-12701"]), {"retrieve_maps": 1, "inspect_maps": 1, "draw_inspection": 1}, id="n_top and listed"),
         pytest.param(
             sample(listed=["8002-12701"], use_rejected=["8002-12701"]),
             {"build_source_tensor": 1, "normalise_source_tensor": 1},
@@ -125,10 +126,18 @@ def test_other_percentiles_normalise_again_and_train_nothing(touched, tmp_path, 
     assert project.plan("--config", f"manga={{tensor: {{{key}}}}}") == {"normalise_source_tensor"}
 
 
-def test_an_edit_of_the_normalisation_trains_nothing(touched, tmp_path):
+@pytest.mark.parametrize(
+    ("module", "old", "new", "rules"),
+    [
+        ("ifu/normalised.py", "0, 1)", "0, 2)", {"normalise_source_tensor"}),
+        ("ifu/inspection.py", "def maps_picture(", "EDITED = True\n\n\ndef maps_picture(", {"draw_inspection"}),
+        ("ifu/preview.py", 'MASKED = "0.85"', 'MASKED = "0.8"', {"normalise_source_tensor", "draw_inspection"}),
+    ],
+)
+def test_an_edit_of_what_is_drawn_of_a_galaxy_trains_nothing(touched, tmp_path, module, old, new, rules):
     project = touched.copy(tmp_path / "project")
-    project.edit("workflow/scripts/darkhaloscope/ifu/normalised.py", "0, 1)", "0, 2)")
-    assert project.plan() == {"normalise_source_tensor"}
+    project.edit(f"workflow/scripts/darkhaloscope/{module}", old, new)
+    assert project.plan() == rules
 
 
 @pytest.mark.parametrize(

@@ -85,12 +85,11 @@ rule retrieve_maps:
 
 
 rule inspect_maps:
-    """Measure how well one galaxy's maps trace its rotation, and write its inspection page."""
+    """Measure how well one galaxy's maps trace its rotation."""
     input:
         maps="<results>/manga/{sample}/maps/{galaxy_id}.fits.gz",
     output:
         metrics="<results>/manga/{sample}/quality/{galaxy_id}.json",
-        page="<results>/manga/{sample}/quality/{galaxy_id}.html",
     log:
         "<logs>/inspect_maps/{sample}/{galaxy_id}.log",
     benchmark:
@@ -111,10 +110,37 @@ rule inspect_maps:
         "../scripts/inspect_maps.py"
 
 
+rule draw_inspection:
+    """Show all that one galaxy's file of maps holds, on a page: for people, nothing here reads it."""
+    input:
+        maps="<results>/manga/{sample}/maps/{galaxy_id}.fits.gz",
+        metrics="<results>/manga/{sample}/quality/{galaxy_id}.json",
+    output:
+        page="<results>/manga/{sample}/quality/{galaxy_id}.html",
+    log:
+        "<logs>/draw_inspection/{sample}/{galaxy_id}.log",
+    benchmark:
+        "<benchmarks>/draw_inspection/{sample}/{galaxy_id}.tsv"
+    localrule: True
+    conda:
+        "../envs/astro.yaml"
+    resources:
+        mem_mb=1500,
+        runtime="5m",
+    params:
+        ifu=needs("manga.samples.{sample}.ifu"),
+        quality=needs("manga.quality"),
+        code=digest("draw_inspection"),
+    message:
+        "Drawing the inspection page of {wildcards.galaxy_id}"
+    script:
+        "../scripts/draw_inspection.py"
+
+
 checkpoint score_lensability:
     """Score every galaxy of a sample as a lensing source: cuts, points, tier and reasons."""
     input:
-        metrics=lambda wildcards: [f"<results>/manga/{wildcards.sample}/quality/{name}.json" for name in galaxies(wildcards)],
+        metrics=lambda wildcards: [f"<results>/manga/{wildcards.sample}/quality/{name}.json" for name in galaxies(wildcards.sample)],
     output:
         table="<results>/manga/{sample}/lensability.csv",
     log:

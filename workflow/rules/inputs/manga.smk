@@ -13,10 +13,10 @@ def archive(wildcards):
     return [f"<results>/mock/{wildcards.sample}/mock-archive.json"] if settings.manga.samples[wildcards.sample].mock else []
 
 
-def galaxies(wildcards):
+def galaxies(sample):
     """Galaxies of a sample; waits for the ranking where the sample takes its top."""
-    section = settings.manga.samples[wildcards.sample].galaxies
-    return chosen(section, lambda: fetched(checkpoints.rank_disks.get(sample=wildcards.sample).output.ranking))
+    section = settings.manga.samples[sample].galaxies
+    return chosen(section, lambda: fetched(checkpoints.rank_disks.get(sample=sample).output.ranking))
 
 
 def chosen(section, ranking):
@@ -41,11 +41,18 @@ def accepted_tensors(name):
     return lambda wildcards: [f"<results>/manga/{wildcards.sample}/tensors/{name.format(galaxy)}" for galaxy in accepted(wildcards.sample)]
 
 
-def previews(wildcards):
-    """The normalised tensors of the galaxies that the run's stamps are made of, with their previews: no other result needs them."""
-    if settings.scores.table:
-        return []
-    experiments = [settings.sweeps[name].experiment if name in settings.sweeps else name for name in settings.run]
+def samples_of_run():
+    """The samples whose galaxies the run's stamps are made of."""
+    experiments = [] if settings.scores.table else [getattr(settings.sweeps.get(name), "experiment", name) for name in settings.run]
     datasets = {dataset for name in experiments for dataset in scored_datasets(name) if bank_of(dataset)}
-    samples = sorted({settings.datasets[dataset].sources.sample for dataset in datasets})
-    return [f"<results>/manga/{sample}/tensors/source_tensor_{name}.png" for sample in samples for name in accepted(sample)]
+    return sorted({settings.datasets[dataset].sources.sample for dataset in datasets})
+
+
+def inspections(wildcards):
+    """The inspection pages of the run's galaxies: no other result needs them."""
+    return [f"<results>/manga/{sample}/quality/{name}.html" for sample in samples_of_run() for name in galaxies(sample)]
+
+
+def previews(wildcards):
+    """The normalised tensors of the galaxies that the score lets through, with their previews: no other result needs them."""
+    return [f"<results>/manga/{sample}/tensors/source_tensor_{name}.png" for sample in samples_of_run() for name in accepted(sample)]
