@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..archive.checks import check_fits
 from ..config.subhalo import FWHM_PER_SIGMA, Psf
 from .batching import in_blocks
 
@@ -132,6 +133,7 @@ def _read_kernel(path: Path) -> np.ndarray:
         else:
             from astropy.io import fits
 
+            check_fits(path)
             kernel = fits.getdata(path)
         kernel = np.asarray(kernel, float)
     except (OSError, EOFError, ValueError, TypeError, IndexError) as error:
@@ -142,7 +144,7 @@ def _read_kernel(path: Path) -> np.ndarray:
     if kernel.ndim != 2 or kernel.shape[0] % 2 == 0 or kernel.shape[1] % 2 == 0:
         raise PsfError(f"PSF kernel {path} must be an image with odd sides, found shape {kernel.shape}; pad or crop it about its centre")
     if not np.isfinite(kernel).all() or kernel.sum() <= 0:
-        raise PsfError(f"PSF kernel {path} must be finite with a positive sum; found sum {kernel.sum():g}")
+        raise PsfError(f"PSF kernel {path} must be finite with a positive sum; found sum {kernel.sum():g}; write or fetch it again")
     return kernel / kernel.sum()
 
 
