@@ -65,6 +65,14 @@ def wrong_encoding(path: Path) -> None:
     path.write_bytes(text if path.suffix in TEXT else content.decode("latin-1").encode())
 
 
+def overwritten(path: Path) -> None:
+    """Put other bytes over a sixth of a file, about its middle: what opens well and fails in reading."""
+    content = bytearray(path.read_bytes())
+    start, count = int(len(content) * 0.42), max(len(content) // 6, 1)
+    content[start : start + count] = np.random.default_rng(3).bytes(count)
+    path.write_bytes(bytes(content))
+
+
 def hidden_neighbours(path: Path) -> None:
     """Leave what systems, editors and dead jobs leave beside files."""
     for name in (f"._{path.name}", f".{path.name}.partial", f"_{path.name}"):
@@ -95,6 +103,7 @@ EVERYWHERE: dict[str, Damage | None] = {
     "web page": replaced_by(WEB_PAGE),
     "another format": replaced_by(PICTURE),
     "wrong encoding": wrong_encoding,
+    "overwritten": overwritten,
     "hidden neighbours": hidden_neighbours,
     "dangling link": link_to("nowhere"),
     "folder in its place": folder,

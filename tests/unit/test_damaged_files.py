@@ -62,6 +62,7 @@ def good(tmp_path_factory):
     return get
 
 
+@pytest.mark.filterwarnings("ignore::astropy.utils.exceptions.AstropyUserWarning")  # what it says of a damaged header before it gives up
 @pytest.mark.parametrize(("reader", "damage"), CASES)
 def test_a_damaged_file_is_read_right_or_refused_in_words(reader, damage, good, tmp_path, monkeypatch):
     folder, place, expected = good(reader)

@@ -94,7 +94,7 @@ def check_fits(path: str | os.PathLike, extensions: Iterable[str] = ()) -> list[
             names = _walk(stream, path)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise BadFits(
-            f"{shown(path)}: expected a whole FITS file, but its gzip stream is damaged or cut short ({error}); fetch it again"
+            f"{shown(path)}: its gzip stream is damaged or cut short ({error}), expected a whole FITS file; fetch it again"
         ) from error
     there = {name.upper() for name in names}
     missing = [name for name in extensions if name.upper() not in there]
@@ -165,7 +165,7 @@ def read_checksums(path: str | os.PathLike) -> dict[str, str]:
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise BadChecksums(f"{shown(path)}: expected a text file of checksums, but reading fails ({error}); fetch it again") from error
+        raise BadChecksums(f"{shown(path)} is not a text file of checksums, as expected ({error}); fetch it again") from error
     if not lines:
         raise BadChecksums(f"{shown(path)} is empty, expected a checksum and a name in each line; fetch it again")
     sums: dict[str, str] = {}

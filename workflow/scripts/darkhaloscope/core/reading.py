@@ -38,7 +38,7 @@ def readable(path: str | os.PathLike, expected: str, remedy: str, error: type[Ex
     """
     try:
         yield
-    except UNREADABLE as found:
+    except Exception as found:  # readers have error classes of their own, and each of them means that the file is not read
         if type(found).__module__.partition(".")[0] == _LIBRARY:
             raise
         raise error(f"{path}: expected {expected}, but reading fails ({words(found)}); {remedy}") from found

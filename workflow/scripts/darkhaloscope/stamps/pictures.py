@@ -17,7 +17,7 @@ from ..config.subhalo import SPLITS
 from ..core.files import whole
 from ..core.random import row_keys, stable_hash
 from ..core.reading import read_npz, readable
-from ..core.tables import images
+from ..core.tables import images, parquet_errors
 
 #: Stamps in each row of pictures.
 PICTURES = 12
@@ -74,7 +74,7 @@ def _fetch(rows: pd.DataFrame, names: Sequence[str]) -> dict[str, NDArray]:
     """Return image columns of some rows, in their order; no other row group is read."""
     found: dict[int, dict[str, NDArray]] = {}
     for path, group in rows.assign(place=np.arange(len(rows))).groupby("path", observed=True):
-        with pq.ParquetFile(str(path)) as file:
+        with parquet_errors(path), pq.ParquetFile(str(path)) as file:
             starts = np.cumsum([0] + [file.metadata.row_group(g).num_rows for g in range(file.num_row_groups)])
             groups = np.searchsorted(starts, group["row"], side="right") - 1
             for g in np.unique(groups):

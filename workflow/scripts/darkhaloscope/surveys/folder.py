@@ -151,7 +151,7 @@ class FolderOfCutouts:
                 return np.moveaxis(array, 2, 0).astype(float)
         raise CutoutError(
             f"{path}: expected numbers of shape ({n}, size, size) or (size, size, {n}) for {', '.join(self.bands)}, "
-            f"found {array.dtype} of shape {array.shape}; write the file anew, or correct `bands`"
+            f"found {array.shape} of {array.dtype}; write the file anew, or correct `bands`"
         )
 
     def _invvar(self, noise: NDArray | None) -> NDArray | None:

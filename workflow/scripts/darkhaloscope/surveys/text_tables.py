@@ -37,7 +37,7 @@ def read_text_table(path: Path) -> pd.DataFrame:
     lines = _text(path).splitlines()
     start = next((i for i, line in enumerate(lines) if line.strip() and not line.startswith("#")), None)
     if start is None:
-        raise TextTableError(f"{path} is empty, expected a header line and rows; fetch or save it again")
+        raise TextTableError(f"{path} is empty; expected a header line and rows: fetch or save it again")
     separator = max(SEPARATORS, key=lambda s: len(next(csv.reader([lines[start]], delimiter=s))))
     try:
         reader = csv.reader(lines[start:], delimiter=separator, skipinitialspace=True, strict=True)
