@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-import zipfile
-import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -16,7 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..config.manga import Galaxies
-from ..core.tables import Column, Schema, read_table, write_table
+from ..core.reading import read_json, read_npz, readable
+from ..core.tables import Column, Schema, TableError, read_table, write_table
 
 log = logging.getLogger(__name__)
 
@@ -153,9 +151,15 @@ def read_bank(path: str | os.PathLike) -> pa.Table:
     Raises
     ------
     TableError
-        The file is missing, not Parquet, or has a wrong column.
+        The file is missing, not Parquet, or has a wrong column; a number of a galaxy is not finite, or a galaxy comes twice.
     """
-    return read_table(path, bank_schema(_size(Path(path))))
+    table = read_table(path, bank_schema(_size(Path(path))))
+    names = table["galaxy_id"].to_pylist()
+    wrong = [c.name for c in BANK.columns if c.shape is None and c.dtype == "float64" and not np.isfinite(table[c.name].to_numpy()).all()]
+    if wrong or len(set(names)) < len(names):
+        found = f"values of {', '.join(wrong)} that are not finite" if wrong else f"{len(names) - len(set(names))} galaxies twice"
+        raise TableError(f"{path}: expected finite numbers and each galaxy once, found {found}; build the bank again")
+    return table
 
 
 def _size(path: Path) -> int:
@@ -168,35 +172,26 @@ def _size(path: Path) -> int:
 
 
 def _entry(facts: str | os.PathLike) -> dict:
-    try:
-        entry = json.loads(Path(facts).read_text(encoding="utf-8"))
-        missing = [key for key in ("galaxy_id", "physical_id") if key not in entry]
-    except (OSError, ValueError, TypeError) as error:
-        raise BankError(
-            f"{facts}: expected the facts of a source tensor, but reading fails ({error}); build the source tensor again"
-        ) from None
+    entry = read_json(facts, "the facts of a source tensor", "build the source tensor again", BankError)
+    missing = [key for key in ("galaxy_id", "physical_id") if key not in entry]
     if missing:
         raise BankError(f"{facts}: the facts lack {', '.join(missing)}; build the source tensor again")
     return entry
 
 
 def _row(entry: dict, npz: str | os.PathLike) -> dict:
-    try:
-        with np.load(npz, allow_pickle=False) as maps:
-            valid = maps["valid"].astype(bool)
-            planes = {
-                "flux": np.where(valid, maps["flux_per_arcsec2"], 0),
-                "velocity": np.where(valid, maps["velocity"] - entry["velocity_median_kms"], 0),
-                "dispersion": np.where(valid, maps["dispersion"], 0),
-            }
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise BankError(
-            f"{npz}: expected the physical maps of galaxy {entry['galaxy_id']}, but reading fails ({error}); build its source tensor again"
-        ) from None
+    with readable(npz, f"the physical maps of galaxy {entry['galaxy_id']}", "build its source tensor again", BankError):
+        maps = read_npz(Path(npz).read_bytes())
+        valid = maps["valid"].astype(bool)
+        planes = {
+            "flux": np.where(valid, maps["flux_per_arcsec2"], 0),
+            "velocity": np.where(valid, maps["velocity"] - entry["velocity_median_kms"], 0),
+            "dispersion": np.where(valid, maps["dispersion"], 0),
+        }
     for name, plane in planes.items():
         if not np.isfinite(plane).all():
             raise BankError(
-                f"{npz}: the {name} of galaxy {entry['galaxy_id']} is not finite inside its mask; build its source tensor again"
+                f"{npz}: the {name} of galaxy {entry['galaxy_id']} is not finite inside its mask, expected numbers there; build its source tensor again"
             )
     return {
         "galaxy_id": entry["galaxy_id"],

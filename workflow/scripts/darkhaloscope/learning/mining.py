@@ -9,12 +9,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from ..config.network import Mining
-from ..core.tables import Column, Schema, TableError
+from ..core.tables import Column, Schema, TableError, read_columns
 from .index import Emphasis, Extra
 from .networks import Classifier
 from .scaling import LearningError
@@ -129,7 +128,7 @@ def training_additions(
     emphasis = Emphasis(numbers[own], mining.weight) if own in numbers else None
     extras = [Extra(tuple(extra[name]), mining.weight, numbers[name]) for name in extra if name in numbers]
     if known and known_weight > 0:
-        sky = pa.concat_tables([pq.read_table(path, columns=["number", "split"]) for path in known])
+        sky = pa.concat_tables([read_columns(path, ["number", "split"]) for path in known])
         extras.append(Extra(tuple(known), known_weight, sky.filter(pc.equal(sky["split"], "train"))["number"].to_numpy()))
     return extras, emphasis
 
@@ -165,7 +164,7 @@ def _chord(arcsec: float) -> float:
 
 
 def _positions(paths: Sequence[str | Path]) -> tuple[NDArray, NDArray]:
-    tables = [pq.read_table(path, columns=["ra", "dec"]) for path in paths]
+    tables = [read_columns(path, ["ra", "dec"]) for path in paths]
     return tuple(np.concatenate([t[name].to_numpy() for t in tables]) if tables else np.empty(0) for name in ("ra", "dec"))
 
 

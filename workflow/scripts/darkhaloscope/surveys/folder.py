@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import io
 import warnings
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -21,6 +19,7 @@ from astropy.utils.exceptions import AstropyWarning
 from numpy.typing import NDArray
 
 from ..config.cutouts import CutoutFolder
+from ..core.reading import read_npz, readable
 from .cutouts import Cutout
 
 ENDINGS = (".fits", ".fits.gz", ".fits.fz", ".npz")
@@ -103,21 +102,13 @@ class FolderOfCutouts:
 
     def _read(self, path: Path) -> tuple[NDArray, NDArray | None, tuple[float, float] | None]:
         """Return image and inverse variance, (bands, ny, nx), and position of a file."""
-        try:
+        with readable(path, "a cutout as FITS or NPZ", "fetch it again, or take it away", CutoutError):
             content = path.read_bytes()
             read = self._from_npz if content[:4] == b"PK\x03\x04" else self._from_fits
             return read(content, path)
-        except CutoutError:
-            raise
-        except (OSError, EOFError, ValueError, TypeError, KeyError, zlib.error, zipfile.BadZipFile, AstropyWarning) as error:
-            words = " ".join(str(error).split()) or type(error).__name__
-            raise CutoutError(
-                f"{path}: expected a cutout as FITS or NPZ, but reading fails ({words}); fetch it again, or take it away"
-            ) from None
 
     def _from_npz(self, content: bytes, path: Path) -> tuple[NDArray, NDArray | None, tuple[float, float] | None]:
-        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
+        arrays = read_npz(content)
         key = next((k for k in ("image", "cutout") if k in arrays), None)
         if key is None:
             raise CutoutError(f"{path}: expected an array image or cutout, found {', '.join(arrays) or 'none'}; rename it")
@@ -159,7 +150,8 @@ class FolderOfCutouts:
             if array.shape[2] == n:
                 return np.moveaxis(array, 2, 0).astype(float)
         raise CutoutError(
-            f"{path}: expected numbers of shape ({n}, size, size) or (size, size, {n}) for {', '.join(self.bands)}, found {array.shape}"
+            f"{path}: expected numbers of shape ({n}, size, size) or (size, size, {n}) for {', '.join(self.bands)}, "
+            f"found {array.shape} of {array.dtype}; write the file anew, or correct `bands`"
         )
 
     def _invvar(self, noise: NDArray | None) -> NDArray | None:
