@@ -732,7 +732,7 @@ READERS = (
     ),
     Reader("plain maps, NPZ", plain_npz, read_plain_file, damages.of_npz("velocity"), {"not a number": without_a_spaxel}),
     Reader("metrics", metrics, read_metrics, damages.of_json("vel_grad")),
-    Reader("sidecar of a source tensor", tensor("json"), read_tensor, damages.of_json("z")),
+    Reader("facts of a source tensor", tensor("json"), read_tensor, damages.of_json("z")),
     Reader("source tensor", tensor("npz"), read_tensor, damages.of_npz("velocity")),
     Reader("bank of sources", bank, lambda path: read_bank(path).to_pydict(), damages.of_parquet("z")),
     Reader(

@@ -17,6 +17,7 @@ from darkhaloscope.ifu.tensors import (
     AllMasked,
     CriticalQuality,
     TensorError,
+    UnreadableTensor,
     build_source_tensor,
     compactness,
     elliptical_centre,
@@ -248,6 +249,16 @@ def test_files(make_maps, tmp_path):
     assert struct.unpack(">II", first[3][16:24]) == (1440, 860)
     write()
     assert [p.read_bytes() for p in (npy, side, npz, png, facts)] == first
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"PK\x03\x04"])
+def test_damaged_files_are_named(make_maps, tmp_path, content):
+    npz, facts = tmp_path / "a.npz", tmp_path / "a.json"
+    for damaged in (npz, facts):
+        write_source_tensor(build(make_maps()), npz, facts)
+        damaged.write_bytes(content)
+        with pytest.raises(UnreadableTensor, match=rf"a\{damaged.suffix}: expected .*build (the|its) source tensor again"):
+            read_source_tensor(npz, facts)
 
 
 def test_other_percentiles_change_the_tensor_alone(make_maps):

@@ -5,7 +5,6 @@ The normalised and clipped source tensor is made from them for people and for ot
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 
 from ..config.cosmology import Cosmology
 from ..core.files import whole, write_json
+from ..core.reading import read_json, read_npz, readable
 from .maps import LEAVE_OUT, Maps, squared
 from .quality import TooFewSpaxels, inclination_deg, velocity_plane
 from .resample import pixel_coordinate, resample_flux, resample_weighted
@@ -32,6 +32,10 @@ MIN_SIN_INCLINATION = 0.25
 
 class TensorError(ValueError):
     """A source tensor cannot be made from these maps."""
+
+
+class UnreadableTensor(ValueError):
+    """A file of a source tensor cannot be read: the message names it and says what to do."""
 
 
 class AllMasked(TensorError):
@@ -134,12 +138,19 @@ def write_source_tensor(result: SourceTensor, npz: str | os.PathLike, facts: str
 
 
 def read_source_tensor(npz: str | os.PathLike, facts: str | os.PathLike) -> SourceTensor | dict:
-    """Read what `write_source_tensor` wrote; of a galaxy that was left out, its facts alone."""
-    found = json.loads(Path(facts).read_text(encoding="utf-8"))
+    """Read what `write_source_tensor` wrote; of a galaxy that was left out, its facts alone.
+
+    Raises
+    ------
+    UnreadableTensor
+        A file is missing or damaged; the message names it.
+    """
+    found = read_json(facts, "the facts of a source tensor", "build the source tensor again", UnreadableTensor)
     if "left_out" in found:
         return found
-    with np.load(npz, allow_pickle=False) as maps:
-        return SourceTensor(maps["flux_per_arcsec2"], maps["velocity"], maps["dispersion"], maps["valid"], found)
+    with readable(npz, "the physical maps of a galaxy", "build its source tensor again", UnreadableTensor):
+        maps = read_npz(Path(npz).read_bytes())
+        return SourceTensor(*(maps[name] for name in ("flux_per_arcsec2", "velocity", "dispersion", "valid")), found)
 
 
 def write_left_out(maps: Maps, reason: str, npz: str | os.PathLike, facts: str | os.PathLike) -> None:
