@@ -2,6 +2,7 @@
 
 import pytest
 import yaml
+
 from rule_files import rule_files, wildcards
 
 BEFORE = {"mine_hard_negatives", "compare_rounds"}
