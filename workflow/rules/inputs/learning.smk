@@ -2,9 +2,12 @@
 
 
 def imported(elsewhere):
-    """A pattern of the names of networks whose weights come from elsewhere, or of all others."""
+    """A pattern of the names of networks whose weights come from elsewhere, or of all others, less those that only score as they are."""
+    kept = kept_networks()
     return any_of(
-        name for name, detector in settings.detectors.items() if detector.kind == "network" and (detector.weights is not None) == elsewhere
+        name
+        for name, detector in settings.detectors.items()
+        if detector.kind == "network" and (detector.weights is not None) == elsewhere and name not in kept
     )
 
 
