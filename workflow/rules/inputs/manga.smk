@@ -43,7 +43,9 @@ def accepted_tensors(name):
 
 def samples_of_run():
     """The samples whose galaxies the run's stamps are made of."""
-    experiments = [] if settings.scores.table else [getattr(settings.sweeps.get(name), "experiment", name) for name in settings.run]
+    if settings.scores.table or settings.cutouts.path:  # what is asked for in place of `run`
+        return []
+    experiments = [getattr(settings.sweeps.get(name), "experiment", name) for name in settings.run]
     datasets = {dataset for name in experiments for dataset in scored_datasets(name) if bank_of(dataset)}
     return sorted({settings.datasets[dataset].sources.sample for dataset in datasets})
 
