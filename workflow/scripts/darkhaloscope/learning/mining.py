@@ -146,30 +146,6 @@ def _first_of_objects(sky: NDArray, wanted: int) -> NDArray:
     return np.array(first[:wanted], int)
 
 
-<<<<<<< HEAD
-def _near(sky: NDArray, others: NDArray, arcsec: float) -> NDArray:
-    if not len(others) or not len(sky):
-        return np.zeros(len(sky), bool)
-    distance, _ = cKDTree(others).query(sky, distance_upper_bound=_chord(arcsec))
-    return np.isfinite(distance)
-
-
-def _vectors(ra: NDArray, dec: NDArray) -> NDArray:
-    ra, dec = np.radians(np.asarray(ra, float)), np.radians(np.asarray(dec, float))
-    return np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], -1).reshape(-1, 3)
-
-
-def _chord(arcsec: float) -> float:
-    return 2 * np.sin(np.radians(arcsec / 3600) / 2)
-
-
-def _positions(paths: Sequence[str | Path]) -> tuple[NDArray, NDArray]:
-    tables = [read_columns(path, ["ra", "dec"]) for path in paths]
-    return tuple(np.concatenate([t[name].to_numpy() for t in tables]) if tables else np.empty(0) for name in ("ra", "dec"))
-
-
-=======
->>>>>>> cutouts
 def _position(table: pa.Table, name: str, dataset: str) -> NDArray:
     if name not in table.column_names or table[name].null_count:
         raise TableError(

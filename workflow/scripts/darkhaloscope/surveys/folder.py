@@ -12,14 +12,8 @@ import fnmatch
 import io
 import re
 import warnings
-<<<<<<< HEAD
-from collections.abc import Mapping
-=======
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
->>>>>>> cutouts
 from pathlib import Path
 
 import numpy as np
@@ -162,18 +156,6 @@ class FolderOfCutouts:
     def close(self) -> None:
         """Nothing stays open."""
 
-<<<<<<< HEAD
-    def _read(self, path: Path) -> tuple[NDArray, NDArray | None, tuple[float, float] | None]:
-        """Return image and inverse variance, (bands, ny, nx), and position of a file."""
-        with readable(path, "a cutout as FITS or NPZ", "fetch it again, or take it away", CutoutError):
-            content = path.read_bytes()
-            read = self._from_npz if content[:4] == b"PK\x03\x04" else self._from_fits
-            return read(content, path)
-
-    def _from_npz(self, content: bytes, path: Path) -> tuple[NDArray, NDArray | None, tuple[float, float] | None]:
-        arrays = read_npz(content)
-        key = next((k for k in ("image", "cutout") if k in arrays), None)
-=======
     def _read(self, path: Path) -> Found:
         """Return what a file holds."""
         return self._checked(path, lambda content: (self._from_npz if content[:4] == b"PK\x03\x04" else self._from_fits)(content, path))
@@ -184,21 +166,12 @@ class FolderOfCutouts:
 
     @staticmethod
     def _checked(path: Path, read: Callable[[bytes], Found]) -> Found:
-        try:
+        with readable(path, "a cutout as FITS or NPZ", "fetch it again, or take it away", CutoutError):
             return read(path.read_bytes())
-        except CutoutError:
-            raise
-        except (OSError, EOFError, ValueError, TypeError, KeyError, zlib.error, zipfile.BadZipFile, AstropyWarning) as error:
-            words = " ".join(str(error).split()) or type(error).__name__
-            raise CutoutError(
-                f"{path}: expected a cutout as FITS or NPZ, but reading fails ({words}); fetch it again, or take it away"
-            ) from None
 
     def _from_npz(self, content: bytes, path: Path) -> Found:
-        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
+        arrays = read_npz(content)
         key = next((k for k in ("image", "images", "cutout") if k in arrays), None)
->>>>>>> cutouts
         if key is None:
             raise CutoutError(f"{path}: expected an array image or cutout, found {', '.join(arrays) or 'none'}; rename it")
         return self.of_arrays(arrays, key, path)
