@@ -292,7 +292,7 @@ def _read(paths: Sequence[str | Path], pixels: Pixels, source: int) -> _Columns:
     numbers = joined.pop("number").astype(np.int64)
     if strange.any():
         first, path = _name_of(groups, files, counts, int(np.flatnonzero(strange)[0]))
-        raise LearningError(f"labels must be 0 or 1; stamp {first} has {labels[strange][0]:g} in {path} ({strange.sum()} such stamps)")
+        raise LearningError(f"labels must be 0 or 1; stamp {first} has {labels[strange][0]:g} in {path} ({strange.sum()} such stamps); correct them, or make the shard again")
     return _Columns(
         files=files,
         size=next(iter(sizes)),
