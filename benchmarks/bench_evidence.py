@@ -52,7 +52,11 @@ def main() -> None:
     print(
         f"{len(stamps)} stamps, {arguments.batch} at a time, one thread: {cpu / len(stamps):.2f} s CPU and {wall / len(stamps):.2f} s wall per stamp"
     )
-    found = {name: cumulative for (_, _, name), (_, _, _, cumulative, _) in pstats.Stats(profile).stats.items() if name in dict(PARTS)}
+    found = {
+        name: cumulative
+        for (path, _, name), (_, _, _, cumulative, _) in pstats.Stats(profile).stats.items()
+        if name in dict(PARTS) and "detectors/evidence" in path
+    }
     for name, what in PARTS:
         print(f"{what:45}{found.get(name, 0) / wall:7.0%}")
 

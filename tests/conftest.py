@@ -1,8 +1,10 @@
 """Fixtures for tests that run the workflow: a copy of the project, and one tiny finished run."""
 
+import faulthandler
 import fcntl
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +13,18 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ["OMP_NUM_THREADS"] = "1"
 
 from workbench import Project, new_project
+
+
+def pytest_sessionstart(session):
+    """Keep where each thread of a worker was if it dies of a native crash: its standard error is seldom seen."""
+    if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+        folder = Path(session.config.rootpath) / ".pytest_crashes"
+        folder.mkdir(exist_ok=True)
+        session.config.stash[CRASHES] = open(folder / f"{worker}.txt", "w", encoding="utf-8")  # noqa: SIM115  (open until the process ends)
+        faulthandler.enable(session.config.stash[CRASHES])
+
+
+CRASHES = pytest.StashKey()
 
 
 @pytest.fixture

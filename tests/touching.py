@@ -27,4 +27,5 @@ def run_and_create(executor, job):
 
 if __name__ == "__main__":
     touch.Executor.run_job = run_and_create
-    main([*sys.argv[1:], "--touch"])
+    sys.argv.append("--touch")  # where the Snakefile looks for it as well
+    main(sys.argv[1:])

@@ -60,6 +60,8 @@ def imported(rule):
                 names = [alias.name for alias in node.names]
             elif isinstance(node, ast.ImportFrom) and not node.level:
                 names = [node.module]
+            elif isinstance(node, ast.Call) and ast.unparse(node.func) == "resources.files" and isinstance(node.args[0], ast.Constant):
+                names = [node.args[0].value]  # a package whose data files are read
             for name in (name.split(".")[0] for name in names):
                 if name not in sys.stdlib_module_names and name != "darkhaloscope":
                     found.setdefault(name, f"{rule} through {path.relative_to(ROOT / 'workflow/scripts')}")

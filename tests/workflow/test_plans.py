@@ -8,7 +8,7 @@ import pytest
 
 from workbench import from_rule
 
-EVALUATION = {"evaluate_scores", "compare_networks", "build_report", "build_index"}
+EVALUATION = {"evaluate_scores", "compare_networks", "judge_experiment", "build_report", "build_index"}
 LIBRARY = "workflow/scripts/darkhaloscope"
 
 
@@ -61,7 +61,7 @@ def test_an_edit_of_the_config_plans_what_it_touches(rerun, old, new, rules):
         ("report/page.py", {"build_report", "build_index"}),
         ("tasks/subhalo/observation.py", from_rule("render_stamps") - {"collect_sweep"}),
         ("learning/networks.py", {"train_network", "score_stamps", *EVALUATION}),
-        ("core/rates.py", EVALUATION),
+        ("core/rates.py", {"build_dataset_page", *EVALUATION}),
         ("ifu/quality.py", from_rule("inspect_maps") - {"collect_sweep"}),
     ],
 )

@@ -174,8 +174,8 @@ rule judge_experiment:
         mem_mb=2000,
         runtime="10m",
     params:
-        experiment=needs("experiments.{experiment}"),
-        dataset=lambda wildcards: settings.datasets[settings.experiments[wildcards.experiment].dataset].plain(),
+        experiment=lambda wildcards: settings.experiments[wildcards.experiment].without("explanations"),
+        dataset=lambda wildcards: settings.datasets[settings.experiments[wildcards.experiment].dataset].without("description", "rendering"),
         detectors=what_detectors_see,
         code=digest("judge_experiment"),
     message:
@@ -203,7 +203,9 @@ rule choose_examples:
         mem_mb=4000,
         runtime="30m",
     params:
-        dataset=lambda wildcards: settings.datasets[first_test(wildcards)].without("description", "size", "shard_size", "splits"),
+        dataset=lambda wildcards: settings.datasets[first_test(wildcards)].without(
+            "description", "size", "shard_size", "splits", "rendering.batch_size"
+        ),
         cosmology=needs("cosmology"),
         code=digest("choose_examples"),
     message:

@@ -16,7 +16,7 @@ rule detect_subhalos:
         dataset=of_kind("subhalo"),
         test=of_kind("subhalo"),
     conda:
-        "../envs/learning.yaml"
+        "../envs/lensing.yaml"
     # One core each: shards are looked through side by side.
     threads: 1
     resources:
@@ -50,7 +50,7 @@ rule score_findings:
     wildcard_constraints:
         detector=detectors_of_kind("evidence"),
     conda:
-        "../envs/learning.yaml"
+        "../envs/lensing.yaml"
     threads: 1
     resources:
         mem_mb=4000,
@@ -79,7 +79,7 @@ rule map_sensitivity:
         dataset=of_kind("subhalo"),
         test=of_kind("subhalo"),
     conda:
-        "../envs/learning.yaml"
+        "../envs/lensing.yaml"
     threads: 1
     resources:
         mem_mb=3000,

@@ -24,7 +24,7 @@ rule build_dataset_page:
         mem_mb=4000,
         runtime="30m",
     params:
-        dataset=needs("datasets.{dataset}"),
+        dataset=dataset_without("rendering", "shard_size"),
         experiments=experiments_on,
         code=digest("build_dataset_page"),
     message:

@@ -18,7 +18,7 @@ DATASET = {
     "sources": {
         "sample": None,
         "mix": {"disk": 1.0},
-        "disk": {"n_knots": 4, "knot_fraction": 0.05, "bulge_fraction": 0, "scale_radius_arcsec": {"uniform": [0.12, 0.18]}},
+        "disk": {"n_knots": 4, "knot_fraction": 0.05, "bulge_fraction": 0, "scale_radius_arcsec": {"uniform": [0.2, 0.25]}},
     },
     "lens": {"theta_e_arcsec": {"uniform": [0.75, 0.85]}},
     "subhalo": {"profiles": {"sis": 1.0}, "theta_e_factor": 0.06},

@@ -6,7 +6,6 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from torch.utils.data import DataLoader
 
 from darkhaloscope.config.network import Network, Scaling
 from darkhaloscope.core.tables import TableError
@@ -15,7 +14,7 @@ from darkhaloscope.learning.index import index_stamps
 from darkhaloscope.learning.pixels import BadPixels, KinematicPixels
 from darkhaloscope.learning.scaling import LearningError, Normalisation, scale_flux, scale_velocity
 from darkhaloscope.learning.splits import derangement, read_split
-from darkhaloscope.learning.streaming import Batches, EpochOrder, InOrder
+from darkhaloscope.learning.streaming import Batches, EpochOrder, InOrder, loader
 from darkhaloscope.tasks.subhalo.schema import stamp_schema
 from unit.learning.stamp_shards import read_stamps, stamp_columns, write_shards
 
@@ -132,22 +131,35 @@ def test_train_fraction_keeps_the_classes_and_nests(tmp_path):
     assert set(small.numbers) < set(large.numbers)
 
 
-@pytest.mark.filterwarnings("ignore:This DataLoader will create")
 @pytest.mark.parametrize("workers", [0, 1, 4])
-def test_each_stamp_exactly_once_per_epoch(tmp_path, workers):
-    images = read_split(write_shards(tmp_path, stamp_columns(50), [0, 20, 50]), network("mask"), workers=0).images
-    images.stamps = dataclasses.replace(images.stamps, labels=np.arange(50))  # the label tells which stamp came
-    order = EpochOrder(images, 8, seed=3)
-    loader = DataLoader(Batches(images, seed=3, augment=True), sampler=order, batch_size=None, num_workers=workers)
+@pytest.mark.parametrize("streamed", [False, True])
+def test_each_stamp_exactly_once_per_epoch(tmp_path, workers, streamed):
+    """Threads read ahead, not processes: a fork after threads of OpenMP is not safe."""
+    paths = write_shards(tmp_path, stamp_columns(300), [0, 20, 300])
+    limits = {"window_stamps": 256, "scratch_gb": 0}
+    images = read_split(paths, network("mask", training=limits), workers=workers, memory_bytes=0 if streamed else 1 << 30).images
+    assert (images.resident is None) == streamed
+    images.stamps = dataclasses.replace(images.stamps, labels=np.arange(300))  # the label tells which stamp came
+    order = EpochOrder(images, 48, seed=3)
     epochs = []
     for epoch in range(2):
         order.set_epoch(epoch)
-        batches = [labels for _, labels, _ in loader]
-        assert sorted(torch.cat(batches).tolist()) == list(range(50))
-        assert {len(b) for b in batches} == {7, 8}
+        batches = [labels for _, labels, _ in loader(Batches(images, seed=3, augment=True), order)]
+        assert sorted(torch.cat(batches).tolist()) == list(range(300))
+        assert {len(b) for b in batches} <= {42, 43}
         epochs.append(torch.cat(batches).tolist())
     assert epochs[0] != epochs[1]
-    assert len(list(InOrder(images, 8))) == len(InOrder(images, 8)) == 7
+    assert len(list(InOrder(images, 48))) == len(InOrder(images, 48)) == 7
+
+
+def test_streamed_inputs_are_those_in_memory(tmp_path):
+    paths = write_shards(tmp_path, stamp_columns(300), [0, 20, 300])
+    whole, streamed = (
+        read_split(paths, network(training={"window_stamps": 256, "scratch_gb": 0}), memory_bytes=limit) for limit in (1 << 30, 0)
+    )
+    assert streamed.images.resident is None and whole.normalisation == streamed.normalisation
+    for rows, images in streamed.images.in_order():
+        assert np.array_equal(images, whole.images.take(rows))
 
 
 def test_orientations_follow_seed_epoch_and_stamp():

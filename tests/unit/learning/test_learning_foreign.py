@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -142,7 +143,10 @@ def test_timm_is_imported_after_anything_where_the_package_is_installed(first, t
     installed = tmp_path / "darkhaloscope-1.dist-info"
     installed.mkdir()
     (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: darkhaloscope\nVersion: 1\n")
-    (installed / "entry_points.txt").write_text("[torch.backends]\ndarkhaloscope = darkhaloscope.learning.operators:declare\n")
+    [(name, place)] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["entry-points"][
+        "torch.backends"
+    ].items()
+    (installed / "entry_points.txt").write_text(f"[torch.backends]\n{name} = {place}\n")
     path = os.pathsep.join([str(ROOT / "workflow/scripts"), str(tmp_path)])
     done = subprocess.run(
         [sys.executable, "-c", f"import {first}, timm"], env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True

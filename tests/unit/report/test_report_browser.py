@@ -184,6 +184,27 @@ def test_a_sprite_is_the_stamp_that_its_card_names(page, context):
     click(page, "[data-preset=all]")
 
 
+def test_charts_and_tables_are_printed(report):
+    with chromium.Page(1280, 800) as page:
+        page.open(report)
+        page.wait(lambda: page.run("document.documentElement.dataset.ready === '1'"), "the tables")
+        page.send("Emulation.setEmulatedMedia", media="print")
+        height = "document.querySelector('{}').getBoundingClientRect().height"
+        for shown in ("[data-chart=roc] svg", "[data-chart=history] svg", "#rates-table-0", "#strata-table", "#answer-table"):
+            assert page.run(height.format(shown)) > 50, shown
+        assert page.run(height.format("#stamps")) == 0
+
+
+def test_a_wide_table_stands_as_blocks_on_a_phone(report):
+    with chromium.Page(390, 844) as phone:
+        phone.open(report)
+        phone.wait(lambda: phone.run("document.documentElement.dataset.ready === '1'"), "the tables")
+        for table in ("rates-table-0", "strata-table", "comparison-table-0"):
+            assert phone.run(f"(t => t.scrollWidth <= t.parentElement.clientWidth)(document.getElementById('{table}'))"), table
+        said = phone.run("getComputedStyle(document.querySelector('#rates-table-0 td:nth-child(2)'), '::before').content")
+        assert said == '"Seed"'
+
+
 def test_a_phone_shows_it_without_sideways_scrolling(report):
     with chromium.Page(390, 844) as phone:
         phone.open(report)

@@ -87,7 +87,7 @@ class Section(BaseModel):
         values = self.plain()
         for key in keys:
             *path, last = key.split(".")
-            functools.reduce(lambda node, name: node[name], path, values).pop(last, None)
+            functools.reduce(lambda node, name: node.get(name, {}), path, values).pop(last, None)
         return values
 
     def only(self, *keys: str) -> dict[str, Any]:

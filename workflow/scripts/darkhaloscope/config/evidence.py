@@ -64,8 +64,8 @@ class Evidence(Section):
     start_noise: float = Field(
         4.0, ge=1, description="Factor on the variance of the coarse image, so that a rough lens already counts as near"
     )
-    draws: int = Field(64, ge=1, le=4096, description="Lenses of the prior that are tried on the coarse image")
-    starts: int = Field(4, ge=1, description="Best of them from which the lens is fitted on the coarse image")
+    draws: int = Field(256, ge=1, le=4096, description="Lenses of the prior that are tried on the coarse image")
+    starts: int = Field(8, ge=1, description="Best of them from which the lens is fitted on the coarse image")
     coarse_steps: int = Field(8, ge=1, description="Most Gauss–Newton steps on the coarse image")
     steps: int = Field(4, ge=1, description="Most Gauss–Newton steps on the image itself, after two with the kernel of the coarse image")
     enough: float = Field(
@@ -74,7 +74,7 @@ class Evidence(Section):
     restart_chi2: float = Field(
         1.2, gt=1, description="χ² per pixel above which the lens is looked for anew, and a fit is not to be trusted"
     )
-    restart_draws: int = Field(512, ge=1, le=65536, description="Lenses of the prior that are tried then")
+    restart_draws: int = Field(1024, ge=1, le=65536, description="Lenses of the prior that are tried then")
     place_step: int = Field(2, ge=1, le=8, description="1 tries a subhalo in every pixel, 2 in every second one, as on a chessboard")
     batch_size: int = Field(1, ge=1, description="Stamps computed at a time; changes memory and speed alone. On a GPU some dozens")
     sensitivity: Sensitivity = Field(Sensitivity(), description="Sensitivity maps")

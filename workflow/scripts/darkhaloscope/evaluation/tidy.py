@@ -140,7 +140,7 @@ def number(value: float, *, sign: bool = False) -> str:
     if not sign and abs(value) >= 10:
         return f"{value:.1f}".replace("-", "−")
     digits = 3 if value == 0 or abs(value) >= 0.0095 or sign else 4
-    if not sign and 0.999 <= value < 1:
+    if not sign and 0.999 <= value < 0.999995:
         digits = 5
     text = f"{value:+.{digits}f}" if sign else f"{value:.{digits}f}"
     if not sign and value and float(text) == 0:

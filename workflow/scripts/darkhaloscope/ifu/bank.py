@@ -100,7 +100,7 @@ def build_bank(sources: Iterable[tuple[str | os.PathLike, str | os.PathLike]], l
 
     Parameters
     ----------
-    sources : pairs of paths (npz, json) as `write_source_tensor` leaves them.
+    sources : pairs of paths (npz, facts) as `write_source_tensor` leaves them.
     lensability : columns galaxy_id, score, tier, reasons.
     galaxies : `use_rejected` names the rejected galaxies that are used all the same, with a warning.
 
@@ -117,16 +117,16 @@ def build_bank(sources: Iterable[tuple[str | os.PathLike, str | os.PathLike]], l
     """
     scores = lensability.set_index(lensability["galaxy_id"].astype(str))
     rows: list[dict] = []
-    for npz, sidecar in sources:
-        entry = _entry(sidecar)
+    for npz, facts in sources:
+        entry = _entry(facts)
         name = entry["galaxy_id"]
         if "left_out" in entry:
             log.warning("galaxy %s is left out: its source tensor could not be made (%s)", name, entry["left_out"])
             continue
         if name not in scores.index:
-            raise BankError(f"{sidecar}: galaxy {name} has no row in the lensability table; score it first")
+            raise BankError(f"{facts}: galaxy {name} has no row in the lensability table; score it first")
         if any(row["galaxy_id"] == name for row in rows):
-            raise BankError(f"{sidecar}: galaxy {name} comes twice; give each source tensor once")
+            raise BankError(f"{facts}: galaxy {name} comes twice; give each source tensor once")
         score = scores.loc[name]
         rejected = score["tier"] == "reject"
         if rejected and name not in galaxies.use_rejected:
@@ -171,11 +171,11 @@ def _size(path: Path) -> int:
     return field.type.shape[0] if isinstance(field.type, pa.FixedShapeTensorType) else BANK.columns[-1].shape[0]
 
 
-def _entry(sidecar: str | os.PathLike) -> dict:
-    entry = read_json(sidecar, "the sidecar of a source tensor", "build the source tensor again", BankError)
+def _entry(facts: str | os.PathLike) -> dict:
+    entry = read_json(facts, "the facts of a source tensor", "build the source tensor again", BankError)
     missing = [key for key in ("galaxy_id", "physical_id") if key not in entry]
     if missing:
-        raise BankError(f"{sidecar}: the sidecar lacks {', '.join(missing)}; build the source tensor again")
+        raise BankError(f"{facts}: the facts lack {', '.join(missing)}; build the source tensor again")
     return entry
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ..config.network import HUB, OWN, Network
+from ..config.network import HUB, Network
 from .backbones import build_backbone
 from .foreign import Recognised, build_foreign
 from .scaling import BANDS, SCALARS, Normalisation
@@ -25,7 +25,7 @@ def build_band_network(network: Network, own: dict) -> nn.Module:
     own : architectures of this project by name, as in `networks.ARCHITECTURES`
     """
     inputs = BANDS + (SCALARS if network.scalars == "early" else ())
-    if network.architecture in OWN:
+    if network.architecture in own:
         whole = own[network.architecture](inputs, network.width)
         backbone, features = whole[:-1], whole[-1].in_features
     else:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ..config.network import HUB, OWN, Network
+from ..config.network import HUB, Network
 from .backbones import build_backbone
 from .band_network import build_band_network
 from .calibration import Calibration
@@ -73,7 +73,7 @@ def build_network(network: Network) -> nn.Module:
     if network.channels == "bands":
         return build_band_network(network, ARCHITECTURES).to(memory_format=torch.channels_last)
     inputs = INPUTS[network.channels]
-    if network.architecture in OWN:
+    if network.architecture in ARCHITECTURES:
         return ARCHITECTURES[network.architecture](inputs, network.width).to(memory_format=torch.channels_last)
     hub = network.pretrained if (network.pretrained or "").startswith(HUB) else None
     backbone, features = build_backbone(network.architecture, len(inputs), network.width, hub)

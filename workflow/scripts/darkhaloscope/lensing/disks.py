@@ -1,7 +1,7 @@
 """Compiled light of rotating disks: `light.DiskLight` in single precision, and a sketch of where it varies.
 
 Lengths come in units that `packing.disk_tables` chooses for each disk, along the axes of the disk, from the corner of
-a square of `BLOCKS` blocks of `LIVELY_BLOCK` units about its centre. The light goes on beyond that square.
+a square of `BLOCKS` blocks of `SHARE_BLOCK` units about its centre. The light goes on beyond that square.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from numba import njit
 
 from .compiled import inner
 from .floats import F, exp2, log2
-from .kernels import LEAST_SHARE, LIVELY_BLOCK
+from .kernels import LEAST_SHARE, SHARE_BLOCK
 
 #: Blocks on a side of a sketch.
 BLOCKS = 40
-MIDDLE = F(BLOCKS * LIVELY_BLOCK / 2)
+MIDDLE = F(BLOCKS * SHARE_BLOCK / 2)
 #: Columns of the disk table: `packing.disk_tables` writes it.
 UNIT, STRETCH, DISK, FALL, BULGE, NEARER, POWER, STEEP, NORM, TURN, V_SYS, V_MAX, RADIAL, BAR_C, BAR_S, SIGMA2 = range(16)
 #: Columns of the knot table.
@@ -66,8 +66,8 @@ def sum_disk(m, light, velocity, sign, used, sigma2, total):
 
 
 @njit(**inner)
-def sketch(lively, d, knots):
-    """Fill (BLOCKS, BLOCKS) with the share of rays that each block needs, as `pyramid.Pyramid.lively` does for images.
+def sketch(ray_share, d, knots):
+    """Fill (BLOCKS, BLOCKS) with the share of rays that each block needs, as `pyramid.Pyramid.ray_share` does for images.
 
     Contrasts of F and F v are those between a block's corners; a knot may lie between them, and counts by its own peak. Shares
     are of the greatest contrast outside the four central blocks: the cusps of disk and bulge rise high on an area that no PSF shows.
@@ -78,7 +78,7 @@ def sketch(lively, d, knots):
     for i in range(side):
         now, old = i % 2, (i + 1) % 2
         for j in range(side):
-            x[j], y[j] = F(j * LIVELY_BLOCK), F(i * LIVELY_BLOCK)
+            x[j], y[j] = F(j * SHARE_BLOCK), F(i * SHARE_BLOCK)
         disk_light(side, x, y, light[now], velocity[now], d, knots)
         for j in range(side):
             velocity[now, j] *= light[now, j]
@@ -88,7 +88,7 @@ def sketch(lively, d, knots):
     for k in range(knots.shape[0]):
         q = knots[k]
         if q[K_LIGHT] > F(0):
-            block, reach = F(1) / (d[UNIT] * F(LIVELY_BLOCK)), F(1.5) / np.sqrt(-q[K_FALL])
+            block, reach = F(1) / (d[UNIT] * F(SHARE_BLOCK)), F(1.5) / np.sqrt(-q[K_FALL])
             middle = F(BLOCKS / 2)
             for i in range(max(int((q[KY] - reach) * block + middle), 0), min(int((q[KY] + reach) * block + middle) + 1, BLOCKS)):
                 for j in range(max(int((q[KX] - reach) * block + middle), 0), min(int((q[KX] + reach) * block + middle) + 1, BLOCKS)):
@@ -101,7 +101,7 @@ def sketch(lively, d, knots):
     for i in range(BLOCKS):
         for j in range(BLOCKS):
             share = max(contrast[0, i, j] / most0, contrast[1, i, j] / most1)
-            lively[i, j] = min(max(np.sqrt(share), F(LEAST_SHARE)), F(1))
+            ray_share[i, j] = min(max(np.sqrt(share), F(LEAST_SHARE)), F(1))
 
 
 @njit(inline="always", **inner)

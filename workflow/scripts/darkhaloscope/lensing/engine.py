@@ -200,12 +200,12 @@ def _inputs(light, lens, subhalos, grid: Grid, density: float, reach: float) -> 
     bumps = bool((lens.m3 != 0).any() or (lens.m4 != 0).any())
     tables = (*lens_tables(lens), "slope" not in MAIN[lens.profile].parameters, bumps, halo_table(lens, subhalos))
     if isinstance(light, DiskLight):
-        side = np.full((1, 1), disks.BLOCKS * sampling.LIVELY_BLOCK, np.int32)
+        side = np.full((1, 1), disks.BLOCKS * sampling.SHARE_BLOCK, np.int32)
         index, shape, parts = np.zeros(n, np.int64), (side, side, np.zeros((1, 1, 1), np.float32), 0), disk_tables(light)
         densities = density * disk_units(light)[1]
     else:
         p = light.pyramid
-        index, shape, parts = light.index.cpu().numpy(), (p.heights, p.widths, p.lively, EDGE), disk_tables(None)
+        index, shape, parts = light.index.cpu().numpy(), (p.heights, p.widths, p.ray_share, EDGE), disk_tables(None)
         densities = np.full(n, density)
     settings = (np.float32(grid.pixel_scale), np.float32(reach), densities.astype(np.float32), np.full(n, FLOOR, np.float32))
     return tables, (source_table(light).astype(np.float32), index, *parts), shape, settings

@@ -20,9 +20,9 @@ from .profiles.profile import KIND
 THETA_E, T, E1, E2, X, Y, G1, G2, M3C, M3S, M4C, M4S, TERMS = range(13)
 #: Columns of the source table: col = C0 + CX βx + CY βy, row = R0 + RX βx + RY βy.
 C0, CX, CY, R0, RX, RY = range(6)
-#: Side of the blocks in which the liveliness of a source is kept [source pixels], and the share of the rays on a side that
+#: Side of the blocks in which the share of rays that a source needs is kept [source pixels], and the share of the rays on a side that
 #: even the dullest place gets.
-LIVELY_BLOCK, LEAST_SHARE = 8, 0.2
+SHARE_BLOCK, LEAST_SHARE = 8, 0.2
 #: Rows of working memory that `trace` needs.
 WORK = 7
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from . import disks, kernels, profiles
-from .kernels import LIVELY_BLOCK
+from .kernels import SHARE_BLOCK
 from .lens import MacroLens, Subhalos
 from .light import DiskLight, PixelLight, sersic_constants
 from .profiles.profile import BLUNT, CX, CY, FELT, KIND, SHARP, P
@@ -89,7 +89,7 @@ def disk_units(light: DiskLight) -> tuple[NDArray[np.float64], NDArray[np.float6
     knots = torch.where(light.knot_share > 0, light.knot_sigma, torch.inf).double().cpu().numpy().min(1, initial=np.inf)
     bulge = np.where(p["bulge_fraction"] > 0, SHARP_BULGE * p["bulge_radius"], np.inf)
     sharpest = np.minimum(np.minimum(knots, bulge), SHARP_SCALE * p["scale_radius"])
-    unit = np.maximum(2 * sharpest, LEAST_BLOCK * p["scale_radius"]) / LIVELY_BLOCK
+    unit = np.maximum(2 * sharpest, LEAST_BLOCK * p["scale_radius"]) / SHARE_BLOCK
     return unit, unit / (SCALES_PER_PIXEL * sharpest)
 
 

@@ -144,12 +144,12 @@ def _second_order(f: Tensor, at: Tensor, width: int, x: Tensor, y: Tensor) -> Te
     def step(i: int, j: int) -> Tensor:
         return f[at + i * width + j]
 
-    here = f[at]
+    middle = f[at]
     fx = (step(0, 1) - step(0, -1)) * (2 / 3) - (step(0, 2) - step(0, -2)) / 12
     fy = (step(1, 0) - step(-1, 0)) * (2 / 3) - (step(2, 0) - step(-2, 0)) / 12
-    fxx, fyy = (step(0, 1) + step(0, -1)) / 2 - here, (step(1, 0) + step(-1, 0)) / 2 - here
+    fxx, fyy = (step(0, 1) + step(0, -1)) / 2 - middle, (step(1, 0) + step(-1, 0)) / 2 - middle
     fxy = (step(1, 1) + step(-1, -1) - step(1, -1) - step(-1, 1)) / 4
-    return here + x * (fx + fxx * x + fxy * y) + y * (fy + fyy * y)
+    return middle + x * (fx + fxx * x + fxy * y) + y * (fy + fyy * y)
 
 
 def _locate(u: Tensor, v: Tensor, depth: Tensor, image: int, pyramid: Pyramid) -> tuple[Tensor, Tensor, Tensor, Tensor]:

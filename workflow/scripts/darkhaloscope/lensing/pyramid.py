@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .kernels import LEAST_SHARE, LIVELY_BLOCK
+from .kernels import LEAST_SHARE, SHARE_BLOCK
 from .sampling import texel
 
 #: Frame of zeros around every level [pixels of the level], for the reach of the weights.
@@ -32,7 +32,7 @@ class Pyramid:
     Channels come last and are filled up with zeros to `texel` of them.
 
     `offsets`, `heights`, `widths` are (m, levels): where each level of each image starts and its framed size.
-    `lively` (m, blocks, blocks) says what share of the rays on a side a place of the image needs: the square
+    `ray_share` (m, blocks, blocks) says what share of the rays on a side a place of the image needs: the square
     root of its brightness contrast over the image's greatest, since a quadrature's error falls as the square
     of the rays on a side.
     """
@@ -41,7 +41,7 @@ class Pyramid:
     offsets: NDArray[np.int64]
     heights: NDArray[np.int32]
     widths: NDArray[np.int32]
-    lively: NDArray[np.float32]
+    ray_share: NDArray[np.float32]
     channels: int
 
 
@@ -66,7 +66,7 @@ def build_pyramid(planes: Tensor, levels: int = MAX_LEVELS) -> Pyramid:
         offsets=(rows + starts).astype(np.int64),
         heights=np.broadcast_to(np.array(heights, np.int32), shape).copy(),
         widths=np.broadcast_to(np.array(widths, np.int32), shape).copy(),
-        lively=_liveliness(planes.detach().cpu().numpy()),
+        ray_share=_ray_share(planes.detach().cpu().numpy()),
         channels=c,
     )
 
@@ -77,9 +77,9 @@ def _interleaved(image: NDArray) -> NDArray[np.float32]:
     return np.ascontiguousarray(image.transpose(0, 2, 3, 1), np.float32).reshape(m, -1)
 
 
-def _liveliness(planes: NDArray) -> NDArray[np.float32]:
+def _ray_share(planes: NDArray) -> NDArray[np.float32]:
     m, c, h, w = planes.shape
-    block = LIVELY_BLOCK
+    block = SHARE_BLOCK
     rows, columns = -(-h // block), -(-w // block)
     padded = np.pad(planes, ((0, 0), (0, 0), (0, rows * block - h), (0, columns * block - w)))
     contrast = padded.reshape(m, c, rows, block, columns, block).std((3, 5))

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from .compiled import inner, keep, outer
 from .disks import BLOCKS, SIGMA2, disk_light, sketch, sum_disk
 from .floats import F
-from .kernels import CX, CY, LIVELY_BLOCK, THETA_E, WORK, X, Y, trace
+from .kernels import CX, CY, SHARE_BLOCK, THETA_E, WORK, X, Y, trace
 from .profiles.profile import CX as HALO_X
 from .profiles.profile import CY as HALO_Y
 from .profiles.profile import FELT, SHARP
@@ -78,15 +78,15 @@ def plan_rows(first, last, columns, rows, level, u, v, lens, source, pyramid, se
     source : tuple
         Source table (n, 6), the number of each row's image (n,), and disks and knots, both empty for images.
     pyramid : tuple
-        Heights, widths, liveliness and width of the frame. For disks the first two are those of the sketch.
+        Heights, widths, share of rays and width of the frame. For disks the first two are those of the sketch.
     settings : tuple
         Pixel scale [arcsec], reach [pixels], density d (n,), floor f (n,).
     """
     work, line = np.empty((WORK, u.shape[0]), F), np.empty((2, u.shape[0]), F)
-    lively = np.empty((BLOCKS, BLOCKS), F)
+    ray_share = np.empty((BLOCKS, BLOCKS), F)
     for row in range(first, last):
         _nodes(u, v, row, work, line, lens, source, settings[0])
-        _plan(columns[row], rows[row], level[row], row, u, v, lively, lens, source, pyramid, settings)
+        _plan(columns[row], rows[row], level[row], row, u, v, ray_share, lens, source, pyramid, settings)
 
 
 @njit(**outer)
@@ -99,7 +99,7 @@ def render_rows(first, last, out, doubt, samples, plan, lens, source, pyramid, t
     """
     size, c = out.shape[2], out.shape[1]
     u, v = np.empty((size + 4, size + 4), F), np.empty((size + 4, size + 4), F)
-    scratch, lively = np.empty((3, size, size), np.int16), np.empty((BLOCKS, BLOCKS), F)
+    scratch, ray_share = np.empty((3, size, size), np.int16), np.empty((BLOCKS, BLOCKS), F)
     columns, rows, level = scratch[0], scratch[1], scratch[2]
     given, closed = plan[0].shape[0] > 0, source[2].shape[0] > 0
     work, line = np.empty((WORK, ROOM + size), F), np.empty((2, size + 4), F)
@@ -116,10 +116,10 @@ def render_rows(first, last, out, doubt, samples, plan, lens, source, pyramid, t
         if given:
             columns, rows, level = plan[0][row], plan[1][row], plan[2][row]
         else:
-            _plan(columns, rows, level, row, u, v, lively, lens, source, pyramid, settings)
+            _plan(columns, rows, level, row, u, v, ray_share, lens, source, pyramid, settings)
         out[row] = F(0)
         doubt[row] = F(0)
-        here, rays = source[1][row], 0
+        image, rays = source[1][row], 0
         for i in range(size):
             for j in range(size):
                 n = int(columns[i, j]) * int(rows[i, j])
@@ -144,8 +144,8 @@ def render_rows(first, last, out, doubt, samples, plan, lens, source, pyramid, t
                         out[row, k, i, j] = total[k] / F(n)
                     doubt[row, i, j] = total[4] / F(n)
                     continue
-                _locate(m, x, y, at, heights[here, depth], widths[here, depth], offsets[here, depth], stride, edge)
-                up = widths[here, depth] * stride
+                _locate(m, x, y, at, heights[image, depth], widths[image, depth], offsets[image, depth], stride, edge)
+                up = widths[image, depth] * stride
                 for group in range(0, c, 4):
                     if c == 1:
                         _sum(m, x, y, sign, used, at, up, texture, total)
@@ -175,15 +175,15 @@ def _nodes(u, v, row, work, line, lens, source, scale):
 def _plan(columns, rows, level, row, u, v, sketched, lens, source, pyramid, settings):
     heights, widths, shares, edge = pyramid
     scale, reach, densities, floors = settings
-    table, halos, here = lens[0], lens[4], source[1][row]
+    table, halos, image = lens[0], lens[4], source[1][row]
     size, density, floor = columns.shape[0], densities[row], floors[row]
-    height, width, top = F(heights[here, 0] - 2 * edge), F(widths[here, 0] - 2 * edge), heights.shape[1] - 1
+    height, width, top = F(heights[image, 0] - 2 * edge), F(widths[image, 0] - 2 * edge), heights.shape[1] - 1
     map_ = source[0][row]
     per_arcsec = np.sqrt(map_[CX] * map_[CX] + map_[CY] * map_[CY])
-    closed, lively = source[2].shape[0] > 0, shares[here]
+    closed, ray_share = source[2].shape[0] > 0, shares[image]
     if closed:
         sketch(sketched, source[2][row], source[3][row])
-        lively = sketched
+        ray_share = sketched
     t, half, centre_rays = np.empty(10, F), F(0.5) * F(size - 1), int(min(F(CENTRE_RAYS) * density, F(MOST)))
     for i in range(size):
         for j in range(size):
@@ -199,15 +199,15 @@ def _plan(columns, rows, level, row, u, v, sketched, lens, source, pyramid, sett
                 continue
             at_u, at_v = u[a, b], v[a, b]
             if closed:
-                # The light of a disk has no end: beyond its sketch it is as lively as at its border.
+                # The light of a disk has no end: beyond its sketch it varies as at its border.
                 at_u, at_v = min(max(at_u, F(0)), width), min(max(at_v, F(0)), height)
             if at_u + du < F(0) or at_v + dv < F(0) or at_u - du > width or at_v - dv > height:
                 continue
-            life = _liveliness(at_u, at_v, du, dv, lively)
-            if life == F(0):
+            share = _ray_share(at_u, at_v, du, dv, ray_share)
+            if share == F(0):
                 continue
             _derivatives(t, u, v, a, b)
-            level[i, j] = _choose(columns, rows, i, j, t, F(0) if near else reach, top, life * density, floor)
+            level[i, j] = _choose(columns, rows, i, j, t, F(0) if near else reach, top, share * density, floor)
             if near:
                 level[i, j] = TRACED
 
@@ -230,16 +230,16 @@ def _near(x, y, scale, density, per_arcsec, p, halos):
 
 
 @njit(inline="always", **inner)
-def _liveliness(u, v, du, dv, lively):
+def _ray_share(u, v, du, dv, ray_share):
     """Largest share of the rays that a place within (du, dv) needs; see `pyramid.Pyramid`. Zero beyond the image."""
-    block = F(1 / LIVELY_BLOCK)
-    low, high = max(int((v - dv) * block), 0), min(int((v + dv) * block), lively.shape[0] - 1)
-    left, right = max(int((u - du) * block), 0), min(int((u + du) * block), lively.shape[1] - 1)
-    life = F(0)
+    block = F(1 / SHARE_BLOCK)
+    low, high = max(int((v - dv) * block), 0), min(int((v + dv) * block), ray_share.shape[0] - 1)
+    left, right = max(int((u - du) * block), 0), min(int((u + du) * block), ray_share.shape[1] - 1)
+    share = F(0)
     for i in range(low, high + 1):
         for j in range(left, right + 1):
-            life = max(life, lively[i, j])
-    return life
+            share = max(share, ray_share[i, j])
+    return share
 
 
 @njit(inline="always", **inner)

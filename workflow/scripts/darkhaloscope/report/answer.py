@@ -12,6 +12,7 @@ import pandas as pd
 from ..evaluation.observers import marginal_observer
 from ..evaluation.tidy import ALL, COMMITTEE, count, is_number, main_seed, number, overall, power, quoted, rate_text
 from .context import Gate, ReportContext
+from .frames import column_name
 
 _CHANNELS = {"flux": "flux", "velocity": "velocity", "both": "flux and velocity", "mask": "the mask"}
 _SHORT = {"better": "better than", "worse": "worse than"}
@@ -182,7 +183,7 @@ def _comparison_table(context: ReportContext, first: Mapping[str, Any]) -> Table
     strata, fpr, names = context.decided["strata"], first["fpr"], (first["baseline"], first["detector"])
     observed = any(stratum["marginal"] for stratum in strata)
     column = next((s["column"] for s in strata if s["column"] != ALL), "")
-    heads = ["log₁₀ mass" if column == "mass_bin" else column.replace("_", " "), *(f"AUC {name}" for name in names), "ΔAUC"]
+    heads = ["log₁₀ mass" if column == "mass_bin" else column_name(column), *(f"AUC {name}" for name in names), "ΔAUC"]
     heads += [f"ΔTPR at FPR {power(fpr)}"] if fpr is not None else []
     heads += ["Marginal observer d′, flux → both"] if observed else []
     rows = []
@@ -204,7 +205,11 @@ def _gain(found: Mapping[str, Any] | None) -> str:
         return "–"
     counted = f"{found['stamps']} stamp{'' if found['stamps'] == 1 else 's'}"
     gain = f" (×{found['gain']:.1f}, {counted})" if is_number(found["gain"]) else f" ({counted})"
-    return f"{found['flux']:.2g} → {found['both']:.2g}{gain}"
+    return f"{_two_digits(found['flux'])} → {_two_digits(found['both'])}{gain}"
+
+
+def _two_digits(value: float) -> str:
+    return f"{value:#.2g}".rstrip(".")
 
 
 def _ideal_words(context: ReportContext) -> Iterator[str]:

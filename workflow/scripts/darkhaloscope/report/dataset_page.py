@@ -18,11 +18,10 @@ from . import charts
 from .answer import quality_gates
 from .composites import enlarged
 from .context import Dataset
-from .facts import dataset_counts, dataset_facts
+from .facts import checks_table, dataset_counts, dataset_facts, distributions
 from .frames import column_name, count
 from .html import render
 from .pictures import data_uri, palette, tile, velocity_limit
-from .sections import checks_table, distributions
 
 #: Columns whose distribution is drawn, where the stamps have them.
 DRAWN = (

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..config.lensfinder import PIXEL_SCALE_ARCSEC, ImportedDataset, LensFinderDataset
 from ..config.subhalo import SubhaloDataset
-from .context import Dataset
-from .frames import count, is_number
-from .grids import Cell, Grid, number_cell
+from .context import Dataset, Gate
+from .frames import column_name, count, is_number
+from .grids import Cell, Grid, number_cell, plain_grid
 
 Facts = list[tuple[str, str]]
 #: What the checks of a dataset count per split, and what it is called.
@@ -27,6 +27,8 @@ _COUNTS = {
     "contaminants": "Known contaminants",
     "bytes": "MB",
 }
+#: Statistics of a column's distribution, as they stand in its table.
+_DISTRIBUTION = ("count", "missing", "mean", "sd", "min", "p5", "p25", "p50", "p75", "p95", "max")
 #: Shares of the arcs above some levels of S/N.
 _ABOVE = "arc_snr_above_"
 
@@ -50,6 +52,27 @@ def dataset_counts(splits: Mapping[str, Mapping[str, Any]], size: Any = None) ->
     called |= {k: f"Arcs with S/N above {k.removeprefix(_ABOVE)}" for k in first if k.startswith(_ABOVE)}
     rows = tuple((name, *(_counted(k, split[k]) for k in called)) for name, split in splits.items())
     return Grid(("Split", *called.values()), rows)
+
+
+def distributions(found: list[dict]) -> Grid | None:
+    """Return what the stamps' columns hold per split and class, as a table to choose from; None where it was not measured."""
+    if not found:
+        return None
+    statistics = [k for k in _DISTRIBUTION if any(k in row for row in found)]
+    rows = []
+    for row in found:
+        words = {0: "controls", 1: "positives"}.get(row.get("label"), str(row.get("label")))
+        cells = [number_cell(row.get(k), f"{row[k]:.4g}" if is_number(row.get(k)) else None) for k in statistics]
+        rows.append((str(row.get("split")), words, column_name(str(row.get("column"))), *cells))
+    heads = ("Split", "Class", "Column", *statistics)
+    start = {"Split": "test" if any(row[0] == "test" for row in rows) else rows[0][0], "Class": "positives"}
+    return Grid(heads, tuple(rows), "distribution-table", ("Split", "Class", "Column"), start)
+
+
+def checks_table(gates: Iterable[Gate]) -> Grid:
+    """Return gates with what was asked and found."""
+    words = {True: "passed", False: "FAILED", None: "undecided"}
+    return plain_grid(("Check", "Outcome", "Asked", "Found"), [(g.name, words[g.passed], g.limit, g.found) for g in gates])
 
 
 def _counted(key: str, value: Any) -> Cell:

@@ -17,7 +17,7 @@ from . import charts
 from .answer import quality_gates
 from .context import LensContext, ReportContext, ReportError
 from .explanations import draw_explanations, explanations_table
-from .facts import dataset_counts, dataset_facts
+from .facts import checks_table, dataset_counts, dataset_facts, distributions
 from .frames import column_name, is_number
 from .grids import flat, plain
 from .html import render
@@ -25,7 +25,7 @@ from .index import Summary
 from .lens_story import STORY as LENS_FINDER
 from .pictures import data_uri
 from .robustness import robustness_section
-from .sections import checks_table, comparison_tables, distributions, network_table, rates_tables, strata_table
+from .sections import comparison_tables, network_table, rates_tables, strata_table
 from .story import Charts, Story, shared_charts
 from .subhalo_story import STORY as SUBHALO
 

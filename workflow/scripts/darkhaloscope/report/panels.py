@@ -15,7 +15,7 @@ from .pictures import flux_colours, stretch_flux, velocity_colours, velocity_lim
 
 def overview(pairs: Pairs, without: str, within: str, pixel_arcsec: float) -> Figure:
     """Return the first of some pairs in four panels: the two noiseless images, their difference, the velocity; what is sought is marked."""
-    figure = figure_of(TWO_COLUMNS_INCH, TWO_COLUMNS_INCH / 4 + 0.28)
+    figure = figure_of(TWO_COLUMNS_INCH, TWO_COLUMNS_INCH / 4 + 0.2)
     panels = figure.subplots(1, 4)
     smooth, perturbed = pairs.smooth_flux[0], pairs.perturbed_flux[0]
     peak = max(float(np.nanmax(smooth)), 1e-30)
@@ -30,7 +30,7 @@ def overview(pairs: Pairs, without: str, within: str, pixel_arcsec: float) -> Fi
     heads = (without, within, f"difference, ±{100 * most:.2g}% of peak", f"velocity, ±{limit:.0f} km/s")
     for panel, head in zip(panels, heads, strict=True):
         panel.set(xticks=[], yticks=[])
-        panel.set_title(head, fontsize=SIZE + 1, pad=3)
+        panel.set_title(head, fontsize=SIZE + 2, pad=3)
     if pairs.places is not None and np.isfinite(pairs.places[0]).all():
         for panel in panels[1:]:
             mark(panel, pairs.places[0], 0.06 * smooth.shape[0] * pixel_arcsec, smooth.shape[0], pixel_arcsec)
@@ -92,7 +92,7 @@ def composites(groups: Sequence[tuple[str, Sequence[np.ndarray], Sequence[str]]]
     """Return colour pictures of stamps, (size, size, 3) uint8 with north up, one row for each group's title, pictures and captions."""
     most = max(len(pictures) for _, pictures, _ in groups)
     side = TWO_COLUMNS_INCH / most
-    figure = figure_of(TWO_COLUMNS_INCH, len(groups) * (side + 0.42))
+    figure = figure_of(TWO_COLUMNS_INCH, len(groups) * (side + 0.58))
     for row, (title, pictures, captions) in zip(figure.subfigures(len(groups), 1, squeeze=False)[:, 0], groups, strict=True):
         for panel in row.subplots(1, most, squeeze=False)[0]:
             panel.set_axis_off()
@@ -100,8 +100,8 @@ def composites(groups: Sequence[tuple[str, Sequence[np.ndarray], Sequence[str]]]
         for panel, picture, caption in zip(row.axes, pictures, captions, strict=False):
             panel.imshow(picture)
             # As many lines everywhere, so that all pictures are of one size.
-            panel.set_title(caption.replace(", ", "\n") + "\n" * (lines - caption.count(", ")), fontsize=SIZE - 1, pad=2)
-        row.suptitle(title, fontsize=SIZE + 0.5, x=0.012, ha="left")
+            panel.set_title(caption.replace(", ", "\n") + "\n" * (lines - caption.count(", ")), fontsize=SIZE + 0.5, pad=2)
+        row.suptitle(title, fontsize=SIZE + 2, x=0.012, ha="left")
     return figure
 
 

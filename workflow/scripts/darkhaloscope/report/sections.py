@@ -10,13 +10,12 @@ import pandas as pd
 
 from ..config.network import Network
 from .answer import compared, rates_of
-from .context import Gate, ReportContext
-from .frames import column_name, count, is_number, metric_name, overall, pick
-from .grids import Cell, Footnotes, Grid, number_cell, plain_grid, rate_cell, text_of
+from .context import ReportContext
+from .frames import column_name, count, metric_name, overall, pick
+from .grids import Cell, Footnotes, Grid, number_cell, rate_cell, text_of
 
 #: Metrics of the page's strata table; the CSV files hold all.
 STRATA_METRICS = ("auc", "tpr_at_fpr", "fpr_at_tpr")
-_DISTRIBUTION = ("count", "missing", "mean", "sd", "min", "p5", "p25", "p50", "p75", "p95", "max")
 
 
 def rates_tables(context: ReportContext) -> list[tuple[str, Grid]]:
@@ -86,27 +85,6 @@ def _line(row: pd.Series, notes: Footnotes, *, sign: bool) -> list[Cell]:
     counts = [number_cell(row[k], count(row[k])) for k in ("n_positives", "n_negatives")]
     value = rate_cell(row, sign=sign, mark=notes.mark(row["note"]) if row["resolved"] else "")
     return [column_name(row["column"]), row["stratum"], metric_name(row["metric"], row["at"]), value, *counts]
-
-
-def distributions(found: list[dict]) -> Grid | None:
-    """Return what the stamps' columns hold per split and class, as a table to choose from; None where it was not measured."""
-    if not found:
-        return None
-    statistics = [k for k in _DISTRIBUTION if any(k in row for row in found)]
-    rows = []
-    for row in found:
-        words = {0: "controls", 1: "positives"}.get(row.get("label"), str(row.get("label")))
-        cells = [number_cell(row.get(k), f"{row[k]:.4g}" if is_number(row.get(k)) else None) for k in statistics]
-        rows.append((str(row.get("split")), words, column_name(str(row.get("column"))), *cells))
-    heads = ("Split", "Class", "Column", *statistics)
-    start = {"Split": "test" if any(row[0] == "test" for row in rows) else rows[0][0], "Class": "positives"}
-    return Grid(heads, tuple(rows), "distribution-table", ("Split", "Class", "Column"), start)
-
-
-def checks_table(gates: Iterable[Gate]) -> Grid:
-    """Return gates with what was asked and found."""
-    words = {True: "passed", False: "FAILED", None: "undecided"}
-    return plain_grid(("Check", "Outcome", "Asked", "Found"), [(g.name, words[g.passed], g.limit, g.found) for g in gates])
 
 
 def network_table(context: ReportContext) -> Grid:

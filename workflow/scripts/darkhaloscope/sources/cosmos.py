@@ -76,7 +76,7 @@ def list_sources(settings: CosmosSources, catalog: str | os.PathLike) -> tuple[p
     _same_galaxies(main, fits, path, _beside(path, "_fits"))
     radius = np.asarray(fits["hlr"], float)[:, 0]
     keep = np.ones(len(main), bool)
-    said = [f"{len(main)} galaxies in {path.name}"]
+    counts = [f"{len(main)} galaxies in {path.name}"]
     for name, passed in (
         (f"exclusion level {settings.exclusion}", _not_excluded(settings.exclusion, path, main, fits, radius)),
         ("set_aside", ~np.isin(main["IDENT"], settings.set_aside)),
@@ -84,10 +84,10 @@ def list_sources(settings: CosmosSources, catalog: str | os.PathLike) -> tuple[p
         ("magnitude", (main["MAG"] >= settings.magnitude[0]) & (main["MAG"] <= settings.magnitude[1])),
     ):
         keep &= passed
-        said.append(f"{int(keep.sum())} after {name}")
+        counts.append(f"{int(keep.sum())} after {name}")
     rows = sorted(np.flatnonzero(keep), key=lambda i: stable_hash("cosmos", int(main["IDENT"][i])))[: settings.most]
     if not rows:
-        raise SourceError(f"{path}: no galaxy is left ({', '.join(said)}); widen the cuts in sources.cosmos")
+        raise SourceError(f"{path}: no galaxy is left ({', '.join(counts)}); widen the cuts in sources.cosmos")
     table = COSMOS_SOURCES.table(
         {
             "ident": [str(int(main["IDENT"][i])) for i in rows],
@@ -100,7 +100,7 @@ def list_sources(settings: CosmosSources, catalog: str | os.PathLike) -> tuple[p
             "noise_variance": main["NOISE_VARIANCE"][rows].astype(float),
         }
     )
-    return table, said
+    return table, counts
 
 
 class CosmosImages:

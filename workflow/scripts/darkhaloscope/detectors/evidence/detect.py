@@ -240,11 +240,13 @@ class Detector:
     ) -> list[tuple[Batch, Linear, int] | None]:
         """Return the velocity of each stamp linearised about the lens of the flux, as a batch and a row of it."""
         found = source_flux(batch, linear.solved).clamp(min=FAINTEST).cpu().numpy()
-        block, seen = self.dataset.instrument.velocity_block, {}
+        seen = {}
         for row, stamp in enumerate(stamps):
             if stamp.mask is not None:
                 rays = found[row, : len(channels[row].x)]
-                channel = velocity_channel(channels[row], skies[row], rays, stamp.velocity, stamp.sigma, stamp.mask, block)
+                channel = velocity_channel(
+                    channels[row], skies[row], rays, stamp.velocity, stamp.sigma, stamp.mask, self.dataset.instrument
+                )
                 if channel is not None:
                     seen[row] = channel
         out: list[tuple[Batch, Linear, int] | None] = [None] * len(stamps)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation, uniform_filter
 from torch import Tensor
 
-from ...config.subhalo import Instrument
+from ...config.subhalo import FWHM_PER_SIGMA, Instrument
 from ...lensing.observe import psf_kernel
 
 #: Sky counts as dark beyond `SKY_MARGIN` pixels from where the mean of 3 × 3 pixels is above this many of its standard deviations.
@@ -180,11 +180,13 @@ def flux_channel(sky: Sky, kernel: NDArray, pixel_scale: float, bin_size: int = 
 
 
 def velocity_channel(
-    flux: Channel, sky: Sky, found: NDArray, velocity: NDArray, sigma: NDArray, mask: NDArray, block: int
+    flux: Channel, sky: Sky, found: NDArray, velocity: NDArray, sigma: NDArray, mask: NDArray, instrument: Instrument
 ) -> Channel | None:
     """Return the observed velocity as a channel over the same rays, or None where hardly any velocity is observed.
 
-    A velocity is the mean over PSF and block of the velocities at rays, weighted by the flux found at them.
+    A velocity is the mean over PSF and block of the velocities at rays, weighted by the flux found at them. Its error is the one that
+    the found flux gives it where that is larger than the stated one: a pixel in which noise brightens the line states too small an error,
+    and such pixels are more often bright enough to have a velocity.
 
     Parameters
     ----------
@@ -192,8 +194,9 @@ def velocity_channel(
     sky : Sky of the same stamp
     found : (r,) flux at the rays as found; not negative
     velocity, sigma, mask : (h, w), the stamp's `observed_*` images
-    block : int, side of the blocks that share one velocity
+    instrument : Instrument of the dataset
     """
+    block, noise = instrument.velocity_block, instrument.noise
     good = (mask > 0) & (sigma > 0) & sky.arc
     pixels = np.argwhere(sky.arc)
     kept = np.flatnonzero(good[pixels[:, 0], pixels[:, 1]])
@@ -205,8 +208,10 @@ def velocity_channel(
     together = sp.csr_matrix((np.ones(len(kept)), (member, np.arange(len(kept)))), shape=(len(first), len(kept)))
     weighted = together @ flux.operator[kept] @ sp.diags(found)
     operator = sp.csr_matrix(sp.diags(1 / np.asarray(weighted.sum(1)).ravel()) @ weighted)
+    snr = together @ (flux.operator[kept] @ found) / np.sqrt(together @ flux.variance[kept])
+    expected = np.maximum(noise.line_fwhm_kms / (FWHM_PER_SIGMA * np.maximum(snr, 1)), noise.velocity_floor_kms)
     y, x = pixels[kept[first]].T
-    return Channel(velocity[y, x].astype(float), sigma[y, x].astype(float) ** 2, operator, flux.x, flux.y)
+    return Channel(velocity[y, x].astype(float), np.maximum(sigma[y, x], expected).astype(float) ** 2, operator, flux.x, flux.y)
 
 
 def stack(channels: Sequence[Channel], device: torch.device | str = "cpu") -> Batch:

@@ -34,13 +34,15 @@ function chooser(table, column, name, start) {
   return label;
 }
 
+// On a narrow screen each row stands as a block of lines.
+const perPage = innerWidth < 760 ? 6 : 20;
 for (const node of document.querySelectorAll("table.data")) {
-  const many = node.tBodies[0].rows.length > 20, heads = [...node.tHead.rows[0].cells].map((cell) => cell.textContent);
+  const many = node.tBodies[0].rows.length > perPage, heads = [...node.tHead.rows[0].cells].map((cell) => cell.textContent);
   const controls = document.createElement("div");
   controls.className = "controls";
   node.closest(".scroll").before(controls);
   const table = new DataTable(node, {
-    order: [], autoWidth: false, paging: many, pageLength: 20, columnDefs: [{ targets: "_all", type: "value" }],
+    order: [], autoWidth: false, paging: many, pageLength: perPage, columnDefs: [{ targets: "_all", type: "value" }],
     layout: { topStart: null, topEnd: null, bottomStart: many ? "info" : null, bottomEnd: many ? "paging" : null },
     language: { info: "_START_–_END_ of _TOTAL_ rows", infoFiltered: "(of _MAX_)", infoEmpty: "no row" },
   });
@@ -50,6 +52,6 @@ for (const node of document.querySelectorAll("table.data")) {
   }
   // A table that is printed is printed whole.
   addEventListener("beforeprint", () => table.page.len(-1).draw());
-  addEventListener("afterprint", () => table.page.len(20).draw());
+  addEventListener("afterprint", () => table.page.len(perPage).draw());
 }
 document.documentElement.dataset.ready = "1";
