@@ -2,6 +2,7 @@
 
 import csv
 import functools
+import hashlib
 import itertools
 import os
 import re
@@ -63,6 +64,7 @@ include: "workflow/rules/learning.smk"
 include: "workflow/rules/evidence.smk"
 include: "workflow/rules/known_lenses.smk"
 include: "workflow/rules/evaluation.smk"
+include: "workflow/rules/cutouts.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/measure.smk"
 

@@ -3,6 +3,8 @@
 import pytest
 import yaml
 
+from rule_files import rule_files, wildcards
+
 BEFORE = {"mine_hard_negatives", "compare_rounds"}
 
 
@@ -39,3 +41,44 @@ def test_weights_from_elsewhere_are_imported_and_not_trained(project):
     (project.folder / "elsewhere.pt").write_bytes(b"weights")
     output = plan(project, {"weights": "elsewhere.pt", "rounds": 1})
     assert "import_network" in output and "train_network" not in output
+
+
+def test_a_test_set_added_to_a_finished_experiment_trains_and_mines_nothing(project):
+    """Two rounds of training, finished; a new test set plans its own stamps, their scores and what is evaluated anew."""
+    for name in ("old", "new"):
+        (project.folder / f"{name}.parquet").write_bytes(b"")
+    values = {
+        "extends": "config/demo.yaml",
+        "run": ["lens-finder"],
+        "datasets": {name: {"kind": "imported", "table": f"{name}.parquet"} for name in ("old", "new")},
+        "detectors": {"lens": {"rounds": 2}},
+        "experiments": {"lens-finder": {"dataset": "old"}},
+    }
+
+    def run(tests):
+        values["experiments"]["lens-finder"]["tests"] = tests
+        (project.folder / "overlay.yaml").write_text(yaml.safe_dump(values))
+        return project.touch_run(config="overlay.yaml")
+
+    first = run(["old"])
+    assert first["train_network"] == 2 and first["mine_hard_negatives"] == 1
+    found = run(["old", "new"])
+    assert found["import_stamps"] == 3 and found["check_stamps"] == 1 and found["score_stamps"] == 2
+    assert not {"train_network", "mine_hard_negatives", "build_manifest", "import_network"} & set(found)
+    assert {"evaluate_scores", "build_report"} <= set(found)
+    assert run(["old", "new"]) == {}
+
+
+def test_what_a_network_was_trained_on_is_looked_for_in_other_test_sets_alone():
+    imported = {name: {"kind": "imported", "table": f"{name}.parquet"} for name in ("old", "new", "more")}
+    found = rule_files({"datasets": imported, "detectors": {"lens": {"channels": "bands", "rounds": 2, "mining": {"extra": ["more"]}}}})
+
+    def looked_at(detector, test):
+        return [path.split("/")[2] for path in found.trained_on(wildcards(dataset="old", detector=detector, test=test, seed="1"))]
+
+    assert looked_at("lens", "old") == []
+    # Every round the same, so that rounds are compared on the same stamps.
+    assert looked_at("lens", "new") == looked_at("lens+round=1", "new") == ["old", "more"]
+    # Mining keeps away from what every network of the dataset is judged on, and from no other test set.
+    held_out = found.held_out(wildcards(dataset="old", detector="lens", seed="1"))
+    assert [path.split("/")[2:5:2] for path in held_out] == [["old", "validation"], ["old", "test"]]

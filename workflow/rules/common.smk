@@ -116,6 +116,27 @@ def members(file):
     return files
 
 
+def scoring_folders():
+    """The folders of the networks that score the user's cutouts, one for each training seed, by detector."""
+    experiment, detectors = settings.scoring if settings.cutouts.path else ("", ())
+    return {
+        name: [
+            f"<results>/detectors/{settings.experiments[experiment].dataset}/{name}/seed-{seed}"
+            for seed in settings.experiments[experiment].seeds
+        ]
+        for name in detectors
+    }
+
+
+def kept_networks():
+    """The trained networks that score the user's cutouts as they are: no rule makes them, so that nothing is trained again."""
+
+    def there(folder):
+        return all(os.path.exists(f"{folder.replace('<results>', settings.root)}/network.{end}") for end in ("safetensors", "json"))
+
+    return [name for name, folders in scoring_folders().items() if all(map(there, folders))]
+
+
 def known_recalls(experiment):
     """The recall tables of an experiment's networks by name, where its survey's config or mock sky has known lenses."""
     section = settings.experiments[experiment]
@@ -153,7 +174,10 @@ def lost_files(experiment):
 
 
 def targets(wildcards):
-    """What a plain `snakemake` makes: reports, their index, tables of completeness and of sweeps; of scores made elsewhere theirs alone."""
+    """What a plain `snakemake` makes: reports, their index, tables of completeness and of sweeps; of cutouts or scores that the user brings theirs alone."""
+    if settings.cutouts.path:
+        folder = f"<results>/cutouts/{settings.cutouts.folder}"
+        return [f"{folder}/scores.csv", f"{folder}/rates.csv", *(local(f"{folder}/{name}.html") for name in settings.scoring[1])]
     if settings.scores.table:
         return [f"<results>/scores/{settings.scores.folder}/{name}.csv" for name in ("rates", "strata", "completeness")]
     # Pages are opened from disk, and so stay on this machine wherever results go.

@@ -72,7 +72,7 @@ rule import_network:
 
 
 rule mine_hard_negatives:
-    """Score the training controls with the round before and keep the hardest, away from known lenses and test stamps."""
+    """Score the training controls with the round before and keep the hardest, away from known lenses and the dataset's own test stamps."""
     input:
         weights=round_before("network.safetensors"),
         network=round_before("network.json"),
@@ -112,6 +112,7 @@ rule score_stamps:
         validation=lambda wildcards: shards(wildcards.test, "validation"),
         test=lambda wildcards: shards(wildcards.test, "test"),
         checks=lambda wildcards: f"<results>/datasets/{wildcards.test}/quality/checks.json",
+        trained_on=trained_on,
     output:
         scores="<results>/detectors/{dataset}/{detector}/seed-{seed}/scores/{test}.parquet",
     log:

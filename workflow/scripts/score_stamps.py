@@ -13,6 +13,7 @@ with stage(snakemake) as job:
             job.input.network,
             dataset=job.wildcards.test,
             detector=job.wildcards.detector,
+            trained_on=list(job.input.trained_on),
             threads=job.threads,
         )
         for shards in (job.input.validation, job.input.test)

@@ -2,9 +2,12 @@
 
 
 def imported(elsewhere):
-    """A pattern of the names of networks whose weights come from elsewhere, or of all others."""
+    """A pattern of the names of networks whose weights come from elsewhere, or of all others, less those that only score as they are."""
+    kept = kept_networks()
     return any_of(
-        name for name, detector in settings.detectors.items() if detector.kind == "network" and (detector.weights is not None) == elsewhere
+        name
+        for name, detector in settings.detectors.items()
+        if detector.kind == "network" and (detector.weights is not None) == elsewhere and name not in kept
     )
 
 
@@ -47,12 +50,19 @@ def round_before(file):
 
 
 def held_out(wildcards):
-    """The validation and test shards of every dataset that a network is judged on: mining keeps away from them."""
-    rounds = set(rounds_of(wildcards.detector))
-    later = {name for name in settings.detectors if rounds <= set(rounds_of(name))}
-    judged = [e for e in settings.experiments.values() if e.dataset == wildcards.dataset and later & set(e.detectors)]
-    names = dict.fromkeys([wildcards.dataset, *(test for e in judged for test in e.test_datasets)])
-    return [path for name in names for split in ("validation", "test") for path in shards(name, split)]
+    """The validation and test shards of a network's own dataset: mining keeps away from them, and no test set added later reruns it."""
+    return [path for split in ("validation", "test") for path in shards(wildcards.dataset, split)]
+
+
+def trained_on(wildcards):
+    """What a network learnt from, where it is tested on another dataset's stamps of the sky: those of the same objects are left out."""
+    datasets = [settings.datasets[name] for name in (wildcards.dataset, wildcards.test)]
+    if wildcards.test == wildcards.dataset or any(dataset.kind == "subhalo" for dataset in datasets):
+        return []
+    # Rounds and seeds are compared on the same stamps: all that any round may have mined from counts, for each of them.
+    rounds = [name for name in settings.detectors if rounds_of(wildcards.detector)[0] in rounds_of(name)]
+    extra = [name for n in rounds if settings.detectors[n].rounds > 1 for name in settings.detectors[n].mining.extra]
+    return [path for name in dict.fromkeys([wildcards.dataset, *extra]) for path in shards(name, "train")] + known_training(wildcards)
 
 
 def known_lens_tables(wildcards):

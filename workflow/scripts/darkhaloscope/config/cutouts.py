@@ -1,19 +1,27 @@
-"""A folder of cutouts of any survey: what its files hold."""
+"""Cutouts of any survey: what their files hold, and how those that the user brings are scored."""
 
 from __future__ import annotations
 
-from typing import Literal
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from .base import Positive, Section
-from .legacysurvey import ZERO_POINT
+from .base import FilePath, Name, Positive, Section
+from .legacysurvey import BANDS, PIXEL_SCALE_ARCSEC, ZERO_POINT
 
 
 class CutoutFolder(Section):
     """One file per object, FITS or NPZ, the object in the middle of square images with north up and east to the left."""
 
     path: str = Field(min_length=1, description="Folder of the files, from the project's root")
+    files: str = Field("*", min_length=1, description="Pattern of the names of the folder's files that are meant, such as `DES_*.fits`")
+    band_files: dict[str, str] = Field(
+        default_factory=dict,
+        description="FITS, where each band has a file of its own: pattern of its name; what the first `*` stands for is the object's name",
+    )
+    noise_files: dict[str, str] = Field(default_factory=dict, description="The same for the noise of each band")
     bands: tuple[str, ...] = Field(min_length=1, description="Bands of the images, in the files' order")
     pixel_scale_arcsec: Positive = Field(description="Side of a pixel [arcsec]")
     zero_point: float = Field(ZERO_POINT, description="AB magnitude of flux 1; 22.5 is nanomaggies")
@@ -26,13 +34,90 @@ class CutoutFolder(Section):
         "invvar", description="What noise images hold (NPZ: array `invvar`, `variance` or `rms`)"
     )
 
+    mask_bits: tuple[Annotated[int, Field(ge=0, le=62)], ...] = Field(
+        (), description="NPZ and Parquet: bits of `mask` that make a pixel bad; without them, any that is set"
+    )
+
     @model_validator(mode="after")
     def _check(self) -> CutoutFolder:
         if len(set(self.bands)) < len(self.bands):
             raise ValueError(f"bands names one band twice: {', '.join(self.bands)}")
+        for key in ("band_files", "noise_files"):
+            named = getattr(self, key)
+            if named and set(named) != set(self.bands):
+                raise ValueError(f"{key} names {', '.join(named)}, expected a pattern for each of {', '.join(self.bands)}")
+            if plain := [pattern for pattern in named.values() if "*" not in pattern]:
+                raise ValueError(f"{key} has {', '.join(plain)} without a `*`, which stands for the object's name")
+        if self.noise_files and not self.band_files:
+            raise ValueError("noise_files needs band_files: give the patterns of the images, too")
         for key in ("image_hdus", "noise_hdus"):
             if getattr(self, key) and len(getattr(self, key)) != len(self.bands):
                 raise ValueError(f"{key} has {len(getattr(self, key))} HDUs, expected one for each of the {len(self.bands)} bands")
         if strangers := sorted(set(self.psf_fwhm_arcsec) - set(self.bands)):
             raise ValueError(f"psf_fwhm_arcsec names {', '.join(strangers)}, which `bands` does not")
         return self
+
+
+class Cutouts(CutoutFolder):
+    """Cutouts that the user brings to be scored by trained networks. A bare path is the folder or table."""
+
+    path: FilePath | None = Field(
+        None,
+        description="Folder of FITS or NPZ files, one per object, or one NPZ file or Parquet table of many; where it is given, its cutouts are scored in place of `run`",
+    )
+    name: Name | None = Field(
+        None, description="Name of the folder of its results; that of the folder or file, without its ending, where it is left out"
+    )
+    bands: tuple[str, ...] = Field(BANDS, min_length=1, description="Bands of the images, in the files' order")
+    pixel_scale_arcsec: Positive = Field(PIXEL_SCALE_ARCSEC, description="Side of a pixel [arcsec]")
+    stand_in: dict[str, str] = Field(
+        default_factory=dict,
+        description="Bands that networks see and the cutouts lack, and which of `bands` stands in for each, such as `z: i`",
+    )
+    labels: FilePath | None = Field(
+        None,
+        description="CSV or Parquet table with a column `id` (names of files or objects), a label, and `ra` and `dec` where the cutouts lack them",
+    )
+    label: str = Field(
+        "label", min_length=1, description="Column, or array of NPZ files, that holds the label: a number, such as 0 and 1, or a grade"
+    )
+    positive_from: float = Field(1.0, description="Labels of at least this are lenses")
+    control_to: float = Field(0.0, description="Labels of at most this are controls; what lies between is scored and counts in no rate")
+    experiment: Name | None = Field(
+        None, description="Experiment whose networks give the scores; the first of `run` with networks of bands where it is left out"
+    )
+    detectors: tuple[Name, ...] = Field((), description="Which of its networks; all that see bands where it is left out")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_path(cls, value: Any) -> Any:
+        return {"path": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _check_use(self) -> Cutouts:
+        lost = [band for band in BANDS if band not in self.bands and band not in self.stand_in]
+        if lost:
+            raise ValueError(
+                f"networks see {', '.join(BANDS)}, and the cutouts' bands ({', '.join(self.bands)}) lack {', '.join(lost)}; name what stands in, "
+                f"for example stand_in: {{{lost[0]}: {self.bands[-1]}}}, which the results then say"
+            )
+        for band, other in self.stand_in.items():
+            if band in self.bands or band not in BANDS:
+                why = "the cutouts have" if band in self.bands else "no network sees"
+                raise ValueError(f"stand_in names {band}, which {why}; take it out")
+            if other not in self.bands:
+                raise ValueError(f"stand_in takes {other} for {band}, but the cutouts' bands are {', '.join(self.bands)}")
+        if self.control_to >= self.positive_from:
+            raise ValueError(f"control_to ({self.control_to:g}) must be below positive_from ({self.positive_from:g})")
+        return self
+
+    @property
+    def folder(self) -> str:
+        """Name of the folder of its results: `name`, or that of the folder or file of cutouts."""
+        plain = re.sub(r"\.(parquet|pq|npz)$", "", Path(self.path or "").resolve().name)
+        return self.name or re.sub(r"[^\w.=+-]", "_", plain).lstrip("._=+-") or "cutouts"
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The band of the cutouts that each band of the networks is taken from."""
+        return tuple(self.stand_in.get(band, band) for band in BANDS)

@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError, model_validator
 from .base import DISTRIBUTION_KINDS, Folder, Name, Section, expanded
 from .columns import COLUMNS, NUMBER, SKY_CELLS, STRATA
 from .cosmology import Cosmology
+from .cutouts import Cutouts
 from .detectors import AnyDetector, Fusion, ScoredElsewhere
 from .evidence import Evidence
 from .experiment import (
@@ -54,6 +55,9 @@ class Run(Section):
     sweeps: dict[Name, Sweep] = Field(default_factory=dict, description="Grids over an experiment, by name")
 
     scores: ScoresTable = Field(ScoresTable(), description="Scores made elsewhere: `snakemake --config scores=mine.parquet` evaluates them")
+    cutouts: Cutouts = Field(
+        Cutouts(), description="Cutouts that you bring: `snakemake --config cutouts=folder` scores them by trained networks"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -121,9 +125,43 @@ class Run(Section):
         for name in self.run:
             if name not in self.experiments and name not in self.sweeps:
                 problems.append(f"run names {unknown(name, {**self.experiments, **self.sweeps})} under experiments or sweeps")
+        if self.cutouts.path:
+            if self.scores.table:
+                problems.append("scores and cutouts are given both; evaluate the one and score the other in runs of their own")
+            problems += self._problems_of_cutouts()
         if problems:
             raise ValueError("\n".join(problems))
         return self
+
+    @property
+    def scoring(self) -> tuple[str, tuple[str, ...]]:
+        """The experiment and its networks that score the cutouts that the user brings; none where there are none."""
+        wanted = [self.cutouts.experiment] if self.cutouts.experiment else [*self.run, *self.experiments]
+        for name in wanted:
+            if name in self.experiments:
+                seen = tuple(n for n in self.experiments[name].detectors if n in self.detectors and self._sees_bands(n))
+                if seen:
+                    return name, self.cutouts.detectors or seen
+        return "", ()
+
+    def _sees_bands(self, name: str) -> bool:
+        return self.detectors[name].kind == "network" and self.detectors[name].channels == "bands"
+
+    def _problems_of_cutouts(self) -> list[str]:
+        """What keeps the user's cutouts from being scored."""
+        asked = self.cutouts.experiment
+        if asked and asked not in self.experiments:
+            return [f"cutouts.experiment names {unknown(asked, self.experiments)} under experiments"]
+        name, detectors = self.scoring
+        if not name:
+            where = f"experiment {asked} has" if asked else "the experiments have"
+            return [f"cutouts are scored by networks whose channels are `bands`, and {where} none"]
+        own = self.experiments[name].detectors
+        return [
+            f"cutouts.detectors names {d}, which is no network of bands of experiment {name} (it has: {', '.join(n for n in own if self._sees_bands(n))})"
+            for d in detectors
+            if d not in own or d not in self.detectors or not self._sees_bands(d)
+        ]
 
     def _problems_of_detectors(self, experiment: Experiment) -> list[str]:
         """What keeps fusions and tables of scores from having what they need in an experiment."""

@@ -63,19 +63,27 @@ def prepare(config: dict[str, Any], settings: Run) -> None:
     digest.remember(digest.DIGESTS)
 
 
-def other_table(settings: Run) -> str | None:
-    """Say so where the folder of the results of scores made elsewhere holds those of another table of the same file name."""
-    folder = Path(settings.root, "scores", settings.scores.folder)
+def other_results(settings: Run) -> str | None:
+    """Say so where the folder of the results of scores or cutouts that the user brings holds those of others of the same name."""
+    scores, cutouts = settings.scores, settings.cutouts
+    if scores.table:
+        return _other("scores", "table", scores.table, scores.folder, "rates.csv", settings)
+    return _other("cutouts", "path", cutouts.path, cutouts.folder, "stamps.parquet", settings) if cutouts.path else None
+
+
+def _other(section: str, key: str, given: str, name: str, file: str, settings: Run) -> str | None:
+    """Say so where `file` in the folder of a section's results was made of something else than what is given."""
+    folder = Path(settings.root, section, name)
     try:
-        _, _, params = read_record(record_path(folder / "rates.csv"), str(folder / "rates.csv"))
-        held = params["scores"]["table"]
+        _, _, params = read_record(record_path(folder / file), str(folder / file))
+        held = params[section][key]
     except (ProvenanceError, KeyError, TypeError):
         return None  # nothing is there, or nothing that says what it is of
-    if os.path.realpath(held) == os.path.realpath(settings.scores.table):
+    if os.path.realpath(held) == os.path.realpath(given):
         return None
     return (
-        f"{folder} holds the results of {held}, another table than {settings.scores.table}; give this one a folder of its own, "
-        f"for example --config 'scores={{table: {settings.scores.table}, name: {settings.scores.folder}-2}}', or delete the folder"
+        f"{folder} holds the results of {held}, another {'table' if section == 'scores' else 'source of cutouts'} than {given}; give this one a "
+        f"folder of its own, for example --config '{section}={{{key}: {given}, name: {name}-2}}', or delete the folder"
     )
 
 
@@ -100,7 +108,7 @@ def begin(workflow: Any, settings: Run) -> None:
     object_storage.begin(workflow)
     if not workflow.is_main_process:
         return
-    if settings.scores.table and (other := other_table(settings)):
+    if other := other_results(settings):
         raise WorkflowError(other)
     digest.keep(digest.DIGESTS)
     quieten(workflow)

@@ -302,7 +302,7 @@ def _read(paths: Sequence[str | Path], pixels: Pixels, source: int) -> _Columns:
         numbers=numbers + (source << 48),
         labels=labels.astype(np.int64),
         weights=np.ones(len(numbers), np.float32),
-        scalars=_scalars(joined),
+        scalars=scalars_of(joined),
         group=np.repeat(np.arange(len(parts)), counts),
         row=np.concatenate([np.arange(n) for n in counts]),
         choice={n: joined[n] for n in _CHOICE},
@@ -330,8 +330,8 @@ def _numeric(table: pa.Table, name: str) -> NDArray:
     return column.cast(pa.int8()).cast(pa.float64()).to_numpy() if column.type == pa.bool_() else column.cast(pa.float64()).to_numpy()
 
 
-def _scalars(columns: Mapping[str, NDArray]) -> NDArray:
-    """PSF sizes, and depths from inverse variances: 22.5 − 2.5 log10(5/√psfdepth), the 5σ point source."""
+def scalars_of(columns: Mapping[str, NDArray]) -> NDArray:
+    """Return `SCALARS` of stamps, (n, 6): PSF sizes, and depths from inverse variances: 22.5 − 2.5 log10(5/√psfdepth), the 5σ point source."""
     with np.errstate(divide="ignore", invalid="ignore"):
         depth = {n: ZERO_POINT - 2.5 * np.log10(5 / np.sqrt(columns[n])) for n in SCALARS if n.startswith("psfdepth")}
     return np.stack([depth.get(n, columns[n]) for n in SCALARS], 1).astype(np.float32)

@@ -18,9 +18,7 @@ from .index import Emphasis, Extra
 from .networks import Classifier
 from .scaling import LearningError
 from .score import score_split
-
-#: Positions closer than this are one object.
-OBJECT_ARCSEC = 1.5
+from .sky import OBJECT_ARCSEC, chord, near, positions, vectors
 
 #: A control this near to a known lens may show its arcs.
 LENS_ARCSEC = 5.0
@@ -50,14 +48,15 @@ def mine_hard_negatives(
 ) -> dict[str, list | NDArray | pa.Array]:
     """Score training controls and return the hardest, one stamp per object, hardest first.
 
-    Left out are controls within `LENS_ARCSEC` of a known lens, and within `OBJECT_ARCSEC` of any validation or test
-    stamp: what the network is judged on must stay unknown to it, also where an extra dataset covers the same sky.
+    Left out are controls within `LENS_ARCSEC` of a known lens, and within `OBJECT_ARCSEC` of the dataset's own validation and test
+    stamps, also where an extra dataset covers the same sky. Other test sets decide nothing here, so that a new one leaves a
+    finished network as it is: `score_stamps` leaves their stamps out where they show what the network was trained on.
 
     Parameters
     ----------
     classifier : network of the round before
     training : training shards by dataset, the network's own dataset first
-    held_out : validation and test shards of every dataset that the network is judged on
+    held_out : validation and test shards of the network's own dataset
     lenses : right ascensions and declinations of known lenses [deg]
     mining : how many are taken: a share of all scored controls
     threads : CPU threads
@@ -87,9 +86,9 @@ def mine_hard_negatives(
             columns[name].append(_position(found.table, name, dataset))
     joined = {name: np.concatenate(parts) for name, parts in columns.items()}
     total = len(joined["number"])
-    sky = _vectors(joined["ra"], joined["dec"])
-    near_lens = _near(sky, _vectors(*lenses), LENS_ARCSEC)
-    judged = _near(sky, _vectors(*_positions(held_out)), OBJECT_ARCSEC)
+    sky = vectors(joined["ra"], joined["dec"])
+    near_lens = near(sky, vectors(*lenses), LENS_ARCSEC)
+    judged = near(sky, vectors(*positions(held_out)), OBJECT_ARCSEC)
     order = np.lexsort((joined["number"], joined["dataset"], -joined["score"]))
     order = order[~(near_lens | judged)[order]]
     kept = order[_first_of_objects(sky[order], min(max(round(mining.share * total), 1), mining.most))]
@@ -140,32 +139,11 @@ def _first_of_objects(sky: NDArray, wanted: int) -> NDArray:
     while len(first) < wanted and looked < len(sky):
         looked = min(max(2 * looked, 2 * wanted), len(sky))
         taken, first = np.zeros(looked, bool), []
-        for k, beside in enumerate(cKDTree(sky[:looked]).query_ball_point(sky[:looked], _chord(OBJECT_ARCSEC))):
+        for k, beside in enumerate(cKDTree(sky[:looked]).query_ball_point(sky[:looked], chord(OBJECT_ARCSEC))):
             if not taken[k]:
                 first.append(k)
                 taken[beside] = True
     return np.array(first[:wanted], int)
-
-
-def _near(sky: NDArray, others: NDArray, arcsec: float) -> NDArray:
-    if not len(others) or not len(sky):
-        return np.zeros(len(sky), bool)
-    distance, _ = cKDTree(others).query(sky, distance_upper_bound=_chord(arcsec))
-    return np.isfinite(distance)
-
-
-def _vectors(ra: NDArray, dec: NDArray) -> NDArray:
-    ra, dec = np.radians(np.asarray(ra, float)), np.radians(np.asarray(dec, float))
-    return np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], -1).reshape(-1, 3)
-
-
-def _chord(arcsec: float) -> float:
-    return 2 * np.sin(np.radians(arcsec / 3600) / 2)
-
-
-def _positions(paths: Sequence[str | Path]) -> tuple[NDArray, NDArray]:
-    tables = [read_columns(path, ["ra", "dec"]) for path in paths]
-    return tuple(np.concatenate([t[name].to_numpy() for t in tables]) if tables else np.empty(0) for name in ("ra", "dec"))
 
 
 def _position(table: pa.Table, name: str, dataset: str) -> NDArray:

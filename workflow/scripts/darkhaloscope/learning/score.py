@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from .index import Stamps, index_stamps
 from .networks import Classifier
 from .pixels import IMAGE, pixels_of
 from .scaling import LearningError
+from .sky import OBJECT_ARCSEC, seen, trained_sky
 from .splits import read_split
 from .weights import load_network
 
@@ -57,6 +58,7 @@ def score_stamps(
     *,
     dataset: str,
     detector: str,
+    trained_on: Sequence[str | Path] = (),
     threads: int = 1,
     log: logging.Logger | None = None,
 ) -> dict[str, pa.Array]:
@@ -70,6 +72,8 @@ def score_stamps(
     shard_paths : shards of one split
     safetensors_path, json_path : the network, as `save_network` wrote it
     dataset, detector : names, written into each row
+    trained_on : for stamps of another dataset than the network's own: training shards and tables of known lenses that it learnt from.
+        Stamps of objects that are in them are left out and counted in the log
     threads : CPU threads
     log : where progress goes
 
@@ -83,17 +87,46 @@ def score_stamps(
     Raises
     ------
     TableError, LearningError, BadPixels
-        As `score_split` and `load_network`.
+        As `score_split` and `load_network`; also when all stamps show objects that the network was trained on.
     """
     log = log or logging.getLogger(__name__)
     classifier = load_network(safetensors_path, json_path)
     if classifier.recognised:
         log.info("%s: weights trained elsewhere, taken for %s", safetensors_path, classifier.recognised)
     found = score_split(shard_paths, classifier, threads, log)
+    if trained_on:
+        found = _unseen(found, trained_on, f"{shard_paths[0]} and others", log)
     n = len(found.numbers)
     given = {"dataset": pa.repeat(dataset, n), "detector": pa.repeat(detector, n), "seed": pa.repeat(classifier.seed, n)}
     scalars = {name: found.table[name].combine_chunks() for name in found.table.column_names}
     return {**given, "score": pa.array(found.score), "calibrated": pa.array(found.calibrated), **scalars}
+
+
+def _unseen(found: Scores, trained_on: Sequence[str | Path], where: str, log: logging.Logger) -> Scores:
+    """Return the scores of stamps whose objects are not among those that training saw."""
+    sky, silent = trained_sky(trained_on)
+    if silent or not {"ra", "dec"} <= set(found.table.column_names):
+        without = silent[0] if silent else where
+        log.warning(
+            "%s: no columns ra and dec, so that nobody knows whether the network was trained on objects that it is tested on", without
+        )
+    known = seen(found.table, sky)
+    if known.all():
+        raise LearningError(
+            f"{where}: all {len(known)} stamps lie within {OBJECT_ARCSEC:g} arcsec of stamps that the network was trained on, so that they test "
+            "nothing; take a test set of another piece of sky"
+        )
+    if not known.any():
+        return found
+    log.warning(
+        "%s: %d of %d stamps left out: within %g arcsec of stamps that the network was trained on",
+        where,
+        known.sum(),
+        len(known),
+        OBJECT_ARCSEC,
+    )
+    rows = {name: getattr(found, name)[~known] for name in ("numbers", "margins", "score", "calibrated")}
+    return replace(found, **rows, table=found.table.filter(pa.array(~known)), dropped={**found.dropped, "trained on": int(known.sum())})
 
 
 def score_split(

@@ -107,15 +107,116 @@ def candidate_page(
     return render(
         "candidates.html",
         title=f"{dataset} ranked by {network}",
+        what="stamps",
         dataset=dataset,
-        members=f"{seeds} networks {network}" if seeds > 1 else f"network {network}",
+        members=_members(network, seeds),
         total=len(ranked),
-        truth=truth,
+        notes=[truth] if truth else [],
         table=table,
+        bands="g, r, z",
         side=f"{size * PIXEL_SCALE_ARCSEC:.1f}",
         cards=cards,
         pages=dict(pages or {}),
     )
+
+
+def cutouts_page(
+    scored: pd.DataFrame,
+    shards: Sequence[str | Path],
+    rates: pd.DataFrame,
+    *,
+    name: str,
+    detector: str,
+    seeds: int,
+    bands: Sequence[str],
+    done: str,
+    table: str,
+    pages: Mapping[str, str] | None = None,
+) -> str:
+    """Return the page of cutouts that the user brought, ranked by one detector.
+
+    Parameters
+    ----------
+    scored : table of `learning.cutouts`
+    shards : the cutouts as the network saw them
+    rates : of all detectors, as `evaluation.cutouts` gives them
+    name, detector : what the cutouts are called, and the network
+    seeds : number of networks whose mean the score is
+    bands : the cutouts' bands that stand for g, r and z
+    done : how cutouts became stamps, in words
+    table : address of the whole list, relative to the page
+    pages : further addresses that the page links to, by their texts
+    """
+    key = f"score_{detector}"
+    ordered = scored[scored[key].notna()].sort_values([key, "stamp_id"], ascending=[False, True], ignore_index=True)
+    first = ordered.head(SHOWN)
+    pictures = _pictures(first["stamp_id"].tolist(), shards)
+    cards = [
+        {
+            "rank": rank,
+            "score": f"{row[key]:.4f}",
+            "calibrated": f"{row[f'calibrated_{detector}']:.3f}",
+            "place": str(row["stamp_id"]) + (f" · {row['ra']:.5f} {row['dec']:+.5f}" if pd.notna(row["ra"]) else ""),
+            "kind": _said_of(row),
+            "picture": data_uri(_png(three_colours(pictures[row["stamp_id"]]))),
+        }
+        for rank, row in enumerate(first.to_dict("records"), 1)
+    ]
+    return render(
+        "candidates.html",
+        title=f"{name} ranked by {detector}",
+        what="cutouts",
+        dataset=name,
+        members=_members(detector, seeds),
+        total=len(ordered),
+        notes=[f"What the network saw: {done}.", *_counts(scored), _rates_said(rates[rates["detector"] == detector])],
+        table=table,
+        bands=", ".join(bands),
+        side=f"{next(iter(pictures.values())).shape[-1] * PIXEL_SCALE_ARCSEC:.1f}",
+        cards=cards,
+        pages=dict(pages or {}),
+    )
+
+
+def _members(network: str, seeds: int) -> str:
+    return f"{seeds} networks {network}" if seeds > 1 else f"network {network}"
+
+
+def _counts(scored: pd.DataFrame) -> list[str]:
+    """Say which cutouts have no score, and which do not fill their stamp."""
+    said = []
+    lost = scored[~scored["ok"]]
+    if len(lost):
+        said.append(f"{len(lost)} of {len(scored)} cutouts cannot be used and have no score; the first: {lost['reason'].iloc[0]}.")
+    short = int((scored["ok"] & (scored["covered"] < 1)).sum())
+    if short:
+        least = scored.loc[scored["ok"], "covered"].min()
+        said.append(
+            f"{short} cutouts do not fill their stamp (the emptiest {100 * least:.0f}% of it): pixels without data are 0, as no training stamp has so many."
+        )
+    return said
+
+
+def _rates_said(rates: pd.DataFrame) -> str:
+    """Say what the rates of labelled cutouts are, the AUC first."""
+    if rates.empty:
+        return "No cutout has a label, so there are no rates."
+    auc = rates[rates["metric"] == "auc"].iloc[0]
+    of = f"{auc['n_positives']} lenses and {auc['n_negatives']} controls by their labels"
+    if not auc["resolved"]:
+        return f"{of}: {auc['note']}."
+    said = [f"AUC {auc['value']:.3f} [{auc['low']:.3f}, {auc['high']:.3f}]"]
+    tpr = rates[(rates["metric"] == "tpr_at_fpr") & rates["resolved"].astype(bool)]
+    said += [f"TPR {row['value']:.2f} [{row['low']:.2f}, {row['high']:.2f}] at FPR {row['at']:g}" for row in tpr.to_dict("records")]
+    return f"{of}: {'; '.join(said)}."
+
+
+def _said_of(row: Mapping[str, object]) -> str:
+    """Say what a cutout's label is, and how much of its stamp it fills."""
+    given = row["given_label"]
+    kind = {1: "lens", 0: "control"}.get(row["label"], "between the classes" if pd.notna(given) else "no label")
+    label = f"{kind} (label {given:g})" if pd.notna(given) else kind
+    return label + (f", fills {100 * row['covered']:.0f}%" if row["covered"] < 1 else "")
 
 
 def _pictures(wanted: Sequence[str], shards: Sequence[str | Path]) -> dict[str, NDArray]:

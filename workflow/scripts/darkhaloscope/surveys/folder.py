@@ -1,21 +1,26 @@
 """A folder of cutouts, a member of the survey protocol: any survey's images, one FITS or NPZ file per object.
 
-NPZ files hold `image` or `cutout`, bands first or last, and where they are known `invvar` (or `variance`, `rms`),
-`mask` (not 0: bad), `ra` and `dec` (or `meta_ra`, `meta_dec`). FITS files hold a cube, or an image per band; `RA` and
-`DEC` of the primary header give the position.
+NPZ files hold `image`, `images` or `cutout`, bands first or last, and where they are known `invvar` (or `variance`, `rms`),
+`mask` (not 0, or the bits named: bad), `ra` and `dec` (or `meta_ra`, `meta_dec`). FITS files hold a cube, or an image per band, or each band
+has a file of its own; `RA` and `DEC` of the primary header give the position, or else the middle of the image by its WCS.
+One NPZ file or Parquet table of many objects is read by `surveys.table`.
 """
 
 from __future__ import annotations
 
+import fnmatch
 import io
+import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
+from astropy.wcs import WCS, FITSFixedWarning
 from numpy.typing import NDArray
 
 from ..config.cutouts import CutoutFolder
@@ -33,6 +38,23 @@ MAX_SIDE = 2048
 
 class CutoutError(ValueError):
     """A file of cutouts cannot be used; the message names it and what was expected."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a file holds of one object.
+
+    Attributes
+    ----------
+    image, invvar : (bands, ny, nx); no `invvar` where noise is unknown
+    place : right ascension and declination [deg], where they are known
+    label : where there is one
+    """
+
+    image: NDArray
+    invvar: NDArray | None = None
+    place: tuple[float, float] | None = None
+    label: float | None = None
 
 
 class FolderOfCutouts:
@@ -56,9 +78,18 @@ class FolderOfCutouts:
         folder = Path(settings.path)
         files = sorted(folder.iterdir()) if folder.is_dir() else []
         # Hidden files are other programs' own: half-written copies, and what file systems leave beside a file.
-        self._files = {_stem(p.name): p for p in files if p.name.endswith(ENDINGS) and not p.name.startswith((".", "_"))}
-        if not self._files:
+        files = [p for p in files if p.name.endswith(ENDINGS) and not p.name.startswith((".", "_"))]
+        if not files:
             raise CutoutError(f"{folder}: expected a folder with files ending in {', '.join(ENDINGS)}, found none; correct its path")
+        if settings.band_files:
+            self._files = _by_object(files, settings.band_files, folder)
+            self._noise = _by_object(files, settings.noise_files, folder) if settings.noise_files else {}
+        else:
+            self._files, self._noise = {_stem(p.name): [p] for p in files if fnmatch.fnmatchcase(p.name, settings.files)}, {}
+        if not self._files:
+            raise CutoutError(
+                f"{folder}: none of its {len(files)} files is named {settings.files}, such as {files[0].name}; correct the pattern"
+            )
         self._places: dict[str, tuple[float, float]] | None = None
 
     @property
@@ -78,13 +109,38 @@ class FolderOfCutouts:
             raise CutoutError(
                 f"{self.settings.path}: there is no cutout '{name}' (it has {len(self._files)}, such as {next(iter(self._files))})"
             )
-        path = self._files[name]
-        return self._cutout(path, *self._read(path)[:2], size)
+        found = self.read(name)
+        return self._cutout(self._files[name][0], found.image, found.invvar, size)
+
+    def middle(self, name: str, found: Found, size: int) -> Cutout:
+        """Return the largest square about an object's middle of at most `size` pixels, each a pixel of its image; errors as `named`."""
+        height, width = found.image.shape[1:]
+        side = min(height, width)
+        top, left = (height - side) // 2, (width - side) // 2
+        window = np.s_[:, top : top + side, left : left + side]
+        return self._cutout(self._where(name), found.image[window], None if found.invvar is None else found.invvar[window], min(size, side))
+
+    def read(self, name: str) -> Found:
+        """Return what is known of an object, its image as large as it is; errors as `named`, but any shape is taken."""
+        files = self._files[name]
+        if len(files) == 1 and not self.settings.band_files:
+            return self._read(files[0])
+        parts, noise = ([self._plane(path) for path in paths] for paths in (files, self._noise.get(name, [])))
+        for path, plane in zip(files + self._noise.get(name, []), [p.image for p in (*parts, *noise)], strict=True):
+            if plane.shape != parts[0].image.shape:
+                raise CutoutError(
+                    f"{path}: an image of {plane.shape[1:]} pixels, expected {parts[0].image.shape[1:]} as in {files[0].name}"
+                )
+        invvar = self._invvar(np.concatenate([p.image for p in noise])) if noise else None
+        return Found(np.concatenate([p.image for p in parts]), invvar, parts[0].place)
+
+    def _where(self, name: str) -> Path:
+        return self._files[name][0]
 
     def cutout(self, ra: float, dec: float, size: int) -> Cutout:
         """Return the stamp of the file whose position is within `MATCH_ARCSEC`; errors as `named`."""
         if self._places is None:
-            found = {name: self._read(path)[2] for name, path in self._files.items()}
+            found = {name: self.read(name).place for name in self._files}
             self._places = {name: place for name, place in found.items() if place is not None}
         if self._places:
             names = list(self._places)
@@ -100,26 +156,54 @@ class FolderOfCutouts:
     def close(self) -> None:
         """Nothing stays open."""
 
-    def _read(self, path: Path) -> tuple[NDArray, NDArray | None, tuple[float, float] | None]:
-        """Return image and inverse variance, (bands, ny, nx), and position of a file."""
-        with readable(path, "a cutout as FITS or NPZ", "fetch it again, or take it away", CutoutError):
-            content = path.read_bytes()
-            read = self._from_npz if content[:4] == b"PK\x03\x04" else self._from_fits
-            return read(content, path)
+    def _read(self, path: Path) -> Found:
+        """Return what a file holds."""
+        return self._checked(path, lambda content: (self._from_npz if content[:4] == b"PK\x03\x04" else self._from_fits)(content, path))
 
-    def _from_npz(self, content: bytes, path: Path) -> tuple[NDArray, NDArray | None, tuple[float, float] | None]:
+    def _plane(self, path: Path) -> Found:
+        """Return the one band of a file of its own, (1, ny, nx)."""
+        return self._checked(path, lambda content: self._one_band(content, path))
+
+    @staticmethod
+    def _checked(path: Path, read: Callable[[bytes], Found]) -> Found:
+        with readable(path, "a cutout as FITS or NPZ", "fetch it again, or take it away", CutoutError):
+            return read(path.read_bytes())
+
+    def _from_npz(self, content: bytes, path: Path) -> Found:
         arrays = read_npz(content)
-        key = next((k for k in ("image", "cutout") if k in arrays), None)
+        key = next((k for k in ("image", "images", "cutout") if k in arrays), None)
         if key is None:
             raise CutoutError(f"{path}: expected an array image or cutout, found {', '.join(arrays) or 'none'}; rename it")
+        return self.of_arrays(arrays, key, path)
+
+    def of_arrays(self, arrays: Mapping[str, NDArray], key: str, path: Path | str) -> Found:
+        """Return what the arrays of one object hold; `key` is the name of its image."""
         image = self._bands_first(arrays[key], path)
         noise = self._bands_first(arrays[self.settings.noise], path) if self.settings.noise in arrays else None
         if "mask" in arrays:
             mask = arrays["mask"] if arrays["mask"].ndim == 2 else self._bands_first(arrays["mask"], path)
+            if bits := self.settings.mask_bits:
+                mask = np.asarray(mask).astype(np.int64) & sum(1 << bit for bit in set(bits))
             image = np.where(mask != 0, np.nan, image)
-        return image, self._invvar(noise), _position(arrays, ("ra", "dec"), ("meta_ra", "meta_dec"))
+        return Found(image, self._invvar(noise), _position(arrays, ("ra", "dec"), ("meta_ra", "meta_dec")), self._label(arrays, path))
 
-    def _from_fits(self, content: bytes, path: Path) -> tuple[NDArray, NDArray | None, tuple[float, float] | None]:
+    def _label(self, arrays: Mapping[str, NDArray], path: Path | str) -> float | None:
+        name = getattr(self.settings, "label", None)
+        if name not in arrays or arrays[name] is None:
+            return None
+        try:
+            return float(arrays[name])
+        except (TypeError, ValueError):
+            raise CutoutError(f"{path}: expected one number as {name}, found {arrays[name]!r}; give labels as numbers") from None
+
+    def _one_band(self, content: bytes, path: Path) -> Found:
+        with fits.open(io.BytesIO(content), memmap=False) as hdus:
+            images = [hdu for hdu in hdus if hdu.is_image and hdu.data is not None and hdu.data.ndim == 2]
+            if len(images) != 1:
+                raise CutoutError(f"{path}: expected one image, found {len(images)}; take band_files out where a file holds all bands")
+            return Found(images[0].data[None].astype(float), None, _position(hdus[0].header, ("RA", "DEC")) or _middle(images[0]))
+
+    def _from_fits(self, content: bytes, path: Path) -> Found:
         with warnings.catch_warnings():
             warnings.filterwarnings("error", message="(?s).*(truncated|corrupted)", category=AstropyWarning)
             with fits.open(io.BytesIO(content), memmap=False) as hdus:
@@ -131,7 +215,8 @@ class FolderOfCutouts:
                 else:
                     image = self._stack(hdus, self.settings.image_hdus or images[: len(self.bands)], images, path)
                 noise = self._stack(hdus, self.settings.noise_hdus, images, path) if self.settings.noise_hdus else None
-        return image, self._invvar(noise), position
+                position = position or (_middle(hdus[images[0]]) if images else None)
+        return Found(image, self._invvar(noise), position)
 
     def _stack(self, hdus: fits.HDUList, wanted: tuple[int, ...] | list[int], images: list[int], path: Path) -> NDArray:
         planes = [np.asarray(hdus[i].data) for i in wanted if i in images]
@@ -142,7 +227,7 @@ class FolderOfCutouts:
             )
         return np.stack(planes).astype(float)
 
-    def _bands_first(self, array: NDArray, path: Path) -> NDArray:
+    def _bands_first(self, array: NDArray, path: Path | str) -> NDArray:
         n = len(self.bands)
         if array.ndim == 3 and array.dtype.kind in "fiub":
             if array.shape[0] == n:
@@ -162,7 +247,7 @@ class FolderOfCutouts:
             # A variance of nothing is that of no measurement.
             return np.where(variance > LEAST_VARIANCE, 1 / variance, 0.0)
 
-    def _cutout(self, path: Path, image: NDArray, invvar: NDArray | None, size: int | None) -> Cutout:
+    def _cutout(self, path: Path | str, image: NDArray, invvar: NDArray | None, size: int | None) -> Cutout:
         height, width = image.shape[1:]
         if (
             height != width
@@ -194,7 +279,7 @@ class FolderOfCutouts:
             bad_fractions=bad.astype(np.float32),
             n_not_finite=int((~finite).sum()),
             ok=bool(good.any((1, 2)).all()),
-            reason="" if good.any((1, 2)).all() else f"{path.name} has a band without a good pixel",
+            reason="" if good.any((1, 2)).all() else f"{Path(path).name} has a band without a good pixel",
             x_offset_arcsec=offset,
             y_offset_arcsec=offset,
             x0=start,
@@ -205,6 +290,38 @@ class FolderOfCutouts:
 
 def _stem(name: str) -> str:
     return next(name.removesuffix(ending) for ending in sorted(ENDINGS, key=len, reverse=True) if name.endswith(ending))
+
+
+def _by_object(files: Sequence[Path], patterns: Mapping[str, str], folder: Path) -> dict[str, list[Path]]:
+    """Return the file of each band, in the bands' order, by what the first `*` of the bands' patterns stands for."""
+    found: dict[str, dict[str, Path]] = {}
+    for band, pattern in patterns.items():
+        first, _, rest = pattern.partition("*")
+        regex = re.compile(re.escape(first) + "(.*?)" + fnmatch.translate(rest))
+        for path in files:
+            if match := regex.match(path.name):
+                found.setdefault(match[1], {})[band] = path
+    whole = {name: [of_band[band] for band in patterns] for name, of_band in sorted(found.items()) if set(of_band) == set(patterns)}
+    if not whole:
+        has = "; ".join(f"{name}: {', '.join(of_band)}" for name, of_band in [*found.items()][:5]) or "none"
+        raise CutoutError(f"{folder}: no object has a file of each band {', '.join(patterns)} (found {has}); correct the patterns")
+    return whole
+
+
+def _middle(hdu: fits.ImageHDU) -> tuple[float, float] | None:
+    """Return right ascension and declination of an image's middle [deg], where its header has a celestial WCS."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FITSFixedWarning)
+        try:
+            wcs = WCS(hdu.header).celestial
+            if not wcs.has_celestial:
+                return None
+            height, width = hdu.data.shape[-2:]
+            sky = wcs.pixel_to_world((width - 1) / 2, (height - 1) / 2).icrs
+        except (ValueError, AttributeError, KeyError):
+            return None
+    place = float(sky.ra.deg), float(sky.dec.deg)
+    return place if np.isfinite(place).all() else None
 
 
 def _position(values: Mapping, *names: tuple[str, str]) -> tuple[float, float] | None:

@@ -1,0 +1,49 @@
+"""What the rules of cutouts that the user brings take as inputs and parameters."""
+
+
+def cutouts_name():
+    """A pattern of the name of the cutouts' results, if the config names cutouts."""
+    return any_of([settings.cutouts.folder] if settings.cutouts.path else [])
+
+
+def cutouts_given(wildcards):
+    """The folder or file of the cutouts."""
+    return [settings.cutouts.path] if settings.cutouts.path else []
+
+
+def cutouts_labels(wildcards):
+    """The table of their labels, if the config names one."""
+    return [settings.cutouts.labels] if settings.cutouts.labels else []
+
+
+def cutouts_listed():
+    """How many files the cutouts are and what is known of them without reading: files may be added to a folder, or replaced."""
+    folder = Path(settings.cutouts.path or "")
+    if not settings.cutouts.path or not folder.is_dir():
+        return []
+    listed = sorted((entry.name, entry.stat().st_size) for entry in os.scandir(folder) if entry.is_file())
+    return [len(listed), hashlib.sha256(repr(listed).encode()).hexdigest()]
+
+
+def scoring_networks(file):
+    """One file of each network and seed that scores the cutouts, by detector; older weights than their inputs are used as they are."""
+
+    def files(wildcards):
+        return [ancient(f"{folder}/{file}") for folders in scoring_folders().values() for folder in folders]
+
+    return files
+
+
+def first_scoring_network(wildcards):
+    """The description of a network that scores the cutouts: all of an experiment are trained on stamps of one size."""
+    return ancient(f"{next(iter(scoring_folders().values()))[0]}/network.json")
+
+
+def scoring_seeds():
+    """The folders of networks by detector, as names by which a job knows its input files."""
+    return {name: [str(k) for k in range(len(folders))] for name, folders in scoring_folders().items()}
+
+
+def scoring_evaluation():
+    """How the rates of labelled cutouts are made: as the experiment's."""
+    return settings.experiments[settings.scoring[0]].evaluation.plain() if settings.cutouts.path else {}

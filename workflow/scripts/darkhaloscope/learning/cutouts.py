@@ -1,0 +1,84 @@
+"""Scores of cutouts that the user brings, by the networks of an experiment: no label is asked for, and nothing is trained."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from ..core.tables import images
+from .calibration import logistic
+from .index import scalars_of
+from .networks import Classifier
+from .scaling import SCALARS, LearningError
+from .score import margins_of
+
+IMAGE = "image"
+
+
+def score_cutouts(
+    path: str | Path, networks: Mapping[str, Sequence[Classifier]], threads: int = 1, log: logging.Logger | None = None
+) -> pd.DataFrame:
+    """Score cutouts by detectors, each the mean of its training seeds.
+
+    Parameters
+    ----------
+    path : table of `surveys.prepared`, one row per cutout
+    networks : networks of every seed by detector, the main detector first
+    threads : CPU threads
+
+    Returns
+    -------
+    DataFrame
+        `rank` by the first detector (equal scores by name), the table's columns but images, PSF and depth, and for each detector
+        `score_‹detector›` and `calibrated_‹detector›`; NaN where a cutout cannot be scored. Sorted by rank, those without a score last.
+
+    Raises
+    ------
+    LearningError
+        Networks were trained on stamps of another size than the table's.
+    """
+    log = log or logging.getLogger(__name__)
+    parts = []
+    with pq.ParquetFile(path) as file:
+        size = file.schema_arrow.field(IMAGE).type.shape[-1]
+        for name, members in networks.items():
+            if other := next((m.size for m in members if m.size != size), None):
+                raise LearningError(
+                    f"{path}: stamps of {size}×{size} pixels, but {name} was trained on {other}×{other}; make the table again"
+                )
+        for group in range(file.num_row_groups):
+            table = file.read_row_group(group, use_threads=False)
+            parts.append(_scored(table, networks, threads))
+    frame = pd.concat(parts, ignore_index=True)
+    main = f"score_{next(iter(networks))}"
+    frame = frame.sort_values([main, "stamp_id"], ascending=[False, True], ignore_index=True, na_position="last")
+    frame.insert(0, "rank", np.arange(1, len(frame) + 1))
+    log.info("%d of %d cutouts scored by %s", frame[main].notna().sum(), len(frame), ", ".join(networks))
+    return frame
+
+
+def _scored(table: pa.Table, networks: Mapping[str, Sequence[Classifier]], threads: int) -> pd.DataFrame:
+    frame = table.drop_columns([IMAGE, *SCALARS]).to_pandas()
+    pixels = images(table, IMAGE)
+    scalars = scalars_of({name: _numbers(table[name]) for name in SCALARS})
+    use = frame["ok"].to_numpy(bool) & np.isfinite(pixels.sum((1, 2, 3), dtype=np.float64))
+    for name, members in networks.items():
+        found = {key: np.full((len(members), len(frame)), np.nan) for key in ("score", "calibrated")}
+        for k, classifier in enumerate(members):
+            margins = margins_of(classifier, pixels[use], scalars[use], threads) if use.any() else np.empty(0)
+            found["score"][k, use] = logistic(margins)
+            found["calibrated"][k, use] = classifier.calibration.apply(margins) if classifier.calibration else logistic(margins)
+        for key, values in found.items():
+            frame[f"{key}_{name}"] = values.mean(0)
+    return frame
+
+
+def _numbers(column: pa.ChunkedArray) -> NDArray:
+    return column.cast(pa.float64()).to_numpy()

@@ -1,0 +1,212 @@
+"""Cutouts of any survey as the stamps that a network of bands sees: its bands, pixels, zero point and size."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from ..config.cutouts import Cutouts
+from ..config.legacysurvey import BANDS, PIXEL_SCALE_ARCSEC, ZERO_POINT
+from ..core.tables import Column, Schema
+from .cutouts import Cutout, resampled
+from .folder import CutoutError, FolderOfCutouts, Found
+from .table import TABLES, cutouts_of
+from .text_tables import read_text_table
+
+log = logging.getLogger("darkhaloscope")
+
+#: Stamps that are written at a time.
+PART = 256
+
+
+def prepared_schema(size: int) -> Schema:
+    """Return the columns of cutouts made ready to be scored, of `size` pixels on a side."""
+    scalars = [
+        *(Column(f"psfsize_{b}", "float32", "arcsec", f"FWHM of the PSF in {b}, as the config says; null where it does not", nullable=True) for b in BANDS),
+        *(Column(f"psfdepth_{b}", "float32", "1/nanomaggy²", f"Inverse variance of a point source's flux in {b}, from weights and FWHM", nullable=True) for b in BANDS),
+    ]  # fmt: skip
+    return Schema(
+        "cutouts",
+        (
+            Column("stamp_id", "string", "", "Name of the file or object"),
+            Column("ra", "float64", "deg", "Right ascension, where it is known", nullable=True),
+            Column("dec", "float64", "deg", "Declination, where it is known", nullable=True),
+            Column("label", "int8", "", "1 lens, 0 control; null where nobody says, or the label lies between", nullable=True),
+            Column("given_label", "float64", "", "Label as it was given", nullable=True),
+            Column("width", "int32", "pixel", "Width of the cutout as it came", nullable=True),
+            Column("height", "int32", "pixel", "Height of the cutout as it came", nullable=True),
+            Column("covered", "float32", "", "Share of the stamp's pixels with data in the worst band; others are 0"),
+            Column("ok", "bool", "", "Whether it can be scored"),
+            Column("reason", "string", "", "Why it cannot; empty where it can"),
+            *scalars,
+            Column("image", "float32", "nanomaggy", f"Stamp in {', '.join(BANDS)} on pixels of {PIXEL_SCALE_ARCSEC} arcsec", (len(BANDS), size, size)),
+        ),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Label:
+    """What a table of labels says of one object."""
+
+    value: float | None
+    place: tuple[float, float] | None
+
+
+def prepare_cutouts(settings: Cutouts, size: int) -> Iterator[pa.Table]:
+    """Give the cutouts as tables of `prepared_schema(size)`, in the order of their names; one that cannot be used has a row that says why.
+
+    Parameters
+    ----------
+    settings : where they are and what they hold
+    size : pixels on a side of the stamps that the networks were trained on
+
+    Raises
+    ------
+    CutoutError
+        There are none; none of them can be used; the table of labels is unreadable, or knows none of them.
+    """
+    cutouts = cutouts_of(settings)
+    labels = read_labels(settings) if settings.labels else {}
+    if labels and not set(labels) & set(cutouts.names):
+        raise CutoutError(
+            f"{settings.labels}: none of its {len(labels)} ids, such as {next(iter(labels))}, is the name of a cutout, such as {cutouts.names[0]}; "
+            "ids are the names of files without their ending, or those of a table's objects"
+        )
+    schema, rows, usable, first = prepared_schema(size), [], 0, ""
+    for name in cutouts.names:
+        rows.append(_row(cutouts, name, labels.get(name), settings, size))
+        usable, first = usable + rows[-1]["ok"], first or rows[-1]["reason"]
+        if len(rows) == PART:
+            yield _table(schema, rows)
+            rows = []
+    if rows:
+        yield _table(schema, rows)
+    total = len(cutouts.names)
+    if not usable:
+        raise CutoutError(f"{settings.path}: none of its {total} cutouts can be used; the first: {first}")
+    if usable < total:
+        log.warning("%s: %d of %d cutouts cannot be used and get no score; the first: %s", settings.path, total - usable, total, first)
+    log.info("%s: %d cutouts, %s", settings.path, usable, what_was_done(settings))
+
+
+def what_was_done(settings: Cutouts) -> str:
+    """Say in words how cutouts became stamps."""
+    same = np.isclose(settings.pixel_scale_arcsec, PIXEL_SCALE_ARCSEC, rtol=1e-3)
+    pixels = (
+        f"pixels of {settings.pixel_scale_arcsec:g}″ as they are, cropped about the middle"
+        if same
+        else f"resampled in surface brightness from pixels of {settings.pixel_scale_arcsec:g}″ to {PIXEL_SCALE_ARCSEC:g}″ about the middle"
+    )
+    factor = 10 ** (0.4 * (ZERO_POINT - settings.zero_point))
+    flux = (
+        "fluxes in nanomaggies"
+        if settings.zero_point == ZERO_POINT
+        else f"fluxes of zero point {settings.zero_point:g} times {factor:.4g}, in nanomaggies"
+    )
+    instead = "".join(f"; {other} stands in for {band}" for band, other in settings.stand_in.items())
+    return f"{pixels}; {flux}{instead}"
+
+
+def read_labels(settings: Cutouts) -> dict[str, Label]:
+    """Return what the table of labels says, by name.
+
+    Raises
+    ------
+    CutoutError
+        It is missing or unreadable, lacks a column, or holds a label that is no number.
+    """
+    path = Path(settings.labels)
+    try:
+        table = pq.read_table(path).to_pandas() if path.name.endswith(TABLES) else read_text_table(path)
+    except (OSError, ValueError, pa.ArrowInvalid) as error:
+        raise CutoutError(f"{path}: this table of labels cannot be read ({error}); give a CSV or Parquet table") from None
+    lost = [column for column in ("id", settings.label) if column not in table]
+    if lost:
+        raise CutoutError(
+            f"{path}: no column {' and no column '.join(lost)}, found {', '.join(map(str, table.columns))}; rename it, or set cutouts.label"
+        )
+    wanted = {"value": settings.label, "ra": "ra", "dec": "dec"}
+    numbers = {key: [_number(v, column, path) for v in table[column]] for key, column in wanted.items() if column in table}
+    places = zip(numbers["ra"], numbers["dec"], strict=True) if {"ra", "dec"} <= set(numbers) else [(None, None)] * len(table)
+    return {
+        str(name): Label(value, place if None not in place else None)
+        for name, value, place in zip(table["id"], numbers["value"], places, strict=True)
+    }
+
+
+def _number(value: object, column: str, path: Path) -> float | None:
+    text = str(value).strip().lower()
+    if text in ("", "nan", "none", "<na>"):
+        return None
+    try:
+        return {"true": 1.0, "false": 0.0}.get(text) if text in ("true", "false") else float(text)
+    except ValueError:
+        raise CutoutError(f"{path}: column {column} holds {value!r}, expected numbers; write lenses as 1 and controls as 0") from None
+
+
+def _row(cutouts: FolderOfCutouts, name: str, known: Label | None, settings: Cutouts, size: int) -> dict[str, object]:
+    """Return one row, its image among it."""
+    blank = {"stamp_id": name, **dict.fromkeys(("ra", "dec", "label", "given_label", "width", "height")), "covered": 0.0, "ok": False}
+    blank |= {f"{kind}_{b}": None for kind in ("psfsize", "psfdepth") for b in BANDS}
+    blank |= {"image": np.zeros((len(BANDS), size, size), np.float32)}
+    try:
+        found = cutouts.read(name)
+        whole = cutouts.middle(name, found, max(found.image.shape[1:]))
+        stamp = _stamp(cutouts, name, found, whole, settings, size)
+    except CutoutError as error:
+        return _told(blank, known, None, settings) | {"reason": str(error)}
+    height, width = found.image.shape[1:]
+    row = blank | {"width": width, "height": height, "covered": 1 - stamp.bad_fraction, "image": stamp.image}
+    row |= _scalars(whole, settings) | {"ok": bool(stamp.good.any((1, 2)).all())}
+    return _told(row, known, found, settings) | {"reason": "" if row["ok"] else f"{name} has a band without a good pixel"}
+
+
+def _told(row: dict[str, object], known: Label | None, found: Found | None, settings: Cutouts) -> dict[str, object]:
+    """Return a row with position and label, from the cutout or from the table of labels, which comes first."""
+    place = (found.place if found else None) or (known.place if known else None)
+    value = known.value if known and known.value is not None else found.label if found else None
+    if place:
+        row |= {"ra": place[0], "dec": place[1]}
+    if value is not None and np.isfinite(value):
+        row |= {"given_label": value, "label": 1 if value >= settings.positive_from else 0 if value <= settings.control_to else None}
+    return row
+
+
+def _stamp(cutouts: FolderOfCutouts, name: str, found: Found, whole: Cutout, settings: Cutouts, size: int) -> Cutout:
+    """Return a cutout in the networks' bands, on their pixels and in nanomaggies."""
+    cutout = whole
+    if np.isclose(settings.pixel_scale_arcsec, PIXEL_SCALE_ARCSEC, rtol=1e-3):
+        # An odd image in an even stamp, or the other way round, is cropped by a pixel: half a pixel's shift would blur it.
+        side = whole.image.shape[-1]
+        cutout = cutouts.middle(name, found, size if side >= size else side - (size - side) % 2)
+    stamp = resampled(cutout, settings.zero_point, PIXEL_SCALE_ARCSEC, ZERO_POINT, size)
+    order = [settings.bands.index(band) for band in settings.sources]
+    return replace(stamp, **{key: getattr(stamp, key)[order] for key in ("image", "invvar", "good", "psfsize", "bad_fractions")})
+
+
+def _scalars(cutout: Cutout, settings: Cutouts) -> Mapping[str, float | None]:
+    """PSF size and depth where they are known: the variance of a point source's flux is that of a pixel times 4π σ² [pixel], for white noise."""
+    out: dict[str, float | None] = {}
+    weighed = bool((settings.noise_hdus or settings.noise_files) or not np.isin(cutout.invvar, (0, 1)).all())
+    factor = 10 ** (0.4 * (ZERO_POINT - settings.zero_point))
+    for band, source in zip(BANDS, settings.sources, strict=True):
+        fwhm, k = settings.psf_fwhm_arcsec.get(source), settings.bands.index(source)
+        out[f"psfsize_{band}"] = fwhm
+        known: NDArray = cutout.invvar[k][cutout.good[k]]
+        if fwhm and weighed and len(known):
+            sigma = fwhm / 2.3548 / settings.pixel_scale_arcsec
+            out[f"psfdepth_{band}"] = float(np.median(known)) / (4 * np.pi * sigma**2) / factor**2
+    return out
+
+
+def _table(schema: Schema, rows: list[dict[str, object]]) -> pa.Table:
+    return schema.table(
+        {c.name: [row[c.name] for row in rows] if c.shape is None else np.stack([row[c.name] for row in rows]) for c in schema.columns}
+    )

@@ -1,0 +1,137 @@
+"""Many cutouts in one file: an NPZ whose arrays have a row per object, or a Parquet table.
+
+NPZ files hold `image` (or `images`, `cutout`), (objects, bands, size, size) or bands last, and where they are known the
+arrays that `surveys.folder` names, each with a row per object; `id`, `name` or `stamp_id` name the objects. Parquet tables
+have these as columns, images as tensors or lists of numbers.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from ..config.cutouts import Cutouts
+from .folder import MAX_SIDE, CutoutError, FolderOfCutouts, Found
+
+IMAGES = ("image", "images", "cutout")
+NAMES = ("stamp_id", "id", "name")
+TABLES = (".parquet", ".pq")
+
+
+def cutouts_of(settings: Cutouts) -> FolderOfCutouts:
+    """Return the cutouts that the user brings, whether in a folder, an NPZ file of many or a Parquet table.
+
+    Raises
+    ------
+    CutoutError
+        There are none, or they cannot be read.
+    """
+    if not Path(settings.path).is_file():
+        return FolderOfCutouts(settings)
+    return TableOfCutouts(settings) if settings.path.endswith(TABLES) else ArraysOfCutouts(settings)
+
+
+class _Rows(FolderOfCutouts):
+    """Cutouts that are the rows of one file."""
+
+    def __init__(self, settings: Cutouts, names: Sequence[object] | None, count: int) -> None:
+        self.settings, self.bands = settings, settings.bands
+        self.pixel_scale_arcsec, self.zero_point = settings.pixel_scale_arcsec, settings.zero_point
+        given = [str(name) for name in names] if names is not None else [str(row) for row in range(count)]
+        if twice := sorted({name for name in given if given.count(name) > 1}) if len(set(given)) < len(given) else []:
+            raise CutoutError(
+                f"{settings.path}: {len(twice)} names come more than once, such as {twice[0]}; give each object a name of its own"
+            )
+        if not given:
+            raise CutoutError(f"{settings.path}: expected a row for each cutout, found none; write it again")
+        self._rows = {name: row for row, name in enumerate(given)}
+        self._files = {name: [Path(settings.path)] for name in given}
+        self._places = None
+
+    def _where(self, name: str) -> str:
+        return f"{self.settings.path}, {name}"
+
+    def read(self, name: str) -> Found:
+        """Return what the file holds of an object."""
+        arrays = self._row(self._rows[name])
+        return self.of_arrays(arrays, next(key for key in IMAGES if key in arrays), self._where(name))
+
+    def _row(self, row: int) -> Mapping[str, NDArray]:
+        raise NotImplementedError
+
+
+class ArraysOfCutouts(_Rows):
+    """The rows of an NPZ file's arrays."""
+
+    def __init__(self, settings: Cutouts) -> None:
+        path = Path(settings.path)
+
+        def load(content: bytes) -> dict[str, NDArray]:
+            with np.load(path, allow_pickle=False) as archive:
+                return {name: archive[name] for name in archive.files}
+
+        arrays = self._checked(path, load)
+        key = next((k for k in IMAGES if k in arrays), None)
+        if key is None or arrays[key].ndim != 4:
+            found = ", ".join(f"{k} {v.shape}" for k, v in arrays.items()) or "none"
+            raise CutoutError(
+                f"{path}: expected an array {' or '.join(IMAGES)} of shape (objects, bands, size, size), found {found}; "
+                "give the folder where a file holds one object"
+            )
+        count = len(arrays[key])
+        self._arrays = {k: v for k, v in arrays.items() if v.ndim and len(v) == count}
+        super().__init__(settings, next((self._arrays[k] for k in NAMES if k in self._arrays), None), count)
+
+    def _row(self, row: int) -> Mapping[str, NDArray]:
+        return {name: values[row] for name, values in self._arrays.items()}
+
+
+class TableOfCutouts(_Rows):
+    """The rows of a Parquet table, one row group in memory at a time."""
+
+    def __init__(self, settings: Cutouts) -> None:
+        path = Path(settings.path)
+        try:
+            with pq.ParquetFile(path) as file:
+                names, groups = file.schema_arrow.names, [file.metadata.row_group(k).num_rows for k in range(file.num_row_groups)]
+                name = next((n for n in NAMES if n in names), None)
+                given = file.read(columns=[name])[name].to_pylist() if name else None
+        except (pa.ArrowInvalid, OSError) as error:
+            raise CutoutError(f"{path}: not a readable Parquet table ({str(error).splitlines()[0]}); write it again") from None
+        if not any(key in names for key in IMAGES):
+            raise CutoutError(f"{path}: expected a column {' or '.join(IMAGES)}, found {', '.join(names)}; rename it")
+        wanted = (*IMAGES, settings.noise, "mask", "ra", "dec", settings.label)
+        self._columns, self._starts = [n for n in wanted if n in names], np.cumsum([0, *groups])
+        super().__init__(settings, given, sum(groups))
+
+    def _row(self, row: int) -> Mapping[str, NDArray]:
+        group = int(np.searchsorted(self._starts, row, side="right")) - 1
+        table, within = self._group(group), row - int(self._starts[group])
+        return {name: self._values(table.column(name), within, name) for name in self._columns}
+
+    @functools.lru_cache(maxsize=1)  # noqa: B019  (one reader per job; rows are read in order)
+    def _group(self, group: int) -> pa.Table:
+        with pq.ParquetFile(self.settings.path) as file:
+            return file.read_row_group(group, columns=self._columns).combine_chunks()
+
+    def _values(self, column: pa.ChunkedArray, row: int, name: str) -> NDArray | float | None:
+        cell = column[row]
+        if isinstance(column.type, pa.FixedShapeTensorType):
+            return column.chunk(0)[row : row + 1].to_numpy_ndarray()[0]
+        if name not in (*IMAGES, self.settings.noise, "mask"):
+            return cell.as_py()
+        values = np.array(cell.as_py(), float)
+        if values.ndim == 1:  # a list of all pixels, bands first
+            side = round((len(values) / len(self.bands)) ** 0.5)
+            if side > MAX_SIDE or side * side * len(self.bands) != len(values):
+                raise CutoutError(
+                    f"{self.settings.path}: {name} of row {row} has {len(values)} numbers, expected bands × size × size of them"
+                )
+            return values.reshape(len(self.bands), side, side)
+        return values

@@ -1,0 +1,16 @@
+"""Rule score_cutouts: prepared cutouts and trained networks in, one row for each cutout with its scores out."""
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from darkhaloscope.jobs.stage import stage
+from darkhaloscope.learning.cutouts import score_cutouts
+from darkhaloscope.learning.weights import load_network
+
+with stage(snakemake) as job:
+    weights, described = (job.grouped(job.params.seeds, files) for files in (job.input.weights, job.input.networks))
+    networks = {name: [load_network(*pair) for pair in zip(weights[name], described[name], strict=True)] for name in weights}
+    scored = score_cutouts(job.input.stamps, networks, job.threads)
+    job.write_csv(job.output.table, scored)
+    with job.whole(job.output.scores) as temporary:
+        pq.write_table(pa.Table.from_pandas(scored, preserve_index=False), temporary)

@@ -1,0 +1,25 @@
+"""Rule show_cutouts: prepared and scored cutouts in, a ranked page of pictures out."""
+
+import pandas as pd
+
+from darkhaloscope.config.cutouts import Cutouts
+from darkhaloscope.core.csv_tables import read_csv
+from darkhaloscope.jobs.stage import stage
+from darkhaloscope.report.candidates import cutouts_page
+from darkhaloscope.surveys.prepared import what_was_done
+
+with stage(snakemake) as job:
+    settings, detector = Cutouts.model_validate(job.params.cutouts), job.wildcards.detector
+    page = cutouts_page(
+        pd.read_parquet(job.input.scores),
+        [job.input.stamps],
+        read_csv(job.input.rates),
+        name=job.wildcards.cutouts,
+        detector=detector,
+        seeds=len(job.params.seeds[detector]),
+        bands=settings.sources,
+        done=what_was_done(settings),
+        table="scores.csv",
+        pages={f"Ranked by {other}": f"{other}.html" for other in job.params.seeds if other != detector},
+    )
+    job.write_text(job.output.page, page)
