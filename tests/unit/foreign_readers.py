@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gzip
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -413,6 +414,25 @@ def repeated_row(value: list, good: list) -> bool:
     return value == [*good, good[0]]
 
 
+def zipped_scores(folder: Path) -> Path:
+    scores_frame().to_csv(folder / "scores.csv.gz", index=False)
+    return folder / "scores.csv.gz"
+
+
+def of_zipped_csv(number: str) -> dict[str, Damage]:
+    def packed(damage: Damage) -> Damage:
+        def apply(path: Path) -> None:
+            plain = path.with_suffix("")
+            plain.write_bytes(gzip.decompress(path.read_bytes()))
+            damage(plain)
+            path.write_bytes(gzip.compress(plain.read_bytes()))
+            plain.unlink()
+
+        return apply
+
+    return {name: packed(damage) for name, damage in damages.of_csv(number).items()}
+
+
 # --- the project's own tables ------------------------------------------------------------------
 
 OWN = Schema("own", (Column("name", "string", "", "Name"), Column("value", "float64", "", "Value")))
@@ -440,6 +460,60 @@ def read_own_scores(path: Path) -> dict:
     from darkhaloscope.detectors.schema import read_score_table
 
     return read_score_table(path).to_pydict()
+
+
+def shard(folder: Path) -> Path:
+    stamp_ids(folder)
+    return folder / "shard-000.parquet"
+
+
+def read_shard(path: Path) -> dict:
+    from darkhaloscope.learning.index import index_stamps
+    from darkhaloscope.learning.pixels import BandPixels
+
+    stamps = index_stamps([path], BandPixels())
+    pixels = [BandPixels().decode(path, stamps.files[path], group) for group in range(stamps.files[path].num_row_groups)]
+    return {"numbers": stamps.numbers, "labels": stamps.labels, "pixels": np.concatenate(pixels)}
+
+
+def parent(folder: Path) -> Path:
+    from sky import write_parent
+
+    return write_parent(folder / "parent.parquet", 60)
+
+
+def read_parent_file(path: Path) -> dict:
+    from darkhaloscope.tasks.lensfinder.hosts import NAMES, NUMBERS, read_parent
+
+    found = read_parent(path)
+    names = {name: found.names[name][found.codes[name]] for name in NAMES}
+    return {name: np.asarray(found[name]) for name in NUMBERS} | names
+
+
+def galaxy_without_a_depth(value: dict, good: dict) -> bool:
+    """A galaxy whose depth is not known is in no bounds and becomes no host."""
+    return bool(np.isnan(value["psfdepth_r"][0])) and same_but_first(value["psfdepth_r"], good["psfdepth_r"])
+
+
+def galaxy_twice(value: dict, good: dict) -> bool:
+    """The parent sample drops an object that comes again when it is made; a table of it is taken as it is."""
+    return all(len(value[k]) == len(good[k]) + 1 and value[k][-1] == good[k][0] for k in good)
+
+
+def same_but_first(a: np.ndarray, b: np.ndarray) -> bool:
+    return bool((a[1:] == b[1:]).all())
+
+
+def record(folder: Path) -> Path:
+    values = {"rule": "make_parent", "wildcards": {"survey": "south"}, "params": {"nside": 64}, "outputs": ["a"], "inputs": {}}
+    write_json(folder / "record.json", values)
+    return folder / "record.json"
+
+
+def read_record_file(path: Path) -> object:
+    from darkhaloscope.jobs.provenance import read_record
+
+    return read_record(path, "a")
 
 
 def examples(folder: Path) -> Path:
@@ -790,6 +864,7 @@ READERS = (
     Reader("imported stamps, folder", imported_folder, lambda path: read_imported(path.parent), damages.of_parquet("theta_e_arcsec")),
     Reader("scores, Parquet", scores("scores.parquet"), read_any_scores, damages.of_parquet("score")),
     Reader("scores, CSV", scores("scores.csv"), read_any_scores, damages.of_csv("score")),
+    Reader("scores, CSV in gzip", zipped_scores, read_any_scores, of_zipped_csv("score")),
     Reader("scores, folder", scores("parts/part-0.parquet"), read_folder_of_scores, damages.of_parquet("label"), table="parts"),
     Reader("scores of a detector, Parquet", scores_of_detector("theirs.parquet"), read_detector_scores, damages.of_parquet("score")),
     Reader("scores of a detector, CSV", scores_of_detector("theirs.csv"), read_detector_scores, damages.of_csv("score")),
@@ -799,6 +874,15 @@ READERS = (
     Reader(
         "own scores", score_table, read_own_scores, damages.of_parquet("score"), {"twice": ones_more, "not a number": stays_nan("score")}
     ),
+    Reader("stamps", shard, read_shard, damages.of_parquet("label")),
+    Reader(
+        "parent sample",
+        parent,
+        read_parent_file,
+        damages.of_parquet("psfdepth_r"),
+        {"not a number": galaxy_without_a_depth, "twice": galaxy_twice},
+    ),
+    Reader("provenance record", record, read_record_file, damages.of_json("rule")),
     Reader("examples", examples, read_example_file, damages.of_parquet("width")),
     Reader("pictures", pictures, read_picture_file, damages.of_npz("images_0"), {"not a number": gap_in_a_picture}),
     Reader("own CSV", own_csv, read_own_csv, damages.of_csv("z"), {"twice": repeated_row}),

@@ -147,9 +147,9 @@ def parquet_errors(path: str | os.PathLike) -> Iterator[None]:
     """Give what Arrow raises while a Parquet file is opened or read as a `TableError`: damage shows at either."""
     try:
         yield
+    except TableError:
+        raise
     except UNREADABLE as error:
-        if isinstance(error, TableError):
-            raise
         raise TableError(f"{path}: not a readable Parquet file ({words(error)}); delete it and run again") from error
 
 

@@ -180,7 +180,7 @@ def _unwrapped(found: Any, path: Path) -> dict[str, Tensor]:
         name = next((n for n in WRAPPERS if isinstance(found.get(n), Mapping)), None)
         if name is None:
             raise LearningError(
-                f"{path}: expected named tensors, found none, and none of {', '.join(WRAPPERS)} in it; it has {', '.join(map(str, list(found)[:8])) or 'nothing'}; save model.state_dict()"
+                f"{path}: expected the weights of a network, but there are no named tensors, and none of {', '.join(WRAPPERS)} in it; it has {', '.join(map(str, list(found)[:8])) or 'nothing'}; save model.state_dict()"
             )
         inside.append(name)
         found = found[name]

@@ -292,7 +292,9 @@ def _read(paths: Sequence[str | Path], pixels: Pixels, source: int) -> _Columns:
     numbers = joined.pop("number").astype(np.int64)
     if strange.any():
         first, path = _name_of(groups, files, counts, int(np.flatnonzero(strange)[0]))
-        raise LearningError(f"labels must be 0 or 1; stamp {first} has {labels[strange][0]:g} in {path} ({strange.sum()} such stamps)")
+        raise LearningError(
+            f"labels must be 0 or 1; stamp {first} has {labels[strange][0]:g} in {path} ({strange.sum()} such stamps); correct them, or make the shard again"
+        )
     return _Columns(
         files=files,
         size=next(iter(sizes)),
@@ -359,8 +361,12 @@ def _joined(parts: Sequence[_Columns], pixels: Pixels, dropped: dict[str, int]) 
     some["weights"] = _mean_one(some["weights"])
     values, counts = np.unique(some["numbers"], return_counts=True)
     if (counts > 1).any():
+        groups = [group for p in parts for group in p.groups]
+        first = np.flatnonzero(some["numbers"] == values[counts > 1][0])
+        places = list(dict.fromkeys(str(groups[k][0]) for k in some["group"][first]))
         raise LearningError(
-            f"{(counts > 1).sum()} stamps come more than once (number {values[counts > 1][0]} {counts.max()} times); give each shard of one split once"
+            f"{(counts > 1).sum()} stamps come more than once (number {values[counts > 1][0]} {counts.max()} times, in {', '.join(places[:3])}), "
+            "expected each once; give each shard of one split once"
         )
     return Stamps(
         pixels=pixels,

@@ -15,13 +15,14 @@ from ..config.detector import Detector
 from ..config.experiment import Experiment
 from ..config.subhalo import SubhaloDataset
 from ..core.csv_tables import read_csv
+from ..core.reading import read_json
 from ..detectors.schema import read_score_table
 from ..evaluation.example_table import PAIR, SOURCE, read_examples
 from ..evaluation.observers import with_strata
 from ..evaluation.tidy import read_frame
 from ..jobs.provenance import git_commit, versions
 from .answer import quality_gates
-from .context import Dataset, Examples, LensContext, Pairs, ReportContext, ReportSettings, Sources
+from .context import Dataset, Examples, LensContext, Pairs, ReportContext, ReportError, ReportSettings, Sources
 from .examples import collect_browser, collect_colour_browser
 from .explanations import read_explanations
 from .lens_story import read_table
