@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import fnmatch
 import io
+import logging
 import re
 import warnings
 import zipfile
@@ -27,6 +28,8 @@ from numpy.typing import NDArray
 
 from ..config.cutouts import CutoutFolder
 from .cutouts import Cutout
+
+log = logging.getLogger("darkhaloscope")
 
 ENDINGS = (".fits", ".fits.gz", ".fits.fz", ".npz")
 #: A position asked for is that of a file within this [arcsec].
@@ -313,6 +316,8 @@ def _by_object(files: Sequence[Path], patterns: Mapping[str, str], folder: Path)
     if not whole:
         has = "; ".join(f"{name}: {', '.join(of_band)}" for name, of_band in [*found.items()][:5]) or "none"
         raise CutoutError(f"{folder}: no object has a file of each band {', '.join(patterns)} (found {has}); correct the patterns")
+    if lost := sorted(set(found) - set(whole)):
+        log.warning("%s: %d objects have no file of every band and are left out, such as %s", folder, len(lost), lost[0])
     return whole
 
 
