@@ -21,7 +21,7 @@ from darkhaloscope.config.load import read
 from darkhaloscope.config.network import HUB
 from darkhaloscope.config.rounds import all_rounds
 from darkhaloscope.config.wording import ConfigError
-from darkhaloscope.jobs.digest import code_digest
+from darkhaloscope.jobs.digest import code_digest, digest_with
 from darkhaloscope.jobs.startup import begin, edits, prepare, start
 from darkhaloscope.jobs.storage import fetched
 
@@ -77,6 +77,8 @@ rule all:
     default_target: True
     input:
         targets,
+        inspections,
+        previews,
     localrule: True
 
 

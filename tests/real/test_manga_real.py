@@ -9,7 +9,7 @@ import yaml
 from astropy.io import fits
 
 from darkhaloscope.config.cosmology import Cosmology
-from darkhaloscope.config.manga import Lensability, Quality, Tensor
+from darkhaloscope.config.manga import Lensability, Quality
 from darkhaloscope.ifu.inspection import inspection_page
 from darkhaloscope.ifu.lensability import score_lensability
 from darkhaloscope.ifu.manga.maps import LineNotFound, read_maps
@@ -97,8 +97,8 @@ def test_quality_and_score(path):
 
 def test_tensor_conserves_the_flux(path):
     maps = read_maps(path, Quality())
-    result = build_source_tensor(maps, measure_quality(maps, Quality()), Tensor(), Cosmology(), "0" * 64)
-    side = result.sidecar
+    result = build_source_tensor(maps, measure_quality(maps, Quality()), 64, Cosmology(), "0" * 64)
+    side = result.facts
     assert result.flux_per_arcsec2.sum(dtype=float) * side["pixel_scale_arcsec"] ** 2 == pytest.approx(9297.14, rel=1e-5)
     # The factor that makes it exact; bilinear interpolation alone is this good.
     assert side["flux_factor"] == pytest.approx(1, abs=0.002)

@@ -7,7 +7,7 @@ import pytest
 from astropy.io import fits
 
 from darkhaloscope.config.cosmology import Cosmology
-from darkhaloscope.config.manga import Galaxies, Lensability, Quality, Tensor
+from darkhaloscope.config.manga import Galaxies, Lensability, Quality
 from darkhaloscope.ifu.bank import build_bank, read_bank, write_bank
 from darkhaloscope.ifu.lensability import lensability_table
 from darkhaloscope.ifu.plain.file import write_plain
@@ -49,10 +49,10 @@ def test_alma_disk_passes_from_maps_to_source(real, tmp_path, folder, galaxy, z,
     assert maps.pixel_scale_arcsec == pytest.approx(pixel, rel=1e-6)
     table = lensability_table([metrics], Lensability())
     assert table["tier"].item() != "reject", table["reasons"].item()
-    files = [tmp_path / f"{galaxy}.{ending}" for ending in ("npy", "json", "npz", "png")]
-    result = build_source_tensor(maps, metrics, Tensor(), Cosmology(), "")
+    files = [tmp_path / f"{galaxy}.{ending}" for ending in ("npz", "json")]
+    result = build_source_tensor(maps, metrics, 64, Cosmology(), "")
     write_source_tensor(result, *files)
-    write_bank(tmp_path / "bank.parquet", build_bank([(files[2], files[1])], table, Galaxies(listed=(galaxy,))))
+    write_bank(tmp_path / "bank.parquet", build_bank([files], table, Galaxies(listed=(galaxy,))))
     bank = read_bank(tmp_path / "bank.parquet")
     row = bank.to_pylist()[0]
     # A rotating disk: half of the spread of velocities in the moment map, about its middle.

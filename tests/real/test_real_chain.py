@@ -32,7 +32,11 @@ def test_a_real_dr15_galaxy_becomes_stamps(real, tmp_path):
     # The whole chain, on the mock archive's galaxies for training and the real one for testing.
     planned = project.plan(config="overlay.yaml")
     assert {"make_mock_archive", "retrieve_maps", "render_stamps", "train_network", "score_stamps", "build_report"} <= planned
-    output = project.snakemake("results/demo/datasets/real-7815-3702/quality/checks.json", config="overlay.yaml")
+    output = project.snakemake(
+        "results/demo/datasets/real-7815-3702/quality/checks.json",
+        f"results/demo/manga/real/tensors/source_tensor_{GALAXY}.npy",
+        config="overlay.yaml",
+    )
     assert "make_mock_archive" not in output and "retrieve_catalogs" not in output
 
     metrics = json.loads((root / f"manga/real/quality/{GALAXY}.json").read_text())

@@ -8,6 +8,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
 from toy_finder import train_toy, write_run
 
 SCORING = {"prepare_cutouts", "score_cutouts", "evaluate_cutouts", "show_cutouts"}
@@ -69,7 +70,9 @@ def test_a_folder_is_scored_by_its_path_alone_and_only_scored(trained):
 def test_a_table_with_labels_has_rates_and_another_of_its_name_is_refused(trained):
     n = 60
     kind = pa.fixed_shape_tensor(pa.float32(), (3, 70, 70))
-    column = pa.ExtensionArray.from_storage(kind, pa.FixedSizeListArray.from_arrays(images(n, 70).ravel(), 3 * 70 * 70).cast(kind.storage_type))
+    column = pa.ExtensionArray.from_storage(
+        kind, pa.FixedSizeListArray.from_arrays(images(n, 70).ravel(), 3 * 70 * 70).cast(kind.storage_type)
+    )
     table = pa.table({"id": np.arange(n), "ra": np.linspace(1, 2, n), "dec": np.zeros(n), "label": np.arange(n) % 2, "image": column})
     pq.write_table(table, trained.folder / "mine.parquet", row_group_size=25)
     trained.snakemake("--config", "cutouts=mine.parquet", config="finder.yaml", cores=1)

@@ -9,6 +9,7 @@ from workbench import CHAIN, from_rule, new_project
 TINY = {rule: 1 for rule in CHAIN if rule != "collect_sweep"} | {
     "retrieve_maps": 3,
     "inspect_maps": 3,
+    "draw_inspection": 3,
     "render_stamps": 5,
     "train_network": 3,
     "score_stamps": 3,
@@ -37,14 +38,18 @@ def experiment(**settings):
 @pytest.mark.parametrize(
     ("values", "difference"),
     [
-        pytest.param(sample(n_top=2), {"retrieve_maps": -1, "inspect_maps": -1}, id="n_top"),
+        pytest.param(sample(n_top=2), {"retrieve_maps": -1, "inspect_maps": -1, "draw_inspection": -1}, id="n_top"),
         pytest.param(
             {"manga": {"samples": {"mock": {"catalogs": False, "galaxies": {"n_top": 0, "listed": ["8001-12701", "8003-12701"]}}}}},
-            {"retrieve_catalogs": -1, "rank_disks": -1, "retrieve_maps": -1, "inspect_maps": -1},
+            {"retrieve_catalogs": -1, "rank_disks": -1, "retrieve_maps": -1, "inspect_maps": -1, "draw_inspection": -1},
             id="listed",
         ),
-        pytest.param(sample(listed=["8009-12701"]), {"retrieve_maps": 1, "inspect_maps": 1}, id="n_top and listed"),
-        pytest.param(sample(listed=["8002-12701"], use_rejected=["8002-12701"]), {"build_source_tensor": 1}, id="use_rejected"),
+        pytest.param(sample(listed=["8009-12701"]), {"retrieve_maps": 1, "inspect_maps": 1, "draw_inspection": 1}, id="n_top and listed"),
+        pytest.param(
+            sample(listed=["8002-12701"], use_rejected=["8002-12701"]),
+            {"build_source_tensor": 1, "normalise_source_tensor": 1},
+            id="use_rejected",
+        ),
         pytest.param({"manga": {"samples": {"mock": {"mock": False}}}}, {"make_mock_archive": -1}, id="not mock"),
         pytest.param(
             {"datasets": {"subhalo": {"sources": {"mix": {"disk": 1.0}}}}}, {rule: -TINY[rule] for rule in MANGA}, id="mix without manga"
@@ -113,6 +118,26 @@ def test_a_switch_of_the_dataset_makes_anew_what_follows_from_it(touched, tmp_pa
     project = touched.copy(tmp_path / "project")
     found = project.touch_run(config=project.overlay(datasets={"subhalo": values}))
     assert set(found) == rules - {"collect_sweep"}
+
+
+@pytest.mark.parametrize("key", ["flux_percentiles: [1.0, 99.0]", "velocity_percentile: 90"])
+def test_other_percentiles_normalise_again_and_train_nothing(touched, tmp_path, key):
+    project = touched.copy(tmp_path / "project")
+    assert project.plan("--config", f"manga={{tensor: {{{key}}}}}") == {"normalise_source_tensor"}
+
+
+@pytest.mark.parametrize(
+    ("module", "old", "new", "rules"),
+    [
+        ("ifu/normalised.py", "0, 1)", "0, 2)", {"normalise_source_tensor"}),
+        ("ifu/inspection.py", "def maps_picture(", "EDITED = True\n\n\ndef maps_picture(", {"draw_inspection"}),
+        ("ifu/preview.py", 'MASKED = "0.85"', 'MASKED = "0.8"', {"normalise_source_tensor", "draw_inspection"}),
+    ],
+)
+def test_an_edit_of_what_is_drawn_of_a_galaxy_trains_nothing(touched, tmp_path, module, old, new, rules):
+    project = touched.copy(tmp_path / "project")
+    project.edit(f"workflow/scripts/darkhaloscope/{module}", old, new)
+    assert project.plan() == rules
 
 
 @pytest.mark.parametrize(

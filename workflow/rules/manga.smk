@@ -85,12 +85,11 @@ rule retrieve_maps:
 
 
 rule inspect_maps:
-    """Measure how well one galaxy's maps trace its rotation, and write its inspection page."""
+    """Measure how well one galaxy's maps trace its rotation."""
     input:
         maps="<results>/manga/{sample}/maps/{galaxy_id}.fits.gz",
     output:
         metrics="<results>/manga/{sample}/quality/{galaxy_id}.json",
-        page="<results>/manga/{sample}/quality/{galaxy_id}.html",
     log:
         "<logs>/inspect_maps/{sample}/{galaxy_id}.log",
     benchmark:
@@ -111,10 +110,37 @@ rule inspect_maps:
         "../scripts/inspect_maps.py"
 
 
+rule draw_inspection:
+    """Show all that one galaxy's file of maps holds, on a page: for people, nothing here reads it."""
+    input:
+        maps="<results>/manga/{sample}/maps/{galaxy_id}.fits.gz",
+        metrics="<results>/manga/{sample}/quality/{galaxy_id}.json",
+    output:
+        page="<results>/manga/{sample}/quality/{galaxy_id}.html",
+    log:
+        "<logs>/draw_inspection/{sample}/{galaxy_id}.log",
+    benchmark:
+        "<benchmarks>/draw_inspection/{sample}/{galaxy_id}.tsv"
+    localrule: True
+    conda:
+        "../envs/astro.yaml"
+    resources:
+        mem_mb=1500,
+        runtime="5m",
+    params:
+        ifu=needs("manga.samples.{sample}.ifu"),
+        quality=needs("manga.quality"),
+        code=digest("draw_inspection"),
+    message:
+        "Drawing the inspection page of {wildcards.galaxy_id}"
+    script:
+        "../scripts/draw_inspection.py"
+
+
 checkpoint score_lensability:
     """Score every galaxy of a sample as a lensing source: cuts, points, tier and reasons."""
     input:
-        metrics=lambda wildcards: [f"<results>/manga/{wildcards.sample}/quality/{name}.json" for name in galaxies(wildcards)],
+        metrics=lambda wildcards: [f"<results>/manga/{wildcards.sample}/quality/{name}.json" for name in galaxies(wildcards.sample)],
     output:
         table="<results>/manga/{sample}/lensability.csv",
     log:
@@ -137,20 +163,13 @@ checkpoint score_lensability:
 
 
 rule build_source_tensor:
-    """Turn one galaxy's maps into a source tensor, its physical maps, sidecar and preview."""
+    """Put one galaxy's maps on square pixels, in physical units: what the bank is made of."""
     input:
         maps="<results>/manga/{sample}/maps/{galaxy_id}.fits.gz",
         metrics="<results>/manga/{sample}/quality/{galaxy_id}.json",
     output:
-        tensor="<results>/manga/{sample}/tensors/source_tensor_{galaxy_id}.npy",
         maps="<results>/manga/{sample}/tensors/source_tensor_{galaxy_id}.npz",
-        sidecar="<results>/manga/{sample}/tensors/source_tensor_{galaxy_id}.json",
-        preview=report(
-            "<results>/manga/{sample}/tensors/source_tensor_{galaxy_id}.png",
-            caption="../report/source_tensor.rst",
-            category="Sources",
-            labels={"galaxy": "{galaxy_id}"},
-        ),
+        facts="<results>/manga/{sample}/tensors/facts_{galaxy_id}.json",
     log:
         "<logs>/build_source_tensor/{sample}/{galaxy_id}.log",
     benchmark:
@@ -164,7 +183,7 @@ rule build_source_tensor:
     params:
         ifu=needs("manga.samples.{sample}.ifu"),
         quality=needs("manga.quality"),
-        tensor=needs("manga.tensor"),
+        size=needs("manga.tensor.size"),
         cosmology=needs("cosmology"),
         code=digest("build_source_tensor"),
     message:
@@ -173,11 +192,47 @@ rule build_source_tensor:
         "../scripts/build_source_tensor.py"
 
 
+rule normalise_source_tensor:
+    """Normalise and clip one galaxy's source tensor and draw it: for people and other programs, nothing here reads it."""
+    input:
+        maps="<results>/manga/{sample}/maps/{galaxy_id}.fits.gz",
+        physical="<results>/manga/{sample}/tensors/source_tensor_{galaxy_id}.npz",
+        facts="<results>/manga/{sample}/tensors/facts_{galaxy_id}.json",
+    output:
+        tensor="<results>/manga/{sample}/tensors/source_tensor_{galaxy_id}.npy",
+        sidecar="<results>/manga/{sample}/tensors/source_tensor_{galaxy_id}.json",
+        preview=report(
+            "<results>/manga/{sample}/tensors/source_tensor_{galaxy_id}.png",
+            caption="../report/source_tensor.rst",
+            category="Sources",
+            labels={"galaxy": "{galaxy_id}"},
+        ),
+    log:
+        "<logs>/normalise_source_tensor/{sample}/{galaxy_id}.log",
+    benchmark:
+        "<benchmarks>/normalise_source_tensor/{sample}/{galaxy_id}.tsv"
+    localrule: True
+    conda:
+        "../envs/astro.yaml"
+    resources:
+        mem_mb=1500,
+        runtime="5m",
+    params:
+        ifu=needs("manga.samples.{sample}.ifu"),
+        quality=needs("manga.quality"),
+        tensor=needs("manga.tensor"),
+        code=digest("normalise_source_tensor"),
+    message:
+        "Normalising the source tensor of {wildcards.galaxy_id}"
+    script:
+        "../scripts/normalise_source_tensor.py"
+
+
 rule build_source_bank:
     """Gather the source tensors of a sample in one table."""
     input:
-        maps=accepted_tensors("npz"),
-        sidecars=accepted_tensors("json"),
+        maps=accepted_tensors("source_tensor_{}.npz"),
+        facts=accepted_tensors("facts_{}.json"),
         lensability="<results>/manga/{sample}/lensability.csv",
     output:
         bank="<results>/manga/{sample}/bank.parquet",

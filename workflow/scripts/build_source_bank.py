@@ -6,6 +6,6 @@ from darkhaloscope.ifu.bank import build_bank, write_bank
 from darkhaloscope.jobs.stage import stage
 
 with stage(snakemake) as job:
-    pairs = list(zip(job.input.maps, job.input.sidecars, strict=True))
-    scores = read_csv(job.input.lensability, text=("galaxy_id", "physical_id", "tier", "reasons"))
+    pairs = list(zip(job.input.maps, job.input.facts, strict=True))
+    scores = read_csv(job.input.lensability, text=("galaxy_id", "physical_id", "tier", "reasons"), numbers=("score",))
     write_bank(job.output.bank, build_bank(pairs, scores, Galaxies.model_validate(job.params.galaxies)))

@@ -23,6 +23,18 @@ def made(tmp_path, folder, name):
     return tmp_path / folder / name
 
 
+def test_a_damaged_file_leaves_nothing_behind_that_fails_the_next_one(tmp_path):
+    """cfitsio's messages are the process's: bytes of a damaged file among them made fitsio refuse the next file, a good one."""
+    for name in ("damaged.fits", "good.fits"):
+        fitsio.write(str(tmp_path / name), np.zeros(2000, [("RA", "f8"), ("DEC", "f8")]))
+    content = bytearray((tmp_path / "damaged.fits").read_bytes())
+    content[2880 + 240 : 2880 + 2400] = np.random.default_rng(3).bytes(2160)
+    (tmp_path / "damaged.fits").write_bytes(content)
+    with pytest.raises(SweepError, match=r"damaged\.fits cannot be read as FITS"):
+        list(read_sweep(tmp_path / "damaged.fits", psfsize=False, columns=("RA",)))
+    assert len(next(read_sweep(tmp_path / "good.fits", psfsize=False, columns=("RA",)))) == 2000
+
+
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_a_sweep_is_read_below_any_folder(tmp_path, folder):
     fitsio.write(str(tmp_path / "x.fits"), np.arange(5, dtype=float).view([("RA", "f8")]))

@@ -96,6 +96,19 @@ def test_code_that_was_edited_after_the_run_began_is_not_run_under_the_old_diges
     assert (tmp_path / "provenance/index.html.json").is_file()
 
 
+def test_a_part_of_a_task_that_was_edited_after_the_run_began_is_not_run_either(tmp_path, capsys):
+    planned = digest.digest_with(SCRIPTS / "build_index.py", "tasks/subhalo/checks.py")
+    script, _, part = planned.partition("-")
+    edited, place = f"{script}-0123456789abcdef:{part.partition(':')[2]}", f"{script}-{part.replace('subhalo', 'lensfinder')}"
+    for wrong in (edited, place, planned.replace(script, "0123456789abcdef")):
+        with pytest.raises(SystemExit), stage(job(tmp_path, code=wrong)):
+            pytest.fail("ran")
+        assert "the code of rule build_index was edited after this run had begun" in capsys.readouterr().err
+    with stage(job(tmp_path, code=planned)) as running:
+        running.write_text(running.output.page, "page")
+    assert (tmp_path / "provenance/index.html.json").is_file()
+
+
 def test_an_input_edited_while_a_job_reads_it_is_refused(tmp_path, capsys):
     table = tmp_path / "table.csv"
     table.write_text("a")

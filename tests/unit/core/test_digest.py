@@ -11,13 +11,15 @@ import darkhaloscope.jobs.digest as digest
 SAYS_ERRORS = {
     "archive/download.py",
     "archive/fits_files.py",
-    "surveys/folder.py",
+    "core/reading.py",
+    "core/tables.py",
+    "surveys/prepared.py",  # why a cutout has no score, for people: no number depends on it
+    "tasks/__init__.py",
     "surveys/legacysurvey/retrieve.py",
     "detectors/fusion.py",
     "learning/backbones.py",
     "lensing/observe.py",
     "surveys/legacysurvey/bricks.py",
-    "tasks/__init__.py",
 }
 
 
@@ -201,7 +203,15 @@ def test_no_stage_that_a_network_waits_for_runs_code_of_the_report():
     scripts = digest.PACKAGE.parent
     drawn = {s.stem for s in scripts.glob("*.py") if any(digest.PACKAGE / "report" in p.parents for p in digest.closure(s))}
     assert {"build_report", "build_dataset_page", "rank_candidates"} <= drawn
-    assert drawn <= {"build_report", "build_index", "build_dataset_page", "rank_candidates", "map_completeness", "map_table_completeness"}
+    assert drawn <= {
+        "build_report",
+        "build_index",
+        "build_dataset_page",
+        "rank_candidates",
+        "map_completeness",
+        "map_table_completeness",
+        "show_cutouts",
+    }
 
 
 #: What Python releases have written differently in a syntax tree: f-strings, their specs and nesting, functions and

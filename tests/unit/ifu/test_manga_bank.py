@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from darkhaloscope.config.cosmology import Cosmology
-from darkhaloscope.config.manga import Galaxies, Quality, Tensor
+from darkhaloscope.config.manga import Galaxies, Quality
 from darkhaloscope.core.tables import TableError, images
 from darkhaloscope.ifu.bank import BANK, BankError, bank_schema, build_bank, read_bank, write_bank
 from darkhaloscope.ifu.lensability import LensabilityError, read_metrics
@@ -22,10 +22,10 @@ def source(make_maps, tmp_path):
 
     def make(galaxy_id="1000-1901", physical_id="1-1", size=64):
         maps = make_maps(cards={"PLATEIFU": galaxy_id, "MANGAID": physical_id}, velocity=40 + 10.0 * (np.indices((34, 34))[1] - 16.5))
-        result = build_source_tensor(maps, measure_quality(maps, Quality()), Tensor(size=size), Cosmology(), "a" * 64)
-        paths = [tmp_path / f"source_tensor_{galaxy_id}.{suffix}" for suffix in ("npy", "json", "npz", "png")]
+        result = build_source_tensor(maps, measure_quality(maps, Quality()), size, Cosmology(), "a" * 64)
+        paths = tmp_path / f"source_tensor_{galaxy_id}.npz", tmp_path / f"facts_{galaxy_id}.json"
         write_source_tensor(result, *paths)
-        return paths[2], paths[1]
+        return paths
 
     return make
 

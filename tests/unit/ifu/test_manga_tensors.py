@@ -10,6 +10,7 @@ from scipy.ndimage import map_coordinates
 
 from darkhaloscope.config.cosmology import Cosmology
 from darkhaloscope.config.manga import Quality, Tensor
+from darkhaloscope.ifu.normalised import normalise, write_normalised, write_reason
 from darkhaloscope.ifu.quality import measure_quality
 from darkhaloscope.ifu.resample import pixel_coordinate, resample_flux, resample_weighted
 from darkhaloscope.ifu.tensors import (
@@ -19,26 +20,30 @@ from darkhaloscope.ifu.tensors import (
     build_source_tensor,
     compactness,
     elliptical_centre,
+    left_out,
+    read_source_tensor,
     receding_axis_rad,
+    write_left_out,
     write_source_tensor,
 )
 
 SHA = "0" * 64
 
 
-def build(maps, tensor=None):
-    return build_source_tensor(maps, measure_quality(maps, Quality()), tensor or Tensor(), Cosmology(), SHA)
+def build(maps, size=64):
+    return build_source_tensor(maps, measure_quality(maps, Quality()), size, Cosmology(), SHA)
 
 
 def test_contract(make_maps):
-    result = build(make_maps())
-    assert result.tensor.shape == (2, 64, 64)
-    assert result.tensor.dtype == np.float32
-    assert result.tensor[0].min() >= 0
-    assert result.tensor[0].max() == 1
-    assert np.abs(result.tensor[1]).max() == 1
-    assert not result.tensor[:, ~result.valid].any()
-    side = result.sidecar
+    maps = make_maps()
+    result = build(maps)
+    tensor, side = normalise(result, maps, Tensor())
+    assert tensor.shape == (2, 64, 64)
+    assert tensor.dtype == np.float32
+    assert tensor[0].min() >= 0
+    assert tensor[0].max() == 1
+    assert np.abs(tensor[1]).max() == 1
+    assert not tensor[:, ~result.valid].any()
     assert side["pixel_scale_arcsec"] == pytest.approx(34 * 0.5 / 64)
     assert {"galaxy_id", "physical_id", "z", "inclination_deg", "pa_deg", "metrics", "source_sha256"} <= set(side)
     json.dumps(side, allow_nan=False)
@@ -46,7 +51,7 @@ def test_contract(make_maps):
 
 def test_normalisation_is_that_of_the_valid_spaxels(make_maps):
     maps = make_maps()
-    side = build(maps).sidecar
+    _, side = normalise(build(maps), maps, Tensor())
     good = maps.flux_valid & maps.velocity_valid
     low, high = np.percentile(maps.flux[good], [5, 99.5])
     median = np.median(maps.velocity[good])
@@ -60,30 +65,30 @@ def test_normalisation_is_that_of_the_valid_spaxels(make_maps):
 @pytest.mark.parametrize("size", [32, 64, 100])
 def test_total_flux_is_conserved(make_maps, spaxels, size):
     maps = make_maps(size=spaxels)
-    result = build(maps, Tensor(size=size))
-    total = result.flux_per_arcsec2.sum(dtype=float) * result.sidecar["pixel_scale_arcsec"] ** 2
+    result = build(maps, size)
+    total = result.flux_per_arcsec2.sum(dtype=float) * result.facts["pixel_scale_arcsec"] ** 2
     assert total == pytest.approx(maps.flux[maps.flux_valid].sum(), rel=1e-6)
     # The one factor that makes it so is small even where a pixel is more than twice a spaxel.
-    assert result.sidecar["flux_factor"] == pytest.approx(1, abs=0.02)
-    assert size * result.sidecar["pixel_scale_arcsec"] == pytest.approx(spaxels * 0.5)
+    assert result.facts["flux_factor"] == pytest.approx(1, abs=0.02)
+    assert size * result.facts["pixel_scale_arcsec"] == pytest.approx(spaxels * 0.5)
 
 
 def test_centre_and_size_do_not_move(make_maps):
-    small, large = build(make_maps(), Tensor(size=34)), build(make_maps(), Tensor(size=102))
+    small, large = build(make_maps(), 34), build(make_maps(), 102)
     for result in (small, large):
-        side = result.sidecar
+        side = result.facts
         assert side["centre_x_pix"] == pytest.approx((side["size"] - 1) / 2, abs=1e-3)
         y, x = np.indices(result.valid.shape)
         light = result.flux_per_arcsec2
         assert (light * x).sum() / light.sum() == pytest.approx(side["centre_x_pix"], abs=1e-3)
         assert (light * y).sum() / light.sum() == pytest.approx(side["centre_y_pix"], abs=1e-3)
     # Interpolation blurs by less than a spaxel.
-    assert large.sidecar["r_half_pix"] / 3 == pytest.approx(small.sidecar["r_half_pix"], rel=0.03)
+    assert large.facts["r_half_pix"] / 3 == pytest.approx(small.facts["r_half_pix"], rel=0.03)
 
 
 def test_same_size_changes_nothing(make_maps):
     maps = make_maps()
-    result = build(maps, Tensor(size=34))
+    result = build(maps, 34)
     np.testing.assert_allclose(result.flux_per_arcsec2, maps.flux / 0.25, rtol=1e-6)
     np.testing.assert_allclose(result.velocity, maps.velocity, atol=1e-4)
     np.testing.assert_allclose(result.dispersion, maps.dispersion, atol=1e-4)
@@ -147,7 +152,7 @@ def test_first_moment_is_conserved_where_velocity_is_smooth(make_maps):
 
 
 def test_pixel_scale_in_kpc_is_astropys(make_maps):
-    side = build(make_maps()).sidecar
+    side = build(make_maps()).facts
     kpc = FlatLambdaCDM(H0=70, Om0=0.3).kpc_proper_per_arcmin(0.03).value / 60
     assert side["kpc_per_arcsec"] == pytest.approx(kpc, rel=1e-6)
     assert side["original_pixel_scale_kpc"] == pytest.approx(0.5 * kpc, rel=1e-6)
@@ -174,7 +179,7 @@ def test_receding_half_of_the_major_axis(make_maps, pa, slope, expected):
 def test_speed_and_radius_of_a_known_disk(make_maps):
     x = np.indices((34, 34))[1] - 16.5
     maps = make_maps(velocity=np.where(x > 0, 100.0, -100.0), cards={"ECOOELL": 0.5})
-    side = build(maps).sidecar
+    side = build(maps).facts
     assert side["v_peak_los_kms"] == pytest.approx(100)
     assert side["v_peak_kms"] == pytest.approx(100 / np.sin(np.radians(60)))
     # Face-on flux 100·exp(−r/5): half of what lies inside the valid circle of 15.3 spaxels.
@@ -200,7 +205,7 @@ def test_dispersion_fills_from_the_mean_where_unknown(make_maps):
     maps = make_maps({"dispersion_valid": known, "dispersion": np.where(known, 48.0, 0.0)})
     result = build(maps)
     np.testing.assert_allclose(result.dispersion[result.valid], 48.0, rtol=1e-5)
-    assert result.sidecar["dispersion_mean_kms"] == pytest.approx(48.0)
+    assert result.facts["dispersion_mean_kms"] == pytest.approx(48.0)
 
 
 def test_all_masked(make_maps):
@@ -220,15 +225,48 @@ def test_constant_maps_cannot_be_normalised(make_maps):
 
 
 def test_files(make_maps, tmp_path):
-    result = build(make_maps())
-    paths = [tmp_path / f"source_tensor_99999-1901.{s}" for s in ("npy", "json", "npz", "png")]
-    write_source_tensor(result, *paths)
-    first = [p.read_bytes() for p in paths]
-    np.testing.assert_array_equal(np.load(paths[0], allow_pickle=False), result.tensor)
-    assert json.loads(paths[1].read_text()) == result.sidecar
-    with np.load(paths[2], allow_pickle=False) as maps:
-        np.testing.assert_array_equal(maps["velocity"], result.velocity)
-        assert set(maps) == {"flux_per_arcsec2", "velocity", "dispersion", "valid"}
+    maps = make_maps()
+    result = build(maps)
+    npy, side, npz, png, facts = (tmp_path / f"99999-1901{s}" for s in (".npy", ".json", ".npz", ".png", "-facts.json"))
+
+    def write():
+        write_source_tensor(result, npz, facts)
+        physical = read_source_tensor(npz, facts)
+        normalised = normalise(physical, maps, Tensor())
+        write_normalised(physical, normalised, npy, side, png)
+        return normalised
+
+    tensor, sidecar = write()
+    first = [p.read_bytes() for p in (npy, side, npz, png, facts)]
+    np.testing.assert_array_equal(np.load(npy, allow_pickle=False), tensor)
+    np.testing.assert_array_equal(tensor, normalise(result, maps, Tensor())[0])
+    assert json.loads(side.read_text()) == sidecar
+    assert json.loads(facts.read_text()) == result.facts
+    with np.load(npz, allow_pickle=False) as found:
+        np.testing.assert_array_equal(found["velocity"], result.velocity)
+        assert set(found) == {"flux_per_arcsec2", "velocity", "dispersion", "valid"}
     assert struct.unpack(">II", first[3][16:24]) == (1440, 860)
-    write_source_tensor(result, *paths)
-    assert [p.read_bytes() for p in paths] == first
+    write()
+    assert [p.read_bytes() for p in (npy, side, npz, png, facts)] == first
+
+
+def test_other_percentiles_change_the_tensor_alone(make_maps):
+    maps = make_maps()
+    result = build(maps)
+    tensor, side = normalise(result, maps, Tensor())
+    other, other_side = normalise(result, maps, Tensor(flux_percentiles=(1.0, 90.0), velocity_percentile=60))
+    assert not np.array_equal(tensor, other)
+    changed = {key for key in side if side[key] != other_side[key]}
+    assert changed and all(key.startswith(("flux_p", "velocity_percentile", "velocity_scale")) for key in changed)
+    assert not changed & set(result.facts)
+
+
+def test_a_galaxy_that_is_left_out_says_why_in_every_file(make_maps, tmp_path):
+    npy, side, npz, png, facts = (tmp_path / f"99999-1901{s}" for s in (".npy", ".json", ".npz", ".png", "-facts.json"))
+    write_left_out(make_maps(), "no light", npz, facts)
+    found = read_source_tensor(npz, facts)
+    assert found == left_out(make_maps(), "no light")
+    write_reason(found, npy, side, png)
+    assert json.loads(side.read_text())["left_out"] == "no light"
+    assert np.load(npy, allow_pickle=False).shape == (2, 0, 0)
+    assert png.stat().st_size > 1000

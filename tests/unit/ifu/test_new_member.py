@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from darkhaloscope.config.cosmology import Cosmology
-from darkhaloscope.config.manga import Galaxies, Lensability, Quality, Tensor
+from darkhaloscope.config.manga import Galaxies, Lensability, Quality
 from darkhaloscope.ifu.bank import build_bank
 from darkhaloscope.ifu.lensability import lensability_table
 from darkhaloscope.ifu.members import READ, read_galaxy
@@ -66,9 +66,9 @@ def test_a_module_and_a_line_make_a_member(module, monkeypatch, tmp_path):
     # 12 km/s per pixel of 0.05 arcsec over a tenth of 0.4 arcsec.
     assert metrics["vel_grad"] == pytest.approx(12 / 0.05 * 0.04)
     assert metrics["usable"], metrics["unusable_because"]
-    files = [tmp_path / f"tensor.{ending}" for ending in ("npy", "json", "npz", "png")]
-    write_source_tensor(build_source_tensor(maps, metrics, Tensor(), Cosmology(), ""), *files)
-    bank = build_bank([(files[2], files[1])], lensability_table([metrics], Lensability()), Galaxies(n_top=1))
+    files = [tmp_path / f"tensor.{ending}" for ending in ("npz", "json")]
+    write_source_tensor(build_source_tensor(maps, metrics, 64, Cosmology(), ""), *files)
+    bank = build_bank([files], lensability_table([metrics], Lensability()), Galaxies(n_top=1))
     assert (bank["instrument"].to_pylist(), bank.num_rows) == (["SINFONI"], 1)
     path.write_text(json.dumps({"flux": []}), encoding="utf-8")
     with pytest.raises(module.MapsError, match="expected a map `velocity`, found flux"):

@@ -9,7 +9,7 @@ from astropy.io import fits
 from pydantic import ValidationError
 
 from darkhaloscope.config.cosmology import Cosmology
-from darkhaloscope.config.manga import Archive, Downloads, Galaxies, Lensability, Quality, Sample, Tensor
+from darkhaloscope.config.manga import Archive, Downloads, Galaxies, Lensability, Quality, Sample
 from darkhaloscope.ifu.bank import build_bank
 from darkhaloscope.ifu.inspection import inspection_page
 from darkhaloscope.ifu.lensability import lensability_table, score_lensability
@@ -124,12 +124,12 @@ def test_flux_in_another_unit_is_judged_by_its_errors(tmp_path):
 def test_oblong_maps_become_a_square_tensor(tmp_path):
     maps = read_plain(written(tmp_path, *disk(side=(26.0, 18.0))), Quality())
     assert maps.flux.shape == (72, 104)
-    result = build_source_tensor(maps, {}, Tensor(), Cosmology(), "")
-    total = result.flux_per_arcsec2.sum(dtype=float) * result.sidecar["pixel_scale_arcsec"] ** 2
+    result = build_source_tensor(maps, {}, 64, Cosmology(), "")
+    total = result.flux_per_arcsec2.sum(dtype=float) * result.facts["pixel_scale_arcsec"] ** 2
     assert total == pytest.approx(maps.flux.sum(), rel=1e-5)
-    assert result.sidecar["centre_x_pix"] == pytest.approx(31.5, abs=0.1)
-    assert result.sidecar["centre_y_pix"] == pytest.approx(31.5, abs=0.1)
-    assert 64 * result.sidecar["pixel_scale_arcsec"] == pytest.approx(26.0)
+    assert result.facts["centre_x_pix"] == pytest.approx(31.5, abs=0.1)
+    assert result.facts["centre_y_pix"] == pytest.approx(31.5, abs=0.1)
+    assert 64 * result.facts["pixel_scale_arcsec"] == pytest.approx(26.0)
 
 
 def test_one_galaxy_without_a_tensor_does_not_stop_the_bank(tmp_path, caplog):
@@ -140,13 +140,13 @@ def test_one_galaxy_without_a_tensor_does_not_stop_the_bank(tmp_path, caplog):
             planes["velocity"] = np.where(np.isfinite(planes["velocity"]), 5000.0, np.nan)
         maps = read_plain(written(tmp_path, planes, facts), Quality())
         metrics.append(measure_quality(maps, Quality()))
-        files = [tmp_path / f"{name}.{ending}" for ending in ("npy", "json", "npz", "png")]
+        files = [tmp_path / f"{name}.{ending}" for ending in ("npz", "json")]
         try:
-            write_source_tensor(build_source_tensor(maps, metrics[-1], Tensor(), Cosmology(), ""), *files)
+            write_source_tensor(build_source_tensor(maps, metrics[-1], 64, Cosmology(), ""), *files)
         except TensorError as error:
             assert "galaxies.set_aside" in str(error)
             write_left_out(maps, str(error), *files)
-        pairs.append((files[2], files[1]))
+        pairs.append(files)
     bank = build_bank(pairs, lensability_table(metrics, Lensability()), Galaxies(listed=("NGC1", "NGC2"), use_rejected=("NGC1", "NGC2")))
     assert bank.num_rows == 1
     assert bank.to_pylist()[0] | {"instrument": "ALMA", "line": "CO(2-1)", "flux_unit": "Jy/beam km/s"} == bank.to_pylist()[0]

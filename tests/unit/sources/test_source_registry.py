@@ -18,8 +18,9 @@ class Ring(Section):
 
 ENTRIES["ring"] = SourceKind(section=Ring, description="Rings", columns=(("ring_radius_arcsec", "float64", "arcsec", "Radius of the ring"),))
 
+from darkhaloscope.core.random import quantile
 from darkhaloscope.sources import moving
-from darkhaloscope.sources.kinds import Moving, quantile
+from darkhaloscope.sources.kinds import Moving
 from darkhaloscope.sources.source import moment_planes
 
 class RingMaps:

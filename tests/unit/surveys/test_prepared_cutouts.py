@@ -119,7 +119,11 @@ def test_what_cannot_be_used_has_a_row_that_says_why(tmp_path):
     (tmp_path / "torn.fits").write_bytes(b"SIMPLE")
     rows, _ = prepared(tmp_path)
     assert rows["ok"].to_dict() == {"good": True, "four": False, "empty": False, "torn": False} and rows.loc["good", "label"] == 1
-    for name, words in {"four": "expected numbers of shape (3, size, size)", "empty": "without a good pixel", "torn": "reading fails"}.items():
+    for name, words in {
+        "four": "expected numbers of shape (3, size, size)",
+        "empty": "without a good pixel",
+        "torn": "reading fails",
+    }.items():
         assert words in rows.loc[name, "reason"]
     (tmp_path / "good.npz").unlink()
     with pytest.raises(CutoutError, match="none of its 3 cutouts can be used; the first"):
@@ -152,7 +156,7 @@ def test_tables_that_cannot_be_read_are_refused_in_words(tmp_path):
         "one.npz": "expected an array image or images or cutout of shape",
         "twice.parquet": "1 names come more than once, such as a",
         "none.parquet": "expected a column image or images or cutout, found id, pixels",
-        "torn.parquet": "not a readable Parquet table",
+        "torn.parquet": "expected cutouts as a Parquet table, but reading fails",
         "lost": "expected a folder with files ending in",
     }.items():
         with pytest.raises(CutoutError, match=words):

@@ -9,7 +9,7 @@ from scipy import stats
 from darkhaloscope.config.base import Distribution
 from darkhaloscope.config.cosmology import Cosmology
 from darkhaloscope.config.subhalo import Psf, SplitFractions
-from darkhaloscope.sources.kinds import quantile
+from darkhaloscope.core.random import quantile
 from darkhaloscope.stamps.manifest import NUMBERS_PER_SPLIT, ManifestError
 from darkhaloscope.tasks.subhalo.manifest import assign_splits, build_manifest, psf_fwhm_arcsec
 from darkhaloscope.tasks.subhalo.schema import MANIFEST

@@ -13,10 +13,10 @@ def archive(wildcards):
     return [f"<results>/mock/{wildcards.sample}/mock-archive.json"] if settings.manga.samples[wildcards.sample].mock else []
 
 
-def galaxies(wildcards):
+def galaxies(sample):
     """Galaxies of a sample; waits for the ranking where the sample takes its top."""
-    section = settings.manga.samples[wildcards.sample].galaxies
-    return chosen(section, lambda: fetched(checkpoints.rank_disks.get(sample=wildcards.sample).output.ranking))
+    section = settings.manga.samples[sample].galaxies
+    return chosen(section, lambda: fetched(checkpoints.rank_disks.get(sample=sample).output.ranking))
 
 
 def chosen(section, ranking):
@@ -29,13 +29,30 @@ def chosen(section, ranking):
     return list(dict.fromkeys([*top, *section.listed]))
 
 
-def accepted_tensors(suffix):
-    """Source tensors of the galaxies that the lensability score lets through, and of rejected ones asked for by name."""
+def accepted(sample):
+    """The galaxies that the lensability score lets through, and rejected ones asked for by name."""
+    wanted = settings.manga.samples[sample].galaxies.use_rejected
+    with open(fetched(checkpoints.score_lensability.get(sample=sample).output.table), encoding="utf-8", newline="") as file:
+        return [row["galaxy_id"] for row in csv.DictReader(file) if row["tier"] != "reject" or row["galaxy_id"] in wanted]
 
-    def files(wildcards):
-        wanted = settings.manga.samples[wildcards.sample].galaxies.use_rejected
-        with open(fetched(checkpoints.score_lensability.get(sample=wildcards.sample).output.table), encoding="utf-8", newline="") as file:
-            names = [row["galaxy_id"] for row in csv.DictReader(file) if row["tier"] != "reject" or row["galaxy_id"] in wanted]
-        return [f"<results>/manga/{wildcards.sample}/tensors/source_tensor_{name}.{suffix}" for name in names]
 
-    return files
+def accepted_tensors(name):
+    """One file of the source tensor of every accepted galaxy of the wildcard's sample."""
+    return lambda wildcards: [f"<results>/manga/{wildcards.sample}/tensors/{name.format(galaxy)}" for galaxy in accepted(wildcards.sample)]
+
+
+def samples_of_run():
+    """The samples whose galaxies the run's stamps are made of."""
+    experiments = [] if settings.scores.table else [getattr(settings.sweeps.get(name), "experiment", name) for name in settings.run]
+    datasets = {dataset for name in experiments for dataset in scored_datasets(name) if bank_of(dataset)}
+    return sorted({settings.datasets[dataset].sources.sample for dataset in datasets})
+
+
+def inspections(wildcards):
+    """The inspection pages of the run's galaxies: no other result needs them."""
+    return [f"<results>/manga/{sample}/quality/{name}.html" for sample in samples_of_run() for name in galaxies(sample)]
+
+
+def previews(wildcards):
+    """The normalised tensors of the galaxies that the score lets through, with their previews: no other result needs them."""
+    return [f"<results>/manga/{sample}/tensors/source_tensor_{name}.png" for sample in samples_of_run() for name in accepted(sample)]

@@ -15,9 +15,4 @@ def listed_cosmos(wildcards):
 
 def task_digest(script, part):
     """The digest of a script with one part of the dataset's task, which the script imports by the dataset's kind."""
-    library = SCRIPTS / "darkhaloscope" / "tasks"
-
-    def of(wildcards):
-        return f"{digest(script)}-{code_digest(library / settings.datasets[wildcards.dataset].kind / f'{part}.py')}"
-
-    return of
+    return lambda wildcards: digest_with(SCRIPTS / f"{script}.py", f"tasks/{settings.datasets[wildcards.dataset].kind}/{part}.py")

@@ -93,7 +93,9 @@ def check_fits(path: str | os.PathLike, extensions: Iterable[str] = ()) -> list[
         with _open(path) as stream:
             names = _walk(stream, path)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise BadFits(f"{shown(path)}: its gzip stream is damaged or cut short ({error}); fetch the file again") from error
+        raise BadFits(
+            f"{shown(path)}: its gzip stream is damaged or cut short ({error}), expected a whole FITS file; fetch it again"
+        ) from error
     there = {name.upper() for name in names}
     missing = [name for name in extensions if name.upper() not in there]
     if missing:
@@ -162,8 +164,10 @@ def read_checksums(path: str | os.PathLike) -> dict[str, str]:
     """
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise BadChecksums(f"{shown(path)} is not a text file of checksums ({error}); fetch it again") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadChecksums(f"{shown(path)} is not a text file of checksums, as expected ({error}); fetch it again") from error
+    if not lines:
+        raise BadChecksums(f"{shown(path)} is empty, expected a checksum and a name in each line; fetch it again")
     sums: dict[str, str] = {}
     for number, line in enumerate(lines, 1):
         if not line.strip() or line.startswith("#"):
@@ -176,7 +180,7 @@ def read_checksums(path: str | os.PathLike) -> dict[str, str]:
         name, value = match["name"].removeprefix("./"), match["sum"].lower()
         if sums.setdefault(name, value) != value:
             raise BadChecksums(
-                f"{shown(path)}, line {number}: a second, different sum for {name}; fetch it again or report it to the archive"
+                f"{shown(path)}, line {number}: a second, different sum for {name}, expected one; fetch it again or report it to the archive"
             )
     return sums
 
@@ -217,7 +221,7 @@ def _read_header(stream: BinaryIO, path: Path, number: int) -> fits.Header | Non
         if not block and not text and number:
             return None
         if not text and number and not block.strip(b"\0"):
-            _only_zeros(stream, path, number)
+            _only_zeros(stream, path, number, len(block))
             return None
         if not text and not block.startswith(start):
             found = (
@@ -260,13 +264,19 @@ def without_trailing_zeros(content: bytes, path: str | os.PathLike) -> bytes:
     return content[:end]
 
 
-def _only_zeros(stream: BinaryIO, path: Path, number: int) -> None:
+def _only_zeros(stream: BinaryIO, path: Path, number: int, zeros: int) -> None:
     """Pass over zeros to the end of the file: tapes and disks fill up their last record, and readers of FITS allow it."""
     while block := stream.read(CHUNK):
+        zeros += len(block)
         if block.strip(b"\0"):
             raise BadFits(
                 f"{shown(path)} is not a whole FITS file: it has zeros where HDU {number} should begin, and more behind; fetch it again"
             )
+    if zeros % BLOCK:
+        raise BadFits(
+            f"{shown(path)} is not a whole FITS file: it ends with {zeros} zeros, expected whole blocks of {BLOCK} bytes; a transfer as text "
+            "changes lengths: fetch it again as binary"
+        )
 
 
 def _skip_data(stream: BinaryIO, header: fits.Header, path: Path, hdu: str) -> None:

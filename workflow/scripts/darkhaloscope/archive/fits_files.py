@@ -18,6 +18,8 @@ from .checks import ArchiveError, check_not_html
 
 #: What fitsio raises for files, tables and tiles that cannot be read.
 UNREADABLE = (OSError, ValueError, RuntimeError, MemoryError, SystemError)
+#: fitsio takes at most 2048 bytes of cfitsio's messages at a time, of which there are at most 8000 bytes.
+MESSAGE_BYTES, MOST_MESSAGES = 1024, 10
 
 
 class FitsFileError(ValueError):
@@ -54,7 +56,26 @@ def told(path: str | os.PathLike, what: str = "as FITS") -> Iterator[None]:
     try:
         yield
     except UNREADABLE as error:
+        forget_messages()
         if type(error).__module__.partition(".")[0] == __name__.partition(".")[0]:
             raise  # an error of this library has its words already
-        words = " ".join(str(error).split()) or type(error).__name__
+        # fitsio cannot say cfitsio's words about bytes that are no text.
+        said = error.object.decode("ascii", "replace") if isinstance(error, UnicodeDecodeError) else str(error)
+        words = " ".join(said.split()) or type(error).__name__
         raise FitsFileError(f"{path} cannot be read {what} ({words}): it is damaged or cut short; delete it and run again") from None
+
+
+def forget_messages() -> None:
+    """Empty cfitsio's stack of error messages, which all files of a process share.
+
+    What a damaged file leaves there is said again when fitsio comes to the end of the next file's HDUs, and fails there where it
+    holds bytes that are no text: a good file would be refused in place of the damaged one.
+    """
+    for _ in range(MOST_MESSAGES):
+        try:
+            fitsio.FITS(os.devnull)
+        except UnicodeDecodeError:
+            continue
+        except OSError as error:
+            if len(str(error)) < MESSAGE_BYTES:
+                return

@@ -281,11 +281,18 @@ def load(overlay: Mapping[str, Any], folder: Path, files: Iterable[Path] = ()) -
     ConfigError
         Naming every wrong key, its value, and the nearest known key.
     """
+    files = list(files)
     merged = merge(Run().plain(), _read_yaml(folder / "config" / "config.yaml"))
     read = [layer for file in files for layer in _layers(_read_yaml(file), folder, (str(file),))]
     for layer in [*read, *_layers(dict(overlay), folder, ())]:
         merged = merge(merged, _nested(layer))
-    return validate(merged)
+    try:
+        return validate(merged)
+    except ConfigError as error:
+        given = [str(file) for file in (*files, overlay.get("extends")) if file]
+        if not given:
+            raise
+        raise ConfigError(f"{error}\ncorrect this in {', '.join(given)}, in what they extend, or in what was given beside them") from None
 
 
 def _nested(layer: Mapping[str, Any]) -> dict[str, Any]:

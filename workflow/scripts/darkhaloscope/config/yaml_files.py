@@ -38,7 +38,9 @@ class Loader(yaml.SafeLoader):
                     f"line {line}: a key must be text, but `{name}` is read as {found!r}; put it in quotes, or give it another name"
                 )
             if name in lines:
-                raise ConfigError(f"line {line}: duplicate key `{name}`, first in line {lines[name]}; put both together, or delete one")
+                raise ConfigError(
+                    f"line {line}: duplicate key `{name}`, first in line {lines[name]}, expected once; put both together, or delete one"
+                )
             lines[name] = line
         return {str(key): value for key, value in super().construct_mapping(node, deep).items()}
 
@@ -70,11 +72,13 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else f"byte {error.start} is not UTF-8"
         raise ConfigError(f"config file {path} cannot be read as text ({reason}); give the path of a YAML file in UTF-8") from None
+    if not text:
+        raise ConfigError(f"config file {path} is empty (0 bytes), expected keys and values; write it again, or leave it out")
     values = parse_yaml(text, f"config file {path}")
     if values is None:
         return {}
     if not isinstance(values, Mapping):
-        raise ConfigError(f"config file {path} must hold keys and values, found a {type(values).__name__}")
+        raise ConfigError(f"config file {path} must hold keys and values, found a {type(values).__name__}; write lines `key: value`")
     return dict(values)
 
 
@@ -83,6 +87,6 @@ def parse_yaml(text: str, where: str) -> Any:
     try:
         return yaml.load(text, Loader)
     except yaml.YAMLError as error:
-        raise ConfigError(f"{where} is not valid YAML: {error}") from None
+        raise ConfigError(f"{where} is not valid YAML: {error}; expected keys and values: correct this place") from None
     except ConfigError as error:
         raise ConfigError(f"{where}, {error}") from None

@@ -7,9 +7,12 @@ selects an independent stretch of the counter.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtr, ndtri
 
 
 def stable_hash(*parts: object) -> int:
@@ -73,6 +76,29 @@ def row_keys(*parts: NDArray) -> NDArray[np.uint64]:
             key = (key ^ (key >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
             key = key ^ (key >> np.uint64(31))
     return key
+
+
+def quantile(distribution: Any, uniform: NDArray) -> NDArray:
+    """Return the values of a distribution of the config (`config.base.Distribution`) at uniform numbers in [0, 1)."""
+    value = getattr(distribution, distribution.kind)
+    if distribution.kind == "fixed":
+        return np.full(uniform.shape, value)
+    if distribution.kind == "uniform":
+        return value[0] + (value[1] - value[0]) * uniform
+    if distribution.kind == "log_uniform":
+        return value[0] * (value[1] / value[0]) ** uniform
+    if distribution.kind == "normal":
+        mean, sd, low, high = value
+        below, above = ndtr((low - mean) / sd), ndtr((high - mean) / sd)
+        return np.clip(mean + sd * ndtri(below + (above - below) * uniform), low, high)
+    return np.asarray(value, float)[(uniform * len(value)).astype(int)]
+
+
+def category(shares: Mapping[str, float], uniform: NDArray) -> NDArray:
+    """Return one of the names for each uniform number, by their shares."""
+    names = [k for k, share in shares.items() if share > 0]
+    edges = np.cumsum([shares[k] for k in names])[:-1]
+    return np.array(names)[np.searchsorted(edges, uniform, side="right")]
 
 
 def _philox(counter: list[NDArray], key0: np.uint64, key1: NDArray) -> list[NDArray]:

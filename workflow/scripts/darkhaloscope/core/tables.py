@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .files import whole
+from .reading import UNREADABLE, words
 
 
 class TableError(ValueError):
@@ -122,18 +124,33 @@ def open_table(path: str | os.PathLike, schema: Schema) -> pq.ParquetFile:
     path = Path(path)
     if not path.is_file():
         raise TableError(f"{path}: this {schema.name} table does not exist; ask snakemake for it by this path")
-    try:
+    with parquet_errors(path):
         file = pq.ParquetFile(path)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise TableError(f"{path}: not a readable Parquet file ({error}); delete it and run again") from error
     schema.check(file.schema_arrow, path)
     return file
 
 
 def read_table(path: str | os.PathLike, schema: Schema, columns: list[str] | None = None) -> pa.Table:
     """Read a table, or some columns of it, after checking its schema."""
-    with open_table(path, schema) as file:
+    with parquet_errors(path), open_table(path, schema) as file:
         return file.read(columns=columns)
+
+
+def read_columns(path: str | os.PathLike, columns: list[str] | None = None, *, as_categories: Sequence[str] = ()) -> pa.Table:
+    """Read columns of a table whose schema was checked before, or has no need of it; errors as `open_table`."""
+    with parquet_errors(path):
+        return pq.read_table(path, columns=columns, read_dictionary=list(as_categories) or None)
+
+
+@contextmanager
+def parquet_errors(path: str | os.PathLike) -> Iterator[None]:
+    """Give what Arrow raises while a Parquet file is opened or read as a `TableError`: damage shows at either."""
+    try:
+        yield
+    except UNREADABLE as error:
+        if isinstance(error, TableError):
+            raise
+        raise TableError(f"{path}: not a readable Parquet file ({words(error)}); delete it and run again") from error
 
 
 def images(table: pa.Table, name: str) -> np.ndarray:

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from ..core.reading import UNREADABLE, words
 from ..core.tables import Schema, TableError, open_table
 from .schema import LENS_SCORES, SCORES, score_columns
 
@@ -81,24 +82,25 @@ def _read(path: str | os.PathLike) -> tuple[pa.Array, pa.Array]:
         else:
             text = pyarrow.csv.ConvertOptions(column_types={"stamp_id": pa.string(), "score": pa.float64()})
             table = pyarrow.csv.read_csv(path, convert_options=text)
-    except (pa.ArrowInvalid, pa.ArrowKeyError, OSError, UnicodeDecodeError) as error:
-        raise TableError(f"{path}: cannot be read as a table of scores ({str(error).splitlines()[0][:200]}); {expected}") from error
-    missing = [name for name in ("stamp_id", "score") if name not in table.column_names]
+        names = table.column_names  # those that are no UTF-8 raise here
+    except UNREADABLE as error:
+        raise TableError(f"{path}: cannot be read as a table of scores ({words(error)}); {expected}") from error
+    missing = [name for name in ("stamp_id", "score") if name not in names]
     if missing:
-        raise TableError(f"{path}: column {' and '.join(missing)} missing, found {', '.join(table.column_names[:12])}; {expected}")
+        raise TableError(f"{path}: column {' and '.join(missing)} missing, found {', '.join(names[:12])}; {expected}")
     try:
         ids, scores = table["stamp_id"].cast(pa.string()).combine_chunks(), table["score"].cast(pa.float64()).combine_chunks()
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise TableError(f"{path}: `stamp_id` must be text and `score` numbers ({error}); {expected}") from error
     if ids.null_count or len(pc.unique(ids)) != len(ids):
         raise TableError(
-            f"{path}: {len(ids) - len(pc.unique(ids.drop_null()))} rows have no stamp_id or one that came before; give each stamp once"
+            f"{path}: {len(ids) - len(pc.unique(ids.drop_null()))} rows have no stamp_id or one that came before, expected each once; give each stamp once"
         )
     bad = pc.invert(pc.fill_null(pc.and_(pc.greater_equal(scores, 0), pc.less_equal(scores, 1)), False))
     if pc.any(bad).as_py():
         first = ids.filter(bad)[0]
         raise TableError(
-            f"{path}: {pc.sum(bad)} scores are missing or no probabilities, first that of {first} ({scores.filter(bad)[0]}); "
+            f"{path}: {pc.sum(bad)} scores are missing or no probabilities, first that of {first} ({scores.filter(bad)[0]}), expected all between 0 and 1; "
             "give numbers from 0 (control) to 1, of logits their sigmoid"
         )
     return ids, scores

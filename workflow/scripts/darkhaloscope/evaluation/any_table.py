@@ -28,6 +28,7 @@ from ..config.experiment import (
     Stratum,
 )
 from ..core.rates import EvaluationError
+from ..core.reading import UNREADABLE, words
 from .evaluate import evaluate_network
 from .information import D_PRIME_COLUMN
 from .lazy_table import BATCH, LazyTable, Pieces, parquet_pieces, table_pieces
@@ -252,7 +253,7 @@ def _open(path: Path) -> tuple[pa.Schema, int, Callable[..., Pieces]]:
         parts = sorted(p for p in path.rglob("*.parquet") if not any(n.startswith(("_", ".")) for n in p.relative_to(path).parts))
         if not parts:
             raise EvaluationError(
-                f"{path}: this folder holds no Parquet file; give the path of a Parquet or CSV file, or of a folder of Parquet files"
+                f"{path}: this folder holds no Parquet file, expected some; give the path of a Parquet or CSV file, or of a folder of Parquet files"
             )
     elif not path.is_file():
         raise EvaluationError(f"{path}: this table of scores does not exist; give the path of a Parquet or CSV file")
@@ -266,6 +267,9 @@ def _open(path: Path) -> tuple[pa.Schema, int, Callable[..., Pieces]]:
             if rounded:
                 options = pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(rounded, pa.string()))
                 table = pyarrow.csv.read_csv(path, convert_options=options)
+            names = table.schema.names  # those that are no UTF-8 raise here
+        if undecoded := [name for name in names if _is_binary(table.schema.field(name).type)]:
+            raise EvaluationError(f"{path}: column {', '.join(undecoded)} is not UTF-8, expected text or numbers; save the table as UTF-8")
         return table.schema, table.num_rows, partial(table_pieces, table)
     else:
         raise EvaluationError(f"{path}: the name must end in .parquet, .pq, .csv or .csv.gz, so that the format is known")
@@ -283,9 +287,9 @@ def _open(path: Path) -> tuple[pa.Schema, int, Callable[..., Pieces]]:
 def _readable(path: Path) -> Iterator[None]:
     try:
         yield
-    except (pa.ArrowInvalid, OSError) as error:
+    except UNREADABLE as error:
         raise EvaluationError(
-            f"{path}: not a readable table ({str(error).splitlines()[0]}); write it again as Parquet or CSV with a header line"
+            f"{path}: not a readable table ({words(error)}); write it again as Parquet or CSV with a header line"
         ) from error
 
 
@@ -331,7 +335,7 @@ def _labels(chosen: Mapping[str, str], fields: pa.Schema, pieces_of: Callable[..
         strange = ~np.isin(label, (0, 1))
         if strange.any():
             raise EvaluationError(
-                f"{path}: labels must be 0 or 1, but {int(strange.sum())} values of `{named[0]}` are others, first {label[strange][0]:g}"
+                f"{path}: labels must be 0 or 1, but {int(strange.sum())} values of `{named[0]}` are others, first {label[strange][0]:g}; correct them"
             )
         yield pa.array(label.astype(np.int8))
 
@@ -348,7 +352,7 @@ def _truths(field: pa.Field, pieces_of: Callable[..., Pieces], path: str | os.Pa
         strange = sorted({w for w in words if w.strip().lower() not in TRUTHS})
         if strange:
             raise EvaluationError(
-                f"{path}: column `{field.name}` holds the text {', '.join(map(repr, strange[:3]))}; expected true or false, yes or no, 1 or 0"
+                f"{path}: column `{field.name}` holds the text {', '.join(map(repr, strange[:3]))}; expected true or false, yes or no, 1 or 0; correct it"
             )
         yield pa.array([TRUTHS[w.strip().lower()] for w in words], pa.float64()).take(encoded.indices)
 
@@ -376,7 +380,7 @@ def _numbers(field: pa.Field, pieces_of: Callable[..., Pieces], path: str | os.P
         try:
             yield pc.cast(pc.cast(piece, pa.int8()) if pa.types.is_boolean(piece.type) else piece, pa.float64())
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-            raise EvaluationError(f"{path}: column `{field.name}` holds {field.type}, expected numbers ({error})") from error
+            raise EvaluationError(f"{path}: column `{field.name}` holds {field.type}, expected numbers ({error}); correct them") from error
 
 
 def _splits(pieces: Pieces) -> Iterator[pa.Array]:

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ..core.files import whole
+from ..core.reading import readable
 from ..core.tables import TableError
 
 #: Groups of examples: galaxies before lensing, and lenses with and without what is sought.
@@ -50,20 +51,22 @@ def read_examples(path: str | os.PathLike, group: str) -> tuple[tuple[str, ...],
     TableError
         The file is not such a table.
     """
-    try:
+    with readable(path, "the table of rendered examples", "make it again with rule choose_examples", TableError):
         table = pq.read_table(path)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise TableError(
-            f"{path}: expected the table of rendered examples, found {error}; make it again with rule choose_examples"
-        ) from error
     if not table.schema.equals(SCHEMA):
         raise TableError(
             f"{path}: expected the columns {', '.join(SCHEMA.names)}, found {', '.join(table.column_names)}; make it again with rule choose_examples"
         )
+    seen: set[tuple[int, str]] = set()
     captions: dict[int, str] = {}
     pictures: dict[str, list[NDArray]] = {}
     for row in table.to_pylist():
         if row["group"] == group:
+            if (row["example"], row["picture"]) in seen:
+                raise TableError(
+                    f"{path}: {row['picture']} of example {row['example']} comes twice, expected it once; make it again with rule choose_examples"
+                )
+            seen.add((row["example"], row["picture"]))
             captions[row["example"]] = row["caption"]
             pictures.setdefault(row["picture"], []).append(np.asarray(row["pixels"], np.float32).reshape(-1, row["width"]))
     return tuple(captions.values()), {name: np.stack(shown) for name, shown in pictures.items()}

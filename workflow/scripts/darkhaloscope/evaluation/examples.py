@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ..config.cosmology import Cosmology
 from ..config.subhalo import SubhaloDataset
-from ..core.tables import images
+from ..core.tables import images, read_columns
 from ..stamps.rows import row_columns
 from ..tasks.subhalo.lights import row_source
 from ..tasks.subhalo.render import noiseless_pairs
@@ -56,7 +55,7 @@ def choose_examples(
     pyarrow.Table
         As `example_table` gives it.
     """
-    stamps = pq.read_table(shard)
+    stamps = read_columns(shard)
     stamps = stamps.filter(pc.equal(stamps["label"], 1)).combine_chunks()
     ranked = stamps.select(["source_kind", "d_prime_both"]).to_pandas().sort_values("d_prime_both", ascending=False)
     best = ranked.groupby("source_kind", sort=True).head(1).index.tolist()

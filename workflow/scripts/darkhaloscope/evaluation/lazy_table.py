@@ -11,6 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from ..core.tables import parquet_errors
+
 #: Rows that are read at a time.
 BATCH = 1 << 20
 
@@ -72,7 +74,7 @@ def parquet_pieces(paths: Sequence[str | os.PathLike], name: str, categories: bo
 
     def read() -> Iterator[pa.Array]:
         for path in paths:
-            with pq.ParquetFile(path, read_dictionary=[name] if categories else None) as file:
+            with parquet_errors(path), pq.ParquetFile(path, read_dictionary=[name] if categories else None) as file:
                 for batch in file.iter_batches(batch_size=BATCH, columns=[name]):
                     yield batch.column(0)
 

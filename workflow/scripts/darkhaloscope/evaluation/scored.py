@@ -205,7 +205,7 @@ def _check_ids(column: pa.ChunkedArray, name: str) -> None:
     twice = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
     if len(twice):
         raise EvaluationError(
-            f"{name}: {len(twice)} stamp_ids appear more than once{_example(twice)}; a stamp counted twice narrows every interval: score each once"
+            f"{name}: {len(twice)} stamp_ids appear more than once{_example(twice)}; a stamp counted twice narrows every interval; expected once: score each once"
         )
 
 
@@ -215,7 +215,7 @@ def _scores(table: pa.Table | LazyTable, name: str) -> NDArray[np.float64]:
     if len(bad):
         first = table.column("stamp_id")[int(bad[0])]
         raise EvaluationError(
-            f"{name}: {len(bad)} scores are missing, NaN or infinite, first that of {first}; look for NaN pixels in its stamp, then score again"
+            f"{name}: {len(bad)} scores are missing, NaN or infinite, first that of {first}, expected a finite number for each; look for NaN pixels in its stamp, then score again"
         )
     return score
 
@@ -227,7 +227,7 @@ def _labels(column: pa.ChunkedArray, name: str) -> NDArray[np.bool_]:
         label = np.asarray(pc.fill_null(pc.cast(column, pa.float64()), np.nan))
     strange = np.unique(label[(label != 0) & (label != 1)])
     if len(strange):
-        raise EvaluationError(f"{name}: labels must be 0 or 1, found also {', '.join(f'{v:g}' for v in strange[:5])}")
+        raise EvaluationError(f"{name}: labels must be 0 or 1, found also {', '.join(f'{v:g}' for v in strange[:5])}; correct them")
     return label == 1
 
 

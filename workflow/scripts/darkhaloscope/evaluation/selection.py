@@ -8,12 +8,10 @@ The file holds all that is needed to evaluate it (no pickle): units, ranges, kno
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import combinations, product
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +21,7 @@ from scipy.special import expit, ndtri
 
 from ..core.files import write_json
 from ..core.rates import EvaluationError
+from ..core.reading import read_json
 from .strata import bins
 from .surfaces import Surface
 
@@ -228,7 +227,7 @@ def read_all(path: str | os.PathLike) -> list[Selection]:
         The file is missing, or not a file of selection functions.
     """
     try:
-        found = json.loads(Path(path).read_text(encoding="utf-8"))
+        found = read_json(path, f"a file of selection functions ({FORMAT})", "make it with rule map_completeness", EvaluationError)
         if found["format"] != FORMAT:
             raise ValueError(f"format `{found['format']}`")
         return [
@@ -242,7 +241,9 @@ def read_all(path: str | os.PathLike) -> list[Selection]:
             )
             for s in found["selections"]
         ]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except EvaluationError:
+        raise
+    except (ValueError, KeyError, TypeError) as error:
         raise EvaluationError(
             f"{path}: expected a file of selection functions ({FORMAT}), found {error}; make it with rule map_completeness"
         ) from error

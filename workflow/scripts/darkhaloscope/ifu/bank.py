@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-import zipfile
-import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -16,7 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..config.manga import Galaxies
-from ..core.tables import Column, Schema, read_table, write_table
+from ..core.reading import read_json, read_npz, readable
+from ..core.tables import Column, Schema, TableError, read_table, write_table
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +100,7 @@ def build_bank(sources: Iterable[tuple[str | os.PathLike, str | os.PathLike]], l
 
     Parameters
     ----------
-    sources : pairs of paths (npz, json) as `write_source_tensor` leaves them.
+    sources : pairs of paths (npz, facts) as `write_source_tensor` leaves them.
     lensability : columns galaxy_id, score, tier, reasons.
     galaxies : `use_rejected` names the rejected galaxies that are used all the same, with a warning.
 
@@ -119,16 +117,16 @@ def build_bank(sources: Iterable[tuple[str | os.PathLike, str | os.PathLike]], l
     """
     scores = lensability.set_index(lensability["galaxy_id"].astype(str))
     rows: list[dict] = []
-    for npz, sidecar in sources:
-        entry = _entry(sidecar)
+    for npz, facts in sources:
+        entry = _entry(facts)
         name = entry["galaxy_id"]
         if "left_out" in entry:
             log.warning("galaxy %s is left out: its source tensor could not be made (%s)", name, entry["left_out"])
             continue
         if name not in scores.index:
-            raise BankError(f"{sidecar}: galaxy {name} has no row in the lensability table; score it first")
+            raise BankError(f"{facts}: galaxy {name} has no row in the lensability table; score it first")
         if any(row["galaxy_id"] == name for row in rows):
-            raise BankError(f"{sidecar}: galaxy {name} comes twice; give each source tensor once")
+            raise BankError(f"{facts}: galaxy {name} comes twice; give each source tensor once")
         score = scores.loc[name]
         rejected = score["tier"] == "reject"
         if rejected and name not in galaxies.use_rejected:
@@ -153,9 +151,15 @@ def read_bank(path: str | os.PathLike) -> pa.Table:
     Raises
     ------
     TableError
-        The file is missing, not Parquet, or has a wrong column.
+        The file is missing, not Parquet, or has a wrong column; a number of a galaxy is not finite, or a galaxy comes twice.
     """
-    return read_table(path, bank_schema(_size(Path(path))))
+    table = read_table(path, bank_schema(_size(Path(path))))
+    names = table["galaxy_id"].to_pylist()
+    wrong = [c.name for c in BANK.columns if c.shape is None and c.dtype == "float64" and not np.isfinite(table[c.name].to_numpy()).all()]
+    if wrong or len(set(names)) < len(names):
+        found = f"values of {', '.join(wrong)} that are not finite" if wrong else f"{len(names) - len(set(names))} galaxies twice"
+        raise TableError(f"{path}: expected finite numbers and each galaxy once, found {found}; build the bank again")
+    return table
 
 
 def _size(path: Path) -> int:
@@ -167,36 +171,27 @@ def _size(path: Path) -> int:
     return field.type.shape[0] if isinstance(field.type, pa.FixedShapeTensorType) else BANK.columns[-1].shape[0]
 
 
-def _entry(sidecar: str | os.PathLike) -> dict:
-    try:
-        entry = json.loads(Path(sidecar).read_text(encoding="utf-8"))
-        missing = [key for key in ("galaxy_id", "physical_id") if key not in entry]
-    except (OSError, ValueError, TypeError) as error:
-        raise BankError(
-            f"{sidecar}: expected the sidecar of a source tensor, but reading fails ({error}); build the source tensor again"
-        ) from None
+def _entry(facts: str | os.PathLike) -> dict:
+    entry = read_json(facts, "the facts of a source tensor", "build the source tensor again", BankError)
+    missing = [key for key in ("galaxy_id", "physical_id") if key not in entry]
     if missing:
-        raise BankError(f"{sidecar}: the sidecar lacks {', '.join(missing)}; build the source tensor again")
+        raise BankError(f"{facts}: the facts lack {', '.join(missing)}; build the source tensor again")
     return entry
 
 
 def _row(entry: dict, npz: str | os.PathLike) -> dict:
-    try:
-        with np.load(npz, allow_pickle=False) as maps:
-            valid = maps["valid"].astype(bool)
-            planes = {
-                "flux": np.where(valid, maps["flux_per_arcsec2"], 0),
-                "velocity": np.where(valid, maps["velocity"] - entry["velocity_median_kms"], 0),
-                "dispersion": np.where(valid, maps["dispersion"], 0),
-            }
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise BankError(
-            f"{npz}: expected the physical maps of galaxy {entry['galaxy_id']}, but reading fails ({error}); build its source tensor again"
-        ) from None
+    with readable(npz, f"the physical maps of galaxy {entry['galaxy_id']}", "build its source tensor again", BankError):
+        maps = read_npz(Path(npz).read_bytes())
+        valid = maps["valid"].astype(bool)
+        planes = {
+            "flux": np.where(valid, maps["flux_per_arcsec2"], 0),
+            "velocity": np.where(valid, maps["velocity"] - entry["velocity_median_kms"], 0),
+            "dispersion": np.where(valid, maps["dispersion"], 0),
+        }
     for name, plane in planes.items():
         if not np.isfinite(plane).all():
             raise BankError(
-                f"{npz}: the {name} of galaxy {entry['galaxy_id']} is not finite inside its mask; build its source tensor again"
+                f"{npz}: the {name} of galaxy {entry['galaxy_id']} is not finite inside its mask, expected numbers there; build its source tensor again"
             )
     return {
         "galaxy_id": entry["galaxy_id"],

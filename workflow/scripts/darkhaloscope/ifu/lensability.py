@@ -6,14 +6,13 @@ through a lens. The points only order the galaxies that are left.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 
 import pandas as pd
 
 from ..config.manga import Lensability, Step
+from ..core.reading import read_json
 
 #: Columns of the table that are copied from the metrics, after score and tier.
 METRICS = (
@@ -44,15 +43,7 @@ def read_metrics(path: str | os.PathLike) -> dict:
     LensabilityError
         The file is missing, or holds no metrics.
     """
-    try:
-        metrics = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise LensabilityError(
-            f"{path}: expected quality metrics as JSON, but reading fails ({error}); inspect this galaxy's maps again"
-        ) from None
-    if not isinstance(metrics, dict):
-        raise LensabilityError(f"{path}: expected quality metrics, found {type(metrics).__name__}; inspect this galaxy's maps again")
-    return metrics
+    return read_json(path, "quality metrics as JSON", "inspect this galaxy's maps again", LensabilityError)
 
 
 def score_lensability(metrics: Mapping, cuts: Lensability) -> dict:

@@ -1,28 +1,29 @@
-"""The source tensor: one galaxy's flux and velocity on 64 × 64 pixels, with its scales.
+"""One galaxy's flux, velocity and dispersion on 64 × 64 pixels, in physical units: what the bank and lensing work from.
 
-The tensor is normalised and clipped (5% of the velocities are). Lensing therefore works from the
-physical maps beside it, which are not.
+The normalised and clipped source tensor is made from them for people and for other programs (`ifu.normalised`).
 """
 
 from __future__ import annotations
 
+import json
 import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from astropy.cosmology import FlatLambdaCDM
 from numpy.typing import NDArray
 
 from ..config.cosmology import Cosmology
-from ..config.manga import Tensor
 from ..core.files import whole, write_json
 from .maps import LEAVE_OUT, Maps, squared
-from .preview import draw_preview, draw_reason
 from .quality import TooFewSpaxels, inclination_deg, velocity_plane
 from .resample import pixel_coordinate, resample_flux, resample_weighted
 
+#: Flux between these percentiles, and |v − median| up to this one, must vary: maps that do not are no measurement of a disk.
+FLUX_SPREAD, VELOCITY_SPREAD = (5.0, 99.5), 95.0
 #: Percentiles of the velocities whose half difference is the peak speed.
 PEAK_PERCENTILES = (2.5, 97.5)
 #: The peak speed is divided by sin i, but never by less than this: b/a says little about a face-on disk.
@@ -43,37 +44,34 @@ class CriticalQuality(TensorError):
 
 @dataclass(frozen=True)
 class SourceTensor:
-    """A source tensor and what goes with it.
+    """A galaxy's maps on square pixels, and what goes with them.
 
     Attributes
     ----------
-    tensor : (2, size, size) float32; flux in [0, 1], velocity in [−1, 1]; 0 where masked.
     flux_per_arcsec2 : (size, size) float32, flux unit of the maps per arcsec²
     velocity, dispersion : (size, size) float32, km/s, unclipped; velocity as in the maps
     valid : (size, size) bool; where False the maps hold 0
-    sidecar : JSON-ready dict.
+    facts : JSON-ready dict; the sidecar of the normalised tensor holds these and its scales.
     """
 
-    tensor: NDArray
     flux_per_arcsec2: NDArray
     velocity: NDArray
     dispersion: NDArray
     valid: NDArray
-    sidecar: dict
+    facts: dict
 
 
-def build_source_tensor(maps: Maps, metrics: Mapping, tensor: Tensor, cosmology: Cosmology, source_sha256: str) -> SourceTensor:
-    """Resample one galaxy's maps and normalise them.
+def build_source_tensor(maps: Maps, metrics: Mapping, size: int, cosmology: Cosmology, source_sha256: str) -> SourceTensor:
+    """Resample one galaxy's maps.
 
-    A spaxel is used where both flux and velocity are valid. Percentiles are taken over these spaxels
-    before resampling, so they do not depend on the tensor's size. The resampled flux is scaled by one
+    A spaxel is used where both flux and velocity are valid. The resampled flux is scaled by one
     factor near 1 (`flux_factor`), after which the total flux is that of the used spaxels.
 
     Parameters
     ----------
     maps : of a member of `ifu.members`; the shorter side is padded.
-    metrics : of `measure_quality`; kept in the sidecar.
-    tensor : size and percentiles.
+    metrics : of `measure_quality`; kept among the facts.
+    size : pixels on a side.
     cosmology : turns arcsec into kpc.
     source_sha256 : SHA-256 of the file of maps.
 
@@ -88,50 +86,42 @@ def build_source_tensor(maps: Maps, metrics: Mapping, tensor: Tensor, cosmology:
     AllMasked
         No spaxel has both flux and velocity.
     TensorError
-        Flux or velocity is the same in all spaxels, or its total is not positive.
+        Flux or velocity is the same in nearly all spaxels, or the flux is not positive in all.
     """
     maps, name = squared(maps), maps.galaxy_id
     if maps.unfit is not None:
         raise CriticalQuality(f"galaxy {name}: {maps.unfit}, expected an observation that its archive allows to use; {LEAVE_OUT}")
-    used = maps.flux_valid & maps.velocity_valid
+    used = used_spaxels(maps)
     if not used.any():
         raise AllMasked(
             f"galaxy {name}: all {used.size} spaxels are masked in flux or velocity of {maps.line}, expected some valid ones; {LEAVE_OUT}"
         )
-    scales = _scales(maps, used, tensor)
-    brightness = maps.flux / maps.pixel_scale_arcsec**2
-    flux, valid = resample_flux(brightness, used, tensor.size)
-    pixel = maps.pixel_scale_arcsec * maps.flux.shape[0] / tensor.size
     total = float(maps.flux[used].sum())
+    scales(maps, FLUX_SPREAD, VELOCITY_SPREAD)
+    brightness = maps.flux / maps.pixel_scale_arcsec**2
+    flux, valid = resample_flux(brightness, used, size)
+    pixel = maps.pixel_scale_arcsec * maps.flux.shape[0] / size
     factor = total / (float(flux.sum()) * pixel**2)
     flux = (flux * factor).astype(np.float32)
-    velocity = _masked(resample_weighted(maps.velocity, maps.flux, used, tensor.size), valid)
-    dispersion = _dispersion(maps, used, valid, tensor.size)
-    sidecar = {
+    velocity = _masked(resample_weighted(maps.velocity, maps.flux, used, size), valid)
+    dispersion = _dispersion(maps, used, valid, size)
+    facts = {
         **_identity(maps, source_sha256),
-        **_geometry(maps, pixel, tensor.size, cosmology),
+        **_geometry(maps, pixel, size, cosmology),
         **_kinematics(maps, used),
-        **scales,
+        "velocity_median_kms": float(np.median(maps.velocity[used])),
         "flux_factor": factor,
         "total_flux": total,
         **compactness(flux * pixel**2, valid),
         "n_valid_pixels": int(valid.sum()),
-        "size": tensor.size,
+        "size": size,
         "metrics": dict(metrics),
     }
-    return SourceTensor(_normalise(flux, velocity, valid, sidecar), flux, velocity, dispersion, valid, sidecar)
+    return SourceTensor(flux, velocity, dispersion, valid, facts)
 
 
-def write_source_tensor(
-    result: SourceTensor,
-    npy: str | os.PathLike,
-    sidecar: str | os.PathLike,
-    npz: str | os.PathLike,
-    preview: str | os.PathLike,
-) -> None:
-    """Write tensor (.npy), sidecar (.json), physical maps (.npz) and preview (.png), each whole."""
-    with whole(npy) as temporary:
-        np.save(temporary, result.tensor, allow_pickle=False)
+def write_source_tensor(result: SourceTensor, npz: str | os.PathLike, facts: str | os.PathLike) -> None:
+    """Write physical maps (.npz) and facts (.json), each whole."""
     with whole(npz) as temporary:
         np.savez_compressed(
             temporary,
@@ -140,26 +130,55 @@ def write_source_tensor(
             dispersion=result.dispersion,
             valid=result.valid,
         )
-    with whole(preview) as temporary:
-        draw_preview(temporary, result.flux_per_arcsec2, result.velocity, result.valid, result.sidecar)
-    write_json(sidecar, result.sidecar)
+    write_json(facts, result.facts)
 
 
-def write_left_out(
-    maps: Maps, reason: str, npy: str | os.PathLike, sidecar: str | os.PathLike, npz: str | os.PathLike, preview: str | os.PathLike
-) -> None:
+def read_source_tensor(npz: str | os.PathLike, facts: str | os.PathLike) -> SourceTensor | dict:
+    """Read what `write_source_tensor` wrote; of a galaxy that was left out, its facts alone."""
+    found = json.loads(Path(facts).read_text(encoding="utf-8"))
+    if "left_out" in found:
+        return found
+    with np.load(npz, allow_pickle=False) as maps:
+        return SourceTensor(maps["flux_per_arcsec2"], maps["velocity"], maps["dispersion"], maps["valid"], found)
+
+
+def write_left_out(maps: Maps, reason: str, npz: str | os.PathLike, facts: str | os.PathLike) -> None:
     """Write files that say why a galaxy has no source tensor: the bank leaves it out, and is made all the same.
 
-    The sidecar holds the galaxy's names and `left_out`, the reason; the arrays are empty, and the preview shows
-    the reason.
+    The facts are the galaxy's names and `left_out`, the reason; the arrays are empty.
     """
-    with whole(npy) as temporary:
-        np.save(temporary, np.zeros((2, 0, 0), np.float32), allow_pickle=False)
     with whole(npz) as temporary:
         np.savez_compressed(temporary, valid=np.zeros((0, 0), bool))
-    with whole(preview) as temporary:
-        draw_reason(temporary, f"{maps.instrument} {maps.galaxy_id}: no source tensor", reason)
-    write_json(sidecar, {"galaxy_id": maps.galaxy_id, "physical_id": maps.physical_id, "left_out": reason})
+    write_json(facts, left_out(maps, reason))
+
+
+def left_out(maps: Maps, reason: str) -> dict[str, str]:
+    """Return what stands for the facts of a galaxy that cannot be used."""
+    return {"galaxy_id": maps.galaxy_id, "physical_id": maps.physical_id, "left_out": reason, "instrument": maps.instrument}
+
+
+def used_spaxels(maps: Maps) -> NDArray[np.bool_]:
+    """Return where flux and velocity are both valid."""
+    return maps.flux_valid & maps.velocity_valid
+
+
+def scales(maps: Maps, flux_percentiles: tuple[float, float], velocity_percentile: float) -> tuple[float, float, float]:
+    """Return two percentiles of the flux per spaxel and one of |v − median| [km/s], over the used spaxels.
+
+    Raises
+    ------
+    TensorError
+        Flux or velocity does not vary between them, or the total flux is not positive.
+    """
+    used = used_spaxels(maps)
+    low, high = np.percentile(maps.flux[used], flux_percentiles)
+    scale = np.percentile(np.abs(maps.velocity[used] - np.median(maps.velocity[used])), velocity_percentile)
+    if not (high > low and scale > 0 and maps.flux[used].sum() > 0):
+        raise TensorError(
+            f"galaxy {maps.galaxy_id}: flux or velocity does not vary over its {int(used.sum())} valid spaxels "
+            f"(flux percentiles {low:.3g} and {high:.3g}, velocity scale {scale:.3g} km/s), so it cannot be normalised; {LEAVE_OUT}"
+        )
+    return float(low), float(high), float(scale)
 
 
 def compactness(flux: NDArray, valid: NDArray) -> dict[str, float]:
@@ -196,39 +215,6 @@ def _radius_of(radii: NDArray, light: NDArray, share: float) -> float:
     # Half of a pixel's light lies inside the radius of its centre.
     middle = (inside - light[order] / 2) / inside[-1]
     return float(np.interp(share, middle, radii[order]))
-
-
-def _scales(maps: Maps, used: NDArray, tensor: Tensor) -> dict[str, float]:
-    low, high = np.percentile(maps.flux[used], tensor.flux_percentiles)
-    median = np.median(maps.velocity[used])
-    scale = np.percentile(np.abs(maps.velocity[used] - median), tensor.velocity_percentile)
-    if not (high > low and scale > 0 and maps.flux[used].sum() > 0):
-        raise TensorError(
-            f"galaxy {maps.galaxy_id}: flux or velocity does not vary over its {int(used.sum())} valid spaxels "
-            f"(flux percentiles {low:.3g} and {high:.3g}, velocity scale {scale:.3g} km/s), so it cannot be normalised; {LEAVE_OUT}"
-        )
-    area = maps.pixel_scale_arcsec**2
-    return {
-        "flux_percentiles": list(tensor.flux_percentiles),
-        "flux_p5_per_spaxel": float(low),
-        "flux_p99_5_per_spaxel": float(high),
-        "flux_p5_per_arcsec2": float(low / area),
-        "flux_p99_5_per_arcsec2": float(high / area),
-        "velocity_percentile": tensor.velocity_percentile,
-        "velocity_median_kms": float(median),
-        "velocity_scale_kms": float(scale),
-    }
-
-
-def _normalise(flux: NDArray, velocity: NDArray, valid: NDArray, sidecar: Mapping) -> NDArray:
-    low, high = sidecar["flux_p5_per_arcsec2"], sidecar["flux_p99_5_per_arcsec2"]
-    channels = np.stack(
-        [
-            np.clip((flux - low) / (high - low), 0, 1),
-            np.clip((velocity - sidecar["velocity_median_kms"]) / sidecar["velocity_scale_kms"], -1, 1),
-        ]
-    )
-    return np.where(valid, channels, 0.0).astype(np.float32)
 
 
 def _masked(values: NDArray, valid: NDArray) -> NDArray:
@@ -307,7 +293,7 @@ def elliptical_centre(maps: Maps) -> tuple[float, float]:
 
 def _half_light_arcsec(maps: Maps) -> float:
     """Return the semi-major axis of the ellipse with half of the valid flux, seeing included [arcsec]."""
-    used = maps.flux_valid & maps.velocity_valid
+    used = used_spaxels(maps)
     return _radius_of(maps.r_re[used] * maps.reff_arcsec, np.maximum(maps.flux[used], 0.0), 0.5)
 
 

@@ -49,6 +49,18 @@ def code_digest(script: Path) -> str:
     return total.hexdigest()[:16]
 
 
+def digest_with(script: Path, module: str) -> str:
+    """Return the digests of a script and of a library module that it imports by name (its place below the library), and that place."""
+    return f"{code_digest(script)}-{code_digest(PACKAGE / module)}:{module}"
+
+
+def is_todays(planned: str, script: Path) -> bool:
+    """Say whether a planned digest, of `code_digest` or `digest_with`, is that of today's code."""
+    _, _, part = planned.partition("-")
+    module = part.partition(":")[2]
+    return planned == (digest_with(script, module) if module else code_digest(script))
+
+
 @functools.cache
 def closure(script: Path) -> tuple[Path, ...]:
     """Return the script and the project modules it imports, sorted by path."""

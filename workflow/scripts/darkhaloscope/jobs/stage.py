@@ -132,8 +132,7 @@ def _refuse_edited_code(snakemake: Any) -> None:
     planned, script = dict(snakemake.params.items()).get("code"), Path(str(getattr(snakemake, "scriptdir", "")), f"{snakemake.rule}.py")
     if planned is not None and script.is_file() and digest.PACKAGE.parent == script.parent.resolve():
         digest.remember(digest.DIGESTS)
-        # What follows a hyphen is the digest of a part of the dataset's task, which the script imports by its name.
-        if digest.code_digest(script) != str(planned).partition("-")[0]:
+        if not digest.is_todays(str(planned), script):
             raise provenance.ProvenanceError(
                 f"the code of rule {snakemake.rule} was edited after this run had begun: the result would be recorded as made by the code "
                 "before; give the same command again"

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ..core.random import stable_hash
+from ..core.tables import parquet_errors, read_columns
 from .index import Stamps, chosen_share, index_stamps
 from .networks import Classifier
 from .pixels import IMAGE
@@ -56,7 +57,7 @@ def all_bands(path: str | Path, split: str | None = None) -> tuple[NDArray, NDAr
     TableError, LearningError
         As `index_stamps`.
     """
-    with pq.ParquetFile(path) as file:
+    with parquet_errors(path), pq.ParquetFile(path) as file:
         table = file.read(columns=[n for n in ("number", "split", "cutout_ok") if n in file.schema_arrow.names]).to_pandas()
         shape = file.schema_arrow.field(IMAGE).type.shape
     use = np.ones(len(table), bool) if "cutout_ok" not in table else table["cutout_ok"].to_numpy(bool)
@@ -87,7 +88,7 @@ def one_of_each_host(paths: Sequence[str | Path], numbers: NDArray) -> NDArray:
     paths : the shards that the stamps are of
     numbers : (n,) increasing
     """
-    table = pa.concat_tables([pq.read_table(path, columns=["number", "object_id"]) for path in paths])
+    table = pa.concat_tables([read_columns(path, ["number", "object_id"]) for path in paths])
     order = np.argsort(table["number"].to_numpy(), kind="stable")
     host = table["object_id"].to_numpy()[order][np.searchsorted(table["number"].to_numpy()[order], numbers)]
     first = np.zeros(len(numbers), bool)

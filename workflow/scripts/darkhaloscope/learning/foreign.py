@@ -96,6 +96,10 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
     tensors, prefixes, aside = bare_names(found)
     if not tensors:
         raise LearningError(f"{path}: holds no tensors of a network, only {', '.join(list(found)[:5])}; save model.state_dict()")
+    if broken := [name for name, tensor in tensors.items() if tensor.is_floating_point() and not torch.isfinite(tensor).all()]:
+        raise LearningError(
+            f"{path}: {', '.join(broken[:5])} holds NaN or infinity, expected finite weights; take an earlier checkpoint, or train again"
+        )
     if prefixes or aside:
         log.info(
             "%s: weights found%s%s",
@@ -140,7 +144,7 @@ def _open(path: Path) -> Any:
     expected = "give the path of a safetensors file or of a PyTorch state dict"
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "does not exist"
-        raise LearningError(f"{path}: this file of weights {what}; {expected}")
+        raise LearningError(f"{path}: this file of weights {what}, expected a file; {expected}")
     try:
         with open(path, "rb") as file:
             head = file.read(16)
@@ -176,7 +180,7 @@ def _unwrapped(found: Any, path: Path) -> dict[str, Tensor]:
         name = next((n for n in WRAPPERS if isinstance(found.get(n), Mapping)), None)
         if name is None:
             raise LearningError(
-                f"{path}: no named tensors, and none of {', '.join(WRAPPERS)} in it; it has {', '.join(map(str, list(found)[:8])) or 'nothing'}"
+                f"{path}: expected named tensors, found none, and none of {', '.join(WRAPPERS)} in it; it has {', '.join(map(str, list(found)[:8])) or 'nothing'}; save model.state_dict()"
             )
         inside.append(name)
         found = found[name]

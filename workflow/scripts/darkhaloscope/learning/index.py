@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ..config.legacysurvey import ZERO_POINT
 from ..config.network import Network, Scaling
 from ..core.random import stable_hash
+from ..core.tables import parquet_errors
 from .augment import hashed
 from .pixels import BandPixels, Pixels, open_shard
 from .scaling import BANDS, SCALARS, LearningError, Normalisation
@@ -273,7 +274,7 @@ def _read(paths: Sequence[str | Path], pixels: Pixels, source: int) -> _Columns:
         files[path], size, present = open_shard(path, pixels)
         sizes.setdefault(size, path)
         names = [n for n in ("number", "label", *_CHOICE, *SCALARS) if n in present]
-        with pq.ParquetFile(path, metadata=files[path]) as file:
+        with parquet_errors(path), pq.ParquetFile(path, metadata=files[path]) as file:
             for k in range(files[path].num_row_groups):
                 found = file.read_row_group(k, columns=names, use_threads=False)
                 parts.append({n: _numeric(found, n) for n in ("number", "label", *_CHOICE, *SCALARS)} | {"rows": found.num_rows})

@@ -9,12 +9,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from ..config.network import Mining
-from ..core.tables import Column, Schema, TableError
+from ..core.tables import Column, Schema, TableError, read_columns
 from .index import Emphasis, Extra
 from .networks import Classifier
 from .scaling import LearningError
@@ -128,7 +127,7 @@ def training_additions(
     emphasis = Emphasis(numbers[own], mining.weight) if own in numbers else None
     extras = [Extra(tuple(extra[name]), mining.weight, numbers[name]) for name in extra if name in numbers]
     if known and known_weight > 0:
-        sky = pa.concat_tables([pq.read_table(path, columns=["number", "split"]) for path in known])
+        sky = pa.concat_tables([read_columns(path, ["number", "split"]) for path in known])
         extras.append(Extra(tuple(known), known_weight, sky.filter(pc.equal(sky["split"], "train"))["number"].to_numpy()))
     return extras, emphasis
 

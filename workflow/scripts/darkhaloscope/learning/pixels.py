@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ..config.network import Network
-from ..core.tables import Schema, TableError, open_table
+from ..core.tables import Schema, TableError, open_table, parquet_errors
 from ..tasks.subhalo.schema import MANIFEST, stamp_schema
 from .scaling import BANDS, BESIDE_FLUX, COLUMNS, INPUTS, LearningError, Normalisation, normalise, scaled_input
 
@@ -184,7 +184,7 @@ def some(items: Sequence[object], most: int = 5) -> str:
 
 
 def _row_group(path: Path, metadata: pq.FileMetaData, group: int, columns: list[str]) -> pa.Table:
-    with pq.ParquetFile(path, metadata=metadata) as file:
+    with parquet_errors(path), pq.ParquetFile(path, metadata=metadata) as file:
         return file.read_row_group(group, columns=columns, use_threads=False)
 
 

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..core.tables import parquet_errors
 from .calibration import logistic
 from .device import find_device, repeatable_float32
 from .index import Stamps, index_stamps
@@ -199,7 +200,7 @@ def score_known_lenses(
     TableError, LearningError
         As `score_split`; also when there are no lenses.
     """
-    with pq.ParquetFile(path) as file:
+    with parquet_errors(path), pq.ParquetFile(path) as file:
         lenses = file.read(columns=[n for n in file.schema_arrow.names if n != IMAGE]).to_pandas()
     keep = (lenses["split"] == "test").to_numpy() if unseen_sky else np.ones(len(lenses), bool)
     if not keep.any():
@@ -276,7 +277,7 @@ def _table(stamps: Stamps) -> pa.Table:
     tables, found = [], []
     for group, rows in stamps.rows_by_group():
         path, number = stamps.groups[group]
-        with pq.ParquetFile(path, metadata=stamps.files[path]) as file:
+        with parquet_errors(path), pq.ParquetFile(path, metadata=stamps.files[path]) as file:
             names = [field.name for field in file.schema_arrow if not _image(field.type)]
             table: Any = file.read_row_group(number, columns=names, use_threads=False).replace_schema_metadata(None)
         tables.append(table.take(stamps.row[rows]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from ..config.network import Network
 from ..core.files import sha256, whole, write_json
+from ..core.reading import read_json
 from .band_network import ForeignNetwork
 from .calibration import calibration_of
 from .foreign import Recognised
@@ -79,7 +79,9 @@ def load_network(safetensors_path: str | Path, json_path: str | Path) -> Classif
     try:
         found = sha256(safetensors_path)
     except OSError as error:
-        raise LearningError(f"{safetensors_path}: these weights cannot be read ({error.strerror}); train the network first") from error
+        raise LearningError(
+            f"{safetensors_path}: expected the weights of a network, which cannot be read ({error.strerror}); train the network first"
+        ) from error
     if found != described["weights_sha256"]:
         raise LearningError(
             f"{safetensors_path} is not the weights file that {json_path} describes: SHA-256 {found[:12]}… instead of "
@@ -120,13 +122,8 @@ def load_network(safetensors_path: str | Path, json_path: str | Path) -> Classif
 
 
 def _read_description(path: str | Path) -> dict[str, Any]:
-    try:
-        described = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise LearningError(f"{path}: this description of a network cannot be read ({error.strerror}); train the network first") from error
-    except ValueError as error:
-        raise LearningError(f"{path}: not JSON ({error}); delete it and train again") from error
-    found = described.get("format") if isinstance(described, dict) else type(described).__name__
+    described = read_json(path, "the description of a network as JSON", "delete it and train again", LearningError)
+    found = described.get("format")
     if found != FORMAT or not isinstance(described.get("weights_sha256"), str):
         raise LearningError(
             f"{path}: expected a description of format `{FORMAT}` with `weights_sha256`, found {found!r}; give the JSON beside the weights"

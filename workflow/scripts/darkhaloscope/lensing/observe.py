@@ -9,7 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..archive.checks import check_fits
 from ..config.subhalo import FWHM_PER_SIGMA, Psf
+from ..core.reading import UNREADABLE, words
 from .batching import in_blocks
 
 #: Share of a PSF's light that may fall outside its kernel.
@@ -132,17 +134,17 @@ def _read_kernel(path: Path) -> np.ndarray:
         else:
             from astropy.io import fits
 
+            check_fits(path)
             kernel = fits.getdata(path)
         kernel = np.asarray(kernel, float)
-    except (OSError, EOFError, ValueError, TypeError, IndexError) as error:
-        words = " ".join(str(error).split()) or type(error).__name__
+    except UNREADABLE as error:
         raise PsfError(
-            f"PSF kernel {path} cannot be read ({words}); expected a .npy or FITS image of numbers: write or fetch it again"
+            f"PSF kernel {path} cannot be read ({words(error)}); expected a .npy or FITS image of numbers: write or fetch it again"
         ) from None
     if kernel.ndim != 2 or kernel.shape[0] % 2 == 0 or kernel.shape[1] % 2 == 0:
         raise PsfError(f"PSF kernel {path} must be an image with odd sides, found shape {kernel.shape}; pad or crop it about its centre")
     if not np.isfinite(kernel).all() or kernel.sum() <= 0:
-        raise PsfError(f"PSF kernel {path} must be finite with a positive sum; found sum {kernel.sum():g}")
+        raise PsfError(f"PSF kernel {path} must be finite with a positive sum; found sum {kernel.sum():g}; write or fetch it again")
     return kernel / kernel.sum()
 
 

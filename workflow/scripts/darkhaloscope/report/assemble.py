@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -116,7 +114,7 @@ def _sizes(config: ReportConfig, paths: Paths) -> dict[str, dict[str, Any]]:
 
 
 def _read_json(path: str | os.PathLike) -> dict[str, Any]:
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+    return read_json(path, "a result of this run as JSON", "delete it and run again", ReportError)
 
 
 def _read_scores(paths: Paths) -> dict[tuple[str, str, int], pa.Table]:

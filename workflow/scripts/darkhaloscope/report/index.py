@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from ..core.reading import read_json, readable
 from .context import ReportError
 from .frames import count
 from .grids import Grid, number_cell
@@ -50,10 +50,9 @@ def read_summary(path: str | os.PathLike) -> Summary:
     ReportError
         The file is not such a line.
     """
-    try:
-        return Summary(**json.loads(Path(path).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise ReportError(f"{path}: expected the summary of a report ({error}); delete it and run again") from error
+    what, remedy = "the summary of a report", "delete it and run again"
+    with readable(path, what, remedy, ReportError):
+        return Summary(**read_json(path, what, remedy, ReportError))
 
 
 def other_summaries(root: Path, names: Sequence[str]) -> list[Summary]:

@@ -73,7 +73,7 @@ def list_sources(settings: CosmosSources, catalog: str | os.PathLike) -> tuple[p
     path = Path(catalog)
     main = _read(path, ("IDENT", "MAG", "GAL_FILENAME", "GAL_HDU", "PIXEL_SCALE", "NOISE_MEAN", "NOISE_VARIANCE"), path)
     fits = _read(_beside(path, "_fits"), ("IDENT", "hlr", "sersicfit", "fit_status"), path)
-    _same_galaxies(main, fits, path)
+    _same_galaxies(main, fits, path, _beside(path, "_fits"))
     radius = np.asarray(fits["hlr"], float)[:, 0]
     keep = np.ones(len(main), bool)
     counts = [f"{len(main)} galaxies in {path.name}"]
@@ -131,12 +131,16 @@ class CosmosImages:
             with told(path, f"at HDU {row['hdu']}, the image of COSMOS galaxy {ident}"):
                 image = self._files[row["file"]][row["hdu"]].read()
         except FitsFileError as error:
-            raise SourceError(f"{error}; fetch the COSMOS sample again with `galsim_download_cosmos`") from None
+            raise SourceError(
+                f"{error}; expected a whole file of the COSMOS sample: fetch it again with `galsim_download_cosmos`"
+            ) from None
         if image is None or np.ndim(image) != 2:
             raise SourceError(
                 f"{path}: HDU {row['hdu']} should be the image of COSMOS galaxy {ident}, found {'nothing' if image is None else np.shape(image)}; "
                 "take catalogue and images of one sample"
             )
+        if not np.isfinite(image).all():
+            raise SourceError(f"{path}: the image of COSMOS galaxy {ident} should be finite, and some of its pixels are not; {LEAVE_OUT}")
         flux = isolate(np.asarray(image, float) - row["noise_mean"], ident)
         try:
             return still_image(flux, row["pixel_scale_arcsec"], f"COSMOS galaxy {ident}")
@@ -209,7 +213,7 @@ def _not_excluded(level: str, path: Path, main: NDArray, fits: NDArray, radius: 
     keep = np.ones(len(main), bool)
     if level in ("bad_stamp", "marginal"):
         selection = _read(_beside(path, "_selection"), ("IDENT", "dmag", "sn_ellip_gauss", *_MASK_COLUMNS), path)
-        _same_galaxies(main, selection, path)
+        _same_galaxies(main, selection, path, _beside(path, "_selection"))
         snr, distance, ratio = SAMPLE_CUTS["23.5" if "23.5" in path.name else "25.2"]
         peak = np.where(selection["peak_image_pixel_count"] == 0, 1e-5, selection["peak_image_pixel_count"])
         clear = (selection["min_mask_dist_pixels"] > distance) | (selection["average_mask_adjacent_pixel_count"] / peak < ratio)
@@ -227,6 +231,7 @@ def _not_excluded(level: str, path: Path, main: NDArray, fits: NDArray, radius: 
     return keep
 
 
+_SEVERAL = ("hlr", "sersicfit", "fit_status")
 _MASK_COLUMNS = ("min_mask_dist_pixels", "average_mask_adjacent_pixel_count", "peak_image_pixel_count")
 
 
@@ -257,13 +262,20 @@ def _read(path: Path, columns: tuple[str, ...], catalog: Path) -> NDArray:
         raise SourceError(
             f"{path} has no column {', '.join(missing)} (it has: {', '.join(table.dtype.names)}); fetch GalSim's newest COSMOS sample"
         )
+    for name in columns:
+        kind, shape = table.dtype[lower[name.lower()]].base.kind, table.dtype[lower[name.lower()]].shape
+        if (kind in "SU") != (name == "GAL_FILENAME") or len(shape) != (name in _SEVERAL):
+            expected = "text" if name == "GAL_FILENAME" else "several numbers a row" if name in _SEVERAL else "numbers"
+            raise SourceError(
+                f"{path}: column {name} holds {table.dtype[lower[name.lower()]]}, expected {expected}; fetch the sample again"
+            )
     table.dtype.names = tuple({c.lower(): c for c in columns}.get(n.lower(), n) for n in table.dtype.names)
     return table
 
 
-def _same_galaxies(main: NDArray, other: NDArray, path: Path) -> None:
+def _same_galaxies(main: NDArray, other: NDArray, path: Path, other_path: Path) -> None:
     if not np.array_equal(main["IDENT"], other["IDENT"]):
-        raise SourceError(f"{path} and the files beside it do not list the same galaxies in the same order; take all of one sample")
+        raise SourceError(f"{path} and {other_path.name}: expected the same galaxies in the same order; take all files of one sample")
 
 
 def _text(value: bytes | str) -> str:

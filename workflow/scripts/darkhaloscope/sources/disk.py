@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import gamma, gammaincinv, lambertw
 
-from ..core.random import stream
-from .kinds import Columns, Draws, Moving, quantile
+from ..core.random import quantile, stream
+from .kinds import Columns, Draws, Moving
 from .source import Disk, Knots, Source, SourceError
 
 #: Knots lie within this many scale radii of the centre.

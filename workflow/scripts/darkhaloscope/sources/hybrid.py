@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..config.cosmology import Cosmology
+from ..core.random import quantile
 from .disk import disk_columns, most_knots, row_disk
-from .kinds import Draws, Moving, quantile
+from .kinds import Draws, Moving
 from .scaling import kpc_per_arcsec
 
 #: Half-light radius of an exponential disk over its scale radius: the root of (1 + x) e^(−x) = ½.

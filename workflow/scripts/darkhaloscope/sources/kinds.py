@@ -1,4 +1,4 @@
-"""What a kind of source gives, and how its parameters are drawn from a row's uniform numbers."""
+"""What a kind of source gives, and what its parameters are drawn from."""
 
 from __future__ import annotations
 
@@ -6,12 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from scipy.special import ndtr, ndtri
 
-from ..config.base import Distribution
 from ..config.cosmology import Cosmology
 from ..core.random import uniforms
 from .source import Disk, Source
@@ -20,29 +17,6 @@ from .still import StillImage
 Columns = Mapping[str, NDArray]
 #: Inputs of a rule by name, each a list of paths: `cosmos`, `catalog`, `bank`.
 Files = Mapping[str, Sequence[str]]
-
-
-def quantile(distribution: Distribution, uniform: NDArray) -> NDArray:
-    """Return the values of a distribution at uniform numbers in [0, 1)."""
-    value = getattr(distribution, distribution.kind)
-    if distribution.kind == "fixed":
-        return np.full(uniform.shape, value)
-    if distribution.kind == "uniform":
-        return value[0] + (value[1] - value[0]) * uniform
-    if distribution.kind == "log_uniform":
-        return value[0] * (value[1] / value[0]) ** uniform
-    if distribution.kind == "normal":
-        mean, sd, low, high = value
-        below, above = ndtr((low - mean) / sd), ndtr((high - mean) / sd)
-        return np.clip(mean + sd * ndtri(below + (above - below) * uniform), low, high)
-    return np.asarray(value, float)[(uniform * len(value)).astype(int)]
-
-
-def category(shares: Mapping[str, float], uniform: NDArray) -> NDArray:
-    """Return one of the names for each uniform number, by their shares."""
-    names = [k for k, share in shares.items() if share > 0]
-    edges = np.cumsum([shares[k] for k in names])[:-1]
-    return np.array(names)[np.searchsorted(edges, uniform, side="right")]
 
 
 @dataclass(frozen=True)

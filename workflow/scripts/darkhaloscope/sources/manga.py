@@ -9,8 +9,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ..config.cosmology import Cosmology
+from ..core.random import quantile
 from ..core.tables import images
-from .kinds import Columns, Draws, Moving, Supply, quantile
+from .kinds import Columns, Draws, Moving, Supply
 from .scaling import kpc_per_arcsec
 from .source import Source, SourceError, moment_planes, turned
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from ..config.subhalo import SPLITS
 from ..core.files import whole
 from ..core.random import row_keys, stable_hash
-from ..core.tables import images
+from ..core.reading import read_npz, readable
+from ..core.tables import images, parquet_errors
 
 #: Stamps in each row of pictures.
 PICTURES = 12
@@ -73,7 +74,7 @@ def _fetch(rows: pd.DataFrame, names: Sequence[str]) -> dict[str, NDArray]:
     """Return image columns of some rows, in their order; no other row group is read."""
     found: dict[int, dict[str, NDArray]] = {}
     for path, group in rows.assign(place=np.arange(len(rows))).groupby("path", observed=True):
-        with pq.ParquetFile(str(path)) as file:
+        with parquet_errors(path), pq.ParquetFile(str(path)) as file:
             starts = np.cumsum([0] + [file.metadata.row_group(g).num_rows for g in range(file.num_row_groups)])
             groups = np.searchsorted(starts, group["row"], side="right") - 1
             for g in np.unique(groups):
@@ -101,9 +102,11 @@ def read_pictures(path: str | os.PathLike) -> list[Pictures]:
     PicturesError
         The file is missing, truncated or of another kind.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            titles = file["titles"].tolist()
-            return [Pictures(title, file[f"images_{n}"], tuple(file[f"captions_{n}"].tolist())) for n, title in enumerate(titles)]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise PicturesError(f"{path}: expected the pictures of a dataset ({error}); delete it and run again") from error
+    with readable(path, "the pictures of a dataset", "delete it and run again", PicturesError):
+        arrays = read_npz(Path(path).read_bytes())
+        found = []
+        for n, title in enumerate(arrays["titles"].tolist()):
+            found.append(Pictures(title, arrays[f"images_{n}"], tuple(arrays[f"captions_{n}"].tolist())))
+            if found[-1].images.dtype.kind != "f":
+                raise TypeError(f"images_{n} holds {found[-1].images.dtype}, not numbers")
+        return found

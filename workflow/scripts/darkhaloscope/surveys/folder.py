@@ -13,9 +13,7 @@ import io
 import logging
 import re
 import warnings
-import zipfile
-import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +25,7 @@ from astropy.wcs import WCS, FITSFixedWarning
 from numpy.typing import NDArray
 
 from ..config.cutouts import CutoutFolder
+from ..core.reading import read_npz, readable
 from .cutouts import Cutout
 
 log = logging.getLogger("darkhaloscope")
@@ -162,27 +161,18 @@ class FolderOfCutouts:
 
     def _read(self, path: Path) -> Found:
         """Return what a file holds."""
-        return self._checked(path, lambda content: (self._from_npz if content[:4] == b"PK\x03\x04" else self._from_fits)(content, path))
+        with readable(path, "a cutout as FITS or NPZ", "fetch it again, or take it away", CutoutError):
+            content = path.read_bytes()
+            read = self._from_npz if content[:4] == b"PK\x03\x04" else self._from_fits
+            return read(content, path)
 
     def _plane(self, path: Path) -> Found:
         """Return the one band of a file of its own, (1, ny, nx)."""
-        return self._checked(path, lambda content: self._one_band(content, path))
-
-    @staticmethod
-    def _checked(path: Path, read: Callable[[bytes], Found]) -> Found:
-        try:
-            return read(path.read_bytes())
-        except CutoutError:
-            raise
-        except (OSError, EOFError, ValueError, TypeError, KeyError, zlib.error, zipfile.BadZipFile, AstropyWarning) as error:
-            words = " ".join(str(error).split()) or type(error).__name__
-            raise CutoutError(
-                f"{path}: expected a cutout as FITS or NPZ, but reading fails ({words}); fetch it again, or take it away"
-            ) from None
+        with readable(path, "one band of a cutout as FITS", "fetch it again, or take it away", CutoutError):
+            return self._one_band(path.read_bytes(), path)
 
     def _from_npz(self, content: bytes, path: Path) -> Found:
-        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
+        arrays = read_npz(content)
         key = next((k for k in ("image", "images", "cutout") if k in arrays), None)
         if key is None:
             raise CutoutError(f"{path}: expected an array image or cutout, found {', '.join(arrays) or 'none'}; rename it")
@@ -209,7 +199,8 @@ class FolderOfCutouts:
             raise CutoutError(f"{path}: expected one number as {name}, found {arrays[name]!r}; give labels as numbers") from None
 
     def _one_band(self, content: bytes, path: Path) -> Found:
-        with fits.open(io.BytesIO(content), memmap=False) as hdus:
+        with warnings.catch_warnings(), fits.open(io.BytesIO(content), memmap=False) as hdus:
+            warnings.filterwarnings("error", message="(?s).*(truncated|corrupted)", category=AstropyWarning)
             images = [hdu for hdu in hdus if hdu.is_image and hdu.data is not None and hdu.data.ndim == 2]
             if len(images) != 1:
                 raise CutoutError(f"{path}: expected one image, found {len(images)}; take band_files out where a file holds all bands")
@@ -247,7 +238,8 @@ class FolderOfCutouts:
             if array.shape[2] == n:
                 return np.moveaxis(array, 2, 0).astype(float)
         raise CutoutError(
-            f"{path}: expected numbers of shape ({n}, size, size) or (size, size, {n}) for {', '.join(self.bands)}, found {array.shape}"
+            f"{path}: expected numbers of shape ({n}, size, size) or (size, size, {n}) for {', '.join(self.bands)}, "
+            f"found {array.shape} of {array.dtype}; write the file anew, or correct `bands`"
         )
 
     def _invvar(self, noise: NDArray | None) -> NDArray | None:

@@ -240,7 +240,7 @@ def _degrees(path: Path, column: pd.Series, name: str, low: float, high: float) 
     if wrong.size:
         raise CatalogueError(
             f"{path}, row {wrong[0] + 1}: column {name} holds {column.iloc[wrong[0]]!r}, expected degrees from {low:g} to {high:g}; "
-            f"{wrong.size} of {len(value)} rows are so"
+            f"{wrong.size} of {len(value)} rows are so; correct these rows, or delete them"
         )
     return value
 
@@ -250,7 +250,9 @@ def _radii(path: Path, column: pd.Series, name: str) -> NDArray[np.float64]:
     value = pd.to_numeric(text, errors="coerce").to_numpy(float)
     wrong = np.flatnonzero(((text != "") & np.isnan(value)).to_numpy() | (value < 0))
     if wrong.size:
-        raise CatalogueError(f"{path}, row {wrong[0] + 1}: column {name} holds {column.iloc[wrong[0]]!r}, expected arcseconds or nothing")
+        raise CatalogueError(
+            f"{path}, row {wrong[0] + 1}: column {name} holds {column.iloc[wrong[0]]!r}, expected arcseconds or nothing; correct it"
+        )
     return np.where(value > 0, value, np.nan)
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ..config.cutouts import Cutouts
 from ..config.legacysurvey import BANDS, PIXEL_SCALE_ARCSEC, ZERO_POINT
-from ..core.tables import Column, Schema
+from ..core.reading import readable
+from ..core.tables import Column, Schema, read_columns
 from .cutouts import Cutout, resampled
 from .folder import CutoutError, FolderOfCutouts, Found
 from .table import TABLES, cutouts_of
@@ -123,10 +123,8 @@ def read_labels(settings: Cutouts) -> dict[str, Label]:
         It is missing or unreadable, lacks a column, or holds a label that is no number.
     """
     path = Path(settings.labels)
-    try:
-        table = pq.read_table(path).to_pandas() if path.name.endswith(TABLES) else read_text_table(path)
-    except (OSError, ValueError, pa.ArrowInvalid) as error:
-        raise CutoutError(f"{path}: this table of labels cannot be read ({error}); give a CSV or Parquet table") from None
+    with readable(path, "labels as a CSV or Parquet table", "write it again", CutoutError):
+        table = read_columns(path).to_pandas() if path.name.endswith(TABLES) else read_text_table(path)
     lost = [column for column in ("id", settings.label) if column not in table]
     if lost:
         raise CutoutError(

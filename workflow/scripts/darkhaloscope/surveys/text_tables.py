@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from ..core.reading import readable
+
 SEPARATORS = ("\t", ";", "|", ",")
 #: A number with a decimal comma, as spreadsheets write it where the comma separates no columns.
 _DECIMAL_COMMA = re.compile(r"\s*[-+]?\d+,\d+(?:[eE][-+]?\d+)?\s*")
@@ -35,7 +37,7 @@ def read_text_table(path: Path) -> pd.DataFrame:
     lines = _text(path).splitlines()
     start = next((i for i, line in enumerate(lines) if line.strip() and not line.startswith("#")), None)
     if start is None:
-        raise TextTableError(f"{path} is empty; expected a header line and rows")
+        raise TextTableError(f"{path} is empty; expected a header line and rows: fetch or save it again")
     separator = max(SEPARATORS, key=lambda s: len(next(csv.reader([lines[start]], delimiter=s))))
     try:
         reader = csv.reader(lines[start:], delimiter=separator, skipinitialspace=True, strict=True)
@@ -64,7 +66,8 @@ def read_text_table(path: Path) -> pd.DataFrame:
 
 
 def _text(path: Path) -> str:
-    content = path.read_bytes()
+    with readable(path, "a CSV or TSV file", "check its permissions, or fetch or save it again", TextTableError):
+        content = path.read_bytes()
     if content[:4] == b"\x89HDF" or content[:2] in (b"PK", b"\x1f\x8b") or content[:6] == b"SIMPLE":
         raise TextTableError(f"{path}: expected a CSV or TSV file as plain text, found a packed or binary file; unpack or save it as text")
     try:

@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import warnings
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from ...archive.addresses import manga_maps_url
 from ...archive.checks import without_trailing_zeros
 from ...config.manga import Archive, Ranking
+from ...core.reading import readable
 from .maps import CRITICAL_BIT
 
 log = logging.getLogger(__name__)
@@ -38,6 +40,8 @@ DAPALL = {
 LINE_FLUX = "EMLINE_GFLUX_1RE"
 #: Columns of drpall that are used, and what they are called here.
 DRPALL = {"plateifu": "plateifu", "mangaid": "drp_mangaid", "drp3qual": "drp3qual"}
+#: Columns of both that hold text; all others hold numbers.
+TEXT = ("PLATEIFU", "MANGAID", "DAPTYPE")
 #: Columns of the ranking.
 RANKING = (
     "rank",
@@ -84,13 +88,13 @@ def read_catalogs(dapall: str | os.PathLike, drpall: str | os.PathLike, sample: 
         not of the same release.
     """
     dapall, drpall = Path(dapall), Path(drpall)
-    with _open(dapall) as hdus:
+    with _reading(dapall), _open(dapall) as hdus:
         rows = _dap_rows(hdus, sample.daptype, dapall)
         catalog = pd.DataFrame({name: _column(rows, key, dapall) for key, name in DAPALL.items()})
         fluxes = np.atleast_2d(_column(rows, LINE_FLUX, dapall))
         lines = _line_names(hdus[0].header, fluxes.shape[1], dapall)
     catalog["flux_1re"] = list(fluxes)
-    with _open(drpall) as hdus:
+    with _reading(drpall), _open(drpall) as hdus:
         reduced = _drp_rows(hdus, drpall)
         drp = pd.DataFrame({name: _column(reduced, key, drpall) for key, name in DRPALL.items()})
     catalog = _join(catalog, drp, dapall, drpall)
@@ -187,17 +191,18 @@ def _line_flux(catalog: pd.DataFrame, line: str) -> NDArray:
     return np.array([fluxes[lines.index(line)] for fluxes in catalog["flux_1re"]], float)
 
 
+def _reading(path: Path) -> AbstractContextManager[None]:
+    return readable(path, "a FITS catalogue", "delete it and fetch it again", CatalogError)
+
+
 def _open(path: Path) -> fits.HDUList:
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("error", message="(?s).*(truncated|corrupted)", category=AstropyUserWarning)
-            hdus = fits.open(io.BytesIO(without_trailing_zeros(path.read_bytes(), path)), memmap=False)
-            len(hdus)
-            return hdus
-    except FileNotFoundError as error:
-        raise CatalogError(f"{path}: this catalogue does not exist; run the stage that fetches it") from error
-    except (OSError, ValueError, TypeError, AstropyUserWarning) as error:
-        raise CatalogError(f"{path}: expected a FITS catalogue, but reading fails ({error}); delete it and fetch it again") from error
+    if not path.exists():
+        raise CatalogError(f"{path}: this catalogue does not exist; run the stage that fetches it")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="(?s).*(truncated|corrupted)", category=AstropyUserWarning)
+        hdus = fits.open(io.BytesIO(without_trailing_zeros(path.read_bytes(), path)), memmap=False)
+        len(hdus)
+        return hdus
 
 
 def _dap_rows(hdus: fits.HDUList, daptype: str, path: Path) -> fits.FITS_rec:
@@ -220,12 +225,7 @@ def _drp_rows(hdus: fits.HDUList, path: Path) -> fits.FITS_rec:
 
 
 def _data(hdu: fits.BinTableHDU, path: Path) -> fits.FITS_rec:
-    try:
-        data = hdu.data
-    except (OSError, EOFError, ValueError, TypeError) as error:
-        raise CatalogError(
-            f"{path}: the rows of {hdu.name} cannot be read, the file is truncated ({error}); delete it and fetch it again"
-        ) from error
+    data = hdu.data
     if data is None or getattr(data, "names", None) is None:
         raise CatalogError(f"{path}: extension {hdu.name} holds no table; fetch the file again")
     return data
@@ -239,7 +239,12 @@ def _column(rows: fits.FITS_rec, name: str, path: Path) -> NDArray:
             f"{path}: column {name} is missing (it has: {', '.join(rows.names)}); check that it is the catalogue it should be"
         )
     values = np.asarray(rows[found])
-    if values.dtype.kind in "SU":
+    text = values.dtype.kind in "SU"
+    if text != (name.upper() in TEXT):
+        raise CatalogError(
+            f"{path}: column {name} holds {values.dtype}, expected {'text' if name.upper() in TEXT else 'numbers'}; fetch the file again"
+        )
+    if text:
         return np.char.strip(values.astype(str)).astype(object)
     return values.astype(values.dtype.newbyteorder("="))
 

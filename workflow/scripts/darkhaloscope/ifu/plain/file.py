@@ -13,8 +13,6 @@ import io
 import math
 import os
 import warnings
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +25,7 @@ from numpy.typing import NDArray
 
 from ...archive.checks import GZIP_MAGIC, without_trailing_zeros
 from ...core.files import whole
+from ...core.reading import read_npz, readable
 from ..maps import FLUX_UNIT, MapsError
 
 ENDINGS = (".fits", ".fits.gz", ".npz")
@@ -70,24 +69,17 @@ class PlainMapsError(MapsError):
 
 def read_file(path: Path) -> tuple[dict[str, NDArray], dict[str, object]]:
     """Return the arrays and the facts of a file."""
-    try:
+    if not path.exists():
+        raise PlainMapsError(f"{path}: this file of maps does not exist; run the stage that fetches it")
+    with readable(path, "maps in the plain layout, as FITS or NPZ", "write the file anew", PlainMapsError):
         content = path.read_bytes()
         if content[:2] == GZIP_MAGIC:
             content = gzip.decompress(content)
         return _from_npz(content) if content[:4] == ZIP_MAGIC else _from_fits(content, path)
-    except FileNotFoundError as error:
-        raise PlainMapsError(f"{path}: this file of maps does not exist; run the stage that fetches it") from error
-    except PlainMapsError:
-        raise
-    except (OSError, EOFError, ValueError, TypeError, KeyError, zlib.error, zipfile.BadZipFile, AstropyWarning) as error:
-        raise PlainMapsError(
-            f"{path}: expected maps in the plain layout, as FITS or NPZ, but reading fails ({error}); write the file anew"
-        ) from error
 
 
 def _from_npz(content: bytes) -> tuple[dict[str, NDArray], dict[str, object]]:
-    with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-        arrays = {name.lower(): archive[name] for name in archive.files}
+    arrays = {name.lower(): array for name, array in read_npz(content).items()}
     return {k: v for k, v in arrays.items() if k in PLANES}, {f.key: arrays[f.key].item() for f in FACTS if f.key in arrays}
 
 
@@ -95,6 +87,9 @@ def _from_fits(content: bytes, path: Path) -> tuple[dict[str, NDArray], dict[str
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message="(?s).*(truncated|corrupted)", category=AstropyWarning)
         with fits.open(io.BytesIO(without_trailing_zeros(content, path)), memmap=False) as hdus:
+            names = [hdu.name.lower() for hdu in hdus]
+            if twice := [name for name in PLANES if names.count(name) > 1]:
+                raise PlainMapsError(f"{path}: {', '.join(twice)} is there twice, expected one of each; write the file anew with one")
             planes = {hdu.name.lower(): np.asarray(hdu.data) for hdu in hdus if hdu.name.lower() in PLANES and hdu.data is not None}
             facts: dict[str, object] = {f.key: hdus[0].header[f.card] for f in FACTS if f.card in hdus[0].header}
             if "flux" in planes:
@@ -164,7 +159,9 @@ def check_planes(planes: dict[str, NDArray], path: Path) -> tuple[int, int]:
         )
     shapes = {name: plane.shape for name, plane in planes.items()}
     if len(set(shapes.values())) > 1 or len(shapes["flux"]) != 2 or not 2 <= min(shapes["flux"]) <= max(shapes["flux"]) <= MAX_SIDE:
-        raise PlainMapsError(f"{path}: expected maps of one shape (ny, nx) with 2 to {MAX_SIDE} spaxels on a side, found {shapes}")
+        raise PlainMapsError(
+            f"{path}: expected maps of one shape (ny, nx) with 2 to {MAX_SIDE} spaxels on a side, found {shapes}; write the file anew"
+        )
     wrong = [name for name, plane in planes.items() if plane.dtype.kind not in "fiub"]
     if wrong:
         raise PlainMapsError(f"{path}: {', '.join(wrong)} should hold numbers, found {planes[wrong[0]].dtype}; write the file anew")

@@ -12,7 +12,7 @@ import fitsio
 import numpy as np
 from numpy.typing import NDArray
 
-from ...archive.fits_files import UNREADABLE, open_fits
+from ...archive.fits_files import UNREADABLE, forget_messages, open_fits
 from ...archive.projection import Projection, WcsError, read_projection
 from ...config.legacysurvey import PIXEL_SCALE_ARCSEC, ZERO_POINT
 from ..cutouts import Cutout
@@ -233,4 +233,5 @@ class _Stamp:
 
 
 def _unreadable(name: str, error: Exception) -> str:
+    forget_messages()
     return f"{name} cannot be read ({' '.join(str(error).split())})"

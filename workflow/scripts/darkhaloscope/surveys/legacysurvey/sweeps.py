@@ -23,6 +23,7 @@ SWEEP_COLUMNS = (
     *("RELEASE", "BRICKID", "BRICKNAME", "OBJID", "TYPE", "RA", "DEC", "EBV", "MASKBITS", "FLUX_W1", "MW_TRANSMISSION_W1"),
     *(f"{name}_{band}" for name in ("FLUX", "FLUX_IVAR", "MW_TRANSMISSION", "NOBS", "PSFDEPTH") for band in BANDS),
 )
+TEXT_COLUMNS = ("BRICKNAME", "TYPE")
 PSFSIZE_COLUMNS = tuple(f"PSFSIZE_{band}" for band in BANDS)
 
 
@@ -57,6 +58,7 @@ def read_sweep(
         missing = [name for name in wanted if name not in found]
         if missing:
             raise SweepError(_missing(path, missing, list(found)))
+        _check_kinds(table.get_rec_dtype()[0], wanted, path)
         rows = table.get_nrows()
     for start in range(0, rows, chunk_rows):
         # Opened for each chunk: an error of whoever takes the chunk is not the file's.
@@ -134,7 +136,7 @@ def _table(file: fitsio.FITS, path: str | os.PathLike) -> fitsio.hdu.TableHDU:
     for hdu in file:
         if hdu.get_exttype() == "BINARY_TBL":
             return hdu
-    raise SweepError(f"{path} holds no FITS table; is it a sweep file or brick table?")
+    raise SweepError(f"{path} holds no FITS table, expected a sweep file or brick table; fetch it again, or correct its path")
 
 
 def _read_table(path: str | os.PathLike, columns: Sequence[str]) -> NDArray:
@@ -144,9 +146,25 @@ def _read_table(path: str | os.PathLike, columns: Sequence[str]) -> NDArray:
         missing = [name for name in columns if name not in found]
         if missing:
             raise SweepError(_missing(path, missing, list(found)))
+        _check_kinds(table.get_rec_dtype()[0], columns, path)
         rows = table.read(columns=[found[name] for name in columns])
     rows.dtype.names = tuple(name.upper() for name in rows.dtype.names)
+    names = _text(rows["BRICKNAME"])
+    if len(np.unique(names)) < len(names):
+        first = names[np.isin(names, [n for n, k in zip(*np.unique(names, return_counts=True), strict=True) if k > 1])][0]
+        raise SweepError(f"{path}: brick {first} comes twice, expected each once; fetch the table again")
+    for name in ("RA1", "RA2", "DEC1", "DEC2"):
+        if name in rows.dtype.names and not np.isfinite(rows[name]).all():
+            raise SweepError(f"{path}: {name} is not finite in some rows, expected degrees in all; fetch the table again")
     return rows
+
+
+def _check_kinds(found: np.dtype, columns: Sequence[str], path: str | os.PathLike) -> None:
+    """Raise where a column of numbers holds text, or the other way round."""
+    for name in found.names:
+        if name.upper() in columns and (found[name].base.kind in "SU") != (name.upper() in TEXT_COLUMNS):
+            expected = "text" if name.upper() in TEXT_COLUMNS else "numbers"
+            raise SweepError(f"{path}: column {name} holds {found[name].base}, expected {expected}; fetch the file again")
 
 
 def _missing(path: str | os.PathLike, missing: Sequence[str], found: Sequence[str]) -> str:

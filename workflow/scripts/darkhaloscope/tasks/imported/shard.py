@@ -105,8 +105,12 @@ def table_files(table: str | os.PathLike) -> list[Path]:
     files = [path]
     if path.is_dir():
         files = sorted(p for p in path.rglob("*.parquet") if not any(n.startswith(("_", ".")) for n in p.relative_to(path).parts))
+    broken = [p for p in files if not p.is_file() and p.suffix == ".parquet" and p != path and not any(p in f.parents for f in files)]
+    if broken:
+        raise StampImportError(f"{broken[0]}: expected a Parquet file, found a folder or a link to nothing; take it out of {table}")
+    files = [p for p in files if not p.is_dir()]
     if not files or not files[0].is_file():
-        raise StampImportError(f"{table}: no Parquet file is there; set `table` to a file, or to a folder of them")
+        raise StampImportError(f"{table}: no Parquet file is there, expected at least one; set `table` to a file, or to a folder of them")
     return files
 
 
@@ -184,7 +188,7 @@ def _read_array(data: bytes, what: str) -> NDArray:
     if dtype.hasobject:
         raise StampImportError(f"{what}: an array of its archive holds objects; pickled objects are never read: write plain numbers")
     if dtype.kind not in "fiu":
-        raise StampImportError(f"{what}: an array of its archive holds {dtype}, expected numbers")
+        raise StampImportError(f"{what}: an array of its archive holds {dtype}, expected numbers; write the table again")
     if math.prod(shape) * dtype.itemsize != len(data) - stream.tell():
         raise StampImportError(f"{what}: an array of its archive says it has shape {shape}, but holds {len(data) - stream.tell()} bytes")
     return np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
@@ -226,8 +230,8 @@ def _rows_of_split(
         if len(different) < counts.sum():
             twice = ids.to_pylist()[int(np.flatnonzero(np.isin(seen[-1], different[counts > 1]))[0])]
             raise StampImportError(
-                f"{path}: task_id {twice} comes more than once in this table ({int(counts.sum() - len(different))} rows too many): "
-                "a file may be there twice; every stamp needs an id of its own"
+                f"{path}: task_id {twice} comes more than once in this table ({int(counts.sum() - len(different))} rows too many), expected once: "
+                "a file may be there twice; every stamp needs an id of its own: take the second one out"
             )
     return place, {name: n for name, n in left.items() if n}
 
@@ -333,7 +337,7 @@ def _as(column: pa.ChunkedArray, ours: Column, path: Path) -> object:
     missing = np.array([v is None or v != v for v in values], bool)
     if missing.any() and not ours.nullable and not ours.dtype.startswith("float"):
         raise StampImportError(
-            f"{path}: column {ours.name} is missing in {int(missing.sum())} of {len(values)} rows (row {_first(missing)} first)"
+            f"{path}: column {ours.name} is missing in {int(missing.sum())} of {len(values)} rows (row {_first(missing)} first), expected in all; write it, or leave them out"
         )
     if ours.dtype == "string":
         return [None if v is None else str(v) for v in values]
@@ -344,14 +348,14 @@ def _as(column: pa.ChunkedArray, ours: Column, path: Path) -> object:
     try:
         return column.cast(pa.float64()).to_numpy()
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise StampImportError(f"{path}: column {ours.name} holds {kind}, expected numbers ({error})") from error
+        raise StampImportError(f"{path}: column {ours.name} holds {kind}, expected numbers ({error}); write them as numbers") from error
 
 
 def _truth(value: object, name: str, path: Path) -> bool:
     """Return what a value says, as a boolean, 0 or 1, or a word for them."""
     known = TRUTHS.get(value.strip().lower()) if isinstance(value, str) else bool(value) if value in (0, 1) else None
     if known is None:
-        raise StampImportError(f"{path}: column {name} holds {value!r}, expected true or false (or 1 and 0, yes and no)")
+        raise StampImportError(f"{path}: column {name} holds {value!r}, expected true or false (or 1 and 0, yes and no); write one of them")
     return known
 
 
@@ -364,7 +368,7 @@ def _whole(value: object, ours: Column, path: Path) -> int:
     except (ValueError, OverflowError):
         if isinstance(value, str) and ours.dtype == "int64":
             return stable_hash(value) >> 1
-    raise StampImportError(f"{path}: column {ours.name} holds {value!r}, expected whole numbers")
+    raise StampImportError(f"{path}: column {ours.name} holds {value!r}, expected whole numbers; write these")
 
 
 def _first(rows: NDArray[np.bool_]) -> int:
@@ -378,7 +382,8 @@ def _check_known(given: dict, path: Path) -> None:
         lost = needed & ~np.isfinite(np.asarray(given[name], float))
         if lost.any():
             raise StampImportError(
-                f"{path}: column {name} is missing or not finite in {int(lost.sum())} of {int(needed.sum())} rows that need it"
+                f"{path}: column {name} is missing or not finite in {int(lost.sum())} of {int(needed.sum())} rows that need it, expected a number "
+                "in each; write it, or leave these rows out"
             )
 
 

@@ -12,14 +12,13 @@ import os
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from ...config.lensfinder import PIXEL_SCALE_ARCSEC, LensFinderDataset, SkySplits
 from ...config.subhalo import SPLITS
 from ...core.random import row_keys, stable_hash
-from ...core.tables import Schema, open_table
+from ...core.tables import Schema, open_table, read_columns
 from ...stamps.manifest import ManifestError
 from ...stamps.shares import wrong_shares
 from ...surveys.legacysurvey.schema import PARENT
@@ -69,10 +68,10 @@ def read_parent(path: str | os.PathLike) -> Parent:
     wanted = Schema("parent", tuple(c for c in PARENT.columns if c.name in NUMBERS + NAMES))
     with open_table(path, wanted):
         pass
-    numbers = {name: pq.read_table(path, columns=[name]).column(0).to_numpy() for name in NUMBERS}
+    numbers = {name: read_columns(path, [name]).column(0).to_numpy() for name in NUMBERS}
     codes, names = {}, {}
     for name in NAMES:
-        column = pq.read_table(path, columns=[name], read_dictionary=[name]).column(0).unify_dictionaries().combine_chunks()
+        column = read_columns(path, [name], as_categories=[name]).column(0).unify_dictionaries().combine_chunks()
         codes[name] = column.indices.to_numpy().astype(np.int32)
         names[name] = np.array(column.dictionary.to_pylist(), object)
     return Parent(numbers, codes, names)

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ...config.cosmology import Cosmology
@@ -20,7 +19,7 @@ from ...config.legacysurvey import ZERO_POINT
 from ...config.lensfinder import LensFinderDataset
 from ...config.subhalo import SPLITS
 from ...core.files import whole
-from ...core.tables import open_table
+from ...core.tables import open_table, read_columns
 from ...sources.stills import KINDS
 from ...stamps.manifest import ManifestError, identity, piece_ranges, repeated
 from .hosts import Chosen, Parent, choose_hosts, read_parent
@@ -77,7 +76,7 @@ def list_bricks(manifest: str | os.PathLike, dataset: LensFinderDataset, bricks:
     """
     with open_table(manifest, MANIFEST):
         pass
-    table = pq.read_table(manifest, columns=["split", "brickname"], read_dictionary=["split", "brickname"])
+    table = read_columns(manifest, ["split", "brickname"], as_categories=["split", "brickname"])
     with whole(bricks) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
         lines = csv.writer(file, lineterminator="\n")
         lines.writerow(("split", "shard", "brickname"))

@@ -16,8 +16,8 @@ from ...config.base import Distribution
 from ...config.lensfinder import Injection, LensFinderDataset
 from ...config.sources import STILL
 from ...config.subhalo import SPLITS
-from ...core.random import row_keys, stable_hash, stream, uniforms
-from ...sources.kinds import Draws, Files, category, quantile
+from ...core.random import category, quantile, row_keys, stable_hash, stream, uniforms
+from ...sources.kinds import Draws, Files
 from ...sources.stills import INPUTS, KINDS, OWN, PROPERTIES
 from ...stamps.manifest import ManifestError
 from .hosts import check_shares

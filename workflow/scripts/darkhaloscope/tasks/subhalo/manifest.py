@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 from ...config.cosmology import Cosmology
 from ...config.lenses import MAIN, drawing
 from ...config.subhalo import FWHM_PER_SIGMA, SPLITS, Lens, Psf, Sources, SplitFractions, Subhalo, SubhaloDataset
-from ...core.random import stable_hash, uniforms
+from ...core.random import category, quantile, stable_hash, uniforms
 from ...ifu.bank import read_bank
 from ...lensing.lens import nfw_angles
 from ...lensing.observe import psf_kernel
-from ...sources.kinds import Draws, category, quantile
+from ...sources.kinds import Draws
 from ...sources.moving import KINDS, draw_sources
 from ...stamps.columns import source_from_lens
 from ...stamps.manifest import ManifestError, identity, piece_ranges

@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 
 from ...config.cosmology import Cosmology
 from ...config.subhalo import Population, SubhaloDataset
-from ...core.random import stream
+from ...core.random import quantile, stream
 from ...lensing.lens import NONE, Subhalos, nfw_angles
 from ...lensing.profiles import codes
-from ...sources.kinds import quantile
 from ...stamps.rows import Columns
 from .lights import UNUSED
 
