@@ -79,6 +79,8 @@ def prepare_cutouts(settings: Cutouts, size: int) -> Iterator[pa.Table]:
             f"{settings.labels}: none of its {len(labels)} ids, such as {next(iter(labels))}, is the name of a cutout, such as {cutouts.names[0]}; "
             "ids are the names of files without their ending, or those of a table's objects"
         )
+    if labels:
+        log.info("%s: says something of %d of %d cutouts", settings.labels, len(set(labels) & set(cutouts.names)), len(cutouts.names))
     schema, rows, usable, first = prepared_schema(size), [], 0, ""
     for name in cutouts.names:
         rows.append(_row(cutouts, name, labels.get(name), settings, size))
@@ -133,10 +135,12 @@ def read_labels(settings: Cutouts) -> dict[str, Label]:
     wanted = {"value": settings.label, "ra": "ra", "dec": "dec"}
     numbers = {key: [_number(v, column, path) for v in table[column]] for key, column in wanted.items() if column in table}
     places = zip(numbers["ra"], numbers["dec"], strict=True) if {"ra", "dec"} <= set(numbers) else [(None, None)] * len(table)
-    return {
-        str(name): Label(value, place if None not in place else None)
-        for name, value, place in zip(table["id"], numbers["value"], places, strict=True)
-    }
+    found: dict[str, Label] = {}
+    for name, value, place in zip(map(str, table["id"]), numbers["value"], places, strict=True):
+        label = Label(value, place if None not in place else None)
+        if found.setdefault(name, label) != label:
+            raise CutoutError(f"{path}: {name} has two rows that differ, expected one for each id; keep one of them")
+    return found
 
 
 def _number(value: object, column: str, path: Path) -> float | None:

@@ -8,6 +8,7 @@ have these as columns, images as tensors or lists of numbers.
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -45,9 +46,10 @@ class _Rows(FolderOfCutouts):
         self.settings, self.bands = settings, settings.bands
         self.pixel_scale_arcsec, self.zero_point = settings.pixel_scale_arcsec, settings.zero_point
         given = [str(name) for name in names] if names is not None else [str(row) for row in range(count)]
-        if twice := sorted({name for name in given if given.count(name) > 1}) if len(set(given)) < len(given) else []:
+        twice = [name for name, many in Counter(given).items() if many > 1]
+        if twice:
             raise CutoutError(
-                f"{settings.path}: {len(twice)} names come more than once, such as {twice[0]}; give each object a name of its own"
+                f"{settings.path}: {len(twice)} names come more than once, such as {twice[0]}, expected each once; give each object a name of its own"
             )
         if not given:
             raise CutoutError(f"{settings.path}: expected a row for each cutout, found none; write it again")
