@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from astropy.io import fits
 
 from darkhaloscope.archive.checks import read_checksums
-from darkhaloscope.config.cutouts import CutoutFolder
+from darkhaloscope.config.cutouts import CutoutFolder, Cutouts
 from darkhaloscope.config.legacysurvey import MOCK_LABELS, MOCK_LENSES, LrgCuts, MockSky
 from darkhaloscope.config.lensfinder import ImportedDataset
 from darkhaloscope.config.manga import Quality, Ranking, Sample
@@ -26,6 +26,7 @@ from darkhaloscope.config.subhalo import Psf
 from darkhaloscope.core.csv_tables import read_csv
 from darkhaloscope.core.files import write_json
 from darkhaloscope.core.tables import Column, Schema, read_table, write_table
+from darkhaloscope.core.tables import images as images_of
 from darkhaloscope.ifu.bank import bank_schema, build_bank, read_bank, write_bank
 from darkhaloscope.ifu.lensability import read_metrics
 from darkhaloscope.ifu.manga.catalogs import rank_disks, read_catalogs
@@ -40,6 +41,7 @@ from darkhaloscope.surveys.known_lenses import read_known_lenses, read_labels
 from darkhaloscope.surveys.legacysurvey.bricks import open_brick
 from darkhaloscope.surveys.legacysurvey.parent import CutFlow, select_lrgs
 from darkhaloscope.surveys.legacysurvey.sweeps import BrickTable
+from darkhaloscope.surveys.prepared import prepare_cutouts
 from darkhaloscope.tasks.imported.shard import import_shard
 from unit import damages
 from unit.damages import Damage, copied
@@ -274,6 +276,51 @@ def read_folder(path: Path) -> dict:
 def pixel_is_bad(value: dict, good: dict) -> bool:
     """A pixel without a value is bad; the others are as they were."""
     return int((~value["good"]).sum()) == 1 and bool((value["image"] == good["image"])[value["good"]].all())
+
+
+def many_cutouts(name: str) -> Callable[[Path], Path]:
+    def make(folder: Path) -> Path:
+        images = RNG.normal(1.0, 0.1, (5, 3, 40, 40)).astype(np.float32)
+        columns = {"id": [f"galaxy-{k}" for k in range(5)], "ra": 150.1 + np.arange(5), "dec": np.full(5, 2.2), "label": np.arange(5.0)}
+        if name.endswith("npz"):
+            np.savez(folder / name, image=images, **columns)
+        else:
+            pq.write_table(pa.table(columns | {"image": list(images.reshape(5, -1))}), folder / name)
+        return folder / name
+
+    return make
+
+
+def read_many_cutouts(path: Path) -> dict:
+    return _prepared(Cutouts(path=str(path)), path.parent)
+
+
+def labelled_cutouts(folder: Path) -> Path:
+    cutout_folder("npz")(folder)
+    (folder / "labels.csv").write_text("id,label,ra,dec\ngalaxy,1,150.1,2.2\nother,0,150.2,2.2\n")
+    return folder / "labels.csv"
+
+
+def read_labelled_cutouts(path: Path) -> dict:
+    return _prepared(Cutouts(path=str(path.parent), labels=str(path)), path.parent)
+
+
+def _prepared(settings: Cutouts, folder: Path) -> dict:
+    table = pa.concat_tables(prepare_cutouts(settings, 32))
+    found = {name: table[name].to_pylist() for name in ("stamp_id", "ra", "dec", "label", "given_label", "covered", "ok")}
+    return found | {"image": images_of(table, "image"), "reason": next(filter(None, table["reason"].to_pylist()), None)}
+
+
+def no_label(value: dict, good: dict) -> bool:
+    """The object whose label is no number has none; all else is as it was."""
+    kept = {name: value[name] for name in ("stamp_id", "ra", "dec", "covered", "ok")}
+    return value["given_label"].count(None) == good["given_label"].count(None) + 1 and kept == {name: good[name] for name in kept}
+
+
+def one_pixel_less(value: dict, good: dict) -> bool:
+    """A pixel without a value is 0 and not covered; the others are as they were."""
+    changed = value["image"] != good["image"]
+    return changed.sum() == 1 and (value["image"][changed] == 0).all() and sorted(value["covered"])[0] == np.float32(1 - 1 / 32**2)
 
 
 def cosmos(ending: str) -> Callable[[Path], Path]:
@@ -846,6 +893,15 @@ READERS = (
         without={"overwritten": RAW},
     ),
     Reader("cutouts, NPZ", cutout_folder("npz"), read_folder, damages.of_npz("image"), {"not a number": pixel_is_bad}),
+    Reader(
+        "cutouts of a table",
+        many_cutouts("mine.parquet"),
+        read_many_cutouts,
+        damages.of_parquet("label"),
+        {"not a number": no_label},
+    ),
+    Reader("cutouts, NPZ of many", many_cutouts("mine.npz"), read_many_cutouts, damages.of_npz("image"), {"not a number": one_pixel_less}),
+    Reader("labels of cutouts", labelled_cutouts, read_labelled_cutouts, damages.of_csv("label"), {"not a number": no_label}),
     Reader(
         "COSMOS catalogue", cosmos("catalog_25.2_mock"), read_cosmos_list, damages.of_fits_table("MAG"), {"not a number": first_left_out}
     ),

@@ -1,9 +1,8 @@
 """Rule show_cutouts: prepared and scored cutouts in, a ranked page of pictures out."""
 
-import pandas as pd
-
 from darkhaloscope.config.cutouts import Cutouts
 from darkhaloscope.core.csv_tables import read_csv
+from darkhaloscope.core.tables import read_columns
 from darkhaloscope.jobs.stage import stage
 from darkhaloscope.report.candidates import cutouts_page
 from darkhaloscope.surveys.prepared import what_was_done
@@ -11,7 +10,7 @@ from darkhaloscope.surveys.prepared import what_was_done
 with stage(snakemake) as job:
     settings, detector = Cutouts.model_validate(job.params.cutouts), job.wildcards.detector
     page = cutouts_page(
-        pd.read_parquet(job.input.scores),
+        read_columns(job.input.scores).to_pandas(),
         [job.input.stamps],
         read_csv(job.input.rates),
         name=job.wildcards.cutouts,

@@ -17,11 +17,11 @@ def cutouts_labels(wildcards):
 
 
 def cutouts_listed():
-    """How many files the cutouts are and what is known of them without reading: files may be added to a folder, or replaced."""
+    """How many files a folder of cutouts has, and what is known of them without reading: cutouts of one survey have one size, so that times count."""
     folder = Path(settings.cutouts.path or "")
     if not settings.cutouts.path or not folder.is_dir():
         return []
-    listed = sorted((entry.name, entry.stat().st_size) for entry in os.scandir(folder) if entry.is_file())
+    listed = sorted((entry.name, entry.stat().st_size, entry.stat().st_mtime_ns) for entry in os.scandir(folder) if entry.is_file())
     return [len(listed), hashlib.sha256(repr(listed).encode()).hexdigest()]
 
 

@@ -23,6 +23,7 @@ from .detectors.evidence.schema import FINDINGS, sensitivity_schema
 from .detectors.schema import SCORE, maps_schema
 from .ifu.bank import BANK
 from .surveys.legacysurvey.schema import KNOWN_LENSES, PARENT
+from .surveys.prepared import prepared_schema
 from .tasks.lensfinder import schema as lensfinder
 from .tasks.subhalo.schema import MANIFEST, stamp_schema
 
@@ -130,6 +131,7 @@ def tables() -> str:
         "Source bank, `manga/{sample}/bank.parquet`": bank,
         "Parent sample, `legacysurvey/{survey}/parent.parquet`": PARENT,
         "Known lenses, `legacysurvey/{survey}/known_lenses.parquet`": KNOWN_LENSES,
+        "Prepared cutouts, `cutouts/{name}/stamps.parquet`": prepared_schema(64),
         "Manifest, `datasets/{dataset}/manifest.parquet`": MANIFEST,
         "Stamps, `datasets/{dataset}/stamps/{split}/{shard}.parquet`": Schema("stamps", stamp.columns[len(MANIFEST.columns) :]),
         "Manifest of a lens-finder dataset": lensfinder.MANIFEST,

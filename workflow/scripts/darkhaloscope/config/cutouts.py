@@ -65,9 +65,7 @@ class Cutouts(CutoutFolder):
         None,
         description="Folder of FITS or NPZ files, one per object, or one NPZ file or Parquet table of many; where it is given, its cutouts are scored in place of `run`",
     )
-    name: Name | None = Field(
-        None, description="Name of the folder of its results; that of the folder or file, without its ending, where it is left out"
-    )
+    name: Name | None = Field(None, description="Name of the folder of their results; left out, that of `path` without its ending")
     bands: tuple[str, ...] = Field(BANDS, min_length=1, description="Bands of the images, in the files' order")
     pixel_scale_arcsec: Positive = Field(PIXEL_SCALE_ARCSEC, description="Side of a pixel [arcsec]")
     stand_in: dict[str, str] = Field(

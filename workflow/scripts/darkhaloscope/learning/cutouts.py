@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ..core.tables import images
+from ..core.tables import images, parquet_errors
 from .calibration import logistic
 from .index import scalars_of
 from .networks import Classifier
@@ -46,7 +46,7 @@ def score_cutouts(
     """
     log = log or logging.getLogger(__name__)
     parts = []
-    with pq.ParquetFile(path) as file:
+    with parquet_errors(path), pq.ParquetFile(path) as file:
         size = file.schema_arrow.field(IMAGE).type.shape[-1]
         for name, members in networks.items():
             if other := next((m.size for m in members if m.size != size), None):

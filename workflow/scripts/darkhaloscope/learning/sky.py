@@ -12,6 +12,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from ..core.tables import parquet_errors, read_columns
+
 #: Positions closer than this are one object.
 OBJECT_ARCSEC = 1.5
 
@@ -37,7 +39,7 @@ def near(sky: NDArray, others: NDArray, arcsec: float) -> NDArray:
 
 def positions(paths: Sequence[str | Path]) -> tuple[NDArray, NDArray]:
     """Return right ascensions and declinations [deg] of the stamps of shards."""
-    tables = [pq.read_table(path, columns=["ra", "dec"]) for path in paths]
+    tables = [read_columns(path, ["ra", "dec"]) for path in paths]
     return tuple(np.concatenate([t[name].to_numpy() for t in tables]) if tables else np.empty(0) for name in ("ra", "dec"))
 
 
@@ -50,11 +52,12 @@ def trained_sky(paths: Sequence[str | Path]) -> tuple[NDArray, list[str]]:
     """
     found, silent = [np.empty((0, 3))], []
     for path in paths:
-        names = pq.read_schema(path).names
+        with parquet_errors(path):
+            names = pq.read_schema(path).names
         if not {"ra", "dec"} <= set(names):
             silent.append(str(path))
             continue
-        table = pq.read_table(path, columns=[n for n in ("ra", "dec", "split") if n in names])
+        table = read_columns(path, [n for n in ("ra", "dec", "split") if n in names])
         if "split" in table.column_names:
             table = table.filter(pc.equal(table["split"], "train"))
         sky = vectors(*_numbers(table))

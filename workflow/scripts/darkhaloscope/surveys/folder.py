@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import fnmatch
 import io
+import logging
 import re
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,8 @@ from numpy.typing import NDArray
 from ..config.cutouts import CutoutFolder
 from ..core.reading import read_npz, readable
 from .cutouts import Cutout
+
+log = logging.getLogger("darkhaloscope")
 
 ENDINGS = (".fits", ".fits.gz", ".fits.fz", ".npz")
 #: A position asked for is that of a file within this [arcsec].
@@ -158,16 +161,15 @@ class FolderOfCutouts:
 
     def _read(self, path: Path) -> Found:
         """Return what a file holds."""
-        return self._checked(path, lambda content: (self._from_npz if content[:4] == b"PK\x03\x04" else self._from_fits)(content, path))
+        with readable(path, "a cutout as FITS or NPZ", "fetch it again, or take it away", CutoutError):
+            content = path.read_bytes()
+            read = self._from_npz if content[:4] == b"PK\x03\x04" else self._from_fits
+            return read(content, path)
 
     def _plane(self, path: Path) -> Found:
         """Return the one band of a file of its own, (1, ny, nx)."""
-        return self._checked(path, lambda content: self._one_band(content, path))
-
-    @staticmethod
-    def _checked(path: Path, read: Callable[[bytes], Found]) -> Found:
-        with readable(path, "a cutout as FITS or NPZ", "fetch it again, or take it away", CutoutError):
-            return read(path.read_bytes())
+        with readable(path, "one band of a cutout as FITS", "fetch it again, or take it away", CutoutError):
+            return self._one_band(path.read_bytes(), path)
 
     def _from_npz(self, content: bytes, path: Path) -> Found:
         arrays = read_npz(content)
@@ -197,7 +199,8 @@ class FolderOfCutouts:
             raise CutoutError(f"{path}: expected one number as {name}, found {arrays[name]!r}; give labels as numbers") from None
 
     def _one_band(self, content: bytes, path: Path) -> Found:
-        with fits.open(io.BytesIO(content), memmap=False) as hdus:
+        with warnings.catch_warnings(), fits.open(io.BytesIO(content), memmap=False) as hdus:
+            warnings.filterwarnings("error", message="(?s).*(truncated|corrupted)", category=AstropyWarning)
             images = [hdu for hdu in hdus if hdu.is_image and hdu.data is not None and hdu.data.ndim == 2]
             if len(images) != 1:
                 raise CutoutError(f"{path}: expected one image, found {len(images)}; take band_files out where a file holds all bands")
@@ -305,6 +308,8 @@ def _by_object(files: Sequence[Path], patterns: Mapping[str, str], folder: Path)
     if not whole:
         has = "; ".join(f"{name}: {', '.join(of_band)}" for name, of_band in [*found.items()][:5]) or "none"
         raise CutoutError(f"{folder}: no object has a file of each band {', '.join(patterns)} (found {has}); correct the patterns")
+    if lost := sorted(set(found) - set(whole)):
+        log.warning("%s: %d objects have no file of every band and are left out, such as %s", folder, len(lost), lost[0])
     return whole
 
 

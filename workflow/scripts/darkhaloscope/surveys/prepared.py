@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ..config.cutouts import Cutouts
 from ..config.legacysurvey import BANDS, PIXEL_SCALE_ARCSEC, ZERO_POINT
-from ..core.tables import Column, Schema
+from ..core.reading import readable
+from ..core.tables import Column, Schema, read_columns
 from .cutouts import Cutout, resampled
 from .folder import CutoutError, FolderOfCutouts, Found
 from .table import TABLES, cutouts_of
@@ -79,6 +79,8 @@ def prepare_cutouts(settings: Cutouts, size: int) -> Iterator[pa.Table]:
             f"{settings.labels}: none of its {len(labels)} ids, such as {next(iter(labels))}, is the name of a cutout, such as {cutouts.names[0]}; "
             "ids are the names of files without their ending, or those of a table's objects"
         )
+    if labels:
+        log.info("%s: says something of %d of %d cutouts", settings.labels, len(set(labels) & set(cutouts.names)), len(cutouts.names))
     schema, rows, usable, first = prepared_schema(size), [], 0, ""
     for name in cutouts.names:
         rows.append(_row(cutouts, name, labels.get(name), settings, size))
@@ -123,10 +125,8 @@ def read_labels(settings: Cutouts) -> dict[str, Label]:
         It is missing or unreadable, lacks a column, or holds a label that is no number.
     """
     path = Path(settings.labels)
-    try:
-        table = pq.read_table(path).to_pandas() if path.name.endswith(TABLES) else read_text_table(path)
-    except (OSError, ValueError, pa.ArrowInvalid) as error:
-        raise CutoutError(f"{path}: this table of labels cannot be read ({error}); give a CSV or Parquet table") from None
+    with readable(path, "labels as a CSV or Parquet table", "write it again", CutoutError):
+        table = read_columns(path).to_pandas() if path.name.endswith(TABLES) else read_text_table(path)
     lost = [column for column in ("id", settings.label) if column not in table]
     if lost:
         raise CutoutError(
@@ -135,10 +135,12 @@ def read_labels(settings: Cutouts) -> dict[str, Label]:
     wanted = {"value": settings.label, "ra": "ra", "dec": "dec"}
     numbers = {key: [_number(v, column, path) for v in table[column]] for key, column in wanted.items() if column in table}
     places = zip(numbers["ra"], numbers["dec"], strict=True) if {"ra", "dec"} <= set(numbers) else [(None, None)] * len(table)
-    return {
-        str(name): Label(value, place if None not in place else None)
-        for name, value, place in zip(table["id"], numbers["value"], places, strict=True)
-    }
+    found: dict[str, Label] = {}
+    for name, value, place in zip(map(str, table["id"]), numbers["value"], places, strict=True):
+        label = Label(value, place if None not in place else None)
+        if found.setdefault(name, label) != label:
+            raise CutoutError(f"{path}: {name} has two rows that differ, expected one for each id; keep one of them")
+    return found
 
 
 def _number(value: object, column: str, path: Path) -> float | None:

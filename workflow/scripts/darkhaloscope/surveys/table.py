@@ -8,6 +8,7 @@ have these as columns, images as tensors or lists of numbers.
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ..config.cutouts import Cutouts
+from ..core.reading import read_npz, readable
 from .folder import MAX_SIDE, CutoutError, FolderOfCutouts, Found
 
 IMAGES = ("image", "images", "cutout")
@@ -44,9 +46,10 @@ class _Rows(FolderOfCutouts):
         self.settings, self.bands = settings, settings.bands
         self.pixel_scale_arcsec, self.zero_point = settings.pixel_scale_arcsec, settings.zero_point
         given = [str(name) for name in names] if names is not None else [str(row) for row in range(count)]
-        if twice := sorted({name for name in given if given.count(name) > 1}) if len(set(given)) < len(given) else []:
+        twice = [name for name, many in Counter(given).items() if many > 1]
+        if twice:
             raise CutoutError(
-                f"{settings.path}: {len(twice)} names come more than once, such as {twice[0]}; give each object a name of its own"
+                f"{settings.path}: {len(twice)} names come more than once, such as {twice[0]}, expected each once; give each object a name of its own"
             )
         if not given:
             raise CutoutError(f"{settings.path}: expected a row for each cutout, found none; write it again")
@@ -71,12 +74,8 @@ class ArraysOfCutouts(_Rows):
 
     def __init__(self, settings: Cutouts) -> None:
         path = Path(settings.path)
-
-        def load(content: bytes) -> dict[str, NDArray]:
-            with np.load(path, allow_pickle=False) as archive:
-                return {name: archive[name] for name in archive.files}
-
-        arrays = self._checked(path, load)
+        with readable(path, "cutouts as NPZ or Parquet", "write it again", CutoutError):
+            arrays = read_npz(path.read_bytes())
         key = next((k for k in IMAGES if k in arrays), None)
         if key is None or arrays[key].ndim != 4:
             found = ", ".join(f"{k} {v.shape}" for k, v in arrays.items()) or "none"
@@ -97,13 +96,10 @@ class TableOfCutouts(_Rows):
 
     def __init__(self, settings: Cutouts) -> None:
         path = Path(settings.path)
-        try:
-            with pq.ParquetFile(path) as file:
-                names, groups = file.schema_arrow.names, [file.metadata.row_group(k).num_rows for k in range(file.num_row_groups)]
-                name = next((n for n in NAMES if n in names), None)
-                given = file.read(columns=[name])[name].to_pylist() if name else None
-        except (pa.ArrowInvalid, OSError) as error:
-            raise CutoutError(f"{path}: not a readable Parquet table ({str(error).splitlines()[0]}); write it again") from None
+        with readable(path, "cutouts as a Parquet table", "write it again", CutoutError), pq.ParquetFile(path) as file:
+            names, groups = file.schema_arrow.names, [file.metadata.row_group(k).num_rows for k in range(file.num_row_groups)]
+            name = next((n for n in NAMES if n in names), None)
+            given = file.read(columns=[name])[name].to_pylist() if name else None
         if not any(key in names for key in IMAGES):
             raise CutoutError(f"{path}: expected a column {' or '.join(IMAGES)}, found {', '.join(names)}; rename it")
         wanted = (*IMAGES, settings.noise, "mask", "ra", "dec", settings.label)
@@ -117,7 +113,8 @@ class TableOfCutouts(_Rows):
 
     @functools.lru_cache(maxsize=1)  # noqa: B019  (one reader per job; rows are read in order)
     def _group(self, group: int) -> pa.Table:
-        with pq.ParquetFile(self.settings.path) as file:
+        path = self.settings.path
+        with readable(path, "cutouts as a Parquet table", "write it again", CutoutError), pq.ParquetFile(path) as file:
             return file.read_row_group(group, columns=self._columns).combine_chunks()
 
     def _values(self, column: pa.ChunkedArray, row: int, name: str) -> NDArray | float | None:

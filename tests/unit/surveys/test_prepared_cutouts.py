@@ -1,0 +1,169 @@
+"""Cutouts of any layout as stamps: the middle stays, flux stays, labels become classes, what cannot be used says why."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from astropy.io import fits
+from astropy.wcs import WCS
+from pydantic import ValidationError
+
+from darkhaloscope.config.cutouts import Cutouts
+from darkhaloscope.surveys.folder import CutoutError
+from darkhaloscope.surveys.prepared import prepare_cutouts, what_was_done
+from darkhaloscope.surveys.table import cutouts_of
+
+RNG = np.random.default_rng(5)
+
+
+def star(size, side=1.0):
+    y, x = (np.indices((size, size)) - (size - 1) / 2) * side
+    return np.stack([k * np.exp(-(x**2 + y**2) / (2 * 1.2**2)) for k in (1.0, 2.0, 4.0)])
+
+
+def prepared(tmp_path, size=64, **changes):
+    settings = Cutouts.model_validate({"path": str(tmp_path), **changes})
+    table = pa.concat_tables(prepare_cutouts(settings, size))
+    return table.drop_columns(["image"]).to_pandas().set_index("stamp_id"), table["image"].combine_chunks().to_numpy_ndarray()
+
+
+@pytest.mark.parametrize("width", [64, 65, 101, 200])
+def test_same_pixels_are_cropped_about_the_middle_and_never_blurred(tmp_path, width):
+    image = RNG.normal(size=(3, width, width)).astype(np.float32)
+    np.savez(tmp_path / "a.npz", image=image)
+    rows, stamps = prepared(tmp_path)
+    start = (width - 64) // 2
+    np.testing.assert_array_equal(stamps[0], image[:, start : start + 64, start : start + 64])
+    assert rows.loc["a", "covered"] == 1 and rows.loc["a", ["width", "height"]].tolist() == [width, width]
+
+
+@pytest.mark.parametrize(("width", "side"), [(50, 50), (51, 50)])
+def test_a_cutout_smaller_than_the_stamp_is_in_its_middle_and_says_so(tmp_path, width, side):
+    image = RNG.normal(size=(3, width, width)).astype(np.float32)
+    np.savez(tmp_path / "a.npz", image=image)
+    rows, stamps = prepared(tmp_path)
+    np.testing.assert_array_equal(stamps[0][:, 7:57, 7:57], image[:, :side, :side])
+    assert not stamps[0][:, :7].any() and rows.loc["a", "covered"] == pytest.approx(side**2 / 64**2)
+
+
+def test_other_pixels_and_zero_point_keep_flux_and_middle(tmp_path):
+    np.savez(tmp_path / "a.npz", image=star(128, 0.168), invvar=np.full((3, 128, 128), 4.0))
+    rows, stamps = prepared(tmp_path, pixel_scale_arcsec=0.168, zero_point=27.0, psf_fwhm_arcsec={"g": 0.6})
+    factor = 10 ** (0.4 * (22.5 - 27.0))
+    assert stamps[0].sum((1, 2), dtype=float) == pytest.approx(factor * star(128, 0.168).sum((1, 2)), rel=1e-4)
+    rows_of, columns = np.indices((64, 64)) - 31.5
+    assert (stamps[0][1] * columns).sum() / stamps[0][1].sum() == pytest.approx(0, abs=1e-4)
+    assert (stamps[0][1] * rows_of).sum() / stamps[0][1].sum() == pytest.approx(0, abs=1e-4)
+    # White noise of variance 1/4: a point source matched with a Gaussian of σ pixels is known to 4π σ² of it.
+    sigma = 0.6 / 2.3548 / 0.168
+    assert rows.loc["a", "psfdepth_g"] == pytest.approx(4 / (4 * np.pi * sigma**2) / factor**2, rel=1e-5)
+    assert rows.loc["a", "psfsize_g"] == pytest.approx(0.6) and np.isnan(rows.loc["a", "psfdepth_r"])
+    said = what_was_done(Cutouts(path="x", pixel_scale_arcsec=0.168, zero_point=27.0))
+    assert "resampled in surface brightness from pixels of 0.168″ to 0.262″" in said and "times 0.01585" in said
+
+
+def test_a_stand_in_takes_the_place_of_a_missing_band(tmp_path):
+    image = np.stack([np.full((64, 64), k, np.float32) for k in (1, 2, 3)])
+    np.savez(tmp_path / "a.npz", image=image)
+    _, stamps = prepared(tmp_path, bands=("i", "g", "r"), stand_in={"z": "i"})
+    assert stamps[0][:, 0, 0].tolist() == [2, 3, 1]
+    assert what_was_done(Cutouts(path="x", bands=("i", "g", "r"), stand_in={"z": "i"})).endswith("; i stands in for z")
+    for changes, words in {
+        "lack z; name what stands in": {"bands": ("g", "r", "i")},
+        "stand_in names g, which the cutouts have": {"stand_in": {"g": "r"}},
+        "stand_in names y, which no network sees": {"stand_in": {"y": "r"}},
+        "stand_in takes y for z": {"bands": ("g", "r"), "stand_in": {"z": "y"}},
+    }.items():
+        with pytest.raises(ValidationError, match=changes):
+            Cutouts(path="x", **words)
+
+
+def test_positions_come_from_headers_wcs_or_the_table_of_labels(tmp_path):
+    header = fits.Header({"RA": 10.0, "DEC": 1.0})
+    fits.PrimaryHDU(star(65), header).writeto(tmp_path / "named.fits")
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype, wcs.wcs.crval, wcs.wcs.crpix, wcs.wcs.cdelt = ["RA---TAN", "DEC--TAN"], [20.0, 2.0], [33.0, 33.0], [-7e-5, 7e-5]
+    fits.PrimaryHDU(star(65), wcs.to_header()).writeto(tmp_path / "wcs.fits")
+    fits.PrimaryHDU(star(65)).writeto(tmp_path / "silent.fits")
+    (tmp_path / "labels.csv").write_text("id,ra,dec,grade\nsilent,30.0,3.0,2.5\nwcs,0,0,0.7\nnamed,0,0,\nother,1,1,3\n")
+    rows, _ = prepared(tmp_path, labels=str(tmp_path / "labels.csv"), label="grade", positive_from=2, control_to=0.3)
+    assert rows.loc[["named", "wcs", "silent"], "ra"].tolist() == pytest.approx([10, 20, 30])
+    assert rows.loc[["named", "wcs", "silent"], "dec"].tolist() == pytest.approx([1, 2, 3])
+    assert rows.loc["silent", "label"] == 1 and rows["label"].isna().tolist() == [True, False, True]  # by name; 0.7 lies between
+    assert rows.loc["wcs", "given_label"] == 0.7 and np.isnan(rows.loc["named", "given_label"])
+
+
+def test_a_file_for_each_band(tmp_path, caplog):
+    for name in ("a", "b"):
+        for band, plane in zip("grz", star(64), strict=True):
+            fits.PrimaryHDU(plane).writeto(tmp_path / f"{name}_{band}_sci.fits")
+            fits.PrimaryHDU(np.full((64, 64), 0.5)).writeto(tmp_path / f"{name}_{band}_rms.fits")
+    (tmp_path / "b_z_sci.fits").unlink()
+    patterns = {key: {b: f"*_{b}_{end}.fits" for b in "grz"} for key, end in (("band_files", "sci"), ("noise_files", "rms"))}
+    rows, stamps = prepared(tmp_path, noise="rms", psf_fwhm_arcsec={"r": 1.0}, **patterns)
+    assert rows.index.tolist() == ["a"] and "1 objects have no file of every band and are left out, such as b" in caplog.text
+    np.testing.assert_allclose(stamps[0], star(64), rtol=1e-6, atol=1e-12)
+    assert rows.loc["a", "psfdepth_r"] == pytest.approx(4 / (4 * np.pi * (1 / 2.3548 / 0.262) ** 2), rel=1e-5)
+    with pytest.raises(CutoutError, match=r"no object has a file of each band g, r, z \(found a: g, r; b: g, r\)"):
+        prepared(tmp_path, band_files={b: f"*_{b}_sci.fits" if b != "z" else "*_z_image.fits" for b in "grz"})
+    with pytest.raises(ValidationError, match="expected a pattern for each of g, r, z"):
+        Cutouts(path="x", band_files={"g": "*_g.fits"})
+
+
+def test_what_cannot_be_used_has_a_row_that_says_why(tmp_path):
+    np.savez(tmp_path / "good.npz", image=star(64), label=1)
+    np.savez(tmp_path / "four.npz", image=np.zeros((4, 64, 64)))
+    empty = star(64)
+    empty[1] = np.nan
+    np.savez(tmp_path / "empty.npz", image=empty)
+    (tmp_path / "torn.fits").write_bytes(b"SIMPLE")
+    rows, _ = prepared(tmp_path)
+    assert rows["ok"].to_dict() == {"good": True, "four": False, "empty": False, "torn": False} and rows.loc["good", "label"] == 1
+    for name, words in {
+        "four": "expected numbers of shape (3, size, size)",
+        "empty": "without a good pixel",
+        "torn": "reading fails",
+    }.items():
+        assert words in rows.loc[name, "reason"]
+    (tmp_path / "good.npz").unlink()
+    with pytest.raises(CutoutError, match="none of its 3 cutouts can be used; the first"):
+        prepared(tmp_path)
+
+
+def test_parquet_with_tensors_or_lists_and_npz_of_many_are_the_same(tmp_path):
+    images = RNG.normal(size=(5, 3, 64, 64)).astype(np.float32)
+    kind = pa.fixed_shape_tensor(pa.float32(), (3, 64, 64))
+    tensors = pa.ExtensionArray.from_storage(kind, pa.FixedSizeListArray.from_arrays(images.ravel(), 3 * 64 * 64).cast(kind.storage_type))
+    columns = {"id": [f"o{k}" for k in range(5)], "ra": np.arange(5.0), "dec": np.zeros(5), "label": [1, 0, None, 1, 0]}
+    pq.write_table(pa.table({**columns, "image": tensors}), tmp_path / "tensors.parquet", row_group_size=2)
+    pq.write_table(pa.table({**columns, "image": list(images.reshape(5, -1))}), tmp_path / "lists.parquet")
+    pq.write_table(pa.table({**columns, "image": images.tolist()}), tmp_path / "nested.parquet")
+    known = {"id": np.array(columns["id"]), "ra": columns["ra"], "dec": columns["dec"]}
+    np.savez(tmp_path / "many.npz", image=np.moveaxis(images, 1, 3), label=np.array([1, 0, np.nan, 1, 0]), **known)
+    for name in ("tensors.parquet", "lists.parquet", "nested.parquet", "many.npz"):
+        rows, stamps = prepared(tmp_path / name)
+        np.testing.assert_array_equal(stamps, images)
+        assert rows.index.tolist() == columns["id"] and rows["ra"].tolist() == [0, 1, 2, 3, 4]
+        assert rows["label"].fillna(-1).tolist() == [1, 0, -1, 1, 0]
+
+
+def test_tables_that_cannot_be_read_are_refused_in_words(tmp_path):
+    np.savez(tmp_path / "one.npz", image=star(64))
+    pq.write_table(pa.table({"id": ["a", "a"], "image": [[0.0], [0.0]]}), tmp_path / "twice.parquet")
+    pq.write_table(pa.table({"id": ["a"], "pixels": [[0.0]]}), tmp_path / "none.parquet")
+    (tmp_path / "torn.parquet").write_bytes(b"PAR1")
+    for name, words in {
+        "one.npz": "expected an array image or images or cutout of shape",
+        "twice.parquet": "1 names come more than once, such as a",
+        "none.parquet": "expected a column image or images or cutout, found id, pixels",
+        "torn.parquet": "expected cutouts as a Parquet table, but reading fails",
+        "lost": "expected a folder with files ending in",
+    }.items():
+        with pytest.raises(CutoutError, match=words):
+            cutouts_of(Cutouts(path=str(tmp_path / name)))
+    (tmp_path / "labels.csv").write_text("id,label\nzzz,1\n")
+    with pytest.raises(CutoutError, match="none of its 1 ids, such as zzz, is the name of a cutout, such as one"):
+        prepared(tmp_path, labels=str(tmp_path / "labels.csv"))
+    (tmp_path / "labels.csv").write_text("id,label\none,lens\n")
+    with pytest.raises(CutoutError, match="column label holds 'lens', expected numbers"):
+        prepared(tmp_path, labels=str(tmp_path / "labels.csv"))
