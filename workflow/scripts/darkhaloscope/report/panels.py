@@ -27,7 +27,7 @@ def overview(pairs: Pairs, without: str, within: str, pixel_arcsec: float) -> Fi
         panel.imshow(stretch_flux(image / peak), origin="lower", cmap=flux_colours, vmin=0, vmax=1)
     panels[2].imshow(change, origin="lower", cmap=velocity_colours, vmin=-most, vmax=most)
     panels[3].imshow(masked, origin="lower", cmap=velocity_colours, vmin=-limit, vmax=limit)
-    heads = (without, within, f"difference, ±{100 * most:.2g}% of peak", f"velocity, ±{limit:.0f} km/s")
+    heads = (without, within, f"difference, {_of_peak(most)}", f"velocity, ±{limit:.0f} km/s")
     for panel, head in zip(panels, heads, strict=True):
         panel.set(xticks=[], yticks=[])
         panel.set_title(head, fontsize=SIZE + 2, pad=3)
@@ -35,6 +35,13 @@ def overview(pairs: Pairs, without: str, within: str, pixel_arcsec: float) -> Fi
         for panel in panels[1:]:
             mark(panel, pairs.places[0], 0.06 * smooth.shape[0] * pixel_arcsec, smooth.shape[0], pixel_arcsec)
     return figure
+
+
+def _of_peak(share: float) -> str:
+    """Return the range of a difference in words; below a millionth of the peak there is none."""
+    if share <= 1e-6:
+        return "none"
+    return f"±{100 * share:.0f}% of peak" if share >= 0.1 else f"±{100 * share:.2g}% of peak"
 
 
 def sources(examples: Sources) -> Figure:
@@ -78,7 +85,7 @@ def pairs(examples: Pairs, without: str, within: str) -> Figure:
             axes[j].imshow(stretch_flux(image / peak), origin="lower", cmap=flux_colours, vmin=0, vmax=1)
         for j, image in speeds.items():
             _panel(axes[j], np.ma.masked_where(~valid, image), limit, f"±{limit:.0f} km/s" if j == 4 else "")
-        _panel(axes[2], change / peak, most, f"±{100 * most:.2g}% of peak" if most > 1e-6 else "none")
+        _panel(axes[2], change / peak, most, _of_peak(most))
         _panel(axes[6], turn, swing, f"±{swing:.2g} km/s" if swing > 1e-6 else "none")
         row.suptitle(examples.captions[i], fontsize=SIZE - 1.5, x=0.012, ha="left")
         for panel, head in zip(axes, heads, strict=True):

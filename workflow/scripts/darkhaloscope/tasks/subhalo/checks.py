@@ -50,9 +50,9 @@ def _planes(pictures: Images) -> NDArray:
 
 
 def _caption(row: dict) -> str:
-    return (
-        f"θ_E {row['theta_e_arcsec']:.2f}″, {row['source_kind']}, {row['subhalo_profile']} {row['mass_bin']}, d′ {row['d_prime_both']:.1f}"
-    )
+    # An SIS has no mass: its bin bears the profile's name.
+    subhalo = " ".join(dict.fromkeys((row["subhalo_profile"], row["mass_bin"])))
+    return f"θ_E {row['theta_e_arcsec']:.2f}″, {row['source_kind']}, {subhalo}, d′ {row['d_prime_both']:.1f}"
 
 
 def _notes(dataset: SubhaloDataset) -> tuple[str, ...]:
