@@ -25,7 +25,8 @@ def test_it_holds_the_report_page_the_source_figures_and_the_tables_byte_by_byte
     experiment = folder / RESULTS / "experiments/subhalo"
     figures = sorted((folder / RESULTS / "manga/mock/tensors").glob("*.png"))
     tables = [experiment / f"evaluation/{network}/{name}.csv" for network in ("flux", "velocity", "both") for name in ("rates", "strata")]
-    expected = [experiment / "report/index.html", experiment / "evaluation/comparison.csv", *figures, *tables]
+    dataset = [folder / RESULTS / f"datasets/subhalo/quality/{name}" for name in ("index.html", "distributions.csv")]
+    expected = [experiment / "report/index.html", experiment / "evaluation/comparison.csv", *dataset, *figures, *tables]
     assert len(figures) > 3
     assert set(described) == {str(path.relative_to(folder)) for path in expected}
     assert sorted(archive.read(n) for n in archive.namelist() if "/data/" in n) == sorted(path.read_bytes() for path in expected)
@@ -38,8 +39,8 @@ def test_every_result_has_its_caption_and_label(made):
     assert "Report of experiment subhalo." in page["caption"] and page["labels"] == {"experiment": "subhalo"}
 
 
-def test_the_page_in_it_shows_figures(made):
+def test_the_pages_in_it_show_figures(made):
     _, archive, _ = made
-    [name] = [n for n in archive.namelist() if n.endswith("/index.html")]
-    page = archive.read(name).decode("utf-8")
-    assert "<figure" in page and page.count("data:image/") > 10
+    pages = [archive.read(name).decode("utf-8") for name in archive.namelist() if name.endswith("/index.html")]
+    assert len(pages) == 2  # the experiment's report and the dataset's page
+    assert all("<figure" in page and page.count("<svg") + page.count("data:image/") > 10 for page in pages)
