@@ -64,6 +64,7 @@ REQUESTS = {
     "observe_marginal": ("cpu", 4000, 120),
     "choose_examples": ("cpu", 4000, 30),
     "build_report": ("cpu", 8000, 30),
+    "build_dataset_page": ("cpu", 4000, 30),
 }
 
 

@@ -7,6 +7,8 @@ import pytest
 import yaml
 from snakemake.profiles import ProfileConfigFileParser
 
+from darkhaloscope.config.yaml_files import parse_yaml
+
 ROOT = Path(__file__).parents[2]
 SLURM = ROOT / "profiles/slurm/profile.yaml"
 
@@ -134,3 +136,9 @@ def test_every_rule_has_a_thin_script_of_its_name():
         script = ROOT / f"workflow/scripts/{name}.py"
         assert script.is_file() and len(script.read_text().splitlines()) < 60, name
     assert {p.stem for p in (ROOT / "workflow/scripts").glob("*.py")} == set(rules)
+
+
+@pytest.mark.parametrize("profile", sorted((ROOT / "profiles").glob("*/*.yaml")), ids=lambda path: path.parent.name)
+def test_no_key_of_a_profile_comes_twice(profile):
+    """YAML's own readers keep the last one without a word."""
+    assert parse_yaml(profile.read_text(encoding="utf-8"), str(profile))
