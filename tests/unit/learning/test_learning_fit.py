@@ -395,7 +395,7 @@ def test_weights_that_are_not_those_of_the_json(trained, splits, tmp_path):
     expect("does not hold what scoring needs", {"network": {**described["network"], "architecture": "resnet"}})
     expect("inputs .* offsets", {"normalisation": {"offset": [0.0], "scale": [1.0]}})
     expect("found 'darkhaloscope network 0'", {"format": "darkhaloscope network 0"})
-    expect("not JSON", "{")
+    expect("as JSON, but reading fails", "{")
     (tmp_path / "network.json").write_text(json.dumps(described))
     weights.unlink()
     with pytest.raises(LearningError, match="weights cannot be read"):
