@@ -127,7 +127,7 @@ def test_pictures_of_a_dataset_keep_their_pixels_and_words_and_a_broken_file_say
         assert group.images.std() > 0
     path.write_bytes(path.read_bytes()[:3000])
     for broken in (path, tmp_path / "none.npz"):
-        with pytest.raises(PicturesError, match=f"{broken.name}: expected the pictures of a dataset .* delete it"):
+        with pytest.raises(PicturesError, match=f"{broken.name}: expected the pictures of a dataset, .* delete it"):
             read_pictures(broken)
 
 
