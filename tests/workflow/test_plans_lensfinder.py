@@ -26,6 +26,7 @@ LEARNING = {
     "compare_rounds",
     "map_completeness",
     "check_shortcuts",
+    "judge_experiment",
 }
 REPORT = {"build_dataset_page", "build_report", "build_index"}
 
