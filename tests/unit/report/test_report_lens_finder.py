@@ -300,7 +300,9 @@ def test_a_browser_opens_it_without_an_error_and_marks_the_einstein_radius(built
         page.press("Enter")
         # The dialog fills in its own time.
         filled = "document.querySelector('[data-part=title]').textContent !== ''"
-        page.run(f"new Promise(done => {{ const look = () => {filled} ? done(true) : setTimeout(look, 20); look(); }})")
+        page.run(
+            f"new Promise(done => {{ let left = 500; const look = () => {filled} || !left-- ? done(true) : setTimeout(look, 20); look(); }})"
+        )
         page.run("(m => { m.checked = true; m.dispatchEvent(new Event('change')); })(document.querySelector('[data-part=mark]'))")
         stamp = page.run("document.querySelector('[data-part=title]').textContent")
         theta = context.browser.rows.set_index("stamp_id").loc[stamp, "theta_e_arcsec"]
