@@ -398,7 +398,7 @@ def test_weights_that_are_not_those_of_the_json(trained, splits, tmp_path):
     expect("as JSON, but reading fails", "{")
     (tmp_path / "network.json").write_text(json.dumps(described))
     weights.unlink()
-    with pytest.raises(LearningError, match="weights cannot be read"):
+    with pytest.raises(LearningError, match="weights of a network, which cannot be read"):
         load_network(weights, tmp_path / "network.json")
-    with pytest.raises(LearningError, match="description of a network cannot be read"):
+    with pytest.raises(LearningError, match="none.json: expected the description of a network as JSON, but reading fails .No such file"):
         load_network(weights, tmp_path / "none.json")
