@@ -16,6 +16,7 @@ would run at the start of every Python, and a `sitecustomize` may be another's; 
 from __future__ import annotations
 
 import functools
+import importlib
 import importlib.util
 import shutil
 import sysconfig
@@ -64,6 +65,6 @@ def install(site: Path) -> None:
 
 if __name__ == "__main__":
     try:
-        import torchvision  # noqa: F401
+        importlib.import_module("torchvision")
     except RuntimeError:
         install(Path(sysconfig.get_path("purelib")))
