@@ -11,6 +11,7 @@ import itertools
 import json
 import os
 import re
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -87,6 +88,18 @@ def _other(section: str, key: str, given: str, name: str, file: str, settings: R
     )
 
 
+def without_conda(deployment: Any) -> str | None:
+    """Return what to do where rules are to have conda environments and there is no conda; None where nothing is wrong."""
+    methods = {getattr(method, "name", str(method)) for method in deployment.deployment_method}
+    if "CONDA" not in methods or deployment.conda_base_path or shutil.which("conda"):
+        return None
+    return (
+        "rules are to run in conda environments (`--sdm conda`, or `software-deployment-method` of the profile), and there is no `conda` on the PATH: "
+        "load it (often `module load conda` or `miniforge`), or add `--sdm env-modules`, which runs every rule in the environment that Snakemake "
+        "itself runs in (docs/cluster.md)"
+    )
+
+
 def begin(workflow: Any, settings: Run) -> None:
     """Finish parsing: pass on config files and edits, cap downloads, see to object storage, and name stale results.
 
@@ -96,7 +109,7 @@ def begin(workflow: Any, settings: Run) -> None:
         Results below the root have lost Snakemake's own records and are not what today's config and code
         would make, or have a provenance record that cannot be read: Snakemake alone would call them up to date.
         Options that decide about them let the run go on. Or the results of scores made elsewhere would replace those of another
-        table. Or object storage cannot be used.
+        table. Or object storage cannot be used, or conda is asked for and is not there.
     """
     from snakemake.exceptions import WorkflowError
     from snakemake.io import regex_from_filepattern, strip_wildcard_constraints
@@ -108,7 +121,7 @@ def begin(workflow: Any, settings: Run) -> None:
     object_storage.begin(workflow)
     if not workflow.is_main_process:
         return
-    if other := other_results(settings):
+    if other := other_results(settings) or without_conda(workflow.deployment_settings):
         raise WorkflowError(other)
     digest.keep(digest.DIGESTS)
     quieten(workflow)
