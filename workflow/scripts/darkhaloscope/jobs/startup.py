@@ -23,7 +23,7 @@ from ..config.yaml_files import parse_yaml
 from . import digest, targets
 from . import storage as object_storage
 from .lock import RootError, lock
-from .provenance import ProvenanceError, Record, read_record, record_path, recorded, settle, stale
+from .provenance import ProvenanceError, Record, differences, plain, read_record, record_path, recorded, settle, stale
 from .stage import CONFIG, CONFIGFILES
 from .terminal import quieten
 
@@ -100,6 +100,48 @@ def without_conda(deployment: Any) -> str | None:
     )
 
 
+def name_changed_params() -> None:
+    """Have Snakemake say of a changed parameter which key changed, and its two values: it prints whole sections, of thousands of characters.
+
+    What there was is in the result's own record. Where that is gone, Snakemake's words stay.
+    """
+    from snakemake.persistence import ParamsChange, PersistenceBase
+
+    if hasattr(PersistenceBase.params_changed, "named"):
+        return
+    ask = PersistenceBase.params_changed
+
+    class Named(ParamsChange):
+        said = ""
+
+        def __str__(self) -> str:
+            return self.said
+
+    def params_changed(self: Any, job: Any, file: Any = None) -> Any:
+        change = ask(self, job, file)
+        said = changed_params(job) if change else ""
+        if not said:
+            return change
+        named = Named(change.only_old, change.only_new, change.files)
+        named.said = said
+        return named
+
+    params_changed.named = True
+    PersistenceBase.params_changed = params_changed
+
+
+def changed_params(job: Any) -> str:
+    """Return which keys of a job's parameters are not what the record of its result says, with both values; empty where there is no record."""
+    try:
+        output = str(job.output[0])
+        _, _, before = read_record(record_path(output), output)
+        lines = differences(before, plain(dict(job.params.items())))
+    except (ProvenanceError, IndexError, ValueError, TypeError):
+        return ""
+    lines = ["the code" if line.startswith("code: ") else line for line in lines]
+    return ", ".join(lines[:6]) + (f", and {len(lines) - 6} more" if len(lines) > 6 else "")
+
+
 def begin(workflow: Any, settings: Run) -> None:
     """Finish parsing: pass on config files and edits, cap downloads, see to object storage, and name stale results.
 
@@ -125,6 +167,7 @@ def begin(workflow: Any, settings: Run) -> None:
         raise WorkflowError(other)
     digest.keep(digest.DIGESTS)
     quieten(workflow)
+    name_changed_params()
     outputs = [object_storage.pattern(workflow, output) for rule in workflow.rules for output in rule.output]
     names = [strip_wildcard_constraints(output).removeprefix(object_storage.prefix(workflow)) for output in outputs]
     problem = targets.unknown(_asked_for(), settings, names, [rule.name for rule in workflow.rules])
