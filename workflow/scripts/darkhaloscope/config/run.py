@@ -108,9 +108,12 @@ class Run(Section):
                     problems.append(f"experiments.{name} names {unknown(detector, self.detectors)} under detectors")
             problems += [f"experiments.{name} {p}" for p in self._problems_of_detectors(experiment)]
             if experiment.dataset in self.datasets:
-                empty = [split for split in ("train", "validation") if not self.datasets[experiment.dataset].shards(split)]
+                trained = any(self.detectors[name].seeded for name in experiment.detectors if name in self.detectors)
+                needed = ("train", "validation") if trained else ("validation",)
+                empty = [split for split in needed if not self.datasets[experiment.dataset].shards(split)]
                 if empty:
-                    problems.append(f"experiments.{name} trains on {experiment.dataset}, which has no {' and no '.join(empty)} stamps")
+                    what = "trains on" if trained else "fixes its thresholds on"
+                    problems.append(f"experiments.{name} {what} {experiment.dataset}, which has no {' and no '.join(empty)} stamps")
             for dataset in dict.fromkeys((experiment.dataset, *experiment.test_datasets)):
                 problems += [f"experiments.{name} {p}" for p in self._problems_of_channels(dataset, experiment.detectors)]
             for dataset in experiment.test_datasets:
