@@ -17,7 +17,7 @@ DATA = {
 }
 #: What the gates look at beside the test stamps; imported stamps do not have their arcs.
 HOSTS = {"remove_arcs"}
-#: Two rounds of training, as the demo has them.
+#: Two rounds of training, as the long demo has them.
 LEARNING = {
     "train_network",
     "score_stamps",
@@ -33,7 +33,7 @@ REPORT = {"build_dataset_page", "build_report", "build_index"}
 
 def overlay(project, **values):
     path = project.folder / "overlay.yaml"
-    path.write_text(yaml.safe_dump({"extends": "config/demo.yaml", "run": ["lens-finder"], **values}))
+    path.write_text(yaml.safe_dump({"extends": "config/demo-full.yaml", "run": ["lens-finder"], **values}))
     return "overlay.yaml"
 
 
@@ -74,5 +74,7 @@ def test_without_shortcut_gates_no_arc_is_taken_away(project):
     assert not project.plan(config=overlay(project, **values)) & (HOSTS | {"check_shortcuts"})
 
 
-def test_the_demo_plans_both_chains(project):
-    assert project.plan(config="config/demo.yaml") >= DATA | LEARNING | REPORT | MANGA | {"build_manifest", "score_known_lenses"}
+def test_the_demos_plan_both_chains(project):
+    both = DATA | REPORT | MANGA | {"build_manifest", "score_known_lenses", "render_stamps", "train_network", "check_shortcuts"}
+    assert project.plan(config="config/demo.yaml") >= both | {"detect_subhalos", "score_findings"}
+    assert project.plan(config="config/demo-full.yaml") >= both | LEARNING

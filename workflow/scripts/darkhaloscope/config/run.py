@@ -108,7 +108,9 @@ class Run(Section):
                     problems.append(f"experiments.{name} names {unknown(detector, self.detectors)} under detectors")
             problems += [f"experiments.{name} {p}" for p in self._problems_of_detectors(experiment)]
             if experiment.dataset in self.datasets:
-                trained = any(self.detectors[name].seeded for name in experiment.detectors if name in self.detectors)
+                detectors = [self.detectors[name] for name in experiment.detectors if name in self.detectors]
+                members = [self.detectors[name] for detector in detectors for name in getattr(detector, "of", ()) if name in self.detectors]
+                trained = any(detector.seeded for detector in (*detectors, *members))
                 needed = ("train", "validation") if trained else ("validation",)
                 empty = [split for split in needed if not self.datasets[experiment.dataset].shards(split)]
                 if empty:
