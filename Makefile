@@ -1,8 +1,10 @@
 # Every command sets itself up: the first call makes .venv with the pinned packages.
 
 PYTHON ?= python3
-# Options for pip, such as another index.
-PIP_ARGS ?=
+# Options for pip, such as another index. By itself: the CPU builds of torch where a Linux on x86-64 has no NVIDIA GPU and their index answers.
+CPU_BUILDS := https://download.pytorch.org/whl/cpu
+PIP_ARGS ?= $(shell [ "$$(uname -sm)" != "Linux x86_64" ] || [ -e /dev/nvidiactl ] || \
+	! $(PYTHON) -c 'import urllib.request as u; u.urlopen("$(CPU_BUILDS)/torch/", timeout=5)' 2>/dev/null || echo "--extra-index-url $(CPU_BUILDS)")
 # Options for pytest, and the tests that make check runs.
 PYTEST_ARGS ?=
 TESTS ?= tests/unit
@@ -33,6 +35,8 @@ $(READY):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed; found $$($(PYTHON) --version). Name another one: make PYTHON=python3.12 …"; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt --requirement requirements-dev.txt $(PIP_ARGS)
+	@# torchvision's wheel for CUDA beside a CPU build of torch: what it lacks is declared when torch is imported.
+	@$(BIN)/python workflow/scripts/darkhaloscope/learning/operators.py
 	@# pip compiles one file after another; this takes all cores. A few packages hold files for other Pythons: no error.
 	@$(BIN)/python -m compileall -qq -j 0 .venv/lib || true
 	@rm -f .venv/.ready-*

@@ -76,3 +76,22 @@ def test_without_shortcut_gates_no_arc_is_taken_away(project):
 
 def test_the_demo_plans_both_chains(project):
     assert project.plan(config="config/demo.yaml") >= DATA | LEARNING | REPORT | MANGA | {"build_manifest", "score_known_lenses"}
+
+
+SEARCH = {"list_parent_bricks", "rank_parents"}  # what lies between is planned once the bricks are known
+
+
+def test_the_survey_itself_is_searched_where_it_is_asked_for(project):
+    """By the experiment's key, or by the page's name alone; nothing is injected for it but what the networks were trained on."""
+    page = "results/demo/experiments/lens-finder/search/lens.html"
+    assert not project.plan(config=overlay(project)) & SEARCH
+    assert project.plan(config=overlay(project, experiments={"lens-finder": {"search": {"make": True}}})) >= SEARCH
+    found = project.plan(page, config=overlay(project))
+    assert SEARCH | {"select_lrgs", "find_known_lenses"} <= found and not found & (REPORT | HOSTS)
+
+
+def test_pieces_of_the_survey_are_scored_once_and_their_stamps_go(project):
+    config = overlay(project, experiments={"lens-finder": {"search": {"make": True}}})
+    ran = project.touch_run("results/demo/experiments/lens-finder/search/lens.html", config=config)
+    assert ran["cut_parents"] == ran["score_parents"] == 2 and ran["rank_parents"] == 1 and ran["retrieve_brick"] >= 3
+    assert not list((project.folder / "results/demo/datasets/lensfinder").glob("parents/*"))

@@ -117,6 +117,11 @@ def test_what_lens_finder_stamps_cannot_be_asked_is_refused(evaluation, message)
     assert message in str(error.value)
 
 
+def test_only_the_galaxies_of_a_survey_can_be_searched():
+    with pytest.raises(ConfigError, match="experiments.subhalo.search ranks the galaxies of a survey, and dataset subhalo is of none"):
+        load({"extends": "config/demo.yaml", "experiments": {"subhalo": {"search": {"make": True}}}}, ROOT)
+
+
 def test_bands_have_no_two_streams():
     with pytest.raises(ConfigError, match="deep_dual_stream has a stream for flux and one for velocity, but channels bands has neither"):
         validate({"detectors": {"x": {"architecture": "deep_dual_stream", "channels": "bands"}}})

@@ -25,6 +25,7 @@ from .ifu.bank import BANK
 from .surveys.legacysurvey.schema import KNOWN_LENSES, PARENT
 from .surveys.prepared import prepared_schema
 from .tasks.lensfinder import schema as lensfinder
+from .tasks.lensfinder.search import search_schema
 from .tasks.subhalo.schema import MANIFEST, stamp_schema
 
 ROOT = Path(__file__).parents[3]
@@ -132,6 +133,7 @@ def tables() -> str:
         "Parent sample, `legacysurvey/{survey}/parent.parquet`": PARENT,
         "Known lenses, `legacysurvey/{survey}/known_lenses.parquet`": KNOWN_LENSES,
         "Prepared cutouts, `cutouts/{name}/stamps.parquet`": prepared_schema(64),
+        "The parent sample as it is, `datasets/{dataset}/parents/{piece}.parquet`, until it is scored": search_schema(64),
         "Manifest, `datasets/{dataset}/manifest.parquet`": MANIFEST,
         "Stamps, `datasets/{dataset}/stamps/{split}/{shard}.parquet`": Schema("stamps", stamp.columns[len(MANIFEST.columns) :]),
         "Manifest of a lens-finder dataset": lensfinder.MANIFEST,

@@ -111,6 +111,10 @@ class Run(Section):
                 empty = [split for split in ("train", "validation") if not self.datasets[experiment.dataset].shards(split)]
                 if empty:
                     problems.append(f"experiments.{name} trains on {experiment.dataset}, which has no {' and no '.join(empty)} stamps")
+            if experiment.search.make and not isinstance(self.datasets.get(experiment.dataset), LensFinderDataset):
+                problems.append(
+                    f"experiments.{name}.search ranks the galaxies of a survey, and dataset {experiment.dataset} is of none: its kind must be lensfinder"
+                )
             for dataset in dict.fromkeys((experiment.dataset, *experiment.test_datasets)):
                 problems += [f"experiments.{name} {p}" for p in self._problems_of_channels(dataset, experiment.detectors)]
             for dataset in experiment.test_datasets:
