@@ -12,7 +12,7 @@ CORES ?= $(shell nproc 2>/dev/null || echo 2)
 BIN := .venv/bin
 SNAKEMAKE := $(BIN)/snakemake
 
-.PHONY: help setup config demo test check lint format bench reference generate clean
+.PHONY: help setup config demo test check lint format bench reference reference-finder generate clean
 
 help:
 	@echo "make demo       both chains on a mock archive and a mock sky; prints where the reports are"
@@ -21,6 +21,7 @@ help:
 	@echo "make lint       ruff, snakefmt, snakemake --lint"
 	@echo "make bench      measure speed; results in docs/benchmarks.md's tables"
 	@echo "make reference  the reference run of config/subhalo-reference.yaml (about two hours on 2 cores)"
+	@echo "make reference-finder  that of the lens finder, config/lensfinder-reference.yaml (planned for four hours on 2 cores)"
 	@echo "make config     every key of the config with its default; of a run: make config CONFIG=mine.yaml TO=all.yaml"
 	@echo "make generate   write the config's schema and the documents made from models and schemas anew"
 	@echo "make clean      remove the demo's results; real results stay"
@@ -49,6 +50,10 @@ demo: setup
 reference: setup
 	$(SNAKEMAKE) --cores $(CORES) --configfile config/subhalo-reference.yaml
 	@echo "The report is at results/reference/index.html"
+
+reference-finder: setup
+	$(SNAKEMAKE) --cores $(CORES) --configfile config/lensfinder-reference.yaml
+	@echo "The report is at results/lensfinder-reference/index.html"
 
 test: setup
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)

@@ -69,6 +69,16 @@ def test_an_imported_table_plans_its_import_and_nothing_of_the_sky(project):
     assert found >= {"import_stamps", "check_stamps", *LEARNING, *REPORT} and not found & ((DATA | HOSTS) - {"check_stamps"})
 
 
+def test_real_galaxies_are_prepared_and_join_the_training_that_gives_them_a_weight(project):
+    (project.folder / "sky.npz").write_bytes(b"")
+    values = {"datasets": {"lensfinder": {"real_sky": {"path": "sky.npz", "bands": ["g", "r", "i"], "stand_in": {"z": "i"}}}}}
+    assert project.plan(config=overlay(project, **values)) >= DATA | LEARNING | {"prepare_real_sky"}
+    joined = values | {"detectors": {"lens": {"channels": "bands", "training": {"real_weight": 2.0}}}}
+    network = "results/demo/detectors/lensfinder/lens/seed-1/network.json"
+    for config, wanted in ((values, False), (joined, True)):
+        assert ("prepare_real_sky" in project.plan(network, config=overlay(project, **config))) == wanted
+
+
 def test_without_shortcut_gates_no_arc_is_taken_away(project):
     values = {"experiments": {"lens-finder": {"evaluation": {"shortcuts": {"stamps": 0}}}}}
     assert not project.plan(config=overlay(project, **values)) & (HOSTS | {"check_shortcuts"})

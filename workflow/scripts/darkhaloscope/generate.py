@@ -53,6 +53,7 @@ make config CONFIG=mine.yaml TO=all.yaml # every key of a run, into a file
 | `demo.yaml` | the whole chain, small, on a mock archive: `make demo` |
 | `real-sample.yaml` | one real galaxy in the DR15 layout, scored with the demo's networks |
 | `subhalo-reference.yaml` | the reference run whose figures are in `docs/results.md` |
+| `lensfinder-reference.yaml` | the reference run of the lens finder: two networks and 10⁵ test controls |
 
 An overlay may begin with `extends: config/other.yaml` (a path from the project's root): it is then laid
 over that file. Files are YAML as it is meant: a key twice is an error, `3e-2` is a number, only `true` and `false`

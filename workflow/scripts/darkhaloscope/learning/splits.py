@@ -119,7 +119,7 @@ def read_split(
 def loaders(training: Split, validation: Split, network: Network, seed: int, batch: int) -> tuple[DataLoader, DataLoader]:
     """Return the loaders of training, in a new order each epoch, and of validation, in batches of `batch`."""
     t = network.training
-    learnt = Batches(training.images, seed, t.augment, t.shift_pixels)
+    learnt = Batches(training.images, seed, t.augment, t.shift_pixels, t.jitter)
     return (
         loader(learnt, EpochOrder(training.images, t.batch_size, seed)),
         loader(Batches(validation.images), InOrder(validation.images, batch)),

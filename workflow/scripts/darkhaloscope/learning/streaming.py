@@ -23,10 +23,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from ..config.network import Jitter
 from ..core.random import stream
-from .augment import orient_images, orientations, shift_images, shifts
+from .augment import jitter_images, orient_images, orientations, shift_images, shifts
 from .index import Stamps
 from .scaling import LearningError
+
+NO_JITTER = Jitter()
 
 
 class Stream:
@@ -195,20 +198,24 @@ class InOrder(Sampler):
 class Batches(Dataset):
     """Batches by the rows that a sampler gives: (inputs, labels (b,), weights (b,)).
 
-    Inputs are images (b, c, size, size), of bands with scalars (b, 6) beside. Training stamps are turned, reflected and shifted anew
+    Inputs are images (b, c, size, size), of bands with scalars (b, 6) beside. Training stamps are jittered, turned, reflected and shifted anew
     each epoch, by seed, epoch and their own number. Velocity along the line of sight is a scalar of its place: it moves and keeps its sign.
     """
 
-    def __init__(self, images: Stream, seed: int = 0, augment: bool = False, shift_pixels: float = 0.0) -> None:
+    def __init__(self, images: Stream, seed: int = 0, augment: bool = False, shift_pixels: float = 0.0, jitter: Jitter = NO_JITTER) -> None:
         self.images = images
         self.seed = seed
         self.augment = augment
         self.shift_pixels = shift_pixels
+        self.jitter = jitter
 
     def __getitem__(self, batch: tuple[NDArray, int | None]) -> tuple[Tensor | tuple[Tensor, Tensor], Tensor, Tensor]:
         rows, epoch = batch
         stamps = self.images.stamps
-        pixels = torch.from_numpy(self.images.take(rows))
+        taken = self.images.take(rows)
+        if epoch is not None and self.jitter != NO_JITTER:
+            taken = jitter_images(taken, stamps.numbers[rows], self.seed, epoch, self.jitter)
+        pixels = torch.from_numpy(taken)
         if stamps.pixels.channels_last:
             pixels = pixels.permute(0, 3, 1, 2)  # pixels stay in place: torch's channels_last layout
         if epoch is not None and self.shift_pixels:
