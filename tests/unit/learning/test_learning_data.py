@@ -279,7 +279,7 @@ def test_a_scratch_file_has_its_place_on_the_disk_before_it_is_written(monkeypat
         return file
 
     monkeypatch.setattr(streaming.tempfile, "TemporaryFile", remembered)
-    images = streaming._scratch((7, 300, 300))
+    images = streaming.room_for((7, 300, 300))
     reserved = 512 * os.fstat(kept[0]).st_blocks
     os.close(kept[0])
     assert images.shape == (7, 300, 300) and not images.any() and reserved >= images.nbytes
@@ -290,7 +290,7 @@ def test_a_scratch_file_that_the_disk_does_not_hold_is_refused_in_words(monkeypa
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with pytest.raises(LearningError, match="stamps take 4000000.0 GB .*set TMPDIR to a larger folder"):
-        streaming._scratch((1_000_000_000, 1000, 1000))
+        streaming.room_for((1_000_000_000, 1000, 1000))
     monkeypatch.setattr(os, "posix_fallocate", full)  # another program took the rest in between
     with pytest.raises(LearningError, match="No space left on device.*training.scratch_gb to 0"):
-        streaming._scratch((7, 30, 30))
+        streaming.room_for((7, 30, 30))

@@ -64,7 +64,7 @@ class Stream:
         bytes_of_all = 4 * np.prod(shape, dtype=float)
         small = len(stamps) <= window or bytes_of_all <= memory_bytes
         if small or bytes_of_all <= scratch_gb * 1e9:
-            images = np.empty(shape, np.float32) if small else _scratch(shape)
+            images = np.empty(shape, np.float32) if small else room_for(shape)
             for rows, some in self.in_order():
                 images[rows] = some
             self.resident = images
@@ -226,8 +226,8 @@ class Batches(Dataset):
         return (pixels if stamps.pixels.channels_last else (pixels, scalars)), labels, weights
 
 
-def _scratch(shape: tuple[int, ...]) -> NDArray:
-    """Return an array in a scratch file that goes with it."""
+def room_for(shape: tuple[int, ...]) -> NDArray:
+    """Return a float32 array in a scratch file that goes with it; raise `LearningError` where the temporary folder has no room."""
     needed, folder = 4 * int(np.prod(shape)), tempfile.gettempdir()
     free = shutil.disk_usage(folder).free
     with tempfile.TemporaryFile(prefix="stamps-") as file:  # the mapping keeps the deleted file alive
