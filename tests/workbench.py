@@ -133,4 +133,4 @@ def _digests() -> str:
     """Return what a first parse finds out about the sources: two seconds, which every fresh copy of the project would spend anew."""
     for script in digest.PACKAGE.parent.glob("*.py"):
         digest.code_digest(script)
-    return json.dumps({key: digest._found[key] for key in digest._used})
+    return json.dumps({key: digest._found[key] for key in digest._used if key in digest._found})

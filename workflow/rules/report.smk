@@ -51,6 +51,7 @@ rule build_report:
         checks=lambda wildcards: f"<results>/datasets/{first_test(wildcards)}/quality/checks.json",
         answer="<results>/experiments/{experiment}/evaluation/answer.json",
         examples=lambda wildcards: examples(wildcards.experiment),
+        evidence=lambda wildcards: evidence_shown(wildcards.experiment),
         resolved=lambda wildcards: lens_tables(wildcards, "resolved"),
         contaminants=lambda wildcards: lens_tables(wildcards, "contaminants"),
         maps=lambda wildcards: [str(Path(table).with_suffix(".png")) for table in surfaces(wildcards.experiment)],

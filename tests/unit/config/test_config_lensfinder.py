@@ -37,7 +37,7 @@ def test_presets_have_their_grids(name, cells):
     [
         ({"siz": {}}, "unknown key `datasets.x.siz` (nearest: `size`)"),
         ({"injection": {"theta_e": 1}}, "unknown key `datasets.x.injection.theta_e` (nearest: `theta_e_arcsec`)"),
-        ({"injection": "v5"}, "no injection preset `v5` (known: v3, v4, gen5)"),
+        ({"injection": "v5"}, "no injection preset `v5` (known: v3, v4, gen5, gen6)"),
         ({"survey": "dr11"}, "datasets.x.survey names `dr11`, which does not exist (nearest: `dr10`)"),
         ({"controls": "paired", "hosts": {"replicates": 2}}, "set hosts.replicates to 1"),
         ({"sources": {"mix": {"manga": 1.0}}}, "manga sources need a sample"),
@@ -115,6 +115,11 @@ def test_what_lens_finder_stamps_cannot_be_asked_is_refused(evaluation, message)
     with pytest.raises(ConfigError) as error:
         load({"extends": "config/demo.yaml", "experiments": {"lens-finder": {"evaluation": evaluation}}}, ROOT)
     assert message in str(error.value)
+
+
+def test_only_the_galaxies_of_a_survey_can_be_searched():
+    with pytest.raises(ConfigError, match="experiments.subhalo.search ranks the galaxies of a survey, and dataset subhalo is of none"):
+        load({"extends": "config/demo.yaml", "experiments": {"subhalo": {"search": {"make": True}}}}, ROOT)
 
 
 def test_bands_have_no_two_streams():

@@ -87,7 +87,7 @@ def _overview(context: ReportContext) -> Figure | None:
     if pairs is None or not pairs.captions:
         return None
     first = context.test_datasets.get(context.experiment.test_datasets[0], context.dataset)
-    return panels.overview(pairs, *CONTRASTS[context.dataset.contrast], first.instrument.pixel_scale_arcsec)
+    return panels.overview(pairs, *CONTRASTS[context.dataset.contrast], first.instrument.pixel_scale_arcsec, context.examples.evidence)
 
 
 def _values(context: ReportContext) -> dict[str, Any]:
