@@ -37,12 +37,12 @@ def package(tmp_path, monkeypatch):
     monkeypatch.setattr(digest, "PACKAGE", home)
 
     def compute():
-        for function in (digest.code_digest, digest.closure, digest._module, digest._files):
+        for function in (digest.code_digest, digest.closure, digest._module, digest._files, digest._place, digest._infrastructure):
             function.cache_clear()
         return digest.code_digest(tmp_path / "script.py")
 
     yield tmp_path, compute
-    for function in (digest.code_digest, digest.closure, digest._module, digest._files):
+    for function in (digest.code_digest, digest.closure, digest._module, digest._files, digest._place, digest._infrastructure):
         function.cache_clear()
 
 

@@ -50,8 +50,9 @@ make config CONFIG=mine.yaml TO=all.yaml # every key of a run, into a file
 |---|---|
 | `config.yaml` | the full survey run, short |
 | `presets/` | the datasets, detectors and experiments that every run has; an overlay changes single keys of them |
-| `demo.yaml` | the whole chain, small, on a mock archive: `make demo` |
-| `real-sample.yaml` | one real galaxy in the DR15 layout, scored with the demo's networks |
+| `demo.yaml` | both chains in minutes, on a mock archive and a mock sky: `make demo` |
+| `demo-full.yaml` | the same with networks, controls and rounds that take longer: `make demo-full` |
+| `real-sample.yaml` | one real galaxy in the DR15 layout, scored with the long demo's networks |
 | `subhalo-reference.yaml` | the reference run whose figures are in `docs/results.md` |
 | `lensfinder-reference.yaml` | the reference run of the lens finder: two networks and 10⁵ test controls |
 
