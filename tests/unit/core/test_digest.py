@@ -209,6 +209,7 @@ def test_no_stage_that_a_network_waits_for_runs_code_of_the_report():
         "build_dataset_page",
         "rank_candidates",
         "rank_parents",
+        "show_galaxies",
         "map_completeness",
         "map_table_completeness",
         "show_cutouts",
