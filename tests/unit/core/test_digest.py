@@ -16,6 +16,7 @@ SAYS_ERRORS = {
     "surveys/prepared.py",  # why a cutout has no score, for people: no number depends on it
     "tasks/__init__.py",
     "surveys/legacysurvey/retrieve.py",
+    "detectors/evidence/findings.py",
     "detectors/fusion.py",
     "learning/backbones.py",
     "lensing/observe.py",
