@@ -78,8 +78,7 @@ rule all:
     default_target: True
     input:
         targets,
-        inspections,
-        previews,
+        galaxy_pages,
     localrule: True
 
 

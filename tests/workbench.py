@@ -25,6 +25,7 @@ CHAIN = [
     "inspect_maps",
     "draw_inspection",
     "score_lensability",
+    "show_galaxies",
     "build_source_tensor",
     "normalise_source_tensor",
     "build_source_bank",

@@ -53,6 +53,14 @@ def shards(dataset, split):
     return [f"<results>/datasets/{dataset}/stamps/{split}/{shard:05d}.parquet" for shard in range(n)]
 
 
+def seen_by(detector, dataset, test, split):
+    """The shards that a network of a dataset reads: stamps, or stamps as the model-based detector's maps, with that dataset's priors."""
+    paths = shards(test, split)
+    if settings.detectors[detector].sees_evidence:
+        return [path.replace(f"<results>/datasets/{test}/stamps/", f"<results>/evidence_stamps/{dataset}/{test}/") for path in paths]
+    return paths
+
+
 def pair_shards(dataset):
     """The shards of a dataset's noiseless pairs, one for each shard of training stamps."""
     return [f"<results>/datasets/{dataset}/pairs/{shard:05d}.parquet" for shard in range(settings.datasets[dataset].shards("train"))]

@@ -150,7 +150,9 @@ def _edge_on(canvas: Canvas, thing: Thing, fluxes: NDArray, rng: np.random.Gener
     scale = 1.4 * thing.re / 1.678
     bulge = _share(fluxes, 0.8 * thing.more["bulge"], -thing.more["bulge_gr"], -thing.more["bulge_rz"])
     canvas.add(sersic(np.hypot(u, v / 0.8), 0.25 * thing.re, 2.0), bulge)
-    canvas.add(np.exp(-np.abs(u) / scale) / np.cosh(v / (thing.q * scale)) ** 2, np.maximum(fluxes - bulge, 0.05 * fluxes))
+    # Thinner than two points of the canvas it would fall between them.
+    height = max(thing.q * scale, 0.25 * PIXEL_ARCSEC)
+    canvas.add(np.exp(-np.abs(u) / scale) / np.cosh(np.minimum(np.abs(v) / height, 50)) ** 2, np.maximum(fluxes - bulge, 0.05 * fluxes))
 
 
 def _merger(canvas: Canvas, thing: Thing, fluxes: NDArray, rng: np.random.Generator) -> None:

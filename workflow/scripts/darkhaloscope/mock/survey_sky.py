@@ -8,6 +8,7 @@ far denser than the real sky.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -32,10 +33,14 @@ GROUPS, WITH_COMPANION = 0.12, 0.2
 PITCH, MARGIN = 71, 36
 #: Faint galaxies in the field, per 1000 × 1000 pixels.
 FIELD_DENSITY = 320
-#: FWHM of the Moffat PSF [arcsec] and 5 σ depth of a point source [mag] in g, r, z: of the wide survey, and of DES; the share of DES.
-WIDE_SEEING, WIDE_DEPTH = (1.16, 1.04, 0.98), (24.7, 24.1, 23.1)
-DES_SEEING, DES_DEPTH = (1.02, 0.88, 0.82), (25.2, 24.9, 23.8)
-DES_SHARE = 1 / 3
+#: FWHM of the Moffat PSF [arcsec] and 5 σ depth of a point source [mag] in g, r, z: DECaLS (Dey et al. 2019, AJ 157, 168), DES
+#: (Abbott et al. 2021, ApJS 255, 20), and CFHTLS Wide (Erben et al. 2013, MNRAS 433, 2545, from apertures of 2″ to point sources).
+IMAGING = {
+    "wide": ((1.16, 1.04, 0.98), (24.7, 24.1, 23.1)),
+    "des": ((1.02, 0.88, 0.82), (25.2, 24.9, 23.8)),
+    "cfhtls": ((0.82, 0.72, 0.7), (25.8, 25.2, 23.8)),
+}
+WIDE_ALONE = {"wide": 1.0}
 BRICK_SIDE_DEG = 0.25
 
 
@@ -136,16 +141,19 @@ def draw_bricks(n: int) -> list[BrickCell]:
     return cells
 
 
-def draw_conditions(cell: BrickCell, size: int, seed: int) -> Conditions:
-    """Draw how a brick was observed: seeing, depth and extinction as the southern survey has them.
+def draw_conditions(cell: BrickCell, size: int, seed: int, imaging: Mapping[str, float] = WIDE_ALONE) -> Conditions:
+    """Draw how a brick was observed: seeing, depth and extinction.
 
-    Two bricks in three are of the wide survey (DECaLS; Dey et al. 2019, AJ 157, 168), the third of the Dark Energy Survey's footprint
-    (Abbott et al. 2021, ApJS 255, 20), which is sharper and deeper.
+    Parameters
+    ----------
+    size : pixels on a side
+    imaging : shares of bricks that are as those of each survey of `IMAGING`
     """
     rng = stream(seed, cell.brickid, "conditions")
     common = rng.normal(0, 0.09)
-    seeing, depths = (DES_SEEING, DES_DEPTH) if rng.random() < DES_SHARE else (WIDE_SEEING, WIDE_DEPTH)
-    fwhm = tuple(float(np.clip(m + common + rng.normal(0, 0.05), 0.7, 1.5)) for m in seeing)
+    which = np.searchsorted(np.cumsum(list(imaging.values())), rng.random())
+    seeing, depths = IMAGING[list(imaging)[min(int(which), len(imaging) - 1)]]
+    fwhm = tuple(float(np.clip(m + common + rng.normal(0, 0.05), 0.55, 1.5)) for m in seeing)
     depth = tuple(float(m + 0.5 * common + rng.normal(0, 0.12)) for m in depths)
     nexp = tuple(int(v) for v in rng.integers(3, 9, 3))
     shallow = float(size * rng.uniform(0.2, 0.5)) if rng.random() < 0.25 else 0.0
