@@ -198,7 +198,8 @@ def targets(wildcards):
         folder = f"<results>/cutouts/{settings.cutouts.folder}"
         return [f"{folder}/scores.csv", f"{folder}/rates.csv", *(local(f"{folder}/{name}.html") for name in settings.scoring[1])]
     if settings.scores.table:
-        return [f"<results>/scores/{settings.scores.folder}/{name}.csv" for name in ("rates", "strata", "completeness")]
+        folder = f"<results>/scores/{settings.scores.folder}"
+        return [*(f"{folder}/{name}.csv" for name in ("rates", "strata", "completeness")), local(f"{folder}/index.html")]
     # Pages are opened from disk, and so stay on this machine wherever results go.
     reports = [local(f"<results>/experiments/{name}/report/index.html") for name in settings.reported]
     sweeps = [f"<results>/sweeps/{name}/results.csv" for name in settings.run if name in settings.sweeps]
