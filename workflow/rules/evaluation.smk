@@ -176,7 +176,7 @@ rule judge_experiment:
         mem_mb=2000,
         runtime="10m",
     params:
-        experiment=lambda wildcards: settings.experiments[wildcards.experiment].without("explanations", "robustness"),
+        experiment=lambda wildcards: settings.experiments[wildcards.experiment].without("explanations", "robustness", "search"),
         dataset=lambda wildcards: settings.datasets[settings.experiments[wildcards.experiment].dataset].without("description", "rendering"),
         detectors=what_detectors_see,
         code=digest("judge_experiment"),

@@ -4,7 +4,7 @@ include: "inputs/learning.smk"
 rule train_network:
     """Train one network with one seed; resumes at an epoch's start after a kill."""
     input:
-        train=lambda wildcards: shards(wildcards.dataset, "train"),
+        train=training_shards,
         validation=lambda wildcards: shards(wildcards.dataset, "validation"),
         checks="<results>/datasets/{dataset}/quality/checks.json",
         mined=mined,

@@ -62,6 +62,36 @@ rule render_stamps:
         "../scripts/render_stamps.py"
 
 
+rule render_pairs:
+    """Render one shard of noiseless pairs: what training stamps show with and without their subhalo, before any noise."""
+    input:
+        manifest="<results>/datasets/{dataset}/manifest.parquet",
+        bank=bank,
+        kernel=stays_here(kernel),
+    output:
+        pairs="<results>/datasets/{dataset}/pairs/{shard}.parquet",
+    log:
+        "<logs>/render_pairs/{dataset}/{shard}.log",
+    benchmark:
+        "<benchmarks>/render_pairs/{dataset}/{shard}.tsv"
+    wildcard_constraints:
+        dataset=with_pairs(),
+    conda:
+        "../envs/lensing.yaml"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime="1h",
+    params:
+        dataset=dataset_without("description", "size", "splits", "rendering.batch_size"),
+        cosmology=needs("cosmology"),
+        code=digest("render_pairs"),
+    message:
+        "Rendering pairs of {wildcards.dataset}, shard {wildcards.shard}"
+    script:
+        "../scripts/render_pairs.py"
+
+
 rule check_stamps:
     """Check a dataset, describe it in a table and pick stamps to look at; a failed gate stops the run."""
     input:

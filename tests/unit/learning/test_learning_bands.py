@@ -9,7 +9,7 @@ from darkhaloscope.core.tables import TableError
 from darkhaloscope.learning.augment import MARGIN, jitter_images, orient_images, shift_images, shifts
 from darkhaloscope.learning.index import Emphasis, Extra, index_stamps, measure_bands
 from darkhaloscope.learning.scaling import BANDS, SCALARS, LearningError
-from darkhaloscope.learning.splits import BAD_PIXELS, loaders, read_split
+from darkhaloscope.learning.splits import BAD_PIXELS, read_split, training_loader, validation_loader
 from darkhaloscope.learning.streaming import Stream
 from unit.learning.band_shards import NOISE, band_columns, write_band_shards
 from unit.learning.stamp_shards import stamp_columns, write_shards
@@ -246,7 +246,7 @@ def test_augmentation_is_anew_each_epoch_and_validation_stays_as_it_is(many):
     _, paths = many
     network = bands({"shift_pixels": 0.5, "batch_size": 700, "window_stamps": 1000})
     split = read_split(paths, network)
-    training, validation = loaders(split, split, network, 1, 700)
+    training, validation = training_loader(split, network, 1), validation_loader(split, 700)
     (kept, _), _, weights = next(iter(validation))
     assert np.array_equal(kept.numpy(), split.images.resident) and np.array_equal(weights.numpy(), np.ones(700, np.float32))
     first, again = next(iter(training))[0][0], next(iter(training))[0][0]

@@ -16,6 +16,12 @@ def network_section(wildcards):
     return settings.detectors[wildcards.detector].without("kind", "description", "mining")
 
 
+def training_shards(wildcards):
+    """The shards that a network learns from: training stamps, or the noiseless pairs of the same rows."""
+    pairs = settings.detectors[wildcards.detector].trains_on_pairs
+    return pair_shards(wildcards.dataset) if pairs else shards(wildcards.dataset, "train")
+
+
 def rounds_of(network):
     """The names of a network's rounds of training, the first one first."""
     return all_rounds(network, settings.detectors)

@@ -217,6 +217,16 @@ class Explanations(Section):
     )
 
 
+class Search(Section):
+    """The whole parent sample of the training dataset's survey, as it is, scored and ranked for people to look through."""
+
+    make: bool = Field(
+        False,
+        description="Make it with the report; the page can be asked for by name without, experiments/{experiment}/search/{detector}.html",
+    )
+    shown: int = Field(300, ge=1, le=5000, description="Galaxies on the page, those with the highest scores; the table beside it holds all")
+
+
 class ScoresTable(Section):
     """Scores made elsewhere. A bare path is the table."""
 
@@ -268,6 +278,7 @@ class Experiment(Section):
     )
     evaluation: Evaluation = Field(Evaluation(), description="Rates, strata and intervals")
     explanations: Explanations = Field(Explanations(), description="Which pixels scores rest on")
+    search: Search = Field(Search(), description="Candidates of the survey itself, for experiments on the lens finder's stamps")
 
     @model_validator(mode="before")
     @classmethod

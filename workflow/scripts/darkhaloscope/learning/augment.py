@@ -44,6 +44,21 @@ def orient_images(images: Tensor, codes: Tensor) -> Tensor:
     return turned
 
 
+def orient_points(points: Tensor, codes: Tensor) -> Tensor:
+    """Rotate and reflect places (n, 2), to the right and to higher rows from the image's middle, as `orient_images` does images."""
+    x, y = points.unbind(1)
+    for turn in (1, 2, 3):  # each turn by 90° takes what was at (x, y) to (y, −x)
+        x, y = (torch.where(codes % 4 >= turn, a, b) for a, b in ((y, x), (-x, y)))
+    return torch.stack((x, torch.where(codes >= 4, -y, y)), 1)
+
+
+def orient_directions(components: Tensor, codes: Tensor) -> Tensor:
+    """Rotate and reflect quantities of spin 2 (n, 2), such as e cos 2φ and e sin 2φ, as `orient_images` does images."""
+    first, second = components.unbind(1)
+    sign = torch.where(codes % 2 == 1, -1.0, 1.0).to(first.dtype)
+    return torch.stack((sign * first, sign * torch.where(codes >= 4, -second, second)), 1)
+
+
 def shifts(numbers: NDArray, seed: int, epoch: int, most: float) -> NDArray:
     """Return a shift along x and y for each stamp number, uniform within ±`most` pixels, anew for each seed and epoch, (n, 2)."""
     axes = [hashed(numbers, stable_hash("shift", axis, seed, epoch)) for axis in "xy"]

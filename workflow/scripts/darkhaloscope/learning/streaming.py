@@ -9,6 +9,8 @@ bookkeeping whatever their number: no stamp can come twice because two workers r
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import tempfile
 from collections import Counter, deque
@@ -62,7 +64,7 @@ class Stream:
         bytes_of_all = 4 * np.prod(shape, dtype=float)
         small = len(stamps) <= window or bytes_of_all <= memory_bytes
         if small or bytes_of_all <= scratch_gb * 1e9:
-            images = np.empty(shape, np.float32) if small else _scratch(shape)
+            images = np.empty(shape, np.float32) if small else room_for(shape)
             for rows, some in self.in_order():
                 images[rows] = some
             self.resident = images
@@ -224,16 +226,22 @@ class Batches(Dataset):
         return (pixels if stamps.pixels.channels_last else (pixels, scalars)), labels, weights
 
 
-def _scratch(shape: tuple[int, ...]) -> NDArray:
-    """Return an array in a scratch file that goes with it."""
-    needed, free = 4 * int(np.prod(shape)), shutil.disk_usage(tempfile.gettempdir()).free
-    if needed > free:
-        raise LearningError(
-            f"{tempfile.gettempdir()} has {free / 1e9:.1f} GB left, and the pixels of {shape[0]} stamps take {needed / 1e9:.1f} GB: set TMPDIR to "
-            "a larger folder, or training.scratch_gb to 0, which decodes the stamps anew each epoch"
-        )
+def room_for(shape: tuple[int, ...]) -> NDArray:
+    """Return a float32 array in a scratch file that goes with it; raise `LearningError` where the temporary folder has no room."""
+    needed, folder = 4 * int(np.prod(shape)), tempfile.gettempdir()
+    free = shutil.disk_usage(folder).free
     with tempfile.TemporaryFile(prefix="stamps-") as file:  # the mapping keeps the deleted file alive
-        return np.memmap(file, np.float32, "w+", shape=shape)
+        try:
+            if needed > free:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            # A sparse file's pages are taken when they are first written; where the disk is full by then, the process dies of SIGBUS.
+            os.posix_fallocate(file.fileno(), 0, needed)
+        except OSError as error:
+            raise LearningError(
+                f"{folder} has {free / 1e9:.1f} GB left, and the pixels of {shape[0]} stamps take {needed / 1e9:.1f} GB ({error.strerror}): "
+                "set TMPDIR to a larger folder, or training.scratch_gb to 0, which decodes the stamps anew each epoch"
+            ) from error
+        return np.memmap(file, np.float32, "r+", shape=shape)
 
 
 def loader(batches: Batches, order: Sampler) -> DataLoader:
