@@ -159,6 +159,12 @@ def known_recalls(experiment):
     return {name: f"<results>/experiments/{experiment}/known_lenses/{name}/recall.csv" for name in networks_of(experiment)}
 
 
+def real_sky(dataset):
+    """The stamps of a dataset's real galaxies with labels, if its config names some."""
+    named = getattr(settings.datasets[dataset], "real_sky", None)
+    return [f"<results>/datasets/{dataset}/real_sky.parquet"] if named else []
+
+
 def joined_training(wildcards):
     """Whether known lenses joined the training of the wildcard's network."""
     return settings.detectors[wildcards.detector].training.known_lens_weight > 0

@@ -10,6 +10,7 @@ rule train_network:
         mined=mined,
         extra=mined_shards,
         known=known_training,
+        real=real_training,
         start=stays_here(start_weights),
     output:
         weights="<results>/detectors/{dataset}/{detector}/seed-{seed}/network.safetensors",

@@ -23,7 +23,7 @@ rule build_manifest:
         mem_mb=4000,
         runtime="30m",
     params:
-        dataset=dataset_without("description", "rendering", "shard_size", "gates"),
+        dataset=dataset_without("description", "rendering", "shard_size", "gates", "real_sky"),
         cosmology=needs("cosmology"),
         code=task_digest("build_manifest", "manifest"),
     message:
@@ -117,7 +117,7 @@ rule check_stamps:
         mem_mb=6000,
         runtime="2h",
     params:
-        dataset=dataset_without("description", "rendering", "shard_size"),
+        dataset=dataset_without("description", "rendering", "shard_size", "real_sky"),
         code=task_digest("check_stamps", "checks"),
     message:
         "Checking dataset {wildcards.dataset}"

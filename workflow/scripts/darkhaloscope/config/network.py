@@ -43,6 +43,18 @@ class Scaling(Section):
     )
 
 
+class Jitter(Section):
+    """Differences between surveys that a network should not care about, drawn anew for each training stamp and epoch; bands only."""
+
+    noise: float = Field(0.0, ge=0, description="Half of the stamps get noise of up to this many times the sky's own")
+    colour_mag: float = Field(0.0, ge=0, le=1, description="Standard deviation of a zero point's error, each band its own [mag]")
+    brightness_mag: float = Field(0.0, ge=0, le=3, description="Largest change of the brightness of all bands together [mag]")
+    clip: Fraction = Field(
+        0.0,
+        description="Share of stamps that are clipped as colour pictures are: below zero, and in each band above a level drawn between the sky's noise and the core",
+    )
+
+
 class PairTraining(Section):
     """Training on the noiseless pairs of a dataset (its key `pairs`): noise is drawn while training, as the stamps' own is."""
 
@@ -95,6 +107,12 @@ class Training(Section):
     known_lens_weight: float = Field(
         0.0, ge=0, description="Weight of each known lens of the training sky among the positives; 0 leaves them out; bands only"
     )
+    real_weight: float = Field(
+        0.0,
+        ge=0,
+        description="Weight of each real lens and look-alike of the training sky of the dataset's `real_sky`; 0 leaves them out; bands only",
+    )
+    jitter: Jitter = Field(Jitter(), description="What else is changed of training stamps of bands, anew each epoch")
     pairs: PairTraining | None = Field(
         None, description="Train on the dataset's noiseless pairs; `pairs: {}` takes all defaults, without it training stamps are used"
     )
@@ -212,6 +230,8 @@ class Network(Detector):
                 "training.min_theta_over_psf": t.min_theta_over_psf > 0,
                 "training.min_arc_snr": t.min_arc_snr > 0,
                 "training.known_lens_weight": t.known_lens_weight > 0,
+                "training.real_weight": t.real_weight > 0,
+                "training.jitter": t.jitter != Jitter(),
             }
             if any(wants.values()):
                 keys = ", ".join(k for k, v in wants.items() if v)

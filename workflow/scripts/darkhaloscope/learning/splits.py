@@ -119,7 +119,7 @@ def read_split(
 def training_loader(training: Split, network: Network, seed: int) -> DataLoader:
     """Return the loader of training stamps, in a new order each epoch."""
     t = network.training
-    return loader(Batches(training.images, seed, t.augment, t.shift_pixels), EpochOrder(training.images, t.batch_size, seed))
+    return loader(Batches(training.images, seed, t.augment, t.shift_pixels, t.jitter), EpochOrder(training.images, t.batch_size, seed))
 
 
 def validation_loader(validation: Split, batch: int) -> DataLoader:
