@@ -81,7 +81,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     total = sum(pq.read_metadata(path).num_rows for path in options.pairs)
     n = sum(pq.read_metadata(path).num_rows for path in options.validation)
-    chosen: list[tuple[str, ...]] = [tuple(name.split("+")) for name in options.without] if options.without else [()]
+    chosen: list[tuple[str, ...]] = [(), *(tuple(name.split("+")) for name in options.without)]
     chosen += [(*LEFT_OUT, "map")] if options.alone else []
     print(f"{options.channels}, width {options.width}, {options.number or total} pairs, {n} validation stamps")
     for left_out in chosen:

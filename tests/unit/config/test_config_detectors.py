@@ -80,6 +80,7 @@ PAIRS = {"detectors": {"flux": {"training": {"pairs": {}}}}}
         ({"detectors": {"flux": {"training": {"pairs": {"amplify_share": 0}}}}}, ["amplify_share"]),
         ({"detectors": {"shuffled": {"training": {"pairs": {}}}}}, ["shuffle_velocity", "leave out one of them"]),
         ({"detectors": {"lens": {"channels": "bands", "training": {"pairs": {}}}}}, ["channels is `bands`", "leave out pairs"]),
+        ({"detectors": {"lens": {"channels": "bands", "architecture": "unet"}}}, ["map of where a subhalo is", "choose slim"]),
     ],
 )
 def test_wrong_training_on_pairs_is_refused_in_words(values, words):

@@ -216,6 +216,10 @@ class Network(Detector):
             raise ValueError(f"shuffle_velocity needs the velocity channel, but channels is `{self.channels}`")
         if self.channels == "bands" and self.architecture.endswith("dual_stream"):
             raise ValueError(f"{self.architecture} has a stream for flux and one for velocity, but channels bands has neither")
+        if self.channels == "bands" and self.architecture == "unet":
+            raise ValueError(
+                "unet makes a map of where a subhalo is, but channels is `bands`: choose slim, or another architecture for bands"
+            )
         if self.channels != "bands":
             t = self.training
             wants = {
