@@ -20,6 +20,7 @@ from .config.run import Run
 from .core.files import write_text
 from .core.tables import Schema
 from .detectors.evidence.schema import FINDINGS, sensitivity_schema
+from .detectors.observed.schema import TRIALS, lens_schema
 from .detectors.schema import SCORE, maps_schema
 from .ifu.bank import BANK
 from .surveys.legacysurvey.schema import KNOWN_LENSES, PARENT
@@ -52,6 +53,7 @@ make config CONFIG=mine.yaml TO=all.yaml # every key of a run, into a file
 | `demo.yaml` | the whole chain, small, on a mock archive: `make demo` |
 | `real-sample.yaml` | one real galaxy in the DR15 layout, scored with the demo's networks |
 | `subhalo-reference.yaml` | the reference run whose figures are in `docs/results.md` |
+| `slacs.yaml` | 63 observed lenses through the model-based detector (`docs/real-lenses.md`) |
 
 An overlay may begin with `extends: config/other.yaml` (a path from the project's root): it is then laid
 over that file. Files are YAML as it is meant: a key twice is an error, `3e-2` is a number, only `true` and `false`
@@ -142,6 +144,8 @@ def tables() -> str:
         "Scores, `detectors/{dataset}/{detector}/seed-{seed}/scores/{test}.parquet`": Schema("scores", SCORE),
         "Findings of the model-based detector, `findings/{dataset}/{test}/{split}/{shard}.parquet`": FINDINGS,
         "Its sensitivity, `findings/{dataset}/{test}/sensitivity.parquet`": sensitivity_schema(48),
+        "Observed lenses, `observed/{name}/lenses.parquet`": lens_schema(121),
+        "Their trials, `observed/{name}/trials.parquet`": TRIALS,
         "Attributions, `experiments/{experiment}/explanations/maps.parquet`": maps_schema(48),
     }
     before = {

@@ -7,6 +7,8 @@ With pixels d = B s(β) + n, n ~ N(0, V), and s ~ GP(0, K), a sum of Matérn ker
     ∂ ln E/∂βᵢ = mᵢ = Σⱼ (uᵢ uⱼ − Pᵢⱼ) ∇K(βᵢ − βⱼ),        the score field,
     gᵢ = Σⱼ uⱼ ∇K(βᵢ − βⱼ),                                  the gradient of the source as found.
 
+Other light in the pixels, L a with a ~ N(0, 1) such as the lens galaxy's, adds L Lᵀ to C: it is integrated out with the source.
+
 Rasmussen & Williams (2006), eqs. 2.30, 4.17 and 5.9. Kernels and products with B are float32, factorisations float64.
 """
 
@@ -80,6 +82,8 @@ def solve(batch: Batch, beta: Tensor, kernel: Kernel) -> Solved:
     near = (beta - beta.mean(1, keepdim=True)).float()
     covariance, steepness = _matern(near, kernel)
     seen = batch.observe(batch.observe(covariance).mT.contiguous()).double()
+    if batch.light is not None:
+        seen += batch.light @ batch.light.mT
     seen.diagonal(dim1=1, dim2=2).add_(batch.variance)
     factor = torch.linalg.cholesky(seen)
     white = torch.linalg.solve_triangular(factor, batch.data[..., None], upper=False)
