@@ -66,6 +66,7 @@ include: "workflow/rules/learning.smk"
 include: "workflow/rules/evidence.smk"
 include: "workflow/rules/observed.smk"
 include: "workflow/rules/known_lenses.smk"
+include: "workflow/rules/search.smk"
 include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/cutouts.smk"
 include: "workflow/rules/report.smk"
@@ -80,8 +81,7 @@ rule all:
     default_target: True
     input:
         targets,
-        inspections,
-        previews,
+        galaxy_pages,
     localrule: True
 
 

@@ -47,6 +47,7 @@ LOCAL = {
     "score_lensability",
     "build_source_tensor",
     "normalise_source_tensor",
+    "show_galaxies",
     "build_source_bank",
     "judge_experiment",
     "build_index",

@@ -18,11 +18,11 @@ def digest(script):
 
 
 def dataset_without(*keys, of="dataset"):
-    """The section of the dataset that wildcard `of` names, less the dotted keys that a rule does not use."""
+    """The section of the dataset that wildcard `of` names, less the dotted keys that a rule does not use, and `pairs`: they change no stamp."""
 
     @functools.cache  # thousands of shards ask for the same section
     def section(name):
-        return settings.datasets[name].without(*keys)
+        return settings.datasets[name].without("pairs", *keys)
 
     return lambda wildcards: section(getattr(wildcards, of))
 
@@ -51,6 +51,11 @@ def shards(dataset, split):
     """The shards of one split of a dataset."""
     n = settings.datasets[dataset].shards(split)
     return [f"<results>/datasets/{dataset}/stamps/{split}/{shard:05d}.parquet" for shard in range(n)]
+
+
+def pair_shards(dataset):
+    """The shards of a dataset's noiseless pairs, one for each shard of training stamps."""
+    return [f"<results>/datasets/{dataset}/pairs/{shard:05d}.parquet" for shard in range(settings.datasets[dataset].shards("train"))]
 
 
 def bank_of(dataset):
@@ -144,6 +149,12 @@ def known_recalls(experiment):
     if survey is None or not (survey.known_lenses or survey.mock):
         return {}
     return {name: f"<results>/experiments/{experiment}/known_lenses/{name}/recall.csv" for name in networks_of(experiment)}
+
+
+def real_sky(dataset):
+    """The stamps of a dataset's real galaxies with labels, if its config names some."""
+    named = getattr(settings.datasets[dataset], "real_sky", None)
+    return [f"<results>/datasets/{dataset}/real_sky.parquet"] if named else []
 
 
 def joined_training(wildcards):

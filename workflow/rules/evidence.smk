@@ -64,6 +64,38 @@ rule score_findings:
         "../scripts/score_findings.py"
 
 
+rule show_evidence:
+    """Map, for the stamp that a report shows first, where the model-based detector suspects a subhalo and what it would have seen."""
+    input:
+        stamps=lambda wildcards: shards(first_test(wildcards), "test")[:1],
+        kernel=stays_here(lambda wildcards: kernel_of(settings.experiments[wildcards.experiment].dataset)),
+    output:
+        table="<results>/experiments/{experiment}/evidence.parquet",
+    log:
+        "<logs>/show_evidence/{experiment}.log",
+    benchmark:
+        "<benchmarks>/show_evidence/{experiment}.tsv"
+    wildcard_constraints:
+        experiment=experiments_with_evidence(),
+    conda:
+        "../envs/lensing.yaml"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime="30m",
+    params:
+        dataset=lambda wildcards: settings.datasets[settings.experiments[wildcards.experiment].dataset].without(
+            "description", "size", "splits", "rendering", "shard_size", "seed"
+        ),
+        evidence=evidence_settings(),
+        cosmology=needs("cosmology"),
+        code=digest("show_evidence"),
+    message:
+        "Mapping what the model-based detector sees in the first stamp of {wildcards.experiment}"
+    script:
+        "../scripts/show_evidence.py"
+
+
 rule map_sensitivity:
     """Map the least mass that would be detected at each place of some test stamps, and count expected detections."""
     input:

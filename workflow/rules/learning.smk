@@ -4,12 +4,13 @@ include: "inputs/learning.smk"
 rule train_network:
     """Train one network with one seed; resumes at an epoch's start after a kill."""
     input:
-        train=lambda wildcards: shards(wildcards.dataset, "train"),
+        train=training_shards,
         validation=lambda wildcards: shards(wildcards.dataset, "validation"),
         checks="<results>/datasets/{dataset}/quality/checks.json",
         mined=mined,
         extra=mined_shards,
         known=known_training,
+        real=real_training,
         start=stays_here(start_weights),
     output:
         weights="<results>/detectors/{dataset}/{detector}/seed-{seed}/network.safetensors",

@@ -63,7 +63,7 @@ def test_it_reads_nothing_but_the_observed_images(detector, found, shard, tmp_pa
 
 
 def test_batches_of_different_sizes_find_what_single_stamps_do(disks, found, shard):
-    several = Detector.of(disks, Cosmology(), Evidence(draws=32, starts=2, batch_size=3))
+    several = Detector.of(disks, Cosmology(), Evidence(draws=64, batch_size=3))
     stamps = read_observed(shard[1], 36)[:3]
     assert len({int(measure_sky(s.flux, disks.instrument).arc.sum()) for s in stamps}) == 3
     for row, finding in enumerate(several.detect(stamps)):

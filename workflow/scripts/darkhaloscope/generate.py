@@ -26,6 +26,7 @@ from .ifu.bank import BANK
 from .surveys.legacysurvey.schema import KNOWN_LENSES, PARENT
 from .surveys.prepared import prepared_schema
 from .tasks.lensfinder import schema as lensfinder
+from .tasks.lensfinder.search import search_schema
 from .tasks.subhalo.schema import MANIFEST, stamp_schema
 
 ROOT = Path(__file__).parents[3]
@@ -50,10 +51,12 @@ make config CONFIG=mine.yaml TO=all.yaml # every key of a run, into a file
 |---|---|
 | `config.yaml` | the full survey run, short |
 | `presets/` | the datasets, detectors and experiments that every run has; an overlay changes single keys of them |
-| `demo.yaml` | the whole chain, small, on a mock archive: `make demo` |
-| `real-sample.yaml` | one real galaxy in the DR15 layout, scored with the demo's networks |
+| `demo.yaml` | both chains in minutes, on a mock archive and a mock sky: `make demo` |
+| `demo-full.yaml` | the same with networks, controls and rounds that take longer: `make demo-full` |
+| `real-sample.yaml` | one real galaxy in the DR15 layout, scored with the long demo's networks |
 | `subhalo-reference.yaml` | the reference run whose figures are in `docs/results.md` |
 | `slacs.yaml` | 63 observed lenses through the model-based detector (`docs/real-lenses.md`) |
+| `lensfinder-reference.yaml` | the reference run of the lens finder: two networks and 10⁵ test controls |
 
 An overlay may begin with `extends: config/other.yaml` (a path from the project's root): it is then laid
 over that file. Files are YAML as it is meant: a key twice is an error, `3e-2` is a number, only `true` and `false`
@@ -134,6 +137,7 @@ def tables() -> str:
         "Parent sample, `legacysurvey/{survey}/parent.parquet`": PARENT,
         "Known lenses, `legacysurvey/{survey}/known_lenses.parquet`": KNOWN_LENSES,
         "Prepared cutouts, `cutouts/{name}/stamps.parquet`": prepared_schema(64),
+        "The parent sample as it is, `datasets/{dataset}/parents/{piece}.parquet`, until it is scored": search_schema(64),
         "Manifest, `datasets/{dataset}/manifest.parquet`": MANIFEST,
         "Stamps, `datasets/{dataset}/stamps/{split}/{shard}.parquet`": Schema("stamps", stamp.columns[len(MANIFEST.columns) :]),
         "Manifest of a lens-finder dataset": lensfinder.MANIFEST,

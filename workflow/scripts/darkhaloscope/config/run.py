@@ -113,9 +113,19 @@ class Run(Section):
                     problems.append(f"experiments.{name} names {unknown(detector, self.detectors)} under detectors")
             problems += [f"experiments.{name} {p}" for p in self._problems_of_detectors(experiment)]
             if experiment.dataset in self.datasets:
-                empty = [split for split in ("train", "validation") if not self.datasets[experiment.dataset].shards(split)]
+                detectors = [self.detectors[name] for name in experiment.detectors if name in self.detectors]
+                members = [self.detectors[name] for detector in detectors for name in getattr(detector, "of", ()) if name in self.detectors]
+                trained = any(detector.seeded for detector in (*detectors, *members))
+                needed = ("train", "validation") if trained else ("validation",)
+                empty = [split for split in needed if not self.datasets[experiment.dataset].shards(split)]
                 if empty:
-                    problems.append(f"experiments.{name} trains on {experiment.dataset}, which has no {' and no '.join(empty)} stamps")
+                    what = "trains on" if trained else "fixes its thresholds on"
+                    problems.append(f"experiments.{name} {what} {experiment.dataset}, which has no {' and no '.join(empty)} stamps")
+            if experiment.search.make and not isinstance(self.datasets.get(experiment.dataset), LensFinderDataset):
+                problems.append(
+                    f"experiments.{name}.search ranks the galaxies of a survey, and dataset {experiment.dataset} is of none: its kind must be lensfinder"
+                )
+            problems += [f"experiments.{name} {p}" for p in self._problems_of_pairs(experiment)]
             for dataset in dict.fromkeys((experiment.dataset, *experiment.test_datasets)):
                 problems += [f"experiments.{name} {p}" for p in self._problems_of_channels(dataset, experiment.detectors)]
             for dataset in experiment.test_datasets:
@@ -197,6 +207,20 @@ class Run(Section):
                     if d not in detector.scores
                 ]
         return problems
+
+    def _problems_of_pairs(self, experiment: Experiment) -> list[str]:
+        """What keeps networks from training on the noiseless pairs of an experiment's dataset."""
+        dataset = self.datasets.get(experiment.dataset)
+        on_pairs = [n for n in experiment.detectors if n in self.detectors and getattr(self.detectors[n], "trains_on_pairs", False)]
+        if not on_pairs or dataset is None or getattr(dataset, "pairs", False):
+            return []
+        if not isinstance(dataset, SubhaloDataset):
+            return [
+                f"trains {', '.join(on_pairs)} on pairs, which a dataset of kind {dataset.kind} does not have: leave out training.pairs"
+            ]
+        return [
+            f"trains {', '.join(on_pairs)} on noiseless pairs, but {experiment.dataset} keeps none: set datasets.{experiment.dataset}.pairs"
+        ]
 
     @property
     def reported(self) -> list[str]:

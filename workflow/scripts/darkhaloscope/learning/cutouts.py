@@ -64,6 +64,23 @@ def score_cutouts(
     return frame
 
 
+def best_stamps(path: str | Path, scored: pd.DataFrame, detectors: Sequence[str], shown: int) -> pa.Table:
+    """Return `stamp_id` and `image` of the stamps that some detector scores among its `shown` highest, so that the others need not be kept.
+
+    Parameters
+    ----------
+    path : table that was scored
+    scored : what `score_cutouts` returned of it
+    detectors : names
+    shown : stamps of each detector
+    """
+    columns = [f"score_{detector}" for detector in detectors]
+    names = {name for column in columns for name in scored[scored[column].notna()].nlargest(shown, column, keep="all")["stamp_id"]}
+    with parquet_errors(path), pq.ParquetFile(path) as file:
+        groups = (file.read_row_group(g, columns=["stamp_id", IMAGE], use_threads=False) for g in range(file.num_row_groups))
+        return pa.concat_tables([g.filter(pa.array([i in names for i in g["stamp_id"].to_pylist()])) for g in groups])
+
+
 def _scored(table: pa.Table, networks: Mapping[str, Sequence[Classifier]], threads: int) -> pd.DataFrame:
     frame = table.drop_columns([IMAGE, *SCALARS]).to_pandas()
     pixels = images(table, IMAGE)

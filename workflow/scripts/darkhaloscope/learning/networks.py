@@ -13,6 +13,7 @@ from .backbones import build_backbone
 from .band_network import build_band_network
 from .calibration import Calibration
 from .foreign import Recognised
+from .map_network import MapNetwork
 from .scaling import INPUTS, Normalisation
 
 #: Names of input channels, in order.
@@ -74,7 +75,10 @@ def build_network(network: Network) -> nn.Module:
         return build_band_network(network, ARCHITECTURES).to(memory_format=torch.channels_last)
     inputs = INPUTS[network.channels]
     if network.architecture in ARCHITECTURES:
-        return ARCHITECTURES[network.architecture](inputs, network.width).to(memory_format=torch.channels_last)
+        module = ARCHITECTURES[network.architecture](inputs, network.width)
+        if network.regresses_lens:
+            module.add_lens()
+        return module.to(memory_format=torch.channels_last)
     hub = network.pretrained if (network.pretrained or "").startswith(HUB) else None
     backbone, features = build_backbone(network.architecture, len(inputs), network.width, hub)
     return nn.Sequential(backbone, nn.Linear(features, 2)).to(memory_format=torch.channels_last)
@@ -129,6 +133,11 @@ def deep_dual_stream(inputs: Inputs, width: int) -> nn.Module:
     return DualStream(flux, rest, head)
 
 
+def unet(inputs: Inputs, width: int) -> nn.Module:
+    """Build a small U-Net that ends in a map of where a subhalo is; the score is the mean likelihood ratio over its cells."""
+    return MapNetwork(len(inputs), width)
+
+
 #: Architectures by the name that the config gives them: (names of the input channels, width) to a module.
 ARCHITECTURES: dict[str, Callable[[Inputs, int], nn.Module]] = {
     "toy": toy,
@@ -136,6 +145,7 @@ ARCHITECTURES: dict[str, Callable[[Inputs, int], nn.Module]] = {
     "dual_stream": dual_stream,
     "deep_baseline": deep_baseline,
     "deep_dual_stream": deep_dual_stream,
+    "unet": unet,
 }
 
 

@@ -121,11 +121,15 @@ class KinematicPixels:
     def decode(self, path: Path, metadata: pq.FileMetaData, group: int) -> NDArray:
         """Read the inputs of one row group, (rows, size, size, c) float32. Safe in several threads at once."""
         found = self._columns(path, metadata, group)
-        images = np.stack([scaled_input(name, found, self.network.scaling) for name in self.inputs], -1).astype(np.float32, copy=False)
+        images = self.scaled(found)
         if self.normalisation is not None:
             normalise(images, self.normalisation)
         images[_count_bad(found) > 0] = np.nan
         return images
+
+    def scaled(self, found: dict[str, NDArray]) -> NDArray:
+        """Return inputs (n, size, size, c) float32 before normalisation from columns by the names of `source`, `flux_noise` beside them."""
+        return np.stack([scaled_input(name, found, self.network.scaling) for name in self.inputs], -1).astype(np.float32, copy=False)
 
     def refuse(self, where: Sequence[tuple[Path, pq.FileMetaData, int, NDArray]], of: int) -> None:
         """Raise `BadPixels` that counts the pixels which are not finite and names their stamps.

@@ -116,14 +116,15 @@ def read_split(
     return Split(images.stamps, images, normalisation)
 
 
-def loaders(training: Split, validation: Split, network: Network, seed: int, batch: int) -> tuple[DataLoader, DataLoader]:
-    """Return the loaders of training, in a new order each epoch, and of validation, in batches of `batch`."""
+def training_loader(training: Split, network: Network, seed: int) -> DataLoader:
+    """Return the loader of training stamps, in a new order each epoch."""
     t = network.training
-    learnt = Batches(training.images, seed, t.augment, t.shift_pixels)
-    return (
-        loader(learnt, EpochOrder(training.images, t.batch_size, seed)),
-        loader(Batches(validation.images), InOrder(validation.images, batch)),
-    )
+    return loader(Batches(training.images, seed, t.augment, t.shift_pixels, t.jitter), EpochOrder(training.images, t.batch_size, seed))
+
+
+def validation_loader(validation: Split, batch: int) -> DataLoader:
+    """Return the loader of validation stamps, in batches of `batch`."""
+    return loader(Batches(validation.images), InOrder(validation.images, batch))
 
 
 def derangement(numbers: NDArray) -> NDArray:

@@ -154,16 +154,14 @@ def search(coarse: Pixels, prior: LensPrior, settings: Fit) -> list[tuple[Tensor
     radii = np.geomspace(*settings.theta_e_range_arcsec, settings.starts)
     tried = draws(prior, settings.draws)
     tried[:, 0] = torch.as_tensor(radii).repeat(-(-settings.draws // len(radii)))[: settings.draws]
-    several = stack([noisy] * TOGETHER)
-    heights = torch.cat(
-        [evaluate(_first(several, noisy, len(some)), prior, some, _smooth(len(some), settings)) for some in tried.split(TOGETHER)]
-    )
+    one = stack([noisy])
+    heights = torch.cat([evaluate(one.of([0] * len(some)), prior, some, _smooth(len(some), settings)) for some in tried.split(TOGETHER)])
     stratum = torch.arange(settings.draws) % len(radii)
     near = torch.stack([tried[torch.where(stratum == k, heights, -torch.inf).argmax()] for k in range(len(radii))])
-    found, _ = climb(stack([noisy] * len(near)), prior, near, _smooth(len(near), settings), settings.coarse_steps, enough=settings.enough)
-    height = found.log_posterior - _unfocused(stack([noisy] * len(near)), prior, found.values, settings)
+    found, _ = climb(one.of([0] * len(near)), prior, near, _smooth(len(near), settings), settings.coarse_steps, enough=settings.enough)
+    height = found.log_posterior - _unfocused(one.of([0] * len(near)), prior, found.values, settings)
     different = distinct(prior, found.values, height)[: settings.finalists]
-    alone = stack([coarse.channel] * len(different))
+    alone = stack([coarse.channel]).of([0] * len(different))
     kernel = pick_kernel(alone, prior, different, settings.source_kernels)
     found, _ = climb(alone, prior, different, kernel, settings.coarse_steps, NEAR, settings.enough)
     order = found.log_posterior.argsort(descending=True)
@@ -199,7 +197,3 @@ def distinct(prior: LensPrior, values: Tensor, height: Tensor) -> Tensor:
 
 def _smooth(count: int, settings: Fit) -> Kernel:
     return Kernel.of(settings.start_kernel, count)
-
-
-def _first(several: Batch, one: object, count: int) -> Batch:
-    return several if count == TOGETHER else stack([one] * count)
