@@ -193,10 +193,13 @@ def lost_files(experiment):
 
 
 def targets(wildcards):
-    """What a plain `snakemake` makes: reports, their index, tables of completeness and of sweeps; of cutouts or scores that the user brings theirs alone."""
+    """What a plain `snakemake` makes: reports, their index, tables of completeness and of sweeps; of cutouts, scores or observed lenses that the user brings theirs alone."""
     if settings.cutouts.path:
         folder = f"<results>/cutouts/{settings.cutouts.folder}"
         return [f"{folder}/scores.csv", f"{folder}/rates.csv", *(local(f"{folder}/{name}.html") for name in settings.scoring[1])]
+    if settings.observed.path:
+        folder = f"<results>/observed/{settings.observed.folder}"
+        return [f"{folder}/lenses.csv", local(f"{folder}/index.html")]
     if settings.scores.table:
         folder = f"<results>/scores/{settings.scores.folder}"
         return [*(f"{folder}/{name}.csv" for name in ("rates", "strata", "completeness")), local(f"{folder}/index.html")]
