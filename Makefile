@@ -12,18 +12,20 @@ CORES ?= $(shell nproc 2>/dev/null || echo 2)
 BIN := .venv/bin
 SNAKEMAKE := $(BIN)/snakemake
 
-.PHONY: help setup config demo test check lint format bench reference generate clean
+.PHONY: help setup config demo demo-full test check lint format bench reference reference-finder generate clean
 
 help:
-	@echo "make demo       both chains on a mock archive and a mock sky; prints where the reports are"
+	@echo "make demo       both chains on a mock archive and a mock sky, in minutes; prints where the reports are"
+	@echo "make demo-full  the same with networks, controls and rounds that take longer to learn"
 	@echo "make test       set up and pass all tests"
 	@echo "make check      the fast tests alone, or those of a folder: make check TESTS=tests/unit/lensing"
 	@echo "make lint       ruff, snakefmt, snakemake --lint"
 	@echo "make bench      measure speed; results in docs/benchmarks.md's tables"
 	@echo "make reference  the reference run of config/subhalo-reference.yaml (about two hours on 2 cores)"
+	@echo "make reference-finder  that of the lens finder, config/lensfinder-reference.yaml (planned for four hours on 2 cores)"
 	@echo "make config     every key of the config with its default; of a run: make config CONFIG=mine.yaml TO=all.yaml"
 	@echo "make generate   write the config's schema and the documents made from models and schemas anew"
-	@echo "make clean      remove the demo's results; real results stay"
+	@echo "make clean      remove the demos' results; real results stay"
 
 # The stamp is named after the pins, so that a changed pin sets up again.
 PINS := $(shell cat requirements.txt requirements-dev.txt constraints.txt 2>/dev/null | cksum | cut -d' ' -f1)
@@ -46,9 +48,17 @@ demo: setup
 	$(SNAKEMAKE) --cores $(CORES) --configfile config/demo.yaml
 	@echo "The reports are at results/demo/index.html"
 
+demo-full: setup
+	$(SNAKEMAKE) --cores $(CORES) --configfile config/demo-full.yaml
+	@echo "The reports are at results/demo-full/index.html"
+
 reference: setup
 	$(SNAKEMAKE) --cores $(CORES) --configfile config/subhalo-reference.yaml
 	@echo "The report is at results/reference/index.html"
+
+reference-finder: setup
+	$(SNAKEMAKE) --cores $(CORES) --configfile config/lensfinder-reference.yaml
+	@echo "The report is at results/lensfinder-reference/index.html"
 
 test: setup
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
@@ -83,4 +93,4 @@ generate: setup
 	cd workflow/scripts && ../../$(BIN)/python -m darkhaloscope.generate
 
 clean:
-	rm -rf results/demo
+	rm -rf results/demo results/demo-full

@@ -1,12 +1,12 @@
 """Snakemake whose jobs leave empty outputs: a touch run of the whole DAG that needs no earlier results.
 
-Run as `python touching.py ARGUMENTS OF SNAKEMAKE`. Checkpoints get the few rows that the DAG is built from.
+Checkpoints get the few rows that the DAG is built from.
 """
 
 import sys
 from pathlib import Path
 
-from snakemake.cli import main
+from snakemake import cli
 from snakemake.executors import touch
 
 CONTENT = {
@@ -29,7 +29,8 @@ def run_and_create(executor, job):
     run_job(executor, job)
 
 
-if __name__ == "__main__":
+def main(arguments: list[str]) -> None:
+    """Run Snakemake so."""
     touch.Executor.run_job = run_and_create
-    sys.argv.append("--touch")  # where the Snakefile looks for it as well
-    main(sys.argv[1:])
+    sys.argv = ["snakemake", *arguments, "--touch"]  # where the Snakefile looks for it as well
+    cli.main(sys.argv[1:])

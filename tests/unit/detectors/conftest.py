@@ -43,4 +43,4 @@ def shard(disks, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def detector(disks):
-    return Detector.of(disks, Cosmology(), Evidence(draws=32, starts=2, place_step=2))
+    return Detector.of(disks, Cosmology(), Evidence(draws=64, place_step=2))

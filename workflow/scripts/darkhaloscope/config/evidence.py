@@ -48,6 +48,19 @@ class Sensitivity(Section):
         return self
 
 
+class SearchStage(Section):
+    """One coarse image of the search for the lens: how coarse, how noisy, how many lenses are fitted to it."""
+
+    bin: int = Field(2, ge=1, le=8, description="Pixels on a side of a bin")
+    noise: float = Field(
+        1.0,
+        ge=1,
+        description="Factor on the variance, so that a rough lens already counts as near; at 1 the evidence chooses a source kernel",
+    )
+    starts: int = Field(4, ge=1, description="Best different lenses of the stage before that are fitted")
+    steps: int = Field(5, ge=1, description="Most Gauss–Newton steps")
+
+
 class Evidence(Section):
     """How the model-based detector works: its searches, and the kernels of the source that it chooses from, stamp by stamp."""
 
@@ -59,24 +72,31 @@ class Evidence(Section):
         (((60.0, 0.25),), ((120.0, 0.25),), ((120.0, 0.6),), ((200.0, 1.0),)),
         description="Kernels of the source's velocity field: terms [amplitude in km/s, length in arcsec]",
     )
-    start_kernel: Terms = Field(((0.4, 0.35),), description="Smooth kernel of the search for the lens on the coarse image", min_length=1)
-    start_bin: int = Field(2, ge=1, le=8, description="Pixels on a side of a bin of the coarse image")
-    start_noise: float = Field(
-        4.0, ge=1, description="Factor on the variance of the coarse image, so that a rough lens already counts as near"
+    start_kernel: Terms = Field(((0.4, 0.35),), description="Smooth kernel of the search for the lens on coarse images", min_length=1)
+    draws: int = Field(512, ge=1, le=65536, description="Lenses of the prior that are tried on the first coarse image of the search")
+    search: tuple[SearchStage, ...] = Field(
+        (
+            SearchStage(bin=3, noise=16.0, starts=16, steps=4),
+            SearchStage(bin=2, noise=4.0, starts=4, steps=5),
+            SearchStage(bin=2, noise=1.0, starts=2, steps=5),
+        ),
+        min_length=1,
+        description="Coarse images on which the lens is looked for, one after the other",
     )
-    draws: int = Field(256, ge=1, le=4096, description="Lenses of the prior that are tried on the coarse image")
-    starts: int = Field(8, ge=1, description="Best of them from which the lens is fitted on the coarse image")
-    coarse_steps: int = Field(8, ge=1, description="Most Gauss–Newton steps on the coarse image")
-    steps: int = Field(4, ge=1, description="Most Gauss–Newton steps on the image itself, after two with the kernel of the coarse image")
+    steps: int = Field(4, ge=1, description="Most Gauss–Newton steps on the image itself, with each kernel that is tried")
     enough: float = Field(
         0.3, ge=0, description="Fit no further where the next step promises less than this in the logarithm of the evidence"
     )
     restart_chi2: float = Field(
         1.2, gt=1, description="χ² per pixel above which the lens is looked for anew, and a fit is not to be trusted"
     )
-    restart_draws: int = Field(1024, ge=1, le=65536, description="Lenses of the prior that are tried then")
+    restart_factor: int = Field(4, ge=1, le=64, description="How many times as many draws and starts the search then has")
     place_step: int = Field(2, ge=1, le=8, description="1 tries a subhalo in every pixel, 2 in every second one, as on a chessboard")
     batch_size: int = Field(1, ge=1, description="Stamps computed at a time; changes memory and speed alone. On a GPU some dozens")
+    maps: bool = Field(
+        False,
+        description="Keep residuals, z and √ν′ of every stamp as maps of its pixels beside the findings, for networks with `sees: evidence`",
+    )
     sensitivity: Sensitivity = Field(Sensitivity(), description="Sensitivity maps")
 
 

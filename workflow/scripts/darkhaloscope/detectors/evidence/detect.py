@@ -14,7 +14,8 @@ from torch import Tensor
 from ...config.cosmology import Cosmology
 from ...config.evidence import Evidence
 from ...config.subhalo import SubhaloDataset
-from .fit import NEAR, Linear, climb, draws, evaluate, linearise, pick_kernel
+from .fit import FAR, NEAR, Linear, ascend, climb, different, draws, evaluate, linearise, pick_kernel
+from .maps import maps_of, velocity_pixels
 from .pixels import Batch, Channel, DetectorError, Sky, flux_channel, measure_sky, response, stack, velocity_channel
 from .prior import LensPrior, SubhaloProfile, subhalo_profiles
 from .process import Kernel, source_flux
@@ -23,8 +24,8 @@ from .scan import Places, Scan, deflections, marginalise, places, try_subhalos
 log = logging.getLogger("darkhaloscope")
 
 CHANNELS = ("flux", "velocity", "both")
-#: Steps on the image itself before the kernel is chosen again.
-FIRST_STEPS = 2
+#: How often the kernel may change while a lens is fitted to the image itself.
+KERNEL_CHANGES = 3
 #: Least flux at a ray that carries a velocity, in the unit of the stamp.
 FAINTEST = 0.01
 
@@ -73,7 +74,8 @@ class Finding:
     """What was found in one stamp.
 
     `scans` by channel (flux, velocity where there is one, both); `lens` (q,) parameters of the prior's names and their marginal `errors`;
-    `chi2` of flux and velocity per pixel; `steps` that led upwards; `restarted`; `trusted`: whether lens and source fit.
+    `chi2` of flux and velocity per pixel; `steps` that led upwards; `restarted`; `trusted`: whether lens and source fit;
+    `maps` (h, w) by name, where they are asked for.
     """
 
     name: str
@@ -86,6 +88,7 @@ class Finding:
     steps: int
     restarted: bool
     trusted: bool
+    maps: dict[str, NDArray] | None = None
 
 
 @dataclass(frozen=True)
@@ -127,7 +130,7 @@ class Detector:
 
         Neither the other stamps nor their order matter to a stamp's finding, but for rounding.
         """
-        return [None if fitted is None else self._finding(fitted) for fitted in self.fit(stamps)]
+        return [None if fitted is None else self._finding(fitted, stamp) for fitted, stamp in zip(self.fit(stamps), stamps, strict=True)]
 
     def fit(self, stamps: Sequence[Stamp]) -> list[Fitted | None]:
         """Return each stamp with its lens found, None where it has too little light."""
@@ -149,7 +152,7 @@ class Detector:
     def _fit_batch(self, stamps: Sequence[Stamp], skies: Sequence[Sky]) -> list[Fitted]:
         channels = [flux_channel(sky, self.kernel, self.scale) for sky in skies]
         batch = stack(channels, self.device)
-        linear, kernel, steps = self._fit(batch, *self._start(skies, self.settings.draws, self.settings.starts))
+        linear, kernel, steps = self._fit(batch, *self._start(skies))
         chi2 = linear.solved.chi2(batch)
         bad = torch.nonzero(chi2 > self.settings.restart_chi2).flatten()
         restarted = torch.zeros(len(stamps), dtype=torch.bool)
@@ -180,39 +183,60 @@ class Detector:
 
     # --- the lens ---------------------------------------------------------------------------------
 
-    def _start(self, skies: Sequence[Sky], count: int, starts: int) -> tuple[Tensor, Kernel]:
-        """Return lens parameters (b, q) near the best of the coarse image, and the kernels that fit there."""
-        settings, tried = self.settings, self._prior_draws(count)
-        out, kernels = [], []
-        for sky in skies:
-            coarse = flux_channel(sky, self.kernel, self.scale, settings.start_bin)
-            noisy = replace(coarse, variance=coarse.variance * settings.start_noise)
-            heights = torch.cat(
-                [evaluate(stack([noisy] * len(some), self.device), self.prior, some, self._smooth(len(some))) for some in tried.split(64)]
-            )
-            best = tried[heights.topk(min(starts, len(tried))).indices]
-            found, _ = climb(
-                stack([noisy] * len(best), self.device),
-                self.prior,
-                best,
-                self._smooth(len(best)),
-                settings.coarse_steps,
-                enough=settings.enough,
-            )
-            near = found.values[found.log_posterior.argmax()][None]
-            # With the noise that there is, and a source of the kernel that fits: nearly as good as the image itself, at a tenth of the cost.
-            alone = stack([coarse], self.device)
-            kernel = pick_kernel(alone, self.prior, near, settings.source_kernels)
-            out.append(climb(alone, self.prior, near, kernel, settings.coarse_steps, NEAR, settings.enough)[0].values)
-            kernels.append(kernel)
-        return torch.cat(out), Kernel(*(torch.cat([getattr(k, name) for k in kernels]) for name in ("amplitude", "length")))
+    def _start(self, skies: Sequence[Sky], factor: int = 1) -> tuple[Tensor, Kernel]:
+        """Return lens parameters (b, q) of the best fits to coarse images, and the kernels that fit there.
+
+        `factor` multiplies the draws of the prior, and the starts that are climbed from.
+        """
+        found = [self._search(sky, factor) for sky in skies]
+        values, kernels = zip(*found, strict=True)
+        return torch.cat(values), Kernel(*(torch.cat([getattr(k, name) for k in kernels]) for name in ("amplitude", "length")))
+
+    def _search(self, sky: Sky, factor: int) -> tuple[Tensor, Kernel]:
+        """Return the lens (1, q) of one stamp, and its kernel."""
+        settings, values, heights = self.settings, self._prior_draws(self.settings.draws * factor), None
+        images: dict[int, Channel] = {}
+        for stage in settings.search:
+            if stage.bin not in images:
+                images[stage.bin] = flux_channel(sky, self.kernel, self.scale, stage.bin)
+            coarse = images[stage.bin]
+            alone = stack([replace(coarse, variance=coarse.variance * stage.noise)], self.device)
+            if heights is None:
+                heights = self._heights(alone, values)
+                values = values[heights.topk(min(stage.starts * factor, len(values))).indices]
+            else:
+                values = values[different(self.prior.offset(values), heights, stage.starts * factor)]
+            several = alone.of([0] * len(values))
+            kernel = self._smooth(len(values))
+            if stage.noise == 1:
+                # With the noise that there is, and a source of the kernel that fits: nearly as good as the image itself, at a tenth of the cost.
+                kernel = pick_kernel(several, self.prior, values, settings.source_kernels)
+            values, heights = ascend(several, self.prior, values, kernel, stage.steps, FAR if stage.noise > 1 else NEAR, settings.enough)
+        best = heights.argmax()
+        return values[best][None], kernel[best[None]]
+
+    def _heights(self, alone: Batch, values: Tensor) -> Tensor:
+        """ln E + ln prior (n,) of lenses (n, q) on the one image of a batch, with a smooth source."""
+        return torch.cat(
+            [evaluate(alone.of([0] * len(some)), self.prior, some, self._smooth(len(some))) for some in values.split(self._at_once)]
+        )
+
+    @property
+    def _at_once(self) -> int:
+        """Draws evaluated together: few enough for a processor's cache, or many for a GPU."""
+        return 16 if torch.device(self.device).type == "cpu" else 512
 
     def _fit(self, batch: Batch, start: Tensor, kernel: Kernel) -> tuple[Linear, Kernel, Tensor]:
-        settings = self.settings
-        linear, first = climb(batch, self.prior, start, kernel, FIRST_STEPS, NEAR, settings.enough)
-        again = pick_kernel(batch, self.prior, linear.values, settings.source_kernels)
-        linear, second = climb(batch, self.prior, linear.values, again, settings.steps, NEAR, settings.enough)
-        return linear, again, first + second
+        """Climb on the image itself; where another kernel then fits better, climb with that one."""
+        linear, steps = climb(batch, self.prior, start, kernel, self.settings.steps, NEAR, self.settings.enough)
+        for _ in range(KERNEL_CHANGES):
+            again = pick_kernel(batch, self.prior, linear.values, self.settings.source_kernels)
+            if again.equals(kernel):
+                break
+            kernel = again
+            linear, more = climb(batch, self.prior, linear.values, kernel, self.settings.steps, NEAR, self.settings.enough)
+            steps = steps + more
+        return linear, kernel, steps
 
     def _restart(
         self, skies: Sequence[Sky], channels: Sequence[Channel], batch: Batch, linear: Linear, kernel: Kernel, steps: Tensor, bad: Tensor
@@ -220,7 +244,7 @@ class Detector:
         """Look anew for the lenses of some stamps, and keep what is better."""
         chosen = [int(row) for row in bad]
         some = stack([channels[row] for row in chosen], self.device)
-        start = self._start([skies[row] for row in chosen], self.settings.restart_draws, 2 * self.settings.starts)
+        start = self._start([skies[row] for row in chosen], self.settings.restart_factor)
         again, again_kernel, more = self._fit(some, *start)
         better = again.log_posterior > linear.log_posterior[bad]
         values, amplitude, length, steps = linear.values.clone(), kernel.amplitude.clone(), kernel.length.clone(), steps.clone()
@@ -260,7 +284,7 @@ class Detector:
 
     # --- the subhalo ------------------------------------------------------------------------------
 
-    def _finding(self, fitted: Fitted) -> Finding:
+    def _finding(self, fitted: Fitted, stamp: Stamp) -> Finding:
         scans = fitted.scan(self.profiles)
         return Finding(
             name=fitted.name,
@@ -273,7 +297,14 @@ class Detector:
             steps=fitted.steps,
             restarted=fitted.restarted,
             trusted=fitted.chi2["flux"] <= self.settings.restart_chi2,
+            maps=self._maps(fitted, stamp, scans) if self.settings.maps else None,
         )
+
+    def _maps(self, fitted: Fitted, stamp: Stamp, scans: dict[str, Scan]) -> dict[str, NDArray]:
+        block = self.dataset.instrument.velocity_block
+        seen = velocity_pixels(fitted.sky, stamp.sigma, stamp.mask, block) if "velocity" in fitted.channels else None
+        channels = {name: (batch, linear.solved, row) for name, (batch, linear, row) in fitted.channels.items()}
+        return maps_of(fitted.sky, fitted.where, scans, channels, seen, block)
 
     def shares(self, where: Places) -> NDArray:
         """Share (p, k) of the prior that each profile has at each place."""

@@ -1,7 +1,7 @@
-"""The smooth lens found from the stamp alone: many starts on a coarse image, damped Gauss–Newton steps on finer ones.
+"""The smooth lens found from the stamp alone: many starts on coarse images, damped Gauss–Newton steps on finer ones.
 
 The evidence as a function of the lens has many maxima. On a coarse image with a smooth source and more noise than there is it has few,
-and each evaluation is cheap: the best of some draws from the prior are climbed from there, the best of these on the image itself.
+and each evaluation is cheap: the best of some draws from the prior are climbed from there, the best of these on finer images.
 """
 
 from __future__ import annotations
@@ -14,13 +14,15 @@ from torch import Tensor
 
 from .pixels import Batch
 from .prior import LensPrior
-from .process import Fields, Kernel, Solved, fields, solve, whiten
+from .process import Fields, Kernel, Solved, evidence, fields, solve, whiten
 
 #: Damping at the start of a climb from afar, and from nearby; bounds of any.
 FAR, NEAR = 0.3, 3e-3
 LEAST_DAMPING, MOST_DAMPING = 1e-3, 1e3
 #: No parameter moves by more than this many widths in one step.
 LONGEST_STEP = 1.0
+#: Two lenses are the same where no parameter differs by more than this many widths.
+SAME = 0.3
 
 
 @dataclass(frozen=True)
@@ -54,18 +56,18 @@ def linearise(batch: Batch, prior: LensPrior, values: Tensor, kernel: Kernel) ->
     score = -torch.einsum("brk,bqrk->bq", found.score, pushed).double()
     moved = -torch.einsum("brk,bqrk->brq", found.gradient, pushed)
     jacobian = whiten(solved, batch.observe(moved).double())
-    return Linear(values, solved, found, jacobian, score, log_posterior(prior, values, solved))
+    return Linear(values, solved, found, jacobian, score, log_posterior(prior, values, solved.log_evidence))
 
 
-def log_posterior(prior: LensPrior, values: Tensor, solved: Solved) -> Tensor:
+def log_posterior(prior: LensPrior, values: Tensor, log_evidence: Tensor) -> Tensor:
     """ln E + ln prior of the lens up to a constant, (b,)."""
-    return solved.log_evidence - 0.5 * prior.offset(values).square().sum(1)
+    return log_evidence - 0.5 * prior.offset(values).square().sum(1)
 
 
 def evaluate(batch: Batch, prior: LensPrior, values: Tensor, kernel: Kernel) -> Tensor:
     """ln E + ln prior, (b,), of lenses of parameters (b, q)."""
     beta = torch.stack((batch.x, batch.y), -1) - prior.deflect(values, batch.x, batch.y)
-    return log_posterior(prior, values, solve(batch, beta, kernel))
+    return log_posterior(prior, values, evidence(batch, beta, kernel))
 
 
 def climb(
@@ -90,6 +92,36 @@ def climb(
     (b,) int64
         Steps that led upwards.
     """
+    top, best, upwards = _climb(batch, prior, values, kernel, steps, damping, enough)
+    return (best or linearise(batch, prior, top["values"], kernel)), upwards
+
+
+def ascend(
+    batch: Batch, prior: LensPrior, values: Tensor, kernel: Kernel, steps: int, damping: float = FAR, enough: float = 0.0
+) -> tuple[Tensor, Tensor]:
+    """As `climb`, but return no more than the lenses (b, q) and ln E + ln prior of each (b,)."""
+    top = _climb(batch, prior, values, kernel, steps, damping, enough)[0]
+    return top["values"], top["height"]
+
+
+def different(offset: Tensor, height: Tensor, count: int) -> list[int]:
+    """Return the rows of the `count` highest of some lenses that differ, best first; fewer where there are not as many.
+
+    Lenses are the same where no parameter differs by more than `SAME` widths.
+    """
+    kept: list[int] = []
+    for row in height.argsort(descending=True).tolist():
+        if all(float((offset[row] - offset[other]).abs().max()) > SAME for other in kept):
+            kept.append(row)
+        if len(kept) == count:
+            break
+    return kept
+
+
+def _climb(
+    batch: Batch, prior: LensPrior, values: Tensor, kernel: Kernel, steps: int, damping: float, enough: float
+) -> tuple[dict[str, Tensor], Linear | None, Tensor]:
+    """What `climb` does: the summary of the best lenses, all about them where it is at hand, and the steps that led upwards."""
     best = linearise(batch, prior, values, kernel)
     top = _summary(best, prior)
     strength = torch.full_like(top["height"], damping)
@@ -107,7 +139,7 @@ def climb(
         top = {k: torch.where(better.reshape(-1, *[1] * (v.ndim - 1)), new[k], v) for k, v in top.items()}
         # The whole of it is kept where all stamps took the step; else it is computed again at the end.
         best = trial if bool(better.all()) else best if not bool(better.any()) else None
-    return (best or linearise(batch, prior, top["values"], kernel)), upwards
+    return top, best, upwards
 
 
 def draws(prior: LensPrior, count: int) -> Tensor:

@@ -6,7 +6,6 @@ the noisy flux.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,6 +18,7 @@ from torch import Tensor
 
 from ...config.subhalo import FWHM_PER_SIGMA, Instrument
 from ...lensing.observe import psf_kernel
+from .operators import Operator, operator
 
 #: Sky counts as dark beyond `SKY_MARGIN` pixels from where the mean of 3 × 3 pixels is above this many of its standard deviations.
 SKY_SIGMA = 4.0
@@ -56,7 +56,8 @@ class Sky:
 class Channel:
     """Data of one channel of one stamp as a linear function of values at rays: data = operator · values + noise.
 
-    `data`, `variance` (n,); `operator` sparse (n, r); `x`, `y` (r,) places of the rays [arcsec].
+    `data`, `variance` (n,); `operator` sparse (n, r); `x`, `y` (r,) places of the rays [arcsec]. `light` (n, k), where the data hold
+    other light as well: functions whose amplitudes are standard normal, such as the lens galaxy's.
     """
 
     data: NDArray
@@ -64,31 +65,38 @@ class Channel:
     operator: sp.csr_matrix
     x: NDArray
     y: NDArray
+    light: NDArray | None = None
 
 
 @dataclass(frozen=True)
 class Batch:
     """Channels of several stamps, padded to the longest.
 
-    `data`, `variance` (b, n): padding has no signal and unit variance. `x`, `y` (b, r): padding rays reach no pixel. The operators
-    stand on the diagonal of one sparse matrix (b·n, b·r), and its transpose.
+    `data`, `variance` (b, n): padding has no signal and unit variance. `x`, `y` (b, r): padding rays reach no pixel. `pixels` (b,) are
+    those of each stamp; `operator` is what pixels see of rays. `light` (b, n, k) as in `Channel`, None where no stamp has it.
     """
 
     data: Tensor
     variance: Tensor
     x: Tensor
     y: Tensor
-    matrix: Tensor
-    transpose: Tensor
+    operator: Operator
     pixels: Tensor
+    light: Tensor | None = None
+
+    def of(self, rows: Sequence[int]) -> Batch:
+        """Return a batch of some of the stamps, in any order and any number of times."""
+        values = {name: getattr(self, name)[list(rows)] for name in ("data", "variance", "x", "y", "pixels")}
+        light = None if self.light is None else self.light[list(rows)]
+        return Batch(**values, operator=self.operator.of(rows), light=light)
 
     def observe(self, values: Tensor) -> Tensor:
         """Return what pixels see of values at rays, (b, r, k) to (b, n, k)."""
-        return _product(self.matrix, values, self.data.shape[1])
+        return self.operator.observe(values)
 
     def project(self, values: Tensor) -> Tensor:
         """Return the transpose of `observe`, (b, n, k) to (b, r, k)."""
-        return _product(self.transpose, values, self.x.shape[1])
+        return self.operator.project(values)
 
 
 def measure_sky(flux: NDArray, instrument: Instrument, name: str = "the stamp") -> Sky:
@@ -225,16 +233,27 @@ def stack(channels: Sequence[Channel], device: torch.device | str = "cpu") -> Ba
             out[row, : len(values)] = values
         return torch.as_tensor(out, device=device)
 
-    whole = sp.block_diag([_resized(c.operator, n, r) for c in channels], format="csr").astype(np.float32)
     return Batch(
         data=padded("data", n, 0.0),
         variance=padded("variance", n, 1.0),
         x=padded("x", r, 1.0),
         y=padded("y", r, 1.0),
-        matrix=_tensor(whole, device),
-        transpose=_tensor(whole.T.tocsr(), device),
+        operator=operator([c.operator for c in channels], n, r, device),
         pixels=torch.as_tensor([len(c.data) for c in channels], device=device),
+        light=_stacked_light(channels, n, device),
     )
+
+
+def _stacked_light(channels: Sequence[Channel], n: int, device: torch.device | str) -> Tensor | None:
+    """Other light of several stamps (b, n, k), padded with zeros; None where there is none."""
+    most = max((0 if c.light is None else c.light.shape[1] for c in channels), default=0)
+    if not most:
+        return None
+    out = np.zeros((len(channels), n, most))
+    for row, channel in enumerate(channels):
+        if channel.light is not None:
+            out[row, : channel.light.shape[0], : channel.light.shape[1]] = channel.light
+    return torch.as_tensor(out, device=device)
 
 
 def _sky_sigma(flux: NDArray, brightness: NDArray, name: str) -> float:
@@ -274,21 +293,3 @@ def _coarse_kernel(kernel: NDArray, side: int) -> NDArray:
 def _reach(arc: NDArray, kernel: NDArray) -> NDArray:
     """Where rays are needed: whatever the kernel reaches from the arc."""
     return binary_dilation(arc, np.ones(kernel.shape, bool))
-
-
-def _resized(matrix: sp.csr_matrix, n: int, r: int) -> sp.csr_matrix:
-    out = matrix.tocsr().copy()
-    out.resize(n, r)
-    return out
-
-
-def _tensor(matrix: sp.csr_matrix, device: torch.device | str) -> Tensor:
-    parts = (torch.as_tensor(a) for a in (matrix.indptr, matrix.indices, matrix.data))
-    with warnings.catch_warnings():
-        # Said once per process by every use of them; products with dense matrices, all that is used here, are tested.
-        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
-        return torch.sparse_csr_tensor(*parts, size=matrix.shape, device=device, check_invariants=True)
-
-
-def _product(matrix: Tensor, values: Tensor, rows: int) -> Tensor:
-    return (matrix @ values.reshape(-1, values.shape[-1])).reshape(values.shape[0], rows, values.shape[-1])

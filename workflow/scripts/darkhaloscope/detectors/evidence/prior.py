@@ -15,6 +15,8 @@ from ...config.base import Distribution
 from ...config.cosmology import Cosmology
 from ...config.subhalo import Lens, SubhaloDataset
 from ...lensing.lens import NFW, SIS, TNFW, MacroLens, Subhalos, macro_deflection, macro_lens, nfw_angles
+from ...lensing.profiles import MAIN
+from . import loops
 
 #: Orders of the multipoles that a lens may have, each as a cos mφ and a sin mφ.
 MULTIPOLES = (3, 4)
@@ -69,17 +71,48 @@ class LensPrior:
 
     def deflect(self, values: Tensor, x: Tensor, y: Tensor) -> Tensor:
         """Deflection (n, r, 2) at positions (n, r) by lenses of parameters (n, q), arcsec."""
+        if self._traced(values):
+            return self._trace(values, x, y, False)[0]
+        return self._deflect(values, x, y)
+
+    def _deflect(self, values: Tensor, x: Tensor, y: Tensor) -> Tensor:
         return torch.stack(macro_deflection(self.lens(values), x, y), -1)
 
     def derivatives(self, values: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Deflection (n, r, 2), and its derivative (n, q, r, 2) by the parameters in units of their widths; float32, forward mode."""
+        """Deflection (n, r, 2), and its derivative (n, q, r, 2), float32, by the parameters in units of their widths."""
+        if self._traced(values):
+            deflection, pushed = self._trace(values, x, y, True)
+            free = [loops.LENS.index(name) for name in self.names]
+            return deflection, pushed[:, free] * torch.as_tensor(self.width, dtype=torch.float32)[:, None, None]
+        return self.differentiate(values, x, y)
+
+    def differentiate(self, values: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """As `derivatives`, of any profile on any device: by forward-mode differentiation, in float32."""
         n, q = values.shape
         directions = torch.diag(self._tensor(self.width, values)).float().repeat(n, 1)
         repeated, at_x, at_y = (a.float().repeat_interleave(q, 0) for a in (values, x, y))
         with forward_ad.dual_level():
-            dual = self.deflect(forward_ad.make_dual(repeated, directions), at_x, at_y)
+            dual = self._deflect(forward_ad.make_dual(repeated, directions), at_x, at_y)
             deflection, pushed = forward_ad.unpack_dual(dual)
         return deflection.reshape(n, q, *deflection.shape[1:])[:, 0], pushed.reshape(n, q, *pushed.shape[1:])
+
+    def _traced(self, values: Tensor) -> bool:
+        """Whether compiled loops have this lens, here."""
+        return values.device.type == "cpu" and MAIN[self.profile].power_law
+
+    def _trace(self, values: Tensor, x: Tensor, y: Tensor, push: bool) -> tuple[Tensor, Tensor]:
+        lens, (n, rays) = torch.zeros(len(values), len(loops.LENS), dtype=torch.float64), x.shape
+        for k, name in enumerate(loops.LENS):
+            lens[:, k] = values[:, self.names.index(name)] if name in self.names else self.fixed.get(name, 0.0)
+        deflection, pushed = torch.empty(n, rays, 2, dtype=torch.float64), torch.empty(n if push else 0, len(loops.LENS), rays, 2)
+        loops.trace(
+            lens.numpy(),
+            *(a.double().contiguous().numpy() for a in (x, y)),
+            np.empty((3, loops.MOST_TERMS)),
+            deflection.numpy(),
+            pushed.numpy(),
+        )
+        return deflection, pushed
 
     def offset(self, values: Tensor) -> Tensor:
         """Distance from the mean in widths, (n, q)."""

@@ -7,6 +7,8 @@ With pixels d = B s(β) + n, n ~ N(0, V), and s ~ GP(0, K), a sum of Matérn ker
     ∂ ln E/∂βᵢ = mᵢ = Σⱼ (uᵢ uⱼ − Pᵢⱼ) ∇K(βᵢ − βⱼ),        the score field,
     gᵢ = Σⱼ uⱼ ∇K(βᵢ − βⱼ),                                  the gradient of the source as found.
 
+Other light in the pixels, L a with a ~ N(0, 1) such as the lens galaxy's, adds L Lᵀ to C: it is integrated out with the source.
+
 Rasmussen & Williams (2006), eqs. 2.30, 4.17 and 5.9. Kernels and products with B are float32, factorisations float64.
 """
 
@@ -18,6 +20,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from . import loops
 from .pixels import Batch
 
 
@@ -31,6 +34,17 @@ class Kernel:
     def __getitem__(self, rows: Tensor | slice) -> Kernel:
         """Return some of the rows."""
         return Kernel(self.amplitude[rows], self.length[rows])
+
+    def equals(self, other: Kernel) -> bool:
+        """Whether all rows are those of another one; terms of no amplitude do not count."""
+        used = [
+            (torch.sort(k.amplitude, 1, descending=True).values, torch.sort(k.length * (k.amplitude > 0), 1).values) for k in (self, other)
+        ]
+        most = max(a.shape[1] for a, _ in used)
+        return all(
+            bool(torch.equal(*(torch.nn.functional.pad(v, (0, most - v.shape[1]) if k == 0 else (most - v.shape[1], 0)) for v in pair)))
+            for k, pair in enumerate(zip(*used, strict=True))
+        )
 
     @classmethod
     def of(cls, terms: tuple[tuple[float, float], ...], stamps: int, device: torch.device | str = "cpu") -> Kernel:
@@ -78,25 +92,30 @@ def solve(batch: Batch, beta: Tensor, kernel: Kernel) -> Solved:
     """
     # Differences alone matter; near zero float32 is at its best.
     near = (beta - beta.mean(1, keepdim=True)).float()
-    covariance, steepness = _matern(near, kernel)
-    seen = batch.observe(batch.observe(covariance).mT.contiguous()).double()
-    seen.diagonal(dim1=1, dim2=2).add_(batch.variance)
-    factor = torch.linalg.cholesky(seen)
-    white = torch.linalg.solve_triangular(factor, batch.data[..., None], upper=False)
+    covariance, steepness = matern(near, kernel)
+    factor, white, log_evidence = _factorise(batch, batch.operator.between_pixels(covariance))
     weights = torch.linalg.solve_triangular(factor.mT, white, upper=True)[..., 0]
-    log_evidence = (
-        -0.5 * white[..., 0].square().sum(1) - factor.diagonal(dim1=1, dim2=2).log().sum(1) - 0.5 * math.log(2 * math.pi) * batch.pixels
-    )
     return Solved(near, covariance, steepness, factor, weights, log_evidence)
+
+
+def evidence(batch: Batch, beta: Tensor, kernel: Kernel) -> Tensor:
+    """Return `solve`'s ln E alone, (b,)."""
+    near = (beta - beta.mean(1, keepdim=True)).float()
+    return _factorise(batch, batch.operator.between_pixels(matern(near, kernel, steep=False)[0]))[2]
 
 
 def fields(batch: Batch, solved: Solved) -> Fields:
     """Return the score field and the gradient of the source as found, of a solved batch."""
-    inverse = torch.cholesky_inverse(solved.factor).float()
+    # P is made of float32 products: an inverse in float32 is as good.
+    inverse = torch.cholesky_inverse(solved.factor.float())
     u = batch.project(solved.weights.float()[..., None])
-    pull = u * u.mT - batch.project(batch.project(inverse).mT.contiguous())
-    beta = solved.beta
-    score = _field(pull.mul_(solved.steepness), beta, torch.ones_like(u))
+    pull, beta = batch.operator.between_rays(inverse), solved.beta
+    if beta.device.type == "cpu":
+        score, gradient = torch.empty_like(beta), torch.empty_like(beta)
+        for one in zip(*(a.numpy() for a in (beta.mT.contiguous(), solved.steepness, pull, u[..., 0], score, gradient)), strict=True):
+            loops.vector_fields(*one)
+        return Fields(score, gradient)
+    score = _field((u * u.mT - pull).mul_(solved.steepness), beta, torch.ones_like(u))
     return Fields(score, _field(solved.steepness, beta, u))
 
 
@@ -110,7 +129,34 @@ def whiten(solved: Solved, values: Tensor) -> Tensor:
     return torch.linalg.solve_triangular(solved.factor, values, upper=False)
 
 
+def matern(beta: Tensor, kernel: Kernel, steep: bool = True) -> tuple[Tensor, Tensor]:
+    """Covariance and steepness (b, r, r) float32 between rays at (b, r, 2); the second is empty where it is not asked for."""
+    if beta.device.type != "cpu":
+        return _matern(beta, kernel)
+    stamps, rays = beta.shape[:2]
+    covariance, steepness = torch.empty(stamps, rays, rays), torch.empty(stamps, rays if steep else 0, rays)
+    given = (beta.mT.contiguous(), kernel.amplitude.float().contiguous(), kernel.length.float().contiguous(), covariance, steepness)
+    for one in zip(*(a.numpy() for a in given), strict=True):
+        loops.matern(*one)
+    return covariance, steepness
+
+
+def _factorise(batch: Batch, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Cholesky factor of C, L⁻¹ d and ln E, from the covariance (b, n, n) of what pixels see of the source; other light adds to it."""
+    full = seen.double()
+    if batch.light is not None:
+        full += batch.light @ batch.light.mT
+    full.diagonal(dim1=1, dim2=2).add_(batch.variance)
+    factor = torch.linalg.cholesky(full)
+    white = torch.linalg.solve_triangular(factor, batch.data[..., None], upper=False)
+    log_evidence = (
+        -0.5 * white[..., 0].square().sum(1) - factor.diagonal(dim1=1, dim2=2).log().sum(1) - 0.5 * math.log(2 * math.pi) * batch.pixels
+    )
+    return factor, white, log_evidence
+
+
 def _matern(beta: Tensor, kernel: Kernel) -> tuple[Tensor, Tensor]:
+    """`matern` on other devices."""
     distance = torch.cdist(beta, beta, compute_mode="use_mm_for_euclid_dist")
     covariance = steepness = None
     for amplitude, length in zip(kernel.amplitude.unbind(1), kernel.length.unbind(1), strict=True):
