@@ -248,7 +248,7 @@ def search_page(
     side = f"{next(iter(pictures.values())).shape[-1] * PIXEL_SCALE_ARCSEC:.1f}" if pictures else "–"
     return render(
         "candidates.html",
-        title=f"{survey} ranked by {network}",
+        title=f"Candidates of survey {survey}, ranked by {network}",
         what="galaxies, nothing injected,",
         dataset=f"survey {survey}",
         members=_members(network, seeds),
