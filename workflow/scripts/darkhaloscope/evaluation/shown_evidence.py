@@ -12,8 +12,8 @@ from ..config.cosmology import Cosmology
 from ..core.tables import read_columns
 from ..detectors.evidence.detect import Detector
 from ..detectors.evidence.findings import read_observed
-from ..detectors.evidence.picture import image_of
 from ..detectors.evidence.prior import halo
+from ..detectors.evidence.scan import image_of
 from ..detectors.evidence.sensitivity import least_mass
 from .example_table import EVIDENCE, example_table
 from .examples import PAIRS, strongest_first
