@@ -41,7 +41,7 @@ def with_network(architecture):
     return {"detectors": {"lens": {"channels": "bands", "architecture": architecture}}}
 
 
-MANGA = {"make_mock_archive", "retrieve_catalogs", "rank_disks", "score_lensability", "build_source_bank"}
+MANGA = {"make_mock_archive", "retrieve_catalogs", "rank_disks", "score_lensability", "build_source_bank", "show_galaxies"}
 
 
 @pytest.mark.parametrize(

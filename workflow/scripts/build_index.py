@@ -11,6 +11,7 @@ with stage(snakemake) as job:
     others = other_summaries(page.parent, [line.name for line in own])
     pages = {f"Dataset {name}": f"datasets/{name}/quality/index.html" for name in job.params.datasets}
     pages |= {f"Galaxies of sample {name}": f"manga/{name}/galaxies.html" for name in job.params.samples}
+    report = "report.html" if (page.parent / "report.html").exists() else ""  # Snakemake's own, made after a run
     run_times = Path(job.output.run_times).name
     job.write_text(job.output.page, build_index(own, others, {**pages, "Run times": run_times}))
-    job.write_text(job.output.run_times, run_times_page(read_benchmarks(page.parent / "benchmarks"), page.name))
+    job.write_text(job.output.run_times, run_times_page(read_benchmarks(page.parent / "benchmarks"), page.name, str(page.parent), report))

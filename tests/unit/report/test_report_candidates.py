@@ -114,7 +114,7 @@ def test_ticks_outlive_a_reload_and_are_exported_with_positions(tmp_path):
             browser.run("JSON.stringify([...document.querySelectorAll('.card')].filter(c => !c.hidden).map(c => c.dataset.id))")
         ) == ["b-1", "b-4"]
         browser.run("document.querySelector('[data-part=export]').click()")
-        written = tmp_path / "downloads/s-ranked-by-net-ticks.csv"
+        written = tmp_path / "downloads/Candidates-of-survey-s-ranked-by-net-ticks.csv"
         browser.wait(written.exists, "the export")
         assert browser.errors == []
     exported = pd.read_csv(written)

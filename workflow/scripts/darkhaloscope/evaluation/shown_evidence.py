@@ -12,8 +12,8 @@ from ..config.cosmology import Cosmology
 from ..core.tables import read_columns
 from ..detectors.evidence.detect import Detector
 from ..detectors.evidence.findings import read_observed
-from ..detectors.evidence.picture import image_of
 from ..detectors.evidence.prior import halo
+from ..detectors.evidence.scan import image_of
 from ..detectors.evidence.sensitivity import least_mass
 from .example_table import EVIDENCE, example_table
 from .examples import PAIRS, strongest_first
@@ -56,7 +56,7 @@ def show_evidence(shard: str | os.PathLike, detector: Detector, cosmology: Cosmo
     away = float(np.hypot(found[0] - truth["subhalo_x_arcsec"], found[1] - truth["subhalo_y_arcsec"]))
     least = f"a halo of 10^{np.nanmin(limit):.1f} M☉ would" if np.isfinite(limit).any() else "none of the mapped halos would"
     caption = (
-        f"greatest z {z.max():.1f} ({detector.profiles[best[0]].name}), {away:.2f}″ from the subhalo; "
+        f"greatest z {z.max():.1f} ({_called(detector.profiles[best[0]].name)}), {away:.2f}″ from the subhalo; "
         f"at its best place {least} pass z = {settings.threshold:g}"
     )
     velocity = np.full(shape, np.nan) if stamp.mask is None else np.where(stamp.mask > 0, stamp.velocity, np.nan)
@@ -69,3 +69,9 @@ def show_evidence(shard: str | os.PathLike, detector: Detector, cosmology: Cosmo
         "found": np.array([found]),
     }
     return example_table([(EVIDENCE, 0, caption, name, pixels) for name, pixels in pictures.items()])
+
+
+def _called(profile: str) -> str:
+    """Return a profile's name as it is written: SIS, NFW."""
+    first, _, rest = profile.partition(" ")
+    return f"{first.upper()} {rest}".strip()

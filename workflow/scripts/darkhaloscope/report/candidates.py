@@ -192,9 +192,8 @@ def rank_parents(pieces: Iterable[pa.Table], known: pa.Table, detector: str) -> 
         the order of stamp_id.
     """
     own = {f"score_{detector}": "score", f"calibrated_{detector}": "calibrated"}
-    kept = [
-        piece.select([*own, *(c for c in piece.column_names if not c.startswith(("score_", "calibrated_", "rank")))]) for piece in pieces
-    ]
+    of_detectors = ("score_", "calibrated_", "learnt_", "rank")
+    kept = [piece.select([*own, *(c for c in piece.column_names if not c.startswith(of_detectors))]) for piece in pieces]
     table = pa.concat_tables(kept).rename_columns({c: own.get(c, c) for c in kept[0].column_names})
     for k, name in enumerate(own.values()):
         values = table[name]
@@ -248,7 +247,7 @@ def search_page(
     side = f"{next(iter(pictures.values())).shape[-1] * PIXEL_SCALE_ARCSEC:.1f}" if pictures else "–"
     return render(
         "candidates.html",
-        title=f"{survey} ranked by {network}",
+        title=f"Candidates of survey {survey}, ranked by {network}",
         what="galaxies, nothing injected,",
         dataset=f"survey {survey}",
         members=_members(network, seeds),

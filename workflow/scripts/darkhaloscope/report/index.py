@@ -82,8 +82,11 @@ def read_benchmarks(folder: Path) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["rule", "seconds", "max_rss_mb", "cpu_seconds"])
 
 
-def run_times_page(benchmarks: pd.DataFrame, home: str) -> str:
-    """Return the page of how long the jobs of each rule took, longest in all first; `home` is the address of the index."""
+def run_times_page(benchmarks: pd.DataFrame, home: str, folder: str = "results", report: str = "") -> str:
+    """Return the page of how long the jobs of each rule took, longest in all first.
+
+    `home` is the address of the index, `folder` where results go, `report` the address of Snakemake's own report where there is one.
+    """
     rows = []
     for rule, jobs in sorted(benchmarks.groupby("rule"), key=lambda group: -group[1]["seconds"].sum()):
         times = [number_cell(v, _duration(v)) for v in (jobs["seconds"].sum(), jobs["seconds"].median(), jobs["seconds"].max())]
@@ -92,7 +95,7 @@ def run_times_page(benchmarks: pd.DataFrame, home: str) -> str:
         rows.append((rule, (len(jobs), count(len(jobs))), *times, *more))
     grid = Grid(("Rule", "Jobs", "All jobs", "Median job", "Longest job", "CPU time", "Most memory [MB]"), tuple(rows), "run-times")
     total = _duration(benchmarks["seconds"].sum())
-    return render("run_times.html", table=grid, jobs=count(len(benchmarks)), total=total, home=home)
+    return render("run_times.html", table=grid, jobs=count(len(benchmarks)), total=total, home=home, folder=folder, report=report)
 
 
 def _duration(seconds: float) -> str:

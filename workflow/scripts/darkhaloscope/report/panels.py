@@ -56,11 +56,16 @@ def _evidence(panels, shown: EvidenceShown, pixel_arcsec: float) -> None:
         panel.imshow(np.ma.masked_invalid(values), origin="lower", cmap=colours)
         panel.set_facecolor("0.88")
     masses = shown.limit[np.isfinite(shown.limit)]
-    seen = f"10$^{{{masses.min():.1f}}}$–10$^{{{masses.max():.1f}}}$ M$_☉$" if len(masses) else "none"
-    heads = ("as observed", f"observed, ±{limit:.0f} km/s", f"z of a subhalo, ≤ {np.nanmax(shown.z):.1f}", f"least mass seen, {seen}")
+    seen = f"{masses.min():.1f}–{masses.max():.1f}" if len(masses) else "none"
+    heads = (
+        "as observed",
+        f"observed, ±{limit:.0f} km/s",
+        f"z of a subhalo, ≤ {np.nanmax(shown.z):.1f}",
+        f"least log$_{{10}}$ M seen, {seen}",
+    )
     for panel, head in zip(panels, heads, strict=True):
         panel.set(xticks=[], yticks=[])
-        panel.set_title(head, fontsize=SIZE + (2 if len(head) < 26 else 0.5), pad=3)
+        panel.set_title(head, fontsize=SIZE + 1, pad=3)
     for panel in panels[2:]:
         mark(panel, shown.place[0], 0.06 * size * pixel_arcsec, size, pixel_arcsec)
         x, y = (v / pixel_arcsec + (size - 1) / 2 for v in shown.found[0])

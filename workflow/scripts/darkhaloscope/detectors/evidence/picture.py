@@ -12,7 +12,6 @@ import json
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...config.cosmology import Cosmology
 from ...config.evidence import Evidence
@@ -21,7 +20,7 @@ from ...core.tables import Column, Schema, read_table
 from .detect import Detector, Fitted, Stamp
 from .findings import read_observed
 from .prior import halo
-from .scan import Places
+from .scan import image_of
 from .sensitivity import least_mass
 
 
@@ -89,17 +88,6 @@ def draw(detector: Detector, stamp: Stamp, path: Path, cosmology: Cosmology, tru
     figure.savefig(path, dpi=130)
     plt.close(figure)
     return fitted
-
-
-def image_of(where: Places, values: NDArray, shape: tuple[int, ...]) -> NDArray:
-    """Return values at places as an image; where only every second pixel was tried, the others take the mean of their neighbours."""
-    image = np.full(np.add(shape, 2), np.nan)
-    image[tuple(where.pixel.T + 1)] = values
-    around = np.stack([image[:-2, 1:-1], image[2:, 1:-1], image[1:-1, :-2], image[1:-1, 2:]])
-    known = np.isfinite(around)
-    mean = np.where(known, around, 0).sum(0) / np.maximum(known.sum(0), 1)
-    inner = image[1:-1, 1:-1]
-    return np.where(np.isnan(inner) & (known.sum(0) >= 2), mean, inner)
 
 
 def main() -> None:

@@ -173,3 +173,14 @@ def marginalise(trials: Sequence[Trial], offset: Tensor, profiles: int) -> Scan:
         information.clamp(min=0).reshape(profiles, -1).cpu().numpy(),
         inverse.diagonal().sqrt().cpu().numpy(),
     )
+
+
+def image_of(where: Places, values: NDArray, shape: tuple[int, ...]) -> NDArray:
+    """Return values at places as an image; where only every second pixel was tried, the others take the mean of their neighbours."""
+    image = np.full(np.add(shape, 2), np.nan)
+    image[tuple(where.pixel.T + 1)] = values
+    around = np.stack([image[:-2, 1:-1], image[2:, 1:-1], image[1:-1, :-2], image[1:-1, 2:]])
+    known = np.isfinite(around)
+    mean = np.where(known, around, 0).sum(0) / np.maximum(known.sum(0), 1)
+    inner = image[1:-1, 1:-1]
+    return np.where(np.isnan(inner) & (known.sum(0) >= 2), mean, inner)
