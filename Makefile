@@ -61,11 +61,11 @@ reference-finder: setup
 	@echo "The report is at results/lensfinder-reference/index.html"
 
 test: setup
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations 25 $(PYTEST_ARGS)
 
 # The inner loop: tests of seconds. One folder of them: make check TESTS=tests/unit/lensing
 check: setup
-	$(BIN)/python -m pytest -q -x -m "not slow" $(TESTS) $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -q -x -m "not slow" --numprocesses auto --maxprocesses 4 --dist loadfile $(TESTS) $(PYTEST_ARGS)
 
 lint: setup
 	$(BIN)/ruff check .

@@ -108,3 +108,42 @@ def test_networks_that_see_the_evidence_need_its_maps():
     for wrong in ({"channels": "mask"}, {"training": {"pairs": {}}}, {"channels": "both", "shuffle_velocity": True}):
         with pytest.raises(ConfigError, match="sees: evidence has maps of flux, velocity or both"):
             validate(merge(Run().plain(), merge(seen, {"evidence": {"maps": True}, "detectors": {"flux": wrong}})))
+
+
+@pytest.mark.parametrize(
+    ("detectors", "words"),
+    [
+        (["evidence"], None),
+        (["evidence", "flux"], "trains on bare, which has no train stamps"),
+        (["joined"], "trains on bare, which has no train stamps"),
+    ],
+)
+def test_training_stamps_are_needed_where_something_is_trained(detectors, words):
+    """A fusion's members are networks, whether the experiment names them or not; the model-based detector has validation stamps alone."""
+    values = {
+        "run": ["bare"],
+        "datasets": {"bare": {"size": {"train": 0, "validation": 40, "test": 40}, "sources": {"mix": {"disk": 1.0}}}},
+        "detectors": {
+            "evidence": {"kind": "evidence"},
+            "flux": {},
+            "velocity": {},
+            "joined": {"kind": "fusion", "of": ["flux", "velocity"]},
+        },
+        "experiments": {"bare": {"question": "?", "dataset": "bare", "detectors": detectors}},
+    }
+    if words is None:
+        assert validate(values).datasets["bare"].shards("train") == 0
+    else:
+        with pytest.raises(ConfigError, match=words):
+            validate(values)
+
+
+def test_thresholds_need_validation_stamps_whatever_the_detector():
+    values = {
+        "run": ["bare"],
+        "datasets": {"bare": {"size": {"train": 0, "validation": 0, "test": 40}, "sources": {"mix": {"disk": 1.0}}}},
+        "detectors": {"evidence": {"kind": "evidence"}},
+        "experiments": {"bare": {"question": "?", "dataset": "bare", "detectors": ["evidence"]}},
+    }
+    with pytest.raises(ConfigError, match="fixes its thresholds on bare, which has no validation stamps"):
+        validate(values)
