@@ -24,6 +24,7 @@ with stage(snakemake) as job:
         network.training.known_lens_weight,
         list(job.input.real),
         network.training.real_weight,
+        network.training.real_copies,
     )
     trained = train_network(list(job.input.train), validation, network, seed, checkpoints, job.threads, extras=extras, emphasis=emphasis)
     trained = calibrate(trained, validation, job.threads)

@@ -66,8 +66,8 @@ def test_a_piece_of_sky_is_in_one_part():
 
 def test_what_joins_training_is_never_asked_about(sky):
     path, _ = sky
-    extras, _ = training_additions([], "d", {}, Mining(), real=[path], real_weight=3.0)
-    assert [extra.weight for extra in extras] == [3.0]
+    extras, _ = training_additions([], "d", {}, Mining(), real=[path], real_weight=3.0, real_copies=2)
+    assert [extra.weight for extra in extras] == [3.0, 3.0]
     frame = pa.parquet.read_table(path).drop_columns(["image"]).to_pandas().set_index("number")
     assert set(frame.loc[extras[0].numbers, "split"]) == {"train"} and set(frame.loc[extras[0].numbers, "label"]) == {0, 1}
     lenses, lookalikes = labelled_bands([path], "test")

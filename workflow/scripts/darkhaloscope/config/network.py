@@ -112,6 +112,9 @@ class Training(Section):
         ge=0,
         description="Weight of each real lens and look-alike of the training sky of the dataset's `real_sky`; 0 leaves them out; bands only",
     )
+    real_copies: int = Field(
+        12, ge=1, le=1000, description="How often each of them is shown in an epoch, turned and jittered anew each time; bands only"
+    )
     jitter: Jitter = Field(Jitter(), description="What else is changed of training stamps of bands, anew each epoch")
     pairs: PairTraining | None = Field(
         None, description="Train on the dataset's noiseless pairs; `pairs: {}` takes all defaults, without it training stamps are used"
