@@ -18,7 +18,7 @@ def digest(script):
 
 
 def dataset_without(*keys, of="dataset"):
-    """The section of the dataset that wildcard `of` names, less the dotted keys that a rule does not use, and `pairs`: they change no stamp."""
+    """The section of the dataset that wildcard `of` names, less the dotted keys that a rule does not use, and less `pairs`, which change no stamp."""
 
     @functools.cache  # thousands of shards ask for the same section
     def section(name):

@@ -109,7 +109,7 @@ rule check_shortcuts:
     params:
         evaluation=needs("experiments.{experiment}.evaluation"),
         joined=joined_training,
-        real_joined=lambda wildcards: settings.detectors[wildcards.detector].training.real_weight > 0,
+        real_joined=lambda wildcards: settings.detectors[wildcards.detector].training.real_share > 0,
         code=digest("check_shortcuts"),
     message:
         "Looking for shortcuts of {wildcards.detector} on {wildcards.test}"

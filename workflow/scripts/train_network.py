@@ -8,7 +8,7 @@ from darkhaloscope.core.tables import read_table
 from darkhaloscope.jobs.stage import stage
 from darkhaloscope.learning.finish import calibrate
 from darkhaloscope.learning.fit import train_network, write_history
-from darkhaloscope.learning.mining import MINED, training_additions
+from darkhaloscope.learning.mining import MINED, copies_for, training_additions
 from darkhaloscope.learning.weights import save_network
 
 with stage(snakemake) as job:
@@ -23,7 +23,7 @@ with stage(snakemake) as job:
         list(job.input.known),
         network.training.known_lens_weight,
         list(job.input.real),
-        network.training.real_weight,
+        copies_for(network.training.real_share, job.input.train, job.input.real),
     )
     trained = train_network(list(job.input.train), validation, network, seed, checkpoints, job.threads, extras=extras, emphasis=emphasis)
     trained = calibrate(trained, validation, job.threads)

@@ -12,7 +12,7 @@ from darkhaloscope.config.network import Mining
 from darkhaloscope.core.tables import write_table
 from darkhaloscope.learning.altered import labelled_bands
 from darkhaloscope.learning.cutouts import _learnt
-from darkhaloscope.learning.mining import training_additions
+from darkhaloscope.learning.mining import copies_for, training_additions
 from darkhaloscope.surveys.real_sky import prepare_real_sky, real_sky_schema, sky_parts
 
 RNG = np.random.default_rng(8)
@@ -66,8 +66,8 @@ def test_a_piece_of_sky_is_in_one_part():
 
 def test_what_joins_training_is_never_asked_about(sky):
     path, _ = sky
-    extras, _ = training_additions([], "d", {}, Mining(), real=[path], real_weight=3.0)
-    assert [extra.weight for extra in extras] == [3.0]
+    extras, _ = training_additions([], "d", {}, Mining(), real=[path], real_copies=2)
+    assert [extra.weight for extra in extras] == [1.0, 1.0]
     frame = pa.parquet.read_table(path).drop_columns(["image"]).to_pandas().set_index("number")
     assert set(frame.loc[extras[0].numbers, "split"]) == {"train"} and set(frame.loc[extras[0].numbers, "label"]) == {0, 1}
     lenses, lookalikes = labelled_bands([path], "test")
@@ -75,7 +75,7 @@ def test_what_joins_training_is_never_asked_about(sky):
     assert (len(lenses[0]), len(lookalikes[0])) == (int(asked["label"].sum()), int((asked["label"] == 0).sum()))
     everything = labelled_bands([path])
     assert len(everything[0][0]) == len(everything[1][0]) == 100
-    assert training_additions([], "d", {}, Mining(), real=[path], real_weight=0.0) == ([], None)
+    assert training_additions([], "d", {}, Mining(), real=[path]) == ([], None)
     assert [len(part[0]) for part in labelled_bands([])] == [0, 0]
 
 
@@ -99,3 +99,11 @@ def test_cutouts_that_a_network_learnt_from_are_known_by_position_and_by_name(sk
     )
     assert _learnt(asked, [path]).tolist() == [True, False, True, False]
     assert not _learnt(asked, []).any()
+
+
+def test_real_galaxies_are_shown_as_often_as_their_share_takes(sky):
+    path, _ = sky
+    joining = (pa.parquet.read_table(path)["split"].to_pandas() == "train").sum()
+    # The table stands for 200 training stamps of its own: 0.4/0.6 of 200 stamps, shared among those that join.
+    assert copies_for(0.4, [path], [path]) == round(0.4 / 0.6 * 200 / joining)
+    assert copies_for(0.001, [path], [path]) == 1 and copies_for(0.0, [path], [path]) == copies_for(0.4, [path], []) == 0

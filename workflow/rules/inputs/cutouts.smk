@@ -46,7 +46,7 @@ def scoring_seeds():
 
 def scoring_learnt():
     """The networks that score the cutouts and learnt from real galaxies: these objects count in no rate."""
-    return [name for name in scoring_folders() if settings.detectors[name].training.real_weight > 0 and scoring_sky()]
+    return [name for name in scoring_folders() if settings.detectors[name].training.real_share > 0 and scoring_sky()]
 
 
 def scoring_sky():

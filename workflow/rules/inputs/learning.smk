@@ -95,7 +95,7 @@ def known_training(wildcards):
 
 def real_training(wildcards):
     """The real galaxies with labels that join a network's training, if its config gives them a weight."""
-    joins = settings.detectors[wildcards.detector].training.real_weight > 0
+    joins = settings.detectors[wildcards.detector].training.real_share > 0
     return real_sky(wildcards.dataset) if joins else []
 
 

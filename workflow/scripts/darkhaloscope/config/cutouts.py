@@ -133,5 +133,5 @@ class RealSky(Labelled):
     path: FilePath = Field(description="Folder of FITS or NPZ files, one per object, or one NPZ file or Parquet table of many")
     train_share: Fraction = Field(
         0.5,
-        description="Share of the sky (HEALPix cells of 3.7 degrees, by a hash; objects without a position by their name) whose objects may join training: networks with `training.real_weight` above 0 are asked about the rest alone, all others about all",
+        description="Share of the sky (HEALPix cells of 3.7 degrees, by a hash; objects without a position by their name) whose objects may join training: networks with `training.real_share` above 0 are asked about the rest alone, all others about all",
     )

@@ -107,10 +107,10 @@ class Training(Section):
     known_lens_weight: float = Field(
         0.0, ge=0, description="Weight of each known lens of the training sky among the positives; 0 leaves them out; bands only"
     )
-    real_weight: float = Field(
+    real_share: Fraction = Field(
         0.0,
-        ge=0,
-        description="Weight of each real lens and look-alike of the training sky of the dataset's `real_sky`; 0 leaves them out; bands only",
+        le=0.9,
+        description="Share of each epoch's stamps that are real lenses and look-alikes of the training sky of the dataset's `real_sky`, each shown as often as that takes, turned and jittered anew; 0 leaves them out; bands only",
     )
     jitter: Jitter = Field(Jitter(), description="What else is changed of training stamps of bands, anew each epoch")
     pairs: PairTraining | None = Field(
@@ -230,7 +230,7 @@ class Network(Detector):
                 "training.min_theta_over_psf": t.min_theta_over_psf > 0,
                 "training.min_arc_snr": t.min_arc_snr > 0,
                 "training.known_lens_weight": t.known_lens_weight > 0,
-                "training.real_weight": t.real_weight > 0,
+                "training.real_share": t.real_share > 0,
                 "training.jitter": t.jitter != Jitter(),
             }
             if any(wants.values()):

@@ -110,7 +110,7 @@ def training_additions(
     known: Sequence[str | Path] = (),
     known_weight: float = 0.0,
     real: Sequence[str | Path] = (),
-    real_weight: float = 0.0,
+    real_copies: int = 0,
 ) -> tuple[list[Extra], Emphasis | None]:
     """Return what joins the training stamps of a round, and which of them weigh more.
 
@@ -120,7 +120,8 @@ def training_additions(
     own : the training dataset's name
     extra : training shards of each extra dataset
     known : table of known lenses; those of the training sky join, each of weight `known_weight`
-    real : table of real galaxies with labels, lenses and look-alikes; the same, each of weight `real_weight`
+    real : table of real galaxies with labels, lenses and look-alikes; those of the training sky join, each `real_copies` times: few
+        objects teach more when each is seen turned in several ways
     """
     numbers: dict[str, NDArray] = {}
     for table in mined:
@@ -129,11 +130,25 @@ def training_additions(
             numbers[dataset] = np.union1d(numbers.get(dataset, some), some)
     emphasis = Emphasis(numbers[own], mining.weight) if own in numbers else None
     extras = [Extra(tuple(extra[name]), mining.weight, numbers[name]) for name in extra if name in numbers]
-    for tables, weight in ((known, known_weight), (real, real_weight)):
-        if tables and weight > 0:
+    for tables, weight, copies in ((known, known_weight, 1), (real, 1.0, real_copies)):
+        if tables and weight > 0 and copies:
             sky = pa.concat_tables([read_columns(path, ["number", "split"]) for path in tables])
-            extras.append(Extra(tuple(tables), weight, sky.filter(pc.equal(sky["split"], "train"))["number"].to_numpy()))
+            extras += [Extra(tuple(tables), weight, sky.filter(pc.equal(sky["split"], "train"))["number"].to_numpy())] * copies
     return extras, emphasis
+
+
+def copies_for(share: float, train: Sequence[str | Path], real: Sequence[str | Path]) -> int:
+    """Return how often each real galaxy of the training sky is shown so that they are some share of an epoch's stamps; 0 without any.
+
+    Parameters
+    ----------
+    share : 0 to below 1
+    train : training shards
+    real : tables of real galaxies with labels
+    """
+    joining = sum(int(pc.sum(pc.equal(read_columns(path, ["split"])["split"], "train")).as_py() or 0) for path in real)
+    stamps = sum(len(read_columns(path, ["number"])) for path in train)
+    return max(round(share / (1 - share) * stamps / joining), 1) if joining and share > 0 else 0
 
 
 def _first_of_objects(sky: NDArray, wanted: int) -> NDArray:

@@ -116,12 +116,11 @@ def draw_disk(rng: Generator) -> dict[str, float]:
     `bulge_gr` and `bulge_rz` say how much redder the bulge is than the whole.
     """
     for _ in range(TRIES):
-        redshift = float(0.05 + 0.5 * rng.beta(2.0, 2.0))
+        redshift = float(0.05 + 0.6 * rng.beta(2.0, 2.0))
         absolute = float(rng.normal(*DISK))
         r = apparent_r(absolute, redshift, "Sbc")
-        bulge = float(np.clip(rng.normal(0.3, 0.13), 0.05, 0.65))
-        late = float(rng.random())
-        pair = ("Sbc", "Scd") if late < 0.75 else ("Scd", "Im")
+        bulge = float(np.clip(rng.normal(0.22, 0.15), 0.02, 0.65))
+        pair = ("Sbc", "Scd") if rng.random() < 0.5 else ("Scd", "Im")
         disk = mixed(colours(pair[0], redshift), colours(pair[1], redshift), float(rng.random()))
         red = float(rng.uniform(0, 0.12))  # dust
         disk = disk[0] + red, disk[1] + red
