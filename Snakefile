@@ -51,6 +51,8 @@ wildcard_constraints:
     brickname=r"\d{4}[pm]\d{3}",
     split="train|validation|test",
     shard=r"\d+",
+    observed=r"[A-Za-z0-9][\w.=+-]*",
+    lens=r"[A-Za-z0-9][\w.=+-]*",
     seed=r"\d+",
 
 
@@ -62,6 +64,7 @@ include: "workflow/rules/stamps.smk"
 include: "workflow/rules/lensfinder.smk"
 include: "workflow/rules/learning.smk"
 include: "workflow/rules/evidence.smk"
+include: "workflow/rules/observed.smk"
 include: "workflow/rules/known_lenses.smk"
 include: "workflow/rules/search.smk"
 include: "workflow/rules/evaluation.smk"

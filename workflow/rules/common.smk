@@ -193,12 +193,16 @@ def lost_files(experiment):
 
 
 def targets(wildcards):
-    """What a plain `snakemake` makes: reports, their index, tables of completeness and of sweeps; of cutouts or scores that the user brings theirs alone."""
+    """What a plain `snakemake` makes: reports, their index, tables of completeness and of sweeps; of cutouts, scores or observed lenses that the user brings theirs alone."""
     if settings.cutouts.path:
         folder = f"<results>/cutouts/{settings.cutouts.folder}"
         return [f"{folder}/scores.csv", f"{folder}/rates.csv", *(local(f"{folder}/{name}.html") for name in settings.scoring[1])]
+    if settings.observed.path:
+        folder = f"<results>/observed/{settings.observed.folder}"
+        return [f"{folder}/lenses.csv", local(f"{folder}/index.html")]
     if settings.scores.table:
-        return [f"<results>/scores/{settings.scores.folder}/{name}.csv" for name in ("rates", "strata", "completeness")]
+        folder = f"<results>/scores/{settings.scores.folder}"
+        return [*(f"{folder}/{name}.csv" for name in ("rates", "strata", "completeness")), local(f"{folder}/index.html")]
     # Pages are opened from disk, and so stay on this machine wherever results go.
     reports = [local(f"<results>/experiments/{name}/report/index.html") for name in settings.reported]
     sweeps = [f"<results>/sweeps/{name}/results.csv" for name in settings.run if name in settings.sweeps]

@@ -211,6 +211,7 @@ def test_no_stage_that_a_network_waits_for_runs_code_of_the_report():
         "rank_candidates",
         "rank_parents",
         "show_galaxies",
+        "show_scores",
         "map_completeness",
         "map_table_completeness",
         "show_cutouts",

@@ -20,6 +20,7 @@ from .config.run import Run
 from .core.files import write_text
 from .core.tables import Schema
 from .detectors.evidence.schema import FINDINGS, map_columns, sensitivity_schema
+from .detectors.observed.schema import TRIALS, lens_schema
 from .detectors.schema import SCORE, maps_schema
 from .ifu.bank import BANK
 from .surveys.legacysurvey.schema import KNOWN_LENSES, PARENT
@@ -54,6 +55,7 @@ make config CONFIG=mine.yaml TO=all.yaml # every key of a run, into a file
 | `demo-full.yaml` | the same with networks, controls and rounds that take longer: `make demo-full` |
 | `real-sample.yaml` | one real galaxy in the DR15 layout, scored with the long demo's networks |
 | `subhalo-reference.yaml` | the reference run whose figures are in `docs/results.md` |
+| `slacs.yaml` | 63 observed lenses through the model-based detector (`docs/real-lenses.md`) |
 | `lensfinder-reference.yaml` | the reference run of the lens finder: two networks and 10⁵ test controls |
 
 An overlay may begin with `extends: config/other.yaml` (a path from the project's root): it is then laid
@@ -150,6 +152,8 @@ def tables() -> str:
         "Findings of the model-based detector, `findings/{dataset}/{test}/{split}/{shard}.parquet`": FINDINGS,
         "Its maps, beside the findings and in `evidence_stamps/{dataset}/{test}/{split}/{shard}.parquet`": Schema("maps", map_columns(48)),
         "Its sensitivity, `findings/{dataset}/{test}/sensitivity.parquet`": sensitivity_schema(48),
+        "Observed lenses, `observed/{name}/lenses.parquet`": lens_schema(121),
+        "Their trials, `observed/{name}/trials.parquet`": TRIALS,
         "Attributions, `experiments/{experiment}/explanations/maps.parquet`": maps_schema(48),
     }
     before = {

@@ -29,6 +29,7 @@ from .kinds import Dataset, dataset_kind
 from .legacysurvey import LegacySurvey
 from .lensfinder import BANDS, LENS_KINDS, ImportedDataset, LensFinderDataset
 from .manga import Downloads, Manga
+from .observed import Observed
 from .presets import preset
 from .subhalo import SubhaloDataset
 from .wording import ConfigError, explain, unknown
@@ -57,6 +58,10 @@ class Run(Section):
     scores: ScoresTable = Field(ScoresTable(), description="Scores made elsewhere: `snakemake --config scores=mine.parquet` evaluates them")
     cutouts: Cutouts = Field(
         Cutouts(), description="Cutouts that you bring: `snakemake --config cutouts=folder` scores them by trained networks"
+    )
+    observed: Observed = Field(
+        Observed(),
+        description="Observed lenses that you bring: `snakemake --config observed=folder` looks through them with the model-based detector",
     )
 
     @model_validator(mode="before")
@@ -140,6 +145,8 @@ class Run(Section):
             if self.scores.table:
                 problems.append("scores and cutouts are given both; evaluate the one and score the other in runs of their own")
             problems += self._problems_of_cutouts()
+        if self.observed.path and (self.scores.table or self.cutouts.path):
+            problems.append("observed is given beside scores or cutouts; look at each in a run of its own")
         if problems:
             raise ValueError("\n".join(problems))
         return self
