@@ -68,7 +68,7 @@ def test_every_detector_scored_the_same_stamps(run):
             table.drop(columns=["detector", "seed", "score", "calibrated"]), first.drop(columns=["detector", "seed", "score", "calibrated"])
         )
     compared = pd.read_csv(run.folder / RESULTS / "experiments/subhalo/evaluation/comparison.csv")
-    assert {("seer-flux", "seer"), ("evidence", "joined")} <= set(zip(compared["first"], compared["second"], strict=True))
+    assert {("seer-flux", "seer"), ("evidence", "joined")} <= set(zip(compared["baseline"], compared["detector"], strict=True))
 
 
 def test_the_network_on_pairs_learnt_from_training_rows_alone(run):

@@ -523,6 +523,24 @@ def read_shard(path: Path) -> dict:
     return {"numbers": stamps.numbers, "labels": stamps.labels, "pixels": np.concatenate(pixels)}
 
 
+def pairs(folder: Path) -> Path:
+    from darkhaloscope.tasks.subhalo.schema import pair_schema
+    from unit.learning.pair_shards import SIZE, pair_dataset, write_pairs
+
+    texts = {"string": ["train"] * 3, "bool": [True] * 3}
+    columns = {c.name: texts.get(c.dtype) or np.ones(3, c.dtype) for c in pair_schema(SIZE).columns if c.shape is None}
+    columns |= {c.name: np.ones((3, *c.shape), np.float32) for c in pair_schema(SIZE).columns if c.shape is not None}
+    columns["number"] = np.arange(3)
+    return write_pairs(folder / "pairs.parquet", pair_schema(SIZE).table(columns), pair_dataset())
+
+
+def read_pair_file(path: Path) -> dict:
+    from darkhaloscope.learning.pairs import read_pairs
+
+    found = read_pairs([path])
+    return {name: getattr(found, name) for name in ("numbers", "labels", "peak_snr", "place", "lens", "images")}
+
+
 def parent(folder: Path) -> Path:
     from sky import write_parent
 
@@ -931,6 +949,7 @@ READERS = (
         "own scores", score_table, read_own_scores, damages.of_parquet("score"), {"twice": ones_more, "not a number": stays_nan("score")}
     ),
     Reader("stamps", shard, read_shard, damages.of_parquet("label")),
+    Reader("noiseless pairs", pairs, read_pair_file, damages.of_parquet("peak_snr")),
     Reader(
         "parent sample",
         parent,

@@ -9,6 +9,7 @@ import pytest
 import torch
 from scipy.linalg import cholesky
 
+from darkhaloscope.config.evidence import SearchStage
 from darkhaloscope.config.network import Network
 from darkhaloscope.core.tables import TableError, images, write_table
 from darkhaloscope.detectors.evidence.findings import OBSERVED, find_in_shard, join_maps, read_observed
@@ -18,6 +19,8 @@ from darkhaloscope.detectors.evidence.prior import LensPrior
 from darkhaloscope.detectors.evidence.schema import FINDINGS, MAPS, evidence_stamp_schema, findings_schema
 from darkhaloscope.detectors.evidence.starts import start_values
 from darkhaloscope.learning.fit import train_network
+from darkhaloscope.learning.map_network import LENS
+from darkhaloscope.learning.pairs import lens_parameters
 from darkhaloscope.learning.pixels import EvidencePixels
 from darkhaloscope.learning.scaling import EVIDENCE_INPUTS, inputs_of
 from darkhaloscope.learning.score import score_stamps
@@ -223,3 +226,28 @@ def test_starts_are_the_estimates_in_the_priors_order(disks):
         start_values(prior, {"unknown": np.zeros(3)})
     with pytest.raises(ValueError, match="of 1 and 3 stamps"):
         start_values(prior, {"theta_e": np.zeros(3), "e1": np.zeros(1)})
+
+
+def test_a_start_is_climbed_from_beside_the_searchs_own_draws(detector, shard):
+    """A search of one draw and one step goes astray alone; with a rough start (0.3 widths off) it comes nearer to the true lens."""
+    stage = SearchStage(bin=2, noise=1.0, starts=1, steps=1)
+    settings = detector.settings.model_copy(update={"draws": 1, "search": (stage,), "steps": 1, "restart_chi2": 1e3})
+    poor, stamps = dataclasses.replace(detector, settings=settings), shard[0]
+    truth = dict(zip(LENS, lens_parameters(stamps).T, strict=True))
+    rng, prior = np.random.default_rng(5), poor.prior
+    known = [name for name in prior.names if name in truth]
+    rough = {name: truth[name] + 0.3 * prior.width[prior.names.index(name)] * rng.normal(size=len(stamps)) for name in known}
+    starts = start_values(prior, rough).numpy()
+    seen = read_observed(shard[1], 36)[:4]
+    alone = poor.fit(seen)
+    helped = poor.fit([dataclasses.replace(stamp, start=start) for stamp, start in zip(seen, starts, strict=False)])
+
+    def height(fit):
+        batch_linear = fit.channels["flux"]
+        return float(batch_linear[1].log_posterior[batch_linear[2]])
+
+    gain = np.array([height(b) - height(a) for a, b in zip(alone, helped, strict=True)])
+    k = [prior.names.index(name) for name in ("theta_e", "e1", "e2")]
+    target = np.stack([truth[name][:4] for name in ("theta_e", "e1", "e2")], 1)
+    off = [np.abs((np.stack([fit.lens for fit in fits])[:, k] - target) / prior.width[k]).mean() for fits in (alone, helped)]
+    assert (gain > 10).all() and off[1] < off[0]

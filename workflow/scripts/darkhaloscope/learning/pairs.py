@@ -91,7 +91,8 @@ def read_pairs(paths: Sequence[str | Path]) -> Pairs:
             )
         observations.setdefault(tuple(sorted(described.items())), path)
         tables.append((path, rows))
-        footers.append(footer_digest(path))
+        with parquet_errors(path):
+            footers.append(footer_digest(path))
     if len(observations) > 1:
         raise LearningError(
             f"pairs of several datasets, observed otherwise: {', '.join(map(str, observations.values()))}; give the shards of one"
@@ -139,21 +140,34 @@ def _checked(table: pa.Table, pixels: NDArray, size: int, described: dict[str, s
     bad = np.flatnonzero(~np.isfinite(pixels.sum((1, 2, 3), dtype=np.float64)))
     if len(bad):
         ids = table.column("stamp_id").take(pa.array(bad)).to_pylist()
-        raise BadPixels(f"{len(bad)} of {len(table)} pairs have pixels that are NaN or infinite: {some(ids)}; render these shards again")
+        raise BadPixels(
+            f"{paths[0]} and others: {len(bad)} of {len(table)} pairs have pixels that are NaN or infinite: {some(ids)}; render these shards again"
+        )
     numbers = table.column("number").to_numpy()
     order = np.argsort(numbers, kind="stable")
     if (np.diff(numbers[order]) == 0).any():
         twice = numbers[order][1:][np.diff(numbers[order]) == 0]
-        raise LearningError(f"{len(twice)} pairs come more than once (number {twice[0]} first); give each shard once")
+        raise LearningError(
+            f"{len(twice)} pairs come more than once (number {twice[0]} first, in {', '.join(map(str, paths[:3]))}), expected each once; give each "
+            "shard once"
+        )
     instrument = Instrument.model_validate_json(described["instrument"])
     place = np.stack([table.column(c.name).to_numpy() for c in PLACE], 1) / instrument.pixel_scale_arcsec
+    lens, snr = lens_parameters(table), table.column("peak_snr").to_numpy()
+    strange = ~(np.isfinite(np.column_stack([place, lens])).all(1) & np.isfinite(snr) & (snr > 0))
+    if strange.any():
+        first = table.column("stamp_id")[int(np.flatnonzero(strange)[0])]
+        raise LearningError(
+            f"{paths[0]} and others: {strange.sum()} pairs have a peak_snr, place or lens that is no number ({first} first), expected finite ones; "
+            "make them again with rule render_pairs"
+        )
     return Pairs(
         size=size,
         numbers=numbers[order],
         labels=table.column("label").to_numpy().astype(np.int64)[order],
-        peak_snr=table.column("peak_snr").to_numpy()[order],
+        peak_snr=snr[order],
         place=place[order],
-        lens=lens_parameters(table)[order],
+        lens=lens[order],
         # Shards come in the order of their numbers as a rule: nothing is copied then.
         images=pixels if (order == np.arange(len(order))).all() else pixels[order],
         instrument=instrument,

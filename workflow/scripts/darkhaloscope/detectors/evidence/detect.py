@@ -32,13 +32,17 @@ FAINTEST = 0.01
 
 @dataclass(frozen=True)
 class Stamp:
-    """What the detector sees of a stamp: its name and its observed images, (h, w) each; no velocity where `mask` is None."""
+    """What the detector sees of a stamp: its name and its observed images, (h, w) each; no velocity where `mask` is None.
+
+    `start` (q,) are lens parameters that something else made of the same images (`starts.start_values`): the search begins there, too.
+    """
 
     name: str
     flux: NDArray
     velocity: NDArray | None = None
     sigma: NDArray | None = None
     mask: NDArray | None = None
+    start: NDArray | None = None
 
 
 @dataclass(frozen=True)
@@ -152,7 +156,7 @@ class Detector:
     def _fit_batch(self, stamps: Sequence[Stamp], skies: Sequence[Sky]) -> list[Fitted]:
         channels = [flux_channel(sky, self.kernel, self.scale) for sky in skies]
         batch = stack(channels, self.device)
-        linear, kernel, steps = self._fit(batch, *self._start(skies))
+        linear, kernel, steps = self._fit(batch, *self._start(skies, starts=[stamp.start for stamp in stamps]))
         chi2 = linear.solved.chi2(batch)
         bad = torch.nonzero(chi2 > self.settings.restart_chi2).flatten()
         restarted = torch.zeros(len(stamps), dtype=torch.bool)
@@ -183,16 +187,16 @@ class Detector:
 
     # --- the lens ---------------------------------------------------------------------------------
 
-    def _start(self, skies: Sequence[Sky], factor: int = 1) -> tuple[Tensor, Kernel]:
+    def _start(self, skies: Sequence[Sky], factor: int = 1, starts: Sequence[NDArray | None] | None = None) -> tuple[Tensor, Kernel]:
         """Return lens parameters (b, q) of the best fits to coarse images, and the kernels that fit there.
 
-        `factor` multiplies the draws of the prior, and the starts that are climbed from.
+        `factor` multiplies the draws of the prior, and the starts that are climbed from; `starts` (q,) of each stamp are climbed from, too.
         """
-        found = [self._search(sky, factor) for sky in skies]
+        found = [self._search(sky, factor, start) for sky, start in zip(skies, starts or [None] * len(skies), strict=True)]
         values, kernels = zip(*found, strict=True)
         return torch.cat(values), Kernel(*(torch.cat([getattr(k, name) for k in kernels]) for name in ("amplitude", "length")))
 
-    def _search(self, sky: Sky, factor: int) -> tuple[Tensor, Kernel]:
+    def _search(self, sky: Sky, factor: int, start: NDArray | None) -> tuple[Tensor, Kernel]:
         """Return the lens (1, q) of one stamp, and its kernel."""
         settings, values, heights = self.settings, self._prior_draws(self.settings.draws * factor), None
         images: dict[int, Channel] = {}
@@ -206,6 +210,8 @@ class Detector:
                 values = values[heights.topk(min(stage.starts * factor, len(values))).indices]
             else:
                 values = values[different(self.prior.offset(values), heights, stage.starts * factor)]
+            if start is not None:
+                values = torch.cat([values, torch.as_tensor(start, dtype=values.dtype, device=values.device)[None]])
             several = alone.of([0] * len(values))
             kernel = self._smooth(len(values))
             if stage.noise == 1:
