@@ -23,6 +23,9 @@ class Fit(Section):
     coarse_bin: int = Field(
         3, ge=1, le=8, description="Side of the bins of the coarse image that is searched; twice that where there is no arc"
     )
+    most_rays: int = Field(
+        4000, ge=100, description="Where arcs have more pixels than this, bins have one ray each: time grows as its square"
+    )
     extent: float = Field(
         1.9, gt=1, le=3, description="Pixels are used out to this many Einstein radii: beyond two, nothing has a second image"
     )
