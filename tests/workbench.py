@@ -86,6 +86,11 @@ class Project:
         assert old in text, f"{old!r} is not in {name}"
         path.write_text(text.replace(old, new), encoding="utf-8")
 
+    def forget(self, *folders: str) -> None:
+        """Delete folders of the tiny run's results: what comes before them need not be made again to make them."""
+        for folder in folders:
+            shutil.rmtree(self.folder / "results/tiny" / folder)
+
     def copy(self, folder: Path) -> "Project":
         """Return a copy, results and Snakemake's records included, times kept."""
         shutil.copytree(self.folder, folder, symlinks=True)

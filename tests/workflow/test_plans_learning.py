@@ -100,3 +100,17 @@ def test_training_on_pairs_plans_their_rendering_and_changes_no_stamp():
     assert seen["without"][0] == {"flux": stamps, "both": stamps}
     assert seen["with"][1] == seen["without"][1] and "pairs" not in seen["with"][1]
     assert re.fullmatch(seen["with"][2], "subhalo") and not re.fullmatch(seen["without"][2], "subhalo")
+
+
+def test_networks_that_see_the_evidence_read_its_maps_with_their_own_priors():
+    overlay = {"datasets": {"other": {}}, "detectors": {"seer": {"sees": "evidence"}}, "evidence": {"maps": True}}
+    found = rule_files(overlay)
+    of = wildcards(dataset="subhalo", detector="seer", test="other")
+    assert found.training_shards(of)[0] == "<results>/evidence_stamps/subhalo/subhalo/train/00000.parquet"
+    assert found.scored_shards("test")(of)[0] == "<results>/evidence_stamps/subhalo/other/test/00000.parquet"
+    assert found.scored_shards("test")(wildcards(dataset="subhalo", detector="flux", test="other"))[0].startswith(
+        "<results>/datasets/other/stamps"
+    )
+    assert found.evidence_settings()["maps"] is True and "maps" not in found.evidence_settings("maps")
+    # Findings without maps have the parameters that they had before there was such a key.
+    assert "maps" not in rule_files({}).evidence_settings()

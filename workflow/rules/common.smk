@@ -53,6 +53,14 @@ def shards(dataset, split):
     return [f"<results>/datasets/{dataset}/stamps/{split}/{shard:05d}.parquet" for shard in range(n)]
 
 
+def seen_by(detector, dataset, test, split):
+    """The shards that a network of a dataset reads: stamps, or stamps as the model-based detector's maps, with that dataset's priors."""
+    paths = shards(test, split)
+    if settings.detectors[detector].sees_evidence:
+        return [path.replace(f"<results>/datasets/{test}/stamps/", f"<results>/evidence_stamps/{dataset}/{test}/") for path in paths]
+    return paths
+
+
 def pair_shards(dataset):
     """The shards of a dataset's noiseless pairs, one for each shard of training stamps."""
     return [f"<results>/datasets/{dataset}/pairs/{shard:05d}.parquet" for shard in range(settings.datasets[dataset].shards("train"))]
@@ -193,7 +201,8 @@ def targets(wildcards):
         folder = f"<results>/observed/{settings.observed.folder}"
         return [f"{folder}/lenses.csv", local(f"{folder}/index.html")]
     if settings.scores.table:
-        return [f"<results>/scores/{settings.scores.folder}/{name}.csv" for name in ("rates", "strata", "completeness")]
+        folder = f"<results>/scores/{settings.scores.folder}"
+        return [*(f"{folder}/{name}.csv" for name in ("rates", "strata", "completeness")), local(f"{folder}/index.html")]
     # Pages are opened from disk, and so stay on this machine wherever results go.
     reports = [local(f"<results>/experiments/{name}/report/index.html") for name in settings.reported]
     sweeps = [f"<results>/sweeps/{name}/results.csv" for name in settings.run if name in settings.sweeps]

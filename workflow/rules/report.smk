@@ -66,6 +66,43 @@ rule build_dataset_page:
         "../scripts/build_dataset_page.py"
 
 
+rule show_scores:
+    """Write the page of a table of scores made elsewhere."""
+    input:
+        rates="<results>/scores/{scores}/rates.csv",
+        strata="<results>/scores/{scores}/strata.csv",
+        roc="<results>/scores/{scores}/roc.csv",
+        cells="<results>/scores/{scores}/completeness.csv",
+        picture="<results>/scores/{scores}/completeness.png",
+    output:
+        page=report(
+            local("<results>/scores/{scores}/index.html"),
+            caption="../report/table.rst",
+            category="Reports",
+            labels={"experiment": "{scores}"},
+        ),
+    log:
+        "<logs>/show_scores/{scores}.log",
+    benchmark:
+        "<benchmarks>/show_scores/{scores}.tsv"
+    wildcard_constraints:
+        scores=scores_name(),
+    localrule: True
+    conda:
+        "../envs/report.yaml"
+    resources:
+        mem_mb=2000,
+        runtime="10m",
+    params:
+        table=needs("scores.table"),
+        least_expected=needs("scores.evaluation.min_expected_fp"),
+        code=digest("show_scores"),
+    message:
+        "Writing the page of the scores {wildcards.scores}"
+    script:
+        "../scripts/show_scores.py"
+
+
 rule build_report:
     """Write the report of an experiment: one page that opens from disk."""
     input:

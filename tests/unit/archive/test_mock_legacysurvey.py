@@ -189,7 +189,7 @@ def test_red_galaxies_have_the_brightness_colour_and_size_of_luminous_red_ones()
     drawn = pd.DataFrame([population.draw_red(np.random.default_rng(k)) for k in range(800)])
     assert ((drawn["z"] > 17) & (drawn["z"] < 21) & (drawn["r"] < 23)).all()
     assert 19.0 < drawn["r"].median() < 20.7 and 1.45 < (drawn["g"] - drawn["r"]).median() < 1.75
-    assert 0.8 < drawn["re"].median() < 1.8 and drawn["n"].median() == 4
+    assert 1.0 < drawn["re"].median() < 2.0 and drawn["n"].median() == 4
 
 
 def test_deflections_are_lenstronomys():

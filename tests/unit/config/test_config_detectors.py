@@ -80,6 +80,7 @@ PAIRS = {"detectors": {"flux": {"training": {"pairs": {}}}}}
         ({"detectors": {"flux": {"training": {"pairs": {"amplify_share": 0}}}}}, ["amplify_share"]),
         ({"detectors": {"shuffled": {"training": {"pairs": {}}}}}, ["shuffle_velocity", "leave out one of them"]),
         ({"detectors": {"lens": {"channels": "bands", "training": {"pairs": {}}}}}, ["channels is `bands`", "leave out pairs"]),
+        ({"detectors": {"lens": {"channels": "bands", "architecture": "unet"}}}, ["map of where a subhalo is", "choose slim"]),
     ],
 )
 def test_wrong_training_on_pairs_is_refused_in_words(values, words):
@@ -96,3 +97,14 @@ def test_training_on_pairs_is_taken_where_the_dataset_keeps_them_and_changes_not
     assert "pairs" not in found.detectors["both"].plain()["training"]
     turned_off = validate(merge(merge(Run().plain(), with_pairs), {"detectors": {"flux": {"training": {"pairs": None}}}}))
     assert not turned_off.detectors["flux"].trains_on_pairs
+
+
+def test_networks_that_see_the_evidence_need_its_maps():
+    seen = {"detectors": {"flux": {"sees": "evidence"}}}
+    with pytest.raises(ConfigError, match="trains flux on maps of the evidence detector, which are not kept: set evidence.maps"):
+        validate(merge(Run().plain(), seen))
+    found = validate(merge(Run().plain(), merge(seen, {"evidence": {"maps": True}})))
+    assert found.detectors["flux"].sees_evidence and not found.detectors["both"].sees_evidence
+    for wrong in ({"channels": "mask"}, {"training": {"pairs": {}}}, {"channels": "both", "shuffle_velocity": True}):
+        with pytest.raises(ConfigError, match="sees: evidence has maps of flux, velocity or both"):
+            validate(merge(Run().plain(), merge(seen, {"evidence": {"maps": True}, "detectors": {"flux": wrong}})))

@@ -83,23 +83,24 @@ def test_a_network_that_counts_light_beyond_the_core_takes_noise_for_arcs():
 
 @pytest.mark.parametrize(("bluer", "verdict"), [(0.0, "passed"), (0.5, "failed")])
 def test_a_network_that_looks_at_the_colour_of_cores_is_caught(bluer, verdict):
-    """Positives with bluer cores, which is all that the network sees; recoloured, they are controls to it."""
+    """Positives with bluer cores, which is all that the network sees: controls of these colours are positives to it."""
     images, label = stamps()
-    images[label, 0] *= (1 + bluer) ** np.exp(-0.5 * (R / 0.8) ** 2).astype(np.float32)
+    images[label, 0] *= 1 + bluer
     table = check_shortcuts(sees_core_colour, sees_core_colour(images, None), images, label, ShortcutGates(), PIXEL, 0.95).set_index("gate")
     assert table.loc["core colour", "verdict"] == verdict
-    if bluer:
-        assert table.loc["core colour", "value"] > 0.3
+    assert table.loc["core colour", "value"] == pytest.approx(1.0 if bluer else 0.05, abs=0.03)
 
 
-def test_recoloured_cores_have_the_others_colours_and_keep_what_lies_outside():
+def test_recoloured_images_have_the_colours_of_the_others_cores_and_change_in_nothing_else():
     images, label = stamps()
     redder = images[label].copy()
     redder[:, 2] *= np.random.default_rng(3).uniform(1.2, 1.6, len(redder)).astype(np.float32)[:, None, None]
     changed = recoloured(redder, images[~label], R, 0.8)
-    ratio = [np.log(i[:, 2, R <= 0.8].sum(1) / i[:, 1, R <= 0.8].sum(1)) for i in (changed, images[~label])]
-    assert np.median(ratio[0]) == pytest.approx(np.median(ratio[1]), abs=0.03)
-    assert np.array_equal(changed[:, 1], redder[:, 1]) and np.allclose(changed[:, :, R > 4], redder[:, :, R > 4], rtol=1e-4)
+    ratio = [np.sort(np.log(i[:, 2, R <= 0.8].sum(1) / i[:, 1, R <= 0.8].sum(1))) for i in (changed, images[~label])]
+    # Quantiles between ranks: the greatest and the least differ most.
+    assert ratio[0] == pytest.approx(ratio[1], abs=6e-3)
+    assert np.array_equal(changed[:, 1], redder[:, 1])
+    assert np.ptp((changed[:, 2] / redder[:, 2]).reshape(len(redder), -1), axis=1).max() < 1e-5
 
 
 def test_noise_is_measured_beside_galaxies():

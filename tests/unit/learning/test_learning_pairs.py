@@ -14,6 +14,7 @@ from darkhaloscope.core.files import sha256
 from darkhaloscope.core.tables import TableError, images, read_table, write_table
 from darkhaloscope.learning.augment import orient_directions, orient_images, orient_points
 from darkhaloscope.learning.fit import train_network
+from darkhaloscope.learning.lens_estimates import estimate_lenses
 from darkhaloscope.learning.losses import place_loss
 from darkhaloscope.learning.map_network import LENS, MapNetwork
 from darkhaloscope.learning.networks import build_network
@@ -400,3 +401,22 @@ def test_a_unet_takes_every_channel_mode(channels):
     module = build_network(network(channels, "unet"))
     inputs = len(KinematicPixels(network(channels)).inputs)
     assert module(torch.zeros(2, inputs, 48, 48)).shape == (2, 2)
+
+
+def test_regressed_lenses_are_in_the_stamps_order_and_units(files, tmp_path):
+    settings = network("flux", "unet", {"epochs": 1}, lens_weight=1.0)
+    trained = train_network([files["pairs"]], [files["validation"]], settings, 1, tmp_path, 1)
+    found = estimate_lenses([files["validation"]], trained.classifier)
+    stamps = pq.read_table(files["validation"])
+    assert found["number"].tolist() == sorted(stamps["number"].to_pylist()) and tuple(found) == ("number", *LENS)
+    # One by one as all together, in arcsec about the population's mean.
+    head, pixels = trained.classifier.module.lens, KinematicPixels(settings, trained.classifier.normalisation)
+    inputs = pixels.decode(files["validation"], pq.read_metadata(files["validation"]), 0)
+    with torch.inference_mode():
+        lens = trained.classifier.module.outputs(torch.from_numpy(inputs).permute(0, 3, 1, 2))[2]
+    expected = (head.mean + head.width * lens).numpy()
+    order = np.argsort(stamps["number"].to_numpy())
+    np.testing.assert_allclose(found["theta_e"], expected[order, 0], rtol=1e-4)
+    without = dataclasses.replace(trained.classifier, network=network("flux", "unet"))
+    with pytest.raises(LearningError, match="does not regress the lens: train one with architecture unet"):
+        estimate_lenses([files["validation"]], without)

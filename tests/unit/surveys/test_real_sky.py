@@ -11,6 +11,7 @@ from darkhaloscope.config.cutouts import RealSky
 from darkhaloscope.config.network import Mining
 from darkhaloscope.core.tables import write_table
 from darkhaloscope.learning.altered import labelled_bands
+from darkhaloscope.learning.cutouts import _learnt
 from darkhaloscope.learning.mining import training_additions
 from darkhaloscope.surveys.real_sky import prepare_real_sky, real_sky_schema, sky_parts
 
@@ -82,3 +83,19 @@ def test_networks_that_lack_a_band_are_told_what_stands_in():
     with pytest.raises(ValidationError, match="stand_in"):
         RealSky.model_validate({"path": "a.npz", "bands": ["g", "r", "i"]})
     assert RealSky.model_validate({"path": "a.npz", "bands": ["g", "r", "i"], "stand_in": {"z": "i"}}).sources == ("g", "r", "i")
+
+
+def test_cutouts_that_a_network_learnt_from_are_known_by_position_and_by_name(sky):
+    path, _ = sky
+    frame = pa.parquet.read_table(path).drop_columns(["image"]).to_pandas()
+    train = frame[frame["split"] == "train"].iloc[0]
+    asked = pd.DataFrame(
+        {
+            "stamp_id": ["x", "y", train["stamp_id"], "z"],
+            # Half an arcsecond from it, ten arcseconds from it, by its name alone, and one of the other part of the sky.
+            "ra": [train["ra"], train["ra"], np.nan, frame[frame["split"] == "test"].iloc[0]["ra"]],
+            "dec": [train["dec"] + 0.5 / 3600, train["dec"] + 10 / 3600, np.nan, frame[frame["split"] == "test"].iloc[0]["dec"]],
+        }
+    )
+    assert _learnt(asked, [path]).tolist() == [True, False, True, False]
+    assert not _learnt(asked, []).any()

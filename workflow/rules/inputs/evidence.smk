@@ -8,7 +8,8 @@ def findings(dataset, test, split):
 
 def evidence_settings(*keys):
     """The section `evidence` less the keys that a rule does not use."""
-    return settings.evidence.without("batch_size", *keys)
+    # Findings without maps are those of a config that has no such key.
+    return settings.evidence.without("batch_size", *keys, *(() if settings.evidence.maps else ("maps",)))
 
 
 def experiments_with_evidence():

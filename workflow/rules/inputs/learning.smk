@@ -18,8 +18,14 @@ def network_section(wildcards):
 
 def training_shards(wildcards):
     """The shards that a network learns from: training stamps, or the noiseless pairs of the same rows."""
-    pairs = settings.detectors[wildcards.detector].trains_on_pairs
-    return pair_shards(wildcards.dataset) if pairs else shards(wildcards.dataset, "train")
+    if settings.detectors[wildcards.detector].trains_on_pairs:
+        return pair_shards(wildcards.dataset)
+    return seen_by(wildcards.detector, wildcards.dataset, wildcards.dataset, "train")
+
+
+def scored_shards(split):
+    """The shards of one split of a test dataset that a network scores."""
+    return lambda wildcards: seen_by(wildcards.detector, wildcards.dataset, wildcards.test, split)
 
 
 def rounds_of(network):

@@ -19,7 +19,7 @@ from .config.kinds import DATASET_KINDS, Dataset
 from .config.run import Run
 from .core.files import write_text
 from .core.tables import Schema
-from .detectors.evidence.schema import FINDINGS, sensitivity_schema
+from .detectors.evidence.schema import FINDINGS, map_columns, sensitivity_schema
 from .detectors.observed.schema import TRIALS, lens_schema
 from .detectors.schema import SCORE, maps_schema
 from .ifu.bank import BANK
@@ -27,7 +27,7 @@ from .surveys.legacysurvey.schema import KNOWN_LENSES, PARENT
 from .surveys.prepared import prepared_schema
 from .tasks.lensfinder import schema as lensfinder
 from .tasks.lensfinder.search import search_schema
-from .tasks.subhalo.schema import MANIFEST, stamp_schema
+from .tasks.subhalo.schema import MANIFEST, PLACE, pair_images, stamp_schema
 
 ROOT = Path(__file__).parents[3]
 
@@ -140,6 +140,9 @@ def tables() -> str:
         "The parent sample as it is, `datasets/{dataset}/parents/{piece}.parquet`, until it is scored": search_schema(64),
         "Manifest, `datasets/{dataset}/manifest.parquet`": MANIFEST,
         "Stamps, `datasets/{dataset}/stamps/{split}/{shard}.parquet`": Schema("stamps", stamp.columns[len(MANIFEST.columns) :]),
+        "Noiseless pairs, `datasets/{dataset}/pairs/{shard}.parquet`, beside the columns of the manifest": Schema(
+            "pairs", (*PLACE, *pair_images(48))
+        ),
         "Manifest of a lens-finder dataset": lensfinder.MANIFEST,
         "Stamps of a lens-finder dataset": Schema(
             "injected stamps", lensfinder.stamp_schema(64).columns[len(lensfinder.MANIFEST.columns) :]
@@ -147,6 +150,7 @@ def tables() -> str:
         "Hosts without arcs, `datasets/{dataset}/hosts/arcs_removed.parquet` and `bare.parquet`": lensfinder.without_arc_schema(64),
         "Scores, `detectors/{dataset}/{detector}/seed-{seed}/scores/{test}.parquet`": Schema("scores", SCORE),
         "Findings of the model-based detector, `findings/{dataset}/{test}/{split}/{shard}.parquet`": FINDINGS,
+        "Its maps, beside the findings and in `evidence_stamps/{dataset}/{test}/{split}/{shard}.parquet`": Schema("maps", map_columns(48)),
         "Its sensitivity, `findings/{dataset}/{test}/sensitivity.parquet`": sensitivity_schema(48),
         "Observed lenses, `observed/{name}/lenses.parquet`": lens_schema(121),
         "Their trials, `observed/{name}/trials.parquet`": TRIALS,

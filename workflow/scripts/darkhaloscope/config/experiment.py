@@ -92,7 +92,9 @@ class ShortcutGates(Section):
         0.6, description="Largest AUC of positives whose arcs were taken away again, or 1 less it where they score below controls"
     )
     max_null_share: Fraction = Field(0.1, description="Largest share of bare hosts, arcs of no flux injected, that pass at FPR 0.05")
-    max_colour_loss: Fraction = Field(0.05, description="Largest loss of AUC once the cores of positives have the colours of the controls'")
+    max_colour_share: Fraction = Field(
+        0.15, description="Largest share of controls that pass at FPR 0.05 once their cores have the colours of the positives' cores"
+    )
     noise_factor: float = Field(2.0, gt=1, description="Noise that controls are given, over their own")
     max_noise_share: Fraction = Field(0.15, description="Largest share of controls that pass at FPR 0.05 once they have that noise")
     max_real_loss: Fraction = Field(

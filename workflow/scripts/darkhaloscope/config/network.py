@@ -152,6 +152,10 @@ class Network(Detector):
         True,
         description="For channels velocity and mask: read the velocity, mask and σ_v that the dataset's `instrument.mask` sets; false reads those that follow from the stamp's own noisy flux, as networks that see the flux always do (their partner on equal terms, though such a mask tells of the flux)",
     )
+    sees: Literal["pixels", "evidence"] = Field(
+        "pixels",
+        description="What the channels are: the stamp's own pixels, or what the model-based detector made of them (residuals, z and √ν′ as maps; needs `evidence.maps`, and its findings in training stamps, too)",
+    )
     shuffle_velocity: bool = Field(False, description="Control: every stamp gets the velocity channels of another stamp")
     width: int = Field(32, ge=4, le=512, description="Channels of the first block, for the deep architectures and slim")
     pretrained: FilePath | None = Field(
@@ -177,6 +181,11 @@ class Network(Detector):
     training: Training = Field(Training(), description="Fitting")
 
     @property
+    def sees_evidence(self) -> bool:
+        """Whether the model-based detector's maps stand for the stamp."""
+        return self.sees == "evidence"
+
+    @property
     def trains_on_pairs(self) -> bool:
         """Whether noiseless pairs take the place of training stamps."""
         return self.training.pairs is not None
@@ -198,10 +207,19 @@ class Network(Detector):
 
     @model_validator(mode="after")
     def _check(self) -> Network:
+        if self.sees_evidence and (self.channels not in ("flux", "velocity", "both") or self.shuffle_velocity or self.trains_on_pairs):
+            raise ValueError(
+                "sees: evidence has maps of flux, velocity or both in rendered stamps: set channels to one of these, and leave out "
+                "shuffle_velocity and training.pairs"
+            )
         if self.shuffle_velocity and self.channels not in ("velocity", "both"):
             raise ValueError(f"shuffle_velocity needs the velocity channel, but channels is `{self.channels}`")
         if self.channels == "bands" and self.architecture.endswith("dual_stream"):
             raise ValueError(f"{self.architecture} has a stream for flux and one for velocity, but channels bands has neither")
+        if self.channels == "bands" and self.architecture == "unet":
+            raise ValueError(
+                "unet makes a map of where a subhalo is, but channels is `bands`: choose slim, or another architecture for bands"
+            )
         if self.channels != "bands":
             t = self.training
             wants = {

@@ -126,6 +126,7 @@ class Run(Section):
                     f"experiments.{name}.search ranks the galaxies of a survey, and dataset {experiment.dataset} is of none: its kind must be lensfinder"
                 )
             problems += [f"experiments.{name} {p}" for p in self._problems_of_pairs(experiment)]
+            problems += [f"experiments.{name} {p}" for p in self._problems_of_maps(experiment)]
             for dataset in dict.fromkeys((experiment.dataset, *experiment.test_datasets)):
                 problems += [f"experiments.{name} {p}" for p in self._problems_of_channels(dataset, experiment.detectors)]
             for dataset in experiment.test_datasets:
@@ -221,6 +222,13 @@ class Run(Section):
         return [
             f"trains {', '.join(on_pairs)} on noiseless pairs, but {experiment.dataset} keeps none: set datasets.{experiment.dataset}.pairs"
         ]
+
+    def _problems_of_maps(self, experiment: Experiment) -> list[str]:
+        """What keeps networks from seeing what the model-based detector made of stamps."""
+        names = [n for n in experiment.detectors if n in self.detectors and getattr(self.detectors[n], "sees_evidence", False)]
+        if names and not self.evidence.maps:
+            return [f"trains {', '.join(names)} on maps of the evidence detector, which are not kept: set evidence.maps to true"]
+        return []
 
     @property
     def reported(self) -> list[str]:

@@ -14,7 +14,7 @@ from .band_network import build_band_network
 from .calibration import Calibration
 from .foreign import Recognised
 from .map_network import MapNetwork
-from .scaling import INPUTS, Normalisation
+from .scaling import Normalisation, inputs_of
 
 #: Names of input channels, in order.
 Inputs = tuple[str, ...]
@@ -73,7 +73,7 @@ def build_network(network: Network) -> nn.Module:
     """
     if network.channels == "bands":
         return build_band_network(network, ARCHITECTURES).to(memory_format=torch.channels_last)
-    inputs = INPUTS[network.channels]
+    inputs = inputs_of(network)
     if network.architecture in ARCHITECTURES:
         module = ARCHITECTURES[network.architecture](inputs, network.width)
         if network.regresses_lens:
@@ -98,7 +98,7 @@ def describe_network(network: Network, size: int = 48) -> dict[str, int]:
 
     hooks = [m.register_forward_hook(add) for m in module.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
     with torch.inference_mode():
-        module(torch.zeros(1, len(INPUTS[network.channels]), size, size))
+        module(torch.zeros(1, len(inputs_of(network)), size, size))
     for hook in hooks:
         hook.remove()
     return {"layers": len(counts), "parameters": sum(p.numel() for p in module.parameters()), "multiply_adds": sum(counts)}

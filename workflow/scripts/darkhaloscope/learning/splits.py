@@ -17,7 +17,7 @@ from ..core.random import stable_hash
 from .augment import hashed
 from .index import Emphasis, Extra, Stamps, index_stamps, measure_bands, measured_rows
 from .pixels import pixels_of
-from .scaling import INPUTS, LearningError, Normalisation, measure, normalise
+from .scaling import LearningError, Normalisation, inputs_of, measure, normalise
 from .streaming import Batches, EpochOrder, InOrder, Stream, loader
 
 BAD_PIXELS = "with pixels that are NaN or infinite"
@@ -90,7 +90,7 @@ def read_split(
     """
     log = log or logging.getLogger(__name__)
     bands = network.channels == "bands"
-    names = INPUTS[network.channels]
+    names = inputs_of(network)
     if not bands and normalisation is not None and normalisation.inputs != names:
         raise LearningError(
             f"the normalisation is for inputs {list(normalisation.inputs)}, but channels `{network.channels}` are {list(names)}"

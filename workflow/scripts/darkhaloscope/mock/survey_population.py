@@ -2,7 +2,7 @@
 
 - Colours and K corrections: the E, Sbc, Scd and Im templates of Coleman, Wu & Weedman (1980, ApJS 43, 393), redshifted, through
   LSST's g, r and z, as GalSim ships both (a test computes the table anew). DECam's bands differ by some hundredths.
-- Luminosities of red galaxies: normal in absolute magnitude about M_r = −22.6 with 0.55 mag, as luminous red galaxies have them
+- Luminosities of red galaxies: normal in absolute magnitude about M_r = −22.9 with 0.55 mag, as luminous red galaxies have them
   (Eisenstein et al. 2001, AJ 122, 2267: a magnitude-limited sample of M_r < −21.5), brighter by 0.8 mag per unit of redshift:
   stars that only age (Cool et al. 2008, ApJ 682, 919, find the like). Disks: about −21.6.
 - Sizes: half-light radius against stellar mass (van der Wel et al. 2014, ApJ 788, 28, table 1), stars of 2.8 solar masses per
@@ -46,7 +46,7 @@ TEMPLATES = {
     ),
 }
 #: Mean absolute magnitude in r and its scatter, and how much brighter per unit of redshift.
-RED, DISK, AGEING = (-22.6, 0.55), (-21.6, 0.6), 0.8
+RED, DISK, AGEING = (-22.9, 0.55), (-21.6, 0.6), 0.8
 SUN_R = 4.65
 #: log10 of the half-light radius [kpc] at 5·10¹⁰ M☉ and redshift 0.25, its change per unit of redshift, and the slope with mass.
 EARLY_SIZE, LATE_SIZE = (0.60, -0.36, 0.73), (0.86, -0.16, 0.25)
