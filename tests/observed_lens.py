@@ -32,9 +32,9 @@ def simulate(seed=1, theta_e=1.15, arcs=True, subhalo=None):
     if subhalo:
         names.append("SIS")
         lenses.append({"theta_E": subhalo[0], "center_x": subhalo[1], "center_y": subhalo[2]})
-    source = [{"amp": 12.0, "R_sersic": 0.12, "n_sersic": 1.2, "e1": 0.1, "e2": -0.1, "center_x": 0.09, "center_y": 0.05}]
+    source = [{"amp": 60.0, "R_sersic": 0.12, "n_sersic": 1.2, "e1": 0.1, "e2": -0.1, "center_x": 0.06, "center_y": 0.03}]
     l1, l2 = phi_q2_ellipticity(0.65, 0.8)
-    galaxy = [{"amp": 2.0, "R_sersic": 1.6, "n_sersic": 4.0, "e1": l1, "e2": l2, "center_x": 0.02, "center_y": -0.01}]
+    galaxy = [{"amp": 30.0, "R_sersic": 1.6, "n_sersic": 4.0, "e1": l1, "e2": l2, "center_x": 0.02, "center_y": -0.01}]
     model = ImageModel(
         data,
         psf,

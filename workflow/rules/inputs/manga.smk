@@ -43,7 +43,7 @@ def accepted_tensors(name):
 
 def samples_of_run():
     """The samples whose galaxies the run's stamps are made of."""
-    if settings.scores.table or settings.cutouts.path:  # what is asked for in place of `run`
+    if settings.scores.table or settings.cutouts.path or settings.observed.path:  # what is asked for in place of `run`
         return []
     experiments = [getattr(settings.sweeps.get(name), "experiment", name) for name in settings.run]
     datasets = {dataset for name in experiments for dataset in scored_datasets(name) if bank_of(dataset)}

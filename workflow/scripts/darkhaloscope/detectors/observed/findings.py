@@ -112,11 +112,12 @@ def fitted_row(fit: ObservedFit, settings: Observed) -> dict[str, object]:
 def subhalo_row(looker: Looker, mass_function_of: Sensitivity) -> tuple[dict[str, object], dict[str, NDArray]]:
     """Return the columns of the scan of the observed image, and its maps (h, w)."""
     fit, settings, where = looker.fit, looker.settings, looker.where
-    scan = looker.scan()
-    z, depth = scan.z, np.sqrt(scan.information)
+    scan, depth = looker.scan()
+    z = scan.z
     searched = z[looker.tried]
     best, place = np.unravel_index(int(searched.argmax()), searched.shape)
-    log_bayes = scan.score[:, place] - scan.information[:, place] / 2
+    # z and what moves it, as a Gaussian in the strength of the halo that is there.
+    log_bayes = z[:, place] * depth[:, place] - depth[:, place] ** 2 / 2
     mass, error = mass_posterior(log_bayes, looker.masses)
     limit = least_mass(depth, looker.masses, settings.threshold)
     density = mass_function(mass_function_of, 10**looker.masses, sigma_critical(looker.halos[0]))

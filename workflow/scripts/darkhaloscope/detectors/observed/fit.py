@@ -98,8 +98,43 @@ def fit_lens(lens: ObservedLens, settings: Fit) -> ObservedFit:
     prior = mass_prior(galaxy, settings)
     # What lies beyond twice the Einstein radius has one image, and says nothing about the lens.
     arcs = arcs.within(settings.extent * max(float(start[0]) for start, _ in starts))
+    chosen, rivals = choose(
+        stack([cut_pixels(lens, galaxy, arcs, settings.bin, settings.dark_bin, rays_per_pixel=False).channel]), prior, starts, settings
+    )
     pixels = cut_pixels(lens, galaxy, arcs, settings.bin, settings.dark_bin)
+    if len(pixels.rays) > settings.most_rays:
+        pixels = cut_pixels(lens, galaxy, arcs, settings.bin, settings.dark_bin, rays_per_pixel=False)
     batch = stack([pixels.channel])
+    kernel = pick_kernel(batch, prior, chosen, settings.source_kernels)
+    linear, _ = climb(batch, prior, chosen, kernel, settings.steps, NEAR, settings.enough)
+    lap("fit")
+    hessian = linear.information[0] + torch.eye(len(prior.names), dtype=torch.float64)
+    slope = linear.score[0] - prior.offset(linear.values)[0]
+    promised = float(slope @ torch.linalg.solve(hessian, slope)) / 2
+    errors = torch.linalg.inv(hessian).diagonal().sqrt().numpy() * prior.width
+    chi2 = float(linear.solved.chi2(batch)[0])
+    focused = float(focus(batch, prior, linear.values))
+    return ObservedFit(
+        lens=lens,
+        galaxy=galaxy,
+        arcs=arcs,
+        pixels=pixels,
+        prior=prior,
+        values=linear.values[0],
+        errors=errors,
+        kernel=kernel,
+        batch=batch,
+        linear=linear,
+        chi2=chi2,
+        rivals=rivals,
+        converged=promised < settings.converged,
+        focus=focused,
+        seconds=seconds,
+    )
+
+
+def choose(batch: Batch, prior: LensPrior, starts: list[tuple[Tensor, Kernel]], settings: Fit) -> tuple[Tensor, NDArray]:
+    """Return the best (1, q) of some lenses fitted to an image of one ray per bin, and ln evidence of the others less its own, in order."""
 
     def height(found: tuple[Linear, Kernel]) -> float:
         return float(found[0].log_posterior) - float(_unfocused(batch, prior, found[0].values, settings))
@@ -115,32 +150,9 @@ def fit_lens(lens: ObservedLens, settings: Fit) -> ObservedFit:
     for linear, _ in rough[:2]:
         kernel = pick_kernel(batch, prior, linear.values, settings.source_kernels)
         fitted.append((climb(batch, prior, linear.values, kernel, settings.steps, NEAR, settings.enough)[0], kernel))
-    linear, again = max(fitted, key=height)
-    rivals = [float(found.log_posterior) for found, _ in (*fitted, *rough[2:]) if found is not linear]
-    lap("fit")
-    hessian = linear.information[0] + torch.eye(len(prior.names), dtype=torch.float64)
-    slope = linear.score[0] - prior.offset(linear.values)[0]
-    promised = float(slope @ torch.linalg.solve(hessian, slope)) / 2
-    errors = torch.linalg.inv(hessian).diagonal().sqrt().numpy() * prior.width
-    chi2 = float(linear.solved.chi2(batch)[0])
-    others = np.sort(np.array(rivals))[::-1] - float(linear.log_posterior)
-    return ObservedFit(
-        lens,
-        galaxy,
-        arcs,
-        pixels,
-        prior,
-        linear.values[0],
-        errors,
-        again,
-        batch,
-        linear,
-        chi2,
-        others,
-        promised < settings.converged,
-        float(focus(batch, prior, linear.values)),
-        seconds,
-    )
+    best = max(fitted, key=height)[0]
+    others = [float(found.log_posterior) for found, _ in (*fitted, *rough[2:]) if found is not best]
+    return best.values, np.sort(np.array(others))[::-1] - float(best.log_posterior)
 
 
 def search(coarse: Pixels, prior: LensPrior, settings: Fit) -> list[tuple[Tensor, Kernel]]:

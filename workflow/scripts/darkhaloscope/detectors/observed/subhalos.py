@@ -3,6 +3,14 @@
 Controls are draws of the lens as fitted, without a subhalo, with the noise of the image: how large z becomes by noise alone. Injections are
 the observed image itself, to which is added what a subhalo of known mass would change in the source as found: with all that the model
 gets wrong about this lens. Both are taken with the smooth lens linearised where the fit left it, marginalised again for each.
+A subhalo moves the rays by δβ, and the covariance of the pixels by ∂C. The score is m = ½ wᵀ ∂C w − ½ tr(C⁻¹ ∂C), and noise moves it by nᵀ C⁻¹ T̃ with
+
+    T̃ = ∂C w = B (g·δβ − Q),   Qᵢ = Σⱼ uⱼ ∇K(βᵢ − βⱼ)·δβⱼ.
+
+Q is what a source that moves along takes up: were all rays moved alike, T̃ would vanish, and nothing could be seen. Here δβ is a tenth of an arcsec on whole arcs,
+so that T = B g·δβ alone (as for the small subhalos of `evidence.scan`) would promise what cannot be had: z is m′/√ν′ with ν = T̃ᵀ C⁻¹ T̃, and a
+subhalo that is there moves z by Tᵀ C⁻¹ T̃/√ν, lens parameters projected out of both (their J̃ likewise).
+
 A negative mass cannot be there: the greatest z of one, in the observed image, shows what the model's errors do.
 """
 
@@ -24,10 +32,13 @@ from ..evidence.fit import Linear
 from ..evidence.pixels import Batch
 from ..evidence.prior import SubhaloProfile
 from ..evidence.process import Fields, whiten
-from ..evidence.scan import Places, Scan, deflections, marginalise, try_subhalos
+from ..evidence.scan import Places, Scan, deflections, marginalise
+from ..evidence.scan import Trial as Tried
 from .fit import ObservedFit
 from .light import coordinates
 
+#: Information below this is none.
+LEAST = 1e-6
 #: A subhalo is found where it is within this distance [arcsec].
 NEAR = 0.3
 
@@ -66,15 +77,47 @@ class Looker:
         self.trace = u * linear.fields.gradient - linear.fields.score
         self.offset = fit.prior.offset(fit.values[None])[0]
 
-    def scan(self) -> Scan:
-        """Return what halos of all masses give at every place of the observed image."""
-        trial = try_subhalos(self.fit.batch, self.fit.linear, 0, self.moved)
-        return marginalise([trial], self.offset, len(self.halos))
+    def scan(self) -> tuple[Scan, NDArray]:
+        """Return what halos of all masses give at every place of the observed image, and by how much z is moved (m, k) by one that is there."""
+        tried, direct = self.attempt(self.fit.batch, self.fit.linear, self.moved)
+        scan = marginalise([tried], self.offset, len(self.halos))
+        hessian = tried.jacobian.T @ tried.jacobian + torch.eye(len(self.offset), dtype=torch.float64)
+        # Lens parameters out of what is there: T − J̃ H⁻¹ J̃ᵀ T.
+        left = direct - tried.jacobian @ torch.linalg.solve(hessian, tried.jacobian.T @ direct)
+        moved = (left * tried.whitened).sum(0).reshape(len(self.halos), -1).numpy()
+        return scan, moved / np.sqrt(np.maximum(scan.information, LEAST))
 
     def look(self, data: Tensor) -> Scan:
         """Return what halos of the searched masses give with other data (n,) of the same lens."""
         batch, linear = self.with_data(data)
-        return marginalise([try_subhalos(batch, linear, 0, self.searched)], self.offset, len(self.tried))
+        return marginalise([self.attempt(batch, linear, self.searched)[0]], self.offset, len(self.tried))
+
+    def attempt(self, batch: Batch, linear: Linear, deflection: Tensor) -> tuple[Tried, Tensor]:
+        """Return subhalos of deflections (s, r, 2) tried on one lens, with L⁻¹ T̃ and L⁻¹ J̃, and L⁻¹ T (n, s) beside."""
+        u = batch.project(linear.solved.weights.float()[..., None])[0]
+        direct, whole = self._seen(linear, u, batch, -deflection)
+        _, lens = self._seen(linear, u, batch, -self.pushed[0])
+        tried = Tried(
+            whitened=whole,
+            score=-(deflection.flatten(1) @ linear.fields.score[0].flatten()).double(),
+            jacobian=lens,
+            lens_score=linear.score[0],
+        )
+        chi2 = float(linear.solved.chi2(batch)[0])
+        return tried.weakened(chi2), direct / max(chi2, 1.0) ** 0.5
+
+    @staticmethod
+    def _seen(linear: Linear, u: Tensor, batch: Batch, shift: Tensor) -> tuple[Tensor, Tensor]:
+        """L⁻¹ T and L⁻¹ T̃ (n, s) of rays moved by `shift` (s, r, 2) on the source plane."""
+        beta, gradient, steepness = linear.solved.beta[0], linear.fields.gradient[0], linear.solved.steepness[0]
+        fixed = (shift * gradient).sum(2).T
+        weighted = u[None] * shift
+        count = len(shift)
+        moments = steepness @ torch.cat((weighted[..., 0].T, weighted[..., 1].T, (weighted * beta).sum(2).T), 1)
+        along = beta[:, :1] * moments[:, :count] + beta[:, 1:] * moments[:, count : 2 * count] - moments[:, 2 * count :]
+        seen = batch.observe(torch.cat((fixed, fixed - along), 1)[None])[0]
+        white = torch.linalg.solve_triangular(linear.solved.factor[0].float(), seen, upper=False).double()
+        return white[:, :count], white[:, count:]
 
     def with_data(self, data: Tensor) -> tuple[Batch, Linear]:
         """Return batch and linearisation with other data (n,) about the lens as fitted."""

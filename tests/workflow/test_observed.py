@@ -1,0 +1,40 @@
+"""Observed lenses that the user brings, from the command line: what is planned, and what is said where the folder is wrong."""
+
+import numpy as np
+from astropy.io import fits
+
+from observed_lens import simulate, write
+
+RULES = {"look_at_lens", "gather_lenses", "show_lenses"}
+
+
+def test_a_folder_of_lenses_plans_its_own_rules_alone(project):
+    for name in ("J1", "J2"):
+        write(project.folder / "mine" / name, np.zeros((40, 40)), np.ones((40, 40)), np.ones((3, 3)) / 9)
+    assert project.plan("--config", "observed=mine") == RULES
+    jobs = project.touch_run("--config", "observed=mine")
+    assert jobs == {"look_at_lens": 2, "gather_lenses": 1, "show_lenses": 1}
+
+
+def test_a_folder_that_is_not_there_is_named_with_a_remedy(project):
+    said = project.snakemake("--dry-run", "--config", "observed=nowhere", check=False)
+    assert "nowhere: expected a folder of observed lenses" in said and "--config observed=FOLDER" in said
+    write(project.folder / "mine/J1", np.zeros((40, 40)), np.ones((40, 40)), np.ones((3, 3)) / 9)
+    said = project.snakemake("--dry-run", "--config", "observed={path: mine, lenses: [J9]}", check=False)
+    assert "observed.lenses names J9, which mine does not hold" in said
+
+
+def test_two_lenses_go_from_files_to_a_page(project):
+    """One with arcs, and one without, which is said and stops nothing."""
+    for name, arcs in (("J1", True), ("J2", False)):
+        image, noise, psf, _ = simulate(seed=4, arcs=arcs)
+        write(project.folder / "mine" / name, image, noise, psf)
+    quick = "observed={path: mine, fit: {draws: 64, starts: 6, finalists: 2}, subhalos: {controls: 2, injections: 1, place_step: 5}}"
+    project.snakemake("--config", quick, cores=1)
+    folder = project.folder / "results/tiny/observed/mine"
+    page = (folder / "index.html").read_text(encoding="utf-8")
+    assert page.count("data:image/png;base64") == 1 and "no arcs found" in page
+    table = (folder / "lenses.csv").read_text(encoding="utf-8").splitlines()
+    assert len(table) == 3 and table[1].startswith("J1,")
+    assert project.plan("--config", quick) == set()
+    assert fits.getdata(project.folder / "mine/J1/image.fits").shape == (121, 121)
