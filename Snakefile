@@ -51,6 +51,8 @@ wildcard_constraints:
     brickname=r"\d{4}[pm]\d{3}",
     split="train|validation|test",
     shard=r"\d+",
+    observed=r"[A-Za-z0-9][\w.=+-]*",
+    lens=r"[A-Za-z0-9][\w.=+-]*",
     seed=r"\d+",
 
 
@@ -62,7 +64,9 @@ include: "workflow/rules/stamps.smk"
 include: "workflow/rules/lensfinder.smk"
 include: "workflow/rules/learning.smk"
 include: "workflow/rules/evidence.smk"
+include: "workflow/rules/observed.smk"
 include: "workflow/rules/known_lenses.smk"
+include: "workflow/rules/search.smk"
 include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/cutouts.smk"
 include: "workflow/rules/report.smk"
@@ -77,8 +81,7 @@ rule all:
     default_target: True
     input:
         targets,
-        inspections,
-        previews,
+        galaxy_pages,
     localrule: True
 
 

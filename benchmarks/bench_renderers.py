@@ -6,7 +6,7 @@ image within the engine's accuracy of what it gives with `--converged` rays on a
 that it places subhalos by; lenstronomy places them by its image without subhalo. Times are those of the process. Without
 `--bank`, the bank of the demo's galaxies, all stamps are of analytic disks.
 
-    PYTHONPATH=workflow/scripts python benchmarks/bench_renderers.py --bank results/demo/manga/mock/bank.parquet
+    PYTHONPATH=workflow/scripts python benchmarks/bench_renderers.py --bank results/demo-full/manga/mock/bank.parquet
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--converged", type=int, default=24, help="rays on a side of the reference")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    config = load(yaml.safe_load((ROOT / "config" / "demo.yaml").read_text(encoding="utf-8")), ROOT)
+    config = load(yaml.safe_load((ROOT / "config" / "demo-full.yaml").read_text(encoding="utf-8")), ROOT)
     values = config.datasets["subhalo"].plain()
     values["size"] = {"train": arguments.stamps, "validation": 0, "test": 0}
     if not arguments.bank:

@@ -1,31 +1,36 @@
 """Snakemake whose jobs leave empty outputs: a touch run of the whole DAG that needs no earlier results.
 
-Run as `python touching.py ARGUMENTS OF SNAKEMAKE`. Checkpoints get the few rows that the DAG is built from.
+Checkpoints get the few rows that the DAG is built from.
 """
 
 import sys
 from pathlib import Path
 
-from snakemake.cli import main
+from snakemake import cli
 from snakemake.executors import touch
 
 CONTENT = {
     "ranking.csv": "galaxy_id\n8001-12701\n8002-12701\n8003-12701\n",
     "lensability.csv": "galaxy_id,tier\n8001-12701,good\n8002-12701,reject\n",
+    "parent_bricks.csv": "piece,brickname,galaxies\n0,1506p005,1500\n0,1508p005,900\n1,1511p005,40\n",
 }
 run_job = touch.Executor.run_job
 
 
 def run_and_create(executor, job):
     """Touch a job's outputs, the missing ones made first."""
-    for path in map(Path, job.output):
-        if not path.exists():
+    for output in job.output:
+        path = Path(output)
+        if getattr(output, "is_directory", False):
+            path.mkdir(parents=True, exist_ok=True)
+        elif not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(CONTENT.get(path.name, ""))
     run_job(executor, job)
 
 
-if __name__ == "__main__":
+def main(arguments: list[str]) -> None:
+    """Run Snakemake so."""
     touch.Executor.run_job = run_and_create
-    sys.argv.append("--touch")  # where the Snakefile looks for it as well
-    main(sys.argv[1:])
+    sys.argv = ["snakemake", *arguments, "--touch"]  # where the Snakefile looks for it as well
+    cli.main(sys.argv[1:])

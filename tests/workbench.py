@@ -1,14 +1,18 @@
 """A copy of the project in a folder of its own, and ways to run Snakemake in it."""
 
+import functools
+import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
 
 import yaml
+
+import forking
+from darkhaloscope.jobs import digest
 
 ROOT = Path(__file__).parents[1]
 PARTS = ("Snakefile", "workflow", "config", "profiles", "slurm")
@@ -21,6 +25,7 @@ CHAIN = [
     "inspect_maps",
     "draw_inspection",
     "score_lensability",
+    "show_galaxies",
     "build_source_tensor",
     "normalise_source_tensor",
     "build_source_bank",
@@ -54,18 +59,10 @@ class Project:
 
     def snakemake(self, *arguments: str, config: str | None = "tests/tiny.yaml", cores: int = 2, check: bool = True) -> str:
         """Run Snakemake and return all that it printed."""
-        done = subprocess.run(
-            self.command(*arguments, config=config, cores=cores),
-            cwd=self.folder,
-            env=environment(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=1200,
-        )
+        status, output = forking.run(self.command(*arguments, config=config, cores=cores)[3:], self.folder, environment(), 1200)
         if check:
-            assert done.returncode == 0, done.stdout[-6000:]
-        return done.stdout
+            assert status == 0, output[-6000:]
+        return output
 
     def plan(self, *arguments: str, config: str | None = "tests/tiny.yaml") -> set[str]:
         """Return the rules that a dry run plans."""
@@ -73,17 +70,9 @@ class Project:
 
     def touch_run(self, *arguments: str, config: str | None = "tests/tiny.yaml") -> Counter[str]:
         """Run the whole DAG with jobs that only leave empty outputs; return how many jobs of each rule ran."""
-        done = subprocess.run(
-            [sys.executable, str(ROOT / "tests/touching.py"), *self.command(*arguments, config=config)[3:]],
-            cwd=self.folder,
-            env=environment(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=300,
-        )
-        assert done.returncode == 0, done.stdout[-6000:]
-        return Counter(re.findall(r"(?m)^Finished jobid: \d+ \(Rule: (?!all\b)(\w+)\)", done.stdout))
+        status, output = forking.run(self.command(*arguments, config=config)[3:], self.folder, environment(), 300, touch=True)
+        assert status == 0, output[-6000:]
+        return Counter(re.findall(r"(?m)^Finished jobid: \d+ \(Rule: (?!all\b)(\w+)\)", output))
 
     def overlay(self, **values: object) -> str:
         """Write a config file that lays `values` over the tiny run's; return its name."""
@@ -96,6 +85,11 @@ class Project:
         text = path.read_text(encoding="utf-8")
         assert old in text, f"{old!r} is not in {name}"
         path.write_text(text.replace(old, new), encoding="utf-8")
+
+    def forget(self, *folders: str) -> None:
+        """Delete folders of the tiny run's results: what comes before them need not be made again to make them."""
+        for folder in folders:
+            shutil.rmtree(self.folder / "results/tiny" / folder)
 
     def copy(self, folder: Path) -> "Project":
         """Return a copy, results and Snakemake's records included, times kept."""
@@ -135,4 +129,14 @@ def new_project(folder: Path) -> Project:
             shutil.copy2(source, folder / part)
     (folder / "tests").mkdir()
     shutil.copy2(ROOT / "tests" / "tiny.yaml", folder / "tests")
+    (folder / digest.DIGESTS).parent.mkdir()
+    (folder / digest.DIGESTS).write_text(_digests(), encoding="utf-8")
     return Project(folder)
+
+
+@functools.cache
+def _digests() -> str:
+    """Return what a first parse finds out about the sources: two seconds, which every fresh copy of the project would spend anew."""
+    for script in digest.PACKAGE.parent.glob("*.py"):
+        digest.code_digest(script)
+    return json.dumps({key: digest._found[key] for key in digest._used if key in digest._found})

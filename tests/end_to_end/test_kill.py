@@ -26,10 +26,10 @@ def hashes(project, *patterns):
     return found
 
 
-def kill_when(project, config, ready, limit_s=300):
+def kill_when(project, config, ready, *targets, limit_s=300):
     """Start a run, wait until `ready()`, and kill every process of it at once."""
     process = subprocess.Popen(
-        project.command(config=config),
+        project.command(*targets, config=config),
         cwd=project.folder,
         env=environment(),
         stdout=subprocess.PIPE,
@@ -81,28 +81,34 @@ def test_killed_during_download(finished, tmp_path, archive):
     project = new_project(tmp_path / "project")
     config = overlay(project, manga={"samples": {"mock": {"mock": False, "base": archive}}})
     maps = project.folder / RESULTS / "manga/mock/maps"
-    kill_when(project, config, lambda: maps.is_dir() and any(p.stat().st_size > 0 for p in maps.iterdir() if "partial" in p.name))
+    bank = f"{RESULTS}/manga/mock/bank.parquet"
+    kill_when(project, config, lambda: maps.is_dir() and any(p.stat().st_size > 0 for p in maps.iterdir() if "partial" in p.name), bank)
     whole = [p for p in maps.iterdir() if p.name.endswith(".fits.gz") and "partial" not in p.name]
     reference = hashes(finished, "manga/mock/maps/*.fits.gz")
     for path in whole:
         assert hashlib.sha256(path.read_bytes()).hexdigest() == reference[f"manga/mock/maps/{path.name}"]
-    project.snakemake(f"{RESULTS}/datasets/subhalo/quality/checks.json", config=config)
+    project.snakemake(bank, config=config)
     assert not [p for p in maps.iterdir() if "partial" in p.name]
-    for patterns in (["manga/mock/maps/*.fits.gz"], ["datasets/subhalo/stamps/*/*.parquet"]):
-        assert hashes(project, *patterns) == hashes(finished, *patterns)
+    for pattern in ("manga/mock/maps/*.fits.gz", "manga/mock/bank.parquet"):
+        assert hashes(project, pattern) == hashes(finished, pattern)
 
 
 def test_killed_during_rendering_and_during_training(finished, tmp_path):
-    project = new_project(tmp_path / "project")
+    project = finished.copy(tmp_path / "project")
+    project.forget("datasets", "detectors", "experiments")
+    scores = [f"{RESULTS}/detectors/subhalo/{name}/seed-1/scores/subhalo.parquet" for name in ("flux", "both")]
     shards = project.folder / RESULTS / "datasets/subhalo/stamps"
     # Two shards are whole, others are being made.
-    kill_when(project, "tests/tiny.yaml", lambda: len(list(shards.glob("*/*.parquet"))) >= 2)
+    kill_when(project, "tests/tiny.yaml", lambda: len(list(shards.glob("*/*.parquet"))) >= 2, *scores)
     networks = project.folder / RESULTS / "detectors/subhalo"
     # One network has ended an epoch and is in the next.
-    kill_when(project, "tests/tiny.yaml", lambda: any(p.is_file() for p in networks.glob("*/seed-1/checkpoints/**/*")))
-    project.snakemake()
-    for patterns in (["datasets/subhalo/stamps/*/*.parquet"], ["detectors/**/scores/*.parquet"], ["detectors/**/*.safetensors"]):
-        assert hashes(project, *patterns) == hashes(finished, *patterns)
+    kill_when(project, "tests/tiny.yaml", lambda: any(p.is_file() for p in networks.glob("*/seed-1/checkpoints/**/*")), *scores)
+    project.snakemake(*scores)
+    stamps = "datasets/subhalo/stamps/*/*.parquet"
+    assert hashes(project, stamps) == hashes(finished, stamps)
+    for name in ("flux", "both"):
+        made = (f"detectors/subhalo/{name}/**/*.safetensors", f"detectors/subhalo/{name}/**/scores/*.parquet")
+        assert len(hashes(project, *made)) == 2 and hashes(project, *made) == hashes(finished, *made)
     assert not list(networks.glob("*/seed-1/checkpoints"))
 
 

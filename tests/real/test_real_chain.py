@@ -28,13 +28,13 @@ def test_a_real_dr15_galaxy_becomes_stamps(real, tmp_path):
         "datasets": {"real-7815-3702": {"size": {"test": 20}, "shard_size": 20}},
     }
     (project.folder / "overlay.yaml").write_text(yaml.safe_dump(overlay))
-    root = project.folder / "results/demo"
+    root = project.folder / "results/demo-full"
     # The whole chain, on the mock archive's galaxies for training and the real one for testing.
     planned = project.plan(config="overlay.yaml")
     assert {"make_mock_archive", "retrieve_maps", "render_stamps", "train_network", "score_stamps", "build_report"} <= planned
     output = project.snakemake(
-        "results/demo/datasets/real-7815-3702/quality/checks.json",
-        f"results/demo/manga/real/tensors/source_tensor_{GALAXY}.npy",
+        "results/demo-full/datasets/real-7815-3702/quality/checks.json",
+        f"results/demo-full/manga/real/tensors/source_tensor_{GALAXY}.npy",
         config="overlay.yaml",
     )
     assert "make_mock_archive" not in output and "retrieve_catalogs" not in output

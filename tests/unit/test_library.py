@@ -1,6 +1,13 @@
 """The library without the workflow: the examples of docs/library.md run, and what pip would install is whole."""
 
+import functools
+import http.server
+import os
 import re
+import shutil
+import subprocess
+import sys
+import threading
 import tomllib
 from pathlib import Path
 
@@ -12,6 +19,7 @@ import pytest
 import darkhaloscope
 from darkhaloscope.config.manga import Archive
 from darkhaloscope.core.tables import Column, Schema, write_table
+from darkhaloscope.learning import operators
 from darkhaloscope.lensing.reference import render_with_lenstronomy
 from darkhaloscope.mock.manga import make_mock_manga
 
@@ -101,3 +109,40 @@ def test_a_wheel_holds_modules_and_templates(tmp_path):
     package = ROOT / "workflow/scripts"
     wanted = {str(p.relative_to(package)) for p in (package / "darkhaloscope").rglob("*") if p.is_file() and "__pycache__" not in p.parts}
     assert wanted <= held, wanted - held
+
+
+@pytest.mark.parametrize("first", ["timm", "darkhaloscope.learning"])
+def test_timm_is_imported_whatever_was_imported_first(first, tmp_path):
+    """With what set-up writes into an environment, and no library installed."""
+    operators.install(tmp_path)
+    metadata = tmp_path / "darkhaloscope_operators-1.dist-info"
+    listed = {line.split(",")[0] for line in (metadata / "RECORD").read_text().splitlines()}
+    assert listed == {str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file()}  # so that pip can uninstall it
+    code = f"import {first}, timm, torchvision; timm.create_model('resnet18'); import darkhaloscope.learning; print('fine')"
+    path = os.pathsep.join([str(tmp_path), str(ROOT / "workflow/scripts")])
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": path}, cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.stdout == "fine\n", done.stderr
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="no make")
+@pytest.mark.skipif(
+    os.path.exists("/dev/nvidiactl") or os.uname().sysname != "Linux" or os.uname().machine != "x86_64", reason="a GPU, or no x86-64 Linux"
+)
+def test_setup_takes_cpu_builds_where_there_is_no_gpu_and_their_index_answers(tmp_path):
+    (tmp_path / "Makefile").write_text(f"include {ROOT / 'Makefile'}\nshow:\n\t@echo '$(PIP_ARGS)'\n")
+    (tmp_path / "cpu/torch").mkdir(parents=True)
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
+
+    def show(*arguments):
+        done = subprocess.run(["make", "-f", "Makefile", "show", *arguments], cwd=tmp_path, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}/cpu"
+        assert show(f"CPU_BUILDS={address}") == f"--extra-index-url {address}"
+        assert show(f"CPU_BUILDS={address}", "PIP_ARGS=--quiet") == "--quiet"
+        server.shutdown()
+    assert show(f"CPU_BUILDS={address}") == ""  # nobody answers: the build that the given indexes have

@@ -32,6 +32,10 @@ def test_a_table_with_older_names_is_evaluated_by_its_path_alone(project):
     assert abs(rates.query("metric == 'auc'").value.iloc[0] - 0.856) < 0.03
     assert set(strata["column"]) == {"theta_e_arcsec", "psfsize_r", "arc_snr"}
     assert {"purity.csv", "calibration.csv", "roc.csv", "completeness.csv", "completeness.png"} <= {p.name for p in folder.iterdir()}
+    page = (folder / "index.html").read_text()
+    auc = rates.query("metric == 'auc'").iloc[0]
+    assert f"AUC = {auc.value:.3f} [{auc.low:.3f}, {auc.high:.3f}] of 1,000 positives and 1,000 controls in my scores.parquet." in page
+    assert page.count('<div data-variant="') == 4 and "data:image/png;base64" in page  # ROC and three strata, completeness
     # 1,000 controls resolve FPRs of 0.01 and above; θ_E and arc S/N make a surface that the table has.
     cells = pd.read_csv(folder / "completeness.csv")
     assert set(cells["surface"]) == {"theta_e_arcsec × arc_snr"} and set(cells["fpr"]) == {0.1, 0.05, 0.01}

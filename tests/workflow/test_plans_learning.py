@@ -1,5 +1,7 @@
 """What the keys of a network of bands plan: rounds of hard controls, known lenses, weights from elsewhere."""
 
+import re
+
 import pytest
 import yaml
 
@@ -82,3 +84,33 @@ def test_what_a_network_was_trained_on_is_looked_for_in_other_test_sets_alone():
     # Mining keeps away from what every network of the dataset is judged on, and from no other test set.
     held_out = found.held_out(wildcards(dataset="old", detector="lens", seed="1"))
     assert [path.split("/")[2:5:2] for path in held_out] == [["old", "validation"], ["old", "test"]]
+
+
+def test_training_on_pairs_plans_their_rendering_and_changes_no_stamp():
+    """Pairs are rendered for the networks that train on them; the parameters of all other rules stay as they were."""
+    overlay = {"datasets": {"subhalo": {"pairs": True}}, "detectors": {"flux": {"training": {"pairs": {}}}}}
+    seen = {}
+    for name, values in (("with", overlay), ("without", {})):  # one after the other: their functions share a config
+        found = rule_files(values)
+        shards = {n: found.training_shards(wildcards(dataset="subhalo", detector=n)) for n in ("flux", "both")}
+        section = found.dataset_without("description", "size")(wildcards(dataset="subhalo"))
+        seen[name] = shards, section, found.with_pairs()
+    stamps = [f"<results>/datasets/subhalo/stamps/train/{k:05d}.parquet" for k in range(2)]
+    assert seen["with"][0] == {"flux": [path.replace("stamps/train", "pairs") for path in stamps], "both": stamps}
+    assert seen["without"][0] == {"flux": stamps, "both": stamps}
+    assert seen["with"][1] == seen["without"][1] and "pairs" not in seen["with"][1]
+    assert re.fullmatch(seen["with"][2], "subhalo") and not re.fullmatch(seen["without"][2], "subhalo")
+
+
+def test_networks_that_see_the_evidence_read_its_maps_with_their_own_priors():
+    overlay = {"datasets": {"other": {}}, "detectors": {"seer": {"sees": "evidence"}}, "evidence": {"maps": True}}
+    found = rule_files(overlay)
+    of = wildcards(dataset="subhalo", detector="seer", test="other")
+    assert found.training_shards(of)[0] == "<results>/evidence_stamps/subhalo/subhalo/train/00000.parquet"
+    assert found.scored_shards("test")(of)[0] == "<results>/evidence_stamps/subhalo/other/test/00000.parquet"
+    assert found.scored_shards("test")(wildcards(dataset="subhalo", detector="flux", test="other"))[0].startswith(
+        "<results>/datasets/other/stamps"
+    )
+    assert found.evidence_settings()["maps"] is True and "maps" not in found.evidence_settings("maps")
+    # Findings without maps have the parameters that they had before there was such a key.
+    assert "maps" not in rule_files({}).evidence_settings()

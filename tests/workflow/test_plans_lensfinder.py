@@ -17,7 +17,7 @@ DATA = {
 }
 #: What the gates look at beside the test stamps; imported stamps do not have their arcs.
 HOSTS = {"remove_arcs"}
-#: Two rounds of training, as the demo has them.
+#: Two rounds of training, as the long demo has them.
 LEARNING = {
     "train_network",
     "score_stamps",
@@ -33,7 +33,7 @@ REPORT = {"build_dataset_page", "build_report", "build_index"}
 
 def overlay(project, **values):
     path = project.folder / "overlay.yaml"
-    path.write_text(yaml.safe_dump({"extends": "config/demo.yaml", "run": ["lens-finder"], **values}))
+    path.write_text(yaml.safe_dump({"extends": "config/demo-full.yaml", "run": ["lens-finder"], **values}))
     return "overlay.yaml"
 
 
@@ -69,10 +69,41 @@ def test_an_imported_table_plans_its_import_and_nothing_of_the_sky(project):
     assert found >= {"import_stamps", "check_stamps", *LEARNING, *REPORT} and not found & ((DATA | HOSTS) - {"check_stamps"})
 
 
+def test_real_galaxies_are_prepared_and_join_the_training_that_gives_them_a_weight(project):
+    (project.folder / "sky.npz").write_bytes(b"")
+    values = {"datasets": {"lensfinder": {"real_sky": {"path": "sky.npz", "bands": ["g", "r", "i"], "stand_in": {"z": "i"}}}}}
+    assert project.plan(config=overlay(project, **values)) >= DATA | LEARNING | {"prepare_real_sky"}
+    joined = values | {"detectors": {"lens": {"channels": "bands", "training": {"real_weight": 2.0}}}}
+    network = "results/demo-full/detectors/lensfinder/lens/seed-1/network.json"
+    for config, wanted in ((values, False), (joined, True)):
+        assert ("prepare_real_sky" in project.plan(network, config=overlay(project, **config))) == wanted
+
+
 def test_without_shortcut_gates_no_arc_is_taken_away(project):
     values = {"experiments": {"lens-finder": {"evaluation": {"shortcuts": {"stamps": 0}}}}}
     assert not project.plan(config=overlay(project, **values)) & (HOSTS | {"check_shortcuts"})
 
 
-def test_the_demo_plans_both_chains(project):
-    assert project.plan(config="config/demo.yaml") >= DATA | LEARNING | REPORT | MANGA | {"build_manifest", "score_known_lenses"}
+def test_the_demos_plan_both_chains(project):
+    both = DATA | REPORT | MANGA | {"build_manifest", "score_known_lenses", "render_stamps", "train_network", "check_shortcuts"}
+    assert project.plan(config="config/demo.yaml") >= both | {"detect_subhalos", "score_findings"}
+    assert project.plan(config="config/demo-full.yaml") >= both | LEARNING
+
+
+SEARCH = {"list_parent_bricks", "rank_parents"}  # what lies between is planned once the bricks are known
+
+
+def test_the_survey_itself_is_searched_where_it_is_asked_for(project):
+    """By the experiment's key, or by the page's name alone; nothing is injected for it but what the networks were trained on."""
+    page = "results/demo-full/experiments/lens-finder/search/lens.html"
+    assert not project.plan(config=overlay(project)) & SEARCH
+    assert project.plan(config=overlay(project, experiments={"lens-finder": {"search": {"make": True}}})) >= SEARCH
+    found = project.plan(page, config=overlay(project))
+    assert SEARCH | {"select_lrgs", "find_known_lenses"} <= found and not found & (REPORT | HOSTS)
+
+
+def test_pieces_of_the_survey_are_scored_once_and_their_stamps_go(project):
+    config = overlay(project, experiments={"lens-finder": {"search": {"make": True}}})
+    ran = project.touch_run("results/demo-full/experiments/lens-finder/search/lens.html", config=config)
+    assert ran["cut_parents"] == ran["score_parents"] == 2 and ran["rank_parents"] == 1 and ran["retrieve_brick"] >= 3
+    assert not list((project.folder / "results/demo-full/datasets/lensfinder").glob("parents/*"))

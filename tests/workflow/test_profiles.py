@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 SLURM = ROOT / "profiles/slurm/profile.yaml"
 
 #: Rules that train or score.
-GPU_RULES = {"train_network", "import_network", "mine_hard_negatives", "score_stamps", "score_known_lenses"}
+GPU_RULES = {"train_network", "import_network", "mine_hard_negatives", "score_stamps", "score_known_lenses", "score_parents"}
 
 
 def options(path=SLURM):

@@ -18,11 +18,11 @@ def digest(script):
 
 
 def dataset_without(*keys, of="dataset"):
-    """The section of the dataset that wildcard `of` names, less the dotted keys that a rule does not use."""
+    """The section of the dataset that wildcard `of` names, less the dotted keys that a rule does not use, and `pairs`: they change no stamp."""
 
     @functools.cache  # thousands of shards ask for the same section
     def section(name):
-        return settings.datasets[name].without(*keys)
+        return settings.datasets[name].without("pairs", *keys)
 
     return lambda wildcards: section(getattr(wildcards, of))
 
@@ -51,6 +51,19 @@ def shards(dataset, split):
     """The shards of one split of a dataset."""
     n = settings.datasets[dataset].shards(split)
     return [f"<results>/datasets/{dataset}/stamps/{split}/{shard:05d}.parquet" for shard in range(n)]
+
+
+def seen_by(detector, dataset, test, split):
+    """The shards that a network of a dataset reads: stamps, or stamps as the model-based detector's maps, with that dataset's priors."""
+    paths = shards(test, split)
+    if settings.detectors[detector].sees_evidence:
+        return [path.replace(f"<results>/datasets/{test}/stamps/", f"<results>/evidence_stamps/{dataset}/{test}/") for path in paths]
+    return paths
+
+
+def pair_shards(dataset):
+    """The shards of a dataset's noiseless pairs, one for each shard of training stamps."""
+    return [f"<results>/datasets/{dataset}/pairs/{shard:05d}.parquet" for shard in range(settings.datasets[dataset].shards("train"))]
 
 
 def bank_of(dataset):
@@ -146,6 +159,12 @@ def known_recalls(experiment):
     return {name: f"<results>/experiments/{experiment}/known_lenses/{name}/recall.csv" for name in networks_of(experiment)}
 
 
+def real_sky(dataset):
+    """The stamps of a dataset's real galaxies with labels, if its config names some."""
+    named = getattr(settings.datasets[dataset], "real_sky", None)
+    return [f"<results>/datasets/{dataset}/real_sky.parquet"] if named else []
+
+
 def joined_training(wildcards):
     """Whether known lenses joined the training of the wildcard's network."""
     return settings.detectors[wildcards.detector].training.known_lens_weight > 0
@@ -174,12 +193,16 @@ def lost_files(experiment):
 
 
 def targets(wildcards):
-    """What a plain `snakemake` makes: reports, their index, tables of completeness and of sweeps; of cutouts or scores that the user brings theirs alone."""
+    """What a plain `snakemake` makes: reports, their index, tables of completeness and of sweeps; of cutouts, scores or observed lenses that the user brings theirs alone."""
     if settings.cutouts.path:
         folder = f"<results>/cutouts/{settings.cutouts.folder}"
         return [f"{folder}/scores.csv", f"{folder}/rates.csv", *(local(f"{folder}/{name}.html") for name in settings.scoring[1])]
+    if settings.observed.path:
+        folder = f"<results>/observed/{settings.observed.folder}"
+        return [f"{folder}/lenses.csv", local(f"{folder}/index.html")]
     if settings.scores.table:
-        return [f"<results>/scores/{settings.scores.folder}/{name}.csv" for name in ("rates", "strata", "completeness")]
+        folder = f"<results>/scores/{settings.scores.folder}"
+        return [*(f"{folder}/{name}.csv" for name in ("rates", "strata", "completeness")), local(f"{folder}/index.html")]
     # Pages are opened from disk, and so stay on this machine wherever results go.
     reports = [local(f"<results>/experiments/{name}/report/index.html") for name in settings.reported]
     sweeps = [f"<results>/sweeps/{name}/results.csv" for name in settings.run if name in settings.sweeps]

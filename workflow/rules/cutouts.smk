@@ -36,6 +36,7 @@ rule score_cutouts:
         stamps="<results>/cutouts/{cutouts}/stamps.parquet",
         weights=scoring_networks("network.safetensors"),
         networks=scoring_networks("network.json"),
+        real=lambda wildcards: [ancient(path) for path in scoring_real_sky()],
     output:
         scores="<results>/cutouts/{cutouts}/scores.parquet",
         table=report(
@@ -58,6 +59,7 @@ rule score_cutouts:
         runtime="2h",
     params:
         seeds=scoring_seeds(),
+        learnt=scoring_learnt(),
         code=digest("score_cutouts"),
     message:
         "Scoring the cutouts {wildcards.cutouts}"

@@ -85,6 +85,7 @@ rule check_shortcuts:
         removed=without_arcs("arcs_removed.parquet"),
         bare=without_arcs("bare.parquet"),
         lenses=real_lenses,
+        real=lambda wildcards: real_sky(settings.experiments[wildcards.experiment].dataset),
         weights=members("network.safetensors"),
         networks=members("network.json"),
     output:
@@ -108,6 +109,7 @@ rule check_shortcuts:
     params:
         evaluation=needs("experiments.{experiment}.evaluation"),
         joined=joined_training,
+        real_joined=lambda wildcards: settings.detectors[wildcards.detector].training.real_weight > 0,
         code=digest("check_shortcuts"),
     message:
         "Looking for shortcuts of {wildcards.detector} on {wildcards.test}"
@@ -174,7 +176,7 @@ rule judge_experiment:
         mem_mb=2000,
         runtime="10m",
     params:
-        experiment=lambda wildcards: settings.experiments[wildcards.experiment].without("explanations", "robustness"),
+        experiment=lambda wildcards: settings.experiments[wildcards.experiment].without("explanations", "robustness", "search"),
         dataset=lambda wildcards: settings.datasets[settings.experiments[wildcards.experiment].dataset].without("description", "rendering"),
         detectors=what_detectors_see,
         code=digest("judge_experiment"),

@@ -116,3 +116,30 @@ rule rank_candidates:
         "Ranking {wildcards.test} by {wildcards.detector}"
     script:
         "../scripts/rank_candidates.py"
+
+
+rule prepare_real_sky:
+    """Bring real galaxies with labels to what networks see, each with the part of the sky that it is in."""
+    input:
+        cutouts=stays_here(real_sky_files),
+    output:
+        stamps="<results>/datasets/{dataset}/real_sky.parquet",
+    log:
+        "<logs>/prepare_real_sky/{dataset}.log",
+    benchmark:
+        "<benchmarks>/prepare_real_sky/{dataset}.tsv"
+    wildcard_constraints:
+        dataset=of_kind("lensfinder"),
+    conda:
+        "../envs/astro.yaml"
+    resources:
+        mem_mb=4000,
+        runtime="2h",
+    params:
+        real_sky=needs("datasets.{dataset}.real_sky"),
+        size=needs("datasets.{dataset}.camera.stamp_size"),
+        code=digest("prepare_real_sky"),
+    message:
+        "Preparing the real galaxies of dataset {wildcards.dataset}"
+    script:
+        "../scripts/prepare_real_sky.py"

@@ -4,12 +4,13 @@ include: "inputs/learning.smk"
 rule train_network:
     """Train one network with one seed; resumes at an epoch's start after a kill."""
     input:
-        train=lambda wildcards: shards(wildcards.dataset, "train"),
-        validation=lambda wildcards: shards(wildcards.dataset, "validation"),
+        train=training_shards,
+        validation=lambda wildcards: seen_by(wildcards.detector, wildcards.dataset, wildcards.dataset, "validation"),
         checks="<results>/datasets/{dataset}/quality/checks.json",
         mined=mined,
         extra=mined_shards,
         known=known_training,
+        real=real_training,
         start=stays_here(start_weights),
     output:
         weights="<results>/detectors/{dataset}/{detector}/seed-{seed}/network.safetensors",
@@ -109,8 +110,8 @@ rule score_stamps:
     input:
         weights="<results>/detectors/{dataset}/{detector}/seed-{seed}/network.safetensors",
         network="<results>/detectors/{dataset}/{detector}/seed-{seed}/network.json",
-        validation=lambda wildcards: shards(wildcards.test, "validation"),
-        test=lambda wildcards: shards(wildcards.test, "test"),
+        validation=scored_shards("validation"),
+        test=scored_shards("test"),
         checks=lambda wildcards: f"<results>/datasets/{wildcards.test}/quality/checks.json",
         trained_on=trained_on,
     output:

@@ -47,7 +47,7 @@ checkpoint list_shard_bricks:
         mem_mb=2000,
         runtime="15m",
     params:
-        dataset=dataset_without("description", "gates", "rendering"),
+        dataset=dataset_without("description", "gates", "rendering", "real_sky"),
         code=digest("list_shard_bricks"),
     message:
         "Listing the bricks of dataset {wildcards.dataset}"
@@ -77,7 +77,7 @@ rule inject_stamps:
         mem_mb=3000,
         runtime="2h",
     params:
-        dataset=dataset_without("description", "splits", "hosts", "rendering.batch_size"),
+        dataset=dataset_without("description", "splits", "hosts", "rendering.batch_size", "real_sky"),
         survey=cutout_limits,
         catalog=cosmos_catalog,
         code=digest("inject_stamps"),
@@ -109,7 +109,7 @@ rule remove_arcs:
         mem_mb=3000,
         runtime="1h",
     params:
-        dataset=dataset_without("description", "size", "shard_size", "splits", "hosts", "gates", "rendering.batch_size"),
+        dataset=dataset_without("description", "size", "shard_size", "splits", "hosts", "gates", "rendering.batch_size", "real_sky"),
         catalog=cosmos_catalog,
         code=digest("remove_arcs"),
     message:

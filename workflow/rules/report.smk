@@ -1,6 +1,36 @@
 include: "inputs/report.smk"
 
 
+rule show_galaxies:
+    """Write the page of a sample: its galaxies with their scores, pictures, and the way to each one's own page."""
+    input:
+        scores="<results>/manga/{sample}/lensability.csv",
+        # The page leads to them; their own edits do not change it.
+        inspections=lambda wildcards: [ancient(path) for path in inspections(wildcards.sample)],
+        pictures=lambda wildcards: [ancient(path) for path in previews(wildcards.sample)],
+    output:
+        page=local("<results>/manga/{sample}/galaxies.html"),
+    log:
+        "<logs>/show_galaxies/{sample}.log",
+    benchmark:
+        "<benchmarks>/show_galaxies/{sample}.tsv"
+    localrule: True
+    conda:
+        "../envs/report.yaml"
+    resources:
+        mem_mb=1000,
+        runtime="10m",
+    params:
+        galaxies=lambda wildcards: galaxies(wildcards.sample),
+        accepted=lambda wildcards: accepted(wildcards.sample),
+        mock=needs("manga.samples.{sample}.mock"),
+        code=digest("show_galaxies"),
+    message:
+        "Writing the page of sample {wildcards.sample}"
+    script:
+        "../scripts/show_galaxies.py"
+
+
 rule build_dataset_page:
     """Write the page of a dataset: one of its own, so that its looks make no training stale."""
     input:
@@ -26,11 +56,51 @@ rule build_dataset_page:
     params:
         dataset=dataset_without("rendering", "shard_size"),
         experiments=experiments_on,
+        sample=lambda wildcards: (
+            getattr(getattr(settings.datasets[wildcards.dataset], "sources", None), "sample", None) if bank(wildcards) else None
+        ),
         code=digest("build_dataset_page"),
     message:
         "Writing the page of dataset {wildcards.dataset}"
     script:
         "../scripts/build_dataset_page.py"
+
+
+rule show_scores:
+    """Write the page of a table of scores made elsewhere."""
+    input:
+        rates="<results>/scores/{scores}/rates.csv",
+        strata="<results>/scores/{scores}/strata.csv",
+        roc="<results>/scores/{scores}/roc.csv",
+        cells="<results>/scores/{scores}/completeness.csv",
+        picture="<results>/scores/{scores}/completeness.png",
+    output:
+        page=report(
+            local("<results>/scores/{scores}/index.html"),
+            caption="../report/table.rst",
+            category="Reports",
+            labels={"experiment": "{scores}"},
+        ),
+    log:
+        "<logs>/show_scores/{scores}.log",
+    benchmark:
+        "<benchmarks>/show_scores/{scores}.tsv"
+    wildcard_constraints:
+        scores=scores_name(),
+    localrule: True
+    conda:
+        "../envs/report.yaml"
+    resources:
+        mem_mb=2000,
+        runtime="10m",
+    params:
+        table=needs("scores.table"),
+        least_expected=needs("scores.evaluation.min_expected_fp"),
+        code=digest("show_scores"),
+    message:
+        "Writing the page of the scores {wildcards.scores}"
+    script:
+        "../scripts/show_scores.py"
 
 
 rule build_report:
@@ -51,6 +121,7 @@ rule build_report:
         checks=lambda wildcards: f"<results>/datasets/{first_test(wildcards)}/quality/checks.json",
         answer="<results>/experiments/{experiment}/evaluation/answer.json",
         examples=lambda wildcards: examples(wildcards.experiment),
+        evidence=lambda wildcards: evidence_shown(wildcards.experiment),
         resolved=lambda wildcards: lens_tables(wildcards, "resolved"),
         contaminants=lambda wildcards: lens_tables(wildcards, "contaminants"),
         maps=lambda wildcards: [str(Path(table).with_suffix(".png")) for table in surfaces(wildcards.experiment)],
@@ -113,6 +184,7 @@ rule build_index:
         runtime="5m",
     params:
         datasets=shown_datasets(),
+        samples=samples_of_run(),
         code=digest("build_index"),
     message:
         "Writing the index of reports"

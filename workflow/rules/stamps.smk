@@ -23,7 +23,7 @@ rule build_manifest:
         mem_mb=4000,
         runtime="30m",
     params:
-        dataset=dataset_without("description", "rendering", "shard_size", "gates"),
+        dataset=dataset_without("description", "rendering", "shard_size", "gates", "real_sky"),
         cosmology=needs("cosmology"),
         code=task_digest("build_manifest", "manifest"),
     message:
@@ -62,6 +62,36 @@ rule render_stamps:
         "../scripts/render_stamps.py"
 
 
+rule render_pairs:
+    """Render one shard of noiseless pairs: what training stamps show with and without their subhalo, before any noise."""
+    input:
+        manifest="<results>/datasets/{dataset}/manifest.parquet",
+        bank=bank,
+        kernel=stays_here(kernel),
+    output:
+        pairs="<results>/datasets/{dataset}/pairs/{shard}.parquet",
+    log:
+        "<logs>/render_pairs/{dataset}/{shard}.log",
+    benchmark:
+        "<benchmarks>/render_pairs/{dataset}/{shard}.tsv"
+    wildcard_constraints:
+        dataset=with_pairs(),
+    conda:
+        "../envs/lensing.yaml"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime="1h",
+    params:
+        dataset=dataset_without("description", "size", "splits", "rendering.batch_size"),
+        cosmology=needs("cosmology"),
+        code=digest("render_pairs"),
+    message:
+        "Rendering pairs of {wildcards.dataset}, shard {wildcards.shard}"
+    script:
+        "../scripts/render_pairs.py"
+
+
 rule check_stamps:
     """Check a dataset, describe it in a table and pick stamps to look at; a failed gate stops the run."""
     input:
@@ -87,7 +117,7 @@ rule check_stamps:
         mem_mb=6000,
         runtime="2h",
     params:
-        dataset=dataset_without("description", "rendering", "shard_size"),
+        dataset=dataset_without("description", "rendering", "shard_size", "real_sky"),
         code=task_digest("check_stamps", "checks"),
     message:
         "Checking dataset {wildcards.dataset}"

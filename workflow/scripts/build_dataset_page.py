@@ -15,12 +15,14 @@ with stage(snakemake) as job:
     values = job.params.dataset
     root = "../../.."  # from datasets/{dataset}/quality
     reports = {f"Report of {name}": f"{root}/experiments/{name}/report/index.html" for name in job.params.experiments}
+    sample = job.params.sample
+    galaxies = {f"Galaxies of sample {sample}": f"{root}/manga/{sample}/galaxies.html"} if sample else {}
     page = dataset_page(
         job.wildcards.dataset,
         KINDS[values["kind"]].model_validate(values),
         json.loads(Path(job.input.checks).read_text(encoding="utf-8")),
         list(job.input.shards),
         read_pictures(job.input.pictures),
-        {"All experiments": f"{root}/index.html", **reports},
+        {"All experiments": f"{root}/index.html", **reports, **galaxies},
     )
     job.write_text(job.output.page, page)

@@ -42,6 +42,7 @@ with stage(snakemake) as job:
         observers=list(job.input.observers),
         answer=str(job.input.answer),
         examples=list(job.input.examples),
+        evidence=list(job.input.evidence),
         resolved=dict(zip(config.experiment.detectors, job.input.resolved, strict=False)),
         contaminants=dict(zip(config.experiment.detectors, job.input.contaminants, strict=False)),
         shortcuts=list(job.input.shortcuts),

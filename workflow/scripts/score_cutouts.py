@@ -10,7 +10,8 @@ from darkhaloscope.learning.weights import load_network
 with stage(snakemake) as job:
     weights, described = (job.grouped(job.params.seeds, files) for files in (job.input.weights, job.input.networks))
     networks = {name: [load_network(*pair) for pair in zip(weights[name], described[name], strict=True)] for name in weights}
-    scored = score_cutouts(job.input.stamps, networks, job.threads)
+    learnt = {name: list(job.input.real) for name in job.params.learnt}
+    scored = score_cutouts(job.input.stamps, networks, job.threads, trained_on=learnt)
     job.write_csv(job.output.table, scored)
     with job.whole(job.output.scores) as temporary:
         pq.write_table(pa.Table.from_pandas(scored, preserve_index=False), temporary)

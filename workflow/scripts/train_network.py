@@ -22,6 +22,8 @@ with stage(snakemake) as job:
         Mining.model_validate(job.params.mining),
         list(job.input.known),
         network.training.known_lens_weight,
+        list(job.input.real),
+        network.training.real_weight,
     )
     trained = train_network(list(job.input.train), validation, network, seed, checkpoints, job.threads, extras=extras, emphasis=emphasis)
     trained = calibrate(trained, validation, job.threads)

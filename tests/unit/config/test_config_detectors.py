@@ -60,3 +60,51 @@ def test_a_sweep_over_members_makes_fusions_of_what_became_of_them():
     found, points = expand(validate(values))
     of = [found.detectors[found.experiments[p.experiment].detectors[2]].of for p in points["s"]]
     assert of == [("flux", "velocity"), ("flux+width=8", "velocity+width=8")]
+
+
+PAIRS = {"detectors": {"flux": {"training": {"pairs": {}}}}}
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (PAIRS, ["trains flux on noiseless pairs", "set datasets.subhalo.pairs"]),
+        ({"datasets": {"subhalo": {"contrast": "lensed", "pairs": True}}}, ["one lens with and without a subhalo", "leave out pairs"]),
+        ({"detectors": {"flux": {"training": {"pairs": {"twin": True}}}}}, ["twin", "nearest: `twins`"]),
+        (
+            {"detectors": {"flux": {"training": {"pairs": {"place_weight": 0.2, "lens_weight": 1}}}}},
+            ["place_weight and lens_weight", "architecture unet", "deep_baseline"],
+        ),
+        ({"detectors": {"flux": {"training": {"batch_size": 63, "pairs": {}}}}}, ["no number of twins", "even batch_size"]),
+        ({"detectors": {"flux": {"training": {"pairs": {"amplify": 0.5}}}}}, ["amplify"]),
+        ({"detectors": {"flux": {"training": {"pairs": {"amplify_share": 0}}}}}, ["amplify_share"]),
+        ({"detectors": {"shuffled": {"training": {"pairs": {}}}}}, ["shuffle_velocity", "leave out one of them"]),
+        ({"detectors": {"lens": {"channels": "bands", "training": {"pairs": {}}}}}, ["channels is `bands`", "leave out pairs"]),
+        ({"detectors": {"lens": {"channels": "bands", "architecture": "unet"}}}, ["map of where a subhalo is", "choose slim"]),
+    ],
+)
+def test_wrong_training_on_pairs_is_refused_in_words(values, words):
+    with pytest.raises(ConfigError) as error:
+        validate(merge(Run().plain(), values))
+    assert all(word in str(error.value) for word in words), str(error.value)
+
+
+def test_training_on_pairs_is_taken_where_the_dataset_keeps_them_and_changes_nothing_else():
+    with_pairs = merge(PAIRS, {"datasets": {"subhalo": {"pairs": True}}})
+    found = validate(merge(Run().plain(), with_pairs))
+    assert found.detectors["flux"].trains_on_pairs and not found.detectors["both"].trains_on_pairs
+    # A network that has no such key has the section that it had before there was one.
+    assert "pairs" not in found.detectors["both"].plain()["training"]
+    turned_off = validate(merge(merge(Run().plain(), with_pairs), {"detectors": {"flux": {"training": {"pairs": None}}}}))
+    assert not turned_off.detectors["flux"].trains_on_pairs
+
+
+def test_networks_that_see_the_evidence_need_its_maps():
+    seen = {"detectors": {"flux": {"sees": "evidence"}}}
+    with pytest.raises(ConfigError, match="trains flux on maps of the evidence detector, which are not kept: set evidence.maps"):
+        validate(merge(Run().plain(), seen))
+    found = validate(merge(Run().plain(), merge(seen, {"evidence": {"maps": True}})))
+    assert found.detectors["flux"].sees_evidence and not found.detectors["both"].sees_evidence
+    for wrong in ({"channels": "mask"}, {"training": {"pairs": {}}}, {"channels": "both", "shuffle_velocity": True}):
+        with pytest.raises(ConfigError, match="sees: evidence has maps of flux, velocity or both"):
+            validate(merge(Run().plain(), merge(seen, {"evidence": {"maps": True}, "detectors": {"flux": wrong}})))

@@ -37,7 +37,7 @@ def test_presets_have_their_grids(name, cells):
     [
         ({"siz": {}}, "unknown key `datasets.x.siz` (nearest: `size`)"),
         ({"injection": {"theta_e": 1}}, "unknown key `datasets.x.injection.theta_e` (nearest: `theta_e_arcsec`)"),
-        ({"injection": "v5"}, "no injection preset `v5` (known: v3, v4, gen5)"),
+        ({"injection": "v5"}, "no injection preset `v5` (known: v3, v4, gen5, gen6)"),
         ({"survey": "dr11"}, "datasets.x.survey names `dr11`, which does not exist (nearest: `dr10`)"),
         ({"controls": "paired", "hosts": {"replicates": 2}}, "set hosts.replicates to 1"),
         ({"sources": {"mix": {"manga": 1.0}}}, "manga sources need a sample"),
@@ -64,7 +64,7 @@ def test_cosmos_sources_of_a_real_survey_need_their_catalogue():
 
 
 def test_experiments_on_lens_finder_stamps_have_strata_of_their_columns():
-    run = load({"extends": "config/demo.yaml"}, ROOT)
+    run = load({"extends": "config/demo-full.yaml"}, ROOT)
     assert run.experiments["lens-finder"].evaluation.strata == LENSFINDER_STRATA
     assert run.experiments["kinematics"].evaluation.strata != LENSFINDER_STRATA
     assert set(LENSFINDER_STRATA) <= {c.name for c in scalar_columns()}
@@ -88,7 +88,7 @@ def test_strata_are_laid_over_the_default_list_by_name():
 
 def test_an_overlay_of_one_stratum_leaves_the_others(tmp_path):
     (tmp_path / "config").symlink_to(ROOT / "config")
-    (tmp_path / "base.yaml").write_text("extends: config/demo.yaml")
+    (tmp_path / "base.yaml").write_text("extends: config/demo-full.yaml")
     overlay = {"extends": "base.yaml", "experiments": {"subhalo": {"evaluation": {"strata": {"theta_over_psf": {"edges": [0, 5, 50]}}}}}}
     before, after = (load(values, tmp_path).experiments["subhalo"].evaluation for values in ({"extends": "base.yaml"}, overlay))
     assert len(before.strata) == 9 and after.strata == {**before.strata, "theta_over_psf": Stratum(edges=(0, 5, 50))}
@@ -115,6 +115,11 @@ def test_what_lens_finder_stamps_cannot_be_asked_is_refused(evaluation, message)
     with pytest.raises(ConfigError) as error:
         load({"extends": "config/demo.yaml", "experiments": {"lens-finder": {"evaluation": evaluation}}}, ROOT)
     assert message in str(error.value)
+
+
+def test_only_the_galaxies_of_a_survey_can_be_searched():
+    with pytest.raises(ConfigError, match="experiments.subhalo.search ranks the galaxies of a survey, and dataset subhalo is of none"):
+        load({"extends": "config/demo.yaml", "experiments": {"subhalo": {"search": {"make": True}}}}, ROOT)
 
 
 def test_bands_have_no_two_streams():

@@ -35,12 +35,30 @@ def test_progress_names_the_stages_that_run_and_the_time_left(said):
     assert said(LogEvent.JOB_INFO, jobid=4, rule_name="train_network") is None
     said.clock.now = 60.0
     assert said(LogEvent.JOB_FINISHED, job_id=3) is None
-    assert said(LogEvent.PROGRESS, done=10, total=40) == "   10 of 40   25%  60 s, 3 min left  train_network"
+    assert said(LogEvent.PROGRESS, done=10, total=40) == "   10 of 40   25%  60 s, 10 jobs a minute, 3 min left  train_network"
     # Not more than a line every few seconds, and always the last one.
     assert said(LogEvent.PROGRESS, done=11, total=40) is None
     said.clock.now += PAUSE_S
     assert said(LogEvent.PROGRESS, done=12, total=40).startswith("   12 of 40   30%  70 s")
-    assert said(LogEvent.PROGRESS, done=40, total=40) == "   40 of 40  100%  70 s"
+    assert said(LogEvent.PROGRESS, done=40, total=40) == "   40 of 40  100%  70 s, 34 jobs a minute"
+
+
+def test_on_a_screen_progress_is_one_line_that_is_written_over():
+    clock = Clock()
+    terminal = Terminal(logging.Formatter("%(message)s"), set(), clock, width=40)
+
+    def say(**values):
+        record = logging.makeLogRecord({"levelno": logging.INFO, **values})
+        return terminal.format(record) if terminal.filter(record) else None
+
+    clock.now = 6.0
+    assert say(event=LogEvent.PROGRESS, done=1, total=4) == "    1 of 4   25%  6 s, 10 jobs a minute, 18 s left"[:39]
+    clock.now = 12.0
+    assert say(event=LogEvent.PROGRESS, done=2, total=4).startswith("\r\x1b[K    2 of 4   50%  12 s")
+    # Other words take the line's place, and begin no new one where none is unfinished.
+    assert say(msg="A warning", levelno=logging.WARNING) == "\r\x1b[KA warning\n"
+    assert say(msg="Another", levelno=logging.WARNING) == "Another\n"
+    assert say(event=LogEvent.PROGRESS, done=4, total=4) == "    4 of 4  100%  12 s, 20 jobs a minute\n"
 
 
 def test_a_number_of_jobs_that_may_grow_has_a_plus_until_the_checkpoint_has_run(said):

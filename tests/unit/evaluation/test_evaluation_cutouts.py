@@ -48,3 +48,11 @@ def test_one_class_is_said_and_stops_nothing(label, words):
 def test_no_labels_no_rates():
     rates = evaluate_cutouts(scored([np.nan] * 5), ["a"], Evaluation(), "mine")
     assert rates.empty and list(rates.columns) == list(RATES)
+
+
+def test_objects_that_a_network_learnt_from_count_in_none_of_its_rates():
+    table = scored([1, 0] * 40)
+    table["learnt_a"] = np.arange(80) < 20
+    rates = evaluate_cutouts(table, ["a", "b"], Evaluation(bootstrap=50), "mine")
+    counts = rates[rates["metric"] == "auc"].set_index("detector")[["n_positives", "n_negatives"]]
+    assert counts.loc["a"].tolist() == [30, 30] and counts.loc["b"].tolist() == [39, 40]

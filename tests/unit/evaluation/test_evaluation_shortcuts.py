@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 
 from darkhaloscope.config.experiment import ShortcutGates
-from darkhaloscope.evaluation.shortcuts import check_hosts, check_likeness, check_shortcuts, matched, summary
+from darkhaloscope.evaluation.shortcuts import (
+    check_hosts,
+    check_likeness,
+    check_real,
+    check_shortcuts,
+    matched,
+    recoloured,
+    sky_noise,
+    summary,
+)
 
 SIZE, PIXEL, N = 48, 0.262, 1200
 Y, X = (np.indices((SIZE, SIZE)) - (SIZE - 1) / 2) * PIXEL
@@ -32,10 +41,20 @@ def sees_core(images, rows):
     return images[:, 2, SIZE // 2 - 2 : SIZE // 2 + 2, SIZE // 2 - 2 : SIZE // 2 + 2].sum((1, 2)).astype(float)
 
 
-def sees_arcs(images, rows):
+def counts_light(images, rows):
     """Light outside the core that is bluer than a red galaxy's."""
     outside = (images * (R > 1.2)).sum((2, 3))
     return (outside[:, 0] - COLOUR[0] / COLOUR[2] * outside[:, 2]).astype(float)
+
+
+def sees_arcs(images, rows):
+    """The same over the noise that the stamp itself has."""
+    return counts_light(images, rows) / np.maximum(sky_noise(images, R).mean(1), 0.01)
+
+
+def sees_core_colour(images, rows):
+    core = images[:, :, R < 0.6].sum(2)
+    return np.log(core[:, 0] / core[:, 1]).astype(float)
 
 
 def sees_rings(images, rows):
@@ -50,9 +69,62 @@ def verdicts(network, **settings):
 
 def test_a_network_that_looks_at_arcs_passes():
     table, found = verdicts(sees_arcs)
-    assert found == {"core": "passed", "brightness": "passed", "ring": "passed"}
+    assert found == {"core": "passed", "brightness": "passed", "ring": "passed", "core colour": "passed", "noise": "passed"}
     # Beyond the core there is nothing: noise alone, AUC ½ within its interval.
     assert table["low"][0] <= 0.5 <= table["high"][0]
+
+
+def test_a_network_that_counts_light_beyond_the_core_takes_noise_for_arcs():
+    """Its score of an empty sky has the noise's width: with twice the noise, Φ(−1.645/2) = 0.205 of the controls pass in place of 0.05."""
+    table, found = verdicts(counts_light)
+    row = table.set_index("gate").loc["noise"]
+    assert found["noise"] == "failed" and row["low"] <= 0.205 <= row["high"]
+
+
+@pytest.mark.parametrize(("bluer", "verdict"), [(0.0, "passed"), (0.5, "failed")])
+def test_a_network_that_looks_at_the_colour_of_cores_is_caught(bluer, verdict):
+    """Positives with bluer cores, which is all that the network sees: controls of these colours are positives to it."""
+    images, label = stamps()
+    images[label, 0] *= 1 + bluer
+    table = check_shortcuts(sees_core_colour, sees_core_colour(images, None), images, label, ShortcutGates(), PIXEL, 0.95).set_index("gate")
+    assert table.loc["core colour", "verdict"] == verdict
+    assert table.loc["core colour", "value"] == pytest.approx(1.0 if bluer else 0.05, abs=0.03)
+
+
+def test_recoloured_images_have_the_colours_of_the_others_cores_and_change_in_nothing_else():
+    images, label = stamps()
+    redder = images[label].copy()
+    redder[:, 2] *= np.random.default_rng(3).uniform(1.2, 1.6, len(redder)).astype(np.float32)[:, None, None]
+    changed = recoloured(redder, images[~label], R, 0.8)
+    ratio = [np.sort(np.log(i[:, 2, R <= 0.8].sum(1) / i[:, 1, R <= 0.8].sum(1))) for i in (changed, images[~label])]
+    # Quantiles between ranks: the greatest and the least differ most.
+    assert ratio[0] == pytest.approx(ratio[1], abs=6e-3)
+    assert np.array_equal(changed[:, 1], redder[:, 1])
+    assert np.ptp((changed[:, 2] / redder[:, 2]).reshape(len(redder), -1), axis=1).max() < 1e-5
+
+
+def test_noise_is_measured_beside_galaxies():
+    images, _ = stamps()
+    assert np.median(sky_noise(images, R), 0) == pytest.approx([0.01] * 3, rel=0.03)
+
+
+def test_real_lenses_are_held_against_look_alikes_and_controls():
+    rng = np.random.default_rng(4)
+    controls, lenses, lookalikes = rng.normal(size=4000), rng.normal(3, 1, 60), rng.normal(0.5, 1, 80)
+    table = check_real(lenses, lookalikes, controls, ShortcutGates(), 0.95).set_index("gate")
+    # Φ((3 − 0.5)/√2) = 0.961; the controls' 99% quantile is 2.33.
+    assert table.loc["real look-alikes", "low"] <= 1 - 0.961 <= table.loc["real look-alikes", "high"]
+    assert table.loc["real lenses missed", "low"] <= 0.251 <= table.loc["real lenses missed", "high"]
+    assert set(table["verdict"]) == {"passed"}
+    fooled = check_real(lookalikes, lenses, controls, ShortcutGates(), 0.95)
+    assert set(fooled["verdict"]) == {"failed"}
+
+
+def test_a_network_that_met_no_real_lens_says_so():
+    table = check_real(np.empty(0), np.empty(0), np.zeros(2000), ShortcutGates(), 0.95)
+    assert set(table["verdict"]) == {"undecided"} and set(table["note"]) == {"never met a real lens"}
+    few = check_real(np.ones(30), np.zeros(30), np.zeros(900), ShortcutGates(), 0.95)
+    assert few["verdict"].tolist() == ["passed", "undecided"] and "1000 needed" in few["note"][1]
 
 
 @pytest.mark.parametrize("network", [sees_brightness, sees_core])
@@ -152,8 +224,8 @@ def test_features_that_differ_by_construction_fail_and_alike_ones_pass():
 
 
 def test_too_few_real_lenses_leave_their_gates_undecided_and_say_how_many_are_needed():
-    table = check_likeness(np.zeros((49, 4)), np.zeros((400, 4)), ShortcutGates(), 0.95)
-    assert set(table["verdict"]) == {"undecided"} and table["note"][0] == "49 real lenses and 400 injected ones; 50 and 100 needed"
+    table = check_likeness(np.zeros((39, 4)), np.zeros((400, 4)), ShortcutGates(), 0.95)
+    assert set(table["verdict"]) == {"undecided"} and table["note"][0] == "39 real lenses and 400 injected ones; 40 and 100 needed"
 
 
 def test_gates_have_the_form_of_a_datasets_checks():

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from darkhaloscope.config.network import Network, Scaling
+from darkhaloscope.config.network import Jitter, Network, Scaling
 from darkhaloscope.core.tables import TableError
-from darkhaloscope.learning.augment import MARGIN, orient_images, shift_images, shifts
+from darkhaloscope.learning.augment import MARGIN, jitter_images, orient_images, shift_images, shifts
 from darkhaloscope.learning.index import Emphasis, Extra, index_stamps, measure_bands
 from darkhaloscope.learning.scaling import BANDS, SCALARS, LearningError
-from darkhaloscope.learning.splits import BAD_PIXELS, loaders, read_split
+from darkhaloscope.learning.splits import BAD_PIXELS, read_split, training_loader, validation_loader
 from darkhaloscope.learning.streaming import Stream
 from unit.learning.band_shards import NOISE, band_columns, write_band_shards
 from unit.learning.stamp_shards import stamp_columns, write_shards
@@ -246,7 +246,7 @@ def test_augmentation_is_anew_each_epoch_and_validation_stays_as_it_is(many):
     _, paths = many
     network = bands({"shift_pixels": 0.5, "batch_size": 700, "window_stamps": 1000})
     split = read_split(paths, network)
-    training, validation = loaders(split, split, network, 1, 700)
+    training, validation = training_loader(split, network, 1), validation_loader(split, 700)
     (kept, _), _, weights = next(iter(validation))
     assert np.array_equal(kept.numpy(), split.images.resident) and np.array_equal(weights.numpy(), np.ones(700, np.float32))
     first, again = next(iter(training))[0][0], next(iter(training))[0][0]
@@ -254,3 +254,44 @@ def test_augmentation_is_anew_each_epoch_and_validation_stays_as_it_is(many):
     training.sampler.set_epoch(1)
     other = next(iter(training))[0][0]
     assert not torch.equal(first, other) and other.shape == first.shape
+
+
+def galaxies(n=400, size=32):
+    """Sky of known noise with a galaxy of 1 nanomaggy in each pixel of the middle."""
+    rng = np.random.default_rng(6)
+    images = rng.normal(0, 0.01, (n, 3, size, size))
+    images[:, :, size // 2 - 3 : size // 2 + 3, size // 2 - 3 : size // 2 + 3] += 10.0
+    return images.astype(np.float32)
+
+
+def test_jitter_of_zero_points_and_brightness_is_as_wide_as_asked():
+    images = galaxies()
+    changed = jitter_images(images, np.arange(400), 1, 0, Jitter(colour_mag=0.1, brightness_mag=0.5))
+    step = -2.5 * np.log10(changed[:, :, 16, 16] / images[:, :, 16, 16])
+    # Zero points differ between bands by √2 · 0.1; all together move by ± 0.5, uniform.
+    assert np.std(step[:, 0] - step[:, 1]) == pytest.approx(np.sqrt(2) * 0.1, rel=0.12)
+    assert np.abs(step.mean(1)).max() < 0.5 + 0.3 and step.mean(1).std() == pytest.approx(
+        np.hypot(0.5 / np.sqrt(3), 0.1 / np.sqrt(3)), rel=0.1
+    )
+    assert np.array_equal(jitter_images(images, np.arange(400), 1, 0, Jitter()), images)
+
+
+def test_jitter_adds_noise_to_half_of_the_stamps_and_clips_some():
+    images = galaxies()
+    noisy = jitter_images(images, np.arange(400), 1, 0, Jitter(noise=2.0))
+    spread = noisy[:, :, :8].std((1, 2, 3)) / 0.01
+    # At u times 2σ, u uniform: √(1 + 4u²), at most √5; the other half stays as it is.
+    assert (spread < 1.05).mean() == pytest.approx(0.5, abs=0.12) and 2.0 < spread.max() < 2.4
+    clipped = jitter_images(images, np.arange(400), 1, 0, Jitter(clip=0.3))
+    bounded = clipped.min((1, 2, 3)) >= 0
+    assert bounded.mean() == pytest.approx(0.3, abs=0.08)
+    # Levels lie between 30 and 300 times the sky's noise, a factor of e^0.3 of scatter aside.
+    assert clipped[bounded].max() < 300 * 0.012 * np.exp(1.2) and np.array_equal(clipped[~bounded], images[~bounded])
+
+
+def test_jitter_depends_on_seed_epoch_and_stamp_alone():
+    images, how = galaxies(6), Jitter(noise=1.0, colour_mag=0.1, brightness_mag=1.0, clip=0.5)
+    whole = jitter_images(images, np.arange(6), 1, 3, how)
+    assert np.array_equal(jitter_images(images[4:], np.arange(4, 6), 1, 3, how), whole[4:])
+    assert not np.array_equal(jitter_images(images, np.arange(6), 1, 4, how), whole)
+    assert not np.array_equal(jitter_images(images, np.arange(6), 2, 3, how), whole)

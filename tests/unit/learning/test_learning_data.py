@@ -1,6 +1,9 @@
 """Shards to inputs: exactly the stamps, whatever the shards; scaling; order; errors in words."""
 
 import dataclasses
+import errno
+import os
+import tempfile
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -9,6 +12,7 @@ import torch
 
 from darkhaloscope.config.network import Network, Scaling
 from darkhaloscope.core.tables import TableError
+from darkhaloscope.learning import streaming
 from darkhaloscope.learning.augment import orient_images, orientations
 from darkhaloscope.learning.index import index_stamps
 from darkhaloscope.learning.pixels import BadPixels, KinematicPixels
@@ -263,3 +267,30 @@ def test_a_network_that_sees_the_flux_never_reads_the_label_blind_mask(tmp_path)
     np.testing.assert_allclose(both.inputs[..., 3], 5.0 * columns["observed_mask"])
     own = read_stamps(paths, network("velocity", label_blind=False), normalisation=UNIT["velocity"])
     np.testing.assert_array_equal(own.inputs, both.inputs[..., 1:])
+
+
+def test_a_scratch_file_has_its_place_on_the_disk_before_it_is_written(monkeypatch):
+    """A sparse one on a disk that fills up meanwhile ends the process with SIGBUS: no traceback, no message."""
+    kept = []
+
+    def remembered(**options):
+        file = tempfile.NamedTemporaryFile(**options)  # noqa: SIM115  (the caller closes it)
+        kept.append(os.dup(file.fileno()))
+        return file
+
+    monkeypatch.setattr(streaming.tempfile, "TemporaryFile", remembered)
+    images = streaming.room_for((7, 300, 300))
+    reserved = 512 * os.fstat(kept[0]).st_blocks
+    os.close(kept[0])
+    assert images.shape == (7, 300, 300) and not images.any() and reserved >= images.nbytes
+
+
+def test_a_scratch_file_that_the_disk_does_not_hold_is_refused_in_words(monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(LearningError, match="stamps take 4000000.0 GB .*set TMPDIR to a larger folder"):
+        streaming.room_for((1_000_000_000, 1000, 1000))
+    monkeypatch.setattr(os, "posix_fallocate", full)  # another program took the rest in between
+    with pytest.raises(LearningError, match="No space left on device.*training.scratch_gb to 0"):
+        streaming.room_for((7, 30, 30))

@@ -18,7 +18,8 @@ from darkhaloscope.config.network import Network, Training
 from darkhaloscope.core.files import sha256
 from darkhaloscope.detectors.schema import SCORES
 from darkhaloscope.learning.checkpoints import WholeCheckpoints, usable_checkpoint
-from darkhaloscope.learning.fit import CHECKPOINT, stamp_losses, train_network, write_history
+from darkhaloscope.learning.fit import CHECKPOINT, train_network, write_history
+from darkhaloscope.learning.losses import stamp_losses
 from darkhaloscope.learning.networks import ARCHITECTURES, HISTORY, Classifier, Trained, build_network, describe_network
 from darkhaloscope.learning.scaling import INPUTS, LearningError
 from darkhaloscope.learning.score import score_stamps

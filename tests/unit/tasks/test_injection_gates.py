@@ -59,6 +59,7 @@ def stamps(split: str, count: int, first: int) -> pa.Table:
         "src_flip": pa.array(np.zeros(count, bool), mask=control), "theta_e_arcsec": np.where(control, 0.0, theta),
         "cutout_ok": np.ones(count, bool), "cutout_reason": [None] * count, "bad_pixel_frac": np.zeros(count),
         "host_x_arcsec": np.zeros(count), "host_y_arcsec": np.zeros(count),
+        **{f"host_core_flux_{b}": rng.lognormal(1 + k, 0.2, count) for k, b in enumerate("grz")}, "host_size_arcsec": rng.lognormal(0, 0.2, count),
         **{f"sky_sigma_{b}": np.full(count, 0.03) for b in "grz"}, **{f"psf_fwhm_used_{b}": np.full(count, 1.1) for b in "grz"},
         "theta_over_psf": np.where(control, 0.0, theta / 1.1), **arc, **{f"{k}_{b}": v for k, v in arc.items() for b in "gz"},
         **{f"total_injected_flux_{b}": ring.sum((1, 2)) for b in "grz"},
@@ -227,6 +228,30 @@ def test_classes_from_other_conditions_are_caught(honest, tmp_path, name):
     assert name in failures(changed(honest, tmp_path, "train", shift))["PSF, depth, magnitude"]
 
 
+@pytest.mark.parametrize(
+    ("name", "gate"), [("host_core_flux_g", "core colour"), ("host_core_flux_r", "core magnitude"), ("host_size_arcsec", "host size")]
+)
+def test_hosts_unlike_controls_before_injection_are_caught(honest, tmp_path, name, gate):
+    """Half again as much light or size for positives' hosts alone: two to four standard deviations of the log-normals."""
+
+    def shift(columns):
+        columns[name] = [v * (1 + 0.5 * label) for v, label in zip(columns[name], columns["label"], strict=True)]
+
+    found = failures(changed(honest, tmp_path, "train", shift))
+    assert "train" in found[gate] and found["bare hosts"].startswith("AUC 0.")
+
+
+def test_tables_that_do_not_say_what_hosts_were_are_not_judged_by_them(honest, tmp_path):
+    def forget(columns):
+        for name in ("host_core_flux_g", "host_core_flux_r", "host_core_flux_z", "host_size_arcsec"):
+            columns[name] = [None] * len(columns[name])
+
+    paths = {split: changed(honest, tmp_path, split, forget)[split] for split in SHARES}
+    judged = {g.name: g for g in measure_injections(paths, dataset()).gates}
+    for name in ("core colour", "core magnitude", "host size", "bare hosts"):
+        assert judged[name].passed and "not judged" in judged[name].found
+
+
 def test_failed_gates_are_named_all_at_once(honest, tmp_path):
-    with pytest.raises(QualityError, match=r"(?s)fail 3 of 13 gates.*counts.*splits named.*split fractions"):
+    with pytest.raises(QualityError, match=r"(?s)fail 3 of 17 gates.*counts.*splits named.*split fractions"):
         require(measure_injections({**honest, "train": honest["test"], "test": honest["train"]}, dataset()).gates)

@@ -44,6 +44,21 @@ def scoring_seeds():
     return {name: [str(k) for k in range(len(folders))] for name, folders in scoring_folders().items()}
 
 
+def scoring_learnt():
+    """The networks that score the cutouts and learnt from real galaxies: these objects count in no rate."""
+    return [name for name in scoring_folders() if settings.detectors[name].training.real_weight > 0 and scoring_sky()]
+
+
+def scoring_sky():
+    """The real galaxies of the dataset that the scoring networks were trained on."""
+    return real_sky(settings.experiments[settings.scoring[0]].dataset) if settings.cutouts.path else []
+
+
+def scoring_real_sky():
+    """The real galaxies that networks which score the cutouts learnt from."""
+    return scoring_sky() if scoring_learnt() else []
+
+
 def scoring_evaluation():
     """How the rates of labelled cutouts are made: as the experiment's."""
     return settings.experiments[settings.scoring[0]].evaluation.plain() if settings.cutouts.path else {}

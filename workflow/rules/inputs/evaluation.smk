@@ -89,7 +89,7 @@ def explanations(experiment):
 
 def explained(experiment):
     """The networks of an experiment that can be explained: those that see a stamp's own pixels."""
-    return [n for n in networks_of(experiment) if not settings.detectors[n].shuffle_velocity]
+    return [n for n in networks_of(experiment) if not (settings.detectors[n].shuffle_velocity or settings.detectors[n].sees_evidence)]
 
 
 def explained_files(file):

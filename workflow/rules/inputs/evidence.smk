@@ -8,4 +8,16 @@ def findings(dataset, test, split):
 
 def evidence_settings(*keys):
     """The section `evidence` less the keys that a rule does not use."""
-    return settings.evidence.without("batch_size", *keys)
+    # Findings without maps are those of a config that has no such key.
+    return settings.evidence.without("batch_size", *keys, *(() if settings.evidence.maps else ("maps",)))
+
+
+def experiments_with_evidence():
+    """A pattern of the names of the experiments that have a model-based detector."""
+    return any_of(name for name, e in settings.experiments.items() if any(settings.detectors[d].kind == "evidence" for d in e.detectors))
+
+
+def evidence_shown(experiment):
+    """What the model-based detector makes of the stamp that a report shows first, where the experiment has such a detector."""
+    has = any(settings.detectors[d].kind == "evidence" for d in settings.experiments[experiment].detectors)
+    return [f"<results>/experiments/{experiment}/evidence.parquet"] if has else []

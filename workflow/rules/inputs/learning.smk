@@ -16,6 +16,18 @@ def network_section(wildcards):
     return settings.detectors[wildcards.detector].without("kind", "description", "mining")
 
 
+def training_shards(wildcards):
+    """The shards that a network learns from: training stamps, or the noiseless pairs of the same rows."""
+    if settings.detectors[wildcards.detector].trains_on_pairs:
+        return pair_shards(wildcards.dataset)
+    return seen_by(wildcards.detector, wildcards.dataset, wildcards.dataset, "train")
+
+
+def scored_shards(split):
+    """The shards of one split of a test dataset that a network scores."""
+    return lambda wildcards: seen_by(wildcards.detector, wildcards.dataset, wildcards.test, split)
+
+
 def rounds_of(network):
     """The names of a network's rounds of training, the first one first."""
     return all_rounds(network, settings.detectors)
@@ -62,7 +74,11 @@ def trained_on(wildcards):
     # Rounds and seeds are compared on the same stamps: all that any round may have mined from counts, for each of them.
     rounds = [name for name in settings.detectors if rounds_of(wildcards.detector)[0] in rounds_of(name)]
     extra = [name for n in rounds if settings.detectors[n].rounds > 1 for name in settings.detectors[n].mining.extra]
-    return [path for name in dict.fromkeys([wildcards.dataset, *extra]) for path in shards(name, "train")] + known_training(wildcards)
+    return (
+        [path for name in dict.fromkeys([wildcards.dataset, *extra]) for path in shards(name, "train")]
+        + known_training(wildcards)
+        + real_training(wildcards)
+    )
 
 
 def known_lens_tables(wildcards):
@@ -75,6 +91,12 @@ def known_training(wildcards):
     """The stamps of known lenses that join a network's training, if its config gives them a weight."""
     joins = settings.detectors[wildcards.detector].training.known_lens_weight > 0
     return [f"<results>/datasets/{wildcards.dataset}/known_lenses.parquet"] if joins else []
+
+
+def real_training(wildcards):
+    """The real galaxies with labels that join a network's training, if its config gives them a weight."""
+    joins = settings.detectors[wildcards.detector].training.real_weight > 0
+    return real_sky(wildcards.dataset) if joins else []
 
 
 def start_weights(wildcards):

@@ -50,11 +50,16 @@ def samples_of_run():
     return sorted({settings.datasets[dataset].sources.sample for dataset in datasets})
 
 
-def inspections(wildcards):
-    """The inspection pages of the run's galaxies: no other result needs them."""
-    return [f"<results>/manga/{sample}/quality/{name}.html" for sample in samples_of_run() for name in galaxies(sample)]
+def inspections(sample):
+    """The inspection pages of a sample's galaxies."""
+    return [f"<results>/manga/{sample}/quality/{name}.html" for name in galaxies(sample)]
 
 
-def previews(wildcards):
-    """The normalised tensors of the galaxies that the score lets through, with their previews: no other result needs them."""
-    return [f"<results>/manga/{sample}/tensors/source_tensor_{name}.png" for sample in samples_of_run() for name in accepted(sample)]
+def previews(sample):
+    """The pictures of the galaxies that the score lets through; with them the normalised tensors are made, which no other result needs."""
+    return [f"<results>/manga/{sample}/tensors/source_tensor_{name}.png" for name in accepted(sample)]
+
+
+def galaxy_pages(wildcards):
+    """The pages of the samples whose galaxies the run's stamps are made of, and with them each galaxy's own."""
+    return [local(f"<results>/manga/{sample}/galaxies.html") for sample in samples_of_run()]

@@ -35,7 +35,7 @@ def pages(experiment):
     if settings.datasets[first].kind == "subhalo":
         return found
     lists = {f"Candidates ranked by {n}": f"<results>/experiments/{experiment}/candidates/{first}/{n}.html" for n in section.detectors}
-    return {**found, **lists}
+    return {**found, **lists, **{f"Candidates of the survey by {n}": path for n, path in searches(experiment).items()}}
 
 
 def checked_datasets(experiment):

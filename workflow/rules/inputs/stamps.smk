@@ -16,3 +16,8 @@ def listed_cosmos(wildcards):
 def task_digest(script, part):
     """The digest of a script with one part of the dataset's task, which the script imports by the dataset's kind."""
     return lambda wildcards: digest_with(SCRIPTS / f"{script}.py", f"tasks/{settings.datasets[wildcards.dataset].kind}/{part}.py")
+
+
+def with_pairs():
+    """A pattern of the names of the datasets that keep noiseless pairs."""
+    return any_of(name for name, dataset in settings.datasets.items() if getattr(dataset, "pairs", False))

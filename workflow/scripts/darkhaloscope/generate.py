@@ -19,13 +19,15 @@ from .config.kinds import DATASET_KINDS, Dataset
 from .config.run import Run
 from .core.files import write_text
 from .core.tables import Schema
-from .detectors.evidence.schema import FINDINGS, sensitivity_schema
+from .detectors.evidence.schema import FINDINGS, map_columns, sensitivity_schema
+from .detectors.observed.schema import TRIALS, lens_schema
 from .detectors.schema import SCORE, maps_schema
 from .ifu.bank import BANK
 from .surveys.legacysurvey.schema import KNOWN_LENSES, PARENT
 from .surveys.prepared import prepared_schema
 from .tasks.lensfinder import schema as lensfinder
-from .tasks.subhalo.schema import MANIFEST, stamp_schema
+from .tasks.lensfinder.search import search_schema
+from .tasks.subhalo.schema import MANIFEST, PLACE, pair_images, stamp_schema
 
 ROOT = Path(__file__).parents[3]
 
@@ -49,9 +51,12 @@ make config CONFIG=mine.yaml TO=all.yaml # every key of a run, into a file
 |---|---|
 | `config.yaml` | the full survey run, short |
 | `presets/` | the datasets, detectors and experiments that every run has; an overlay changes single keys of them |
-| `demo.yaml` | the whole chain, small, on a mock archive: `make demo` |
-| `real-sample.yaml` | one real galaxy in the DR15 layout, scored with the demo's networks |
+| `demo.yaml` | both chains in minutes, on a mock archive and a mock sky: `make demo` |
+| `demo-full.yaml` | the same with networks, controls and rounds that take longer: `make demo-full` |
+| `real-sample.yaml` | one real galaxy in the DR15 layout, scored with the long demo's networks |
 | `subhalo-reference.yaml` | the reference run whose figures are in `docs/results.md` |
+| `slacs.yaml` | 63 observed lenses through the model-based detector (`docs/real-lenses.md`) |
+| `lensfinder-reference.yaml` | the reference run of the lens finder: two networks and 10⁵ test controls |
 
 An overlay may begin with `extends: config/other.yaml` (a path from the project's root): it is then laid
 over that file. Files are YAML as it is meant: a key twice is an error, `3e-2` is a number, only `true` and `false`
@@ -132,8 +137,12 @@ def tables() -> str:
         "Parent sample, `legacysurvey/{survey}/parent.parquet`": PARENT,
         "Known lenses, `legacysurvey/{survey}/known_lenses.parquet`": KNOWN_LENSES,
         "Prepared cutouts, `cutouts/{name}/stamps.parquet`": prepared_schema(64),
+        "The parent sample as it is, `datasets/{dataset}/parents/{piece}.parquet`, until it is scored": search_schema(64),
         "Manifest, `datasets/{dataset}/manifest.parquet`": MANIFEST,
         "Stamps, `datasets/{dataset}/stamps/{split}/{shard}.parquet`": Schema("stamps", stamp.columns[len(MANIFEST.columns) :]),
+        "Noiseless pairs, `datasets/{dataset}/pairs/{shard}.parquet`, beside the columns of the manifest": Schema(
+            "pairs", (*PLACE, *pair_images(48))
+        ),
         "Manifest of a lens-finder dataset": lensfinder.MANIFEST,
         "Stamps of a lens-finder dataset": Schema(
             "injected stamps", lensfinder.stamp_schema(64).columns[len(lensfinder.MANIFEST.columns) :]
@@ -141,7 +150,10 @@ def tables() -> str:
         "Hosts without arcs, `datasets/{dataset}/hosts/arcs_removed.parquet` and `bare.parquet`": lensfinder.without_arc_schema(64),
         "Scores, `detectors/{dataset}/{detector}/seed-{seed}/scores/{test}.parquet`": Schema("scores", SCORE),
         "Findings of the model-based detector, `findings/{dataset}/{test}/{split}/{shard}.parquet`": FINDINGS,
+        "Its maps, beside the findings and in `evidence_stamps/{dataset}/{test}/{split}/{shard}.parquet`": Schema("maps", map_columns(48)),
         "Its sensitivity, `findings/{dataset}/{test}/sensitivity.parquet`": sensitivity_schema(48),
+        "Observed lenses, `observed/{name}/lenses.parquet`": lens_schema(121),
+        "Their trials, `observed/{name}/trials.parquet`": TRIALS,
         "Attributions, `experiments/{experiment}/explanations/maps.parquet`": maps_schema(48),
     }
     before = {

@@ -11,9 +11,10 @@ import re
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
-from astropy.io import fits
+if TYPE_CHECKING:  # importing it takes half a second, which jobs that read no FITS file need not wait
+    from astropy.io import fits
 
 #: FITS files are made of blocks of this many bytes (FITS standard 4.0, section 3.1).
 BLOCK = 2880
@@ -244,6 +245,8 @@ def _header(text: bytes, path: Path, number: int) -> fits.Header:
     for keyword in (card[:8].decode("latin-1").strip() for card in cards if not card.isascii()):
         if not keyword.isascii() or _STRUCTURE.fullmatch(keyword):
             raise BadFits(f"{shown(path)}: the header of HDU {number} is not ASCII text (card {keyword}); fetch the file again")
+    from astropy.io import fits
+
     return fits.Header.fromstring(text.decode("ascii", "replace").replace("\ufffd", "?"))
 
 
@@ -293,6 +296,8 @@ def _skip_data(stream: BinaryIO, header: fits.Header, path: Path, hdu: str) -> N
 
 
 def _data_bytes(header: fits.Header, path: Path, hdu: str) -> int:
+    from astropy.io import fits
+
     try:
         axes = [int(header[f"NAXIS{i}"]) for i in range(1, int(header["NAXIS"]) + 1)]
         if axes and axes[0] == 0 and header.get("GROUPS", False):  # random groups: the first axis does not count

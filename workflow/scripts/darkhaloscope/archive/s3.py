@@ -8,16 +8,13 @@ public buckets answer. The transfer itself (streaming, resuming, retries, checks
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-import boto3
 import requests
-from botocore import UNSIGNED
-from botocore.auth import S3SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.config import Config
-from botocore.credentials import ReadOnlyCredentials
-from botocore.exceptions import BotoCoreError
+
+if TYPE_CHECKING:
+    from botocore.credentials import ReadOnlyCredentials
 
 DEFAULT_REGION = "us-east-1"
 _CODE = re.compile(r"<Code>(\w+)</Code>")
@@ -35,6 +32,9 @@ class Signature(requests.auth.AuthBase):
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         if self._credentials is not None:
+            from botocore.auth import S3SigV4Auth
+            from botocore.awsrequest import AWSRequest
+
             signed = AWSRequest(method=request.method, url=request.url)
             S3SigV4Auth(self._credentials, "s3", self._region).add_auth(signed)
             request.headers.update(dict(signed.headers.items()))
@@ -49,6 +49,12 @@ def http_address(url: str) -> tuple[str, Signature]:
     BadSettings
         The address names no object, or boto3 cannot read its settings.
     """
+    # Half a second to import, which files at other addresses need not wait.
+    import boto3
+    from botocore import UNSIGNED
+    from botocore.config import Config
+    from botocore.exceptions import BotoCoreError
+
     bucket, key = _parts(url)
     if not bucket or not key:
         raise BadSettings("it should be s3://BUCKET/KEY")

@@ -40,7 +40,7 @@ _LENSFINDER = {
         src_dmag src_reff_arcsec src_x_arcsec src_y_arcsec src_phi_rad src_gr src_rz
         theta_e_arcsec lens_e lens_phi_rad shear shear_phi_rad
         mag_g mag_r mag_z psfsize_g psfsize_r psfsize_z psfdepth_g psfdepth_r psfdepth_z ebv
-        bad_pixel_frac host_x_arcsec host_y_arcsec sky_sigma_g sky_sigma_r sky_sigma_z
+        bad_pixel_frac host_x_arcsec host_y_arcsec host_core_flux_g host_core_flux_r host_core_flux_z host_size_arcsec sky_sigma_g sky_sigma_r sky_sigma_z
         psf_fwhm_used_g psf_fwhm_used_r psf_fwhm_used_z theta_over_psf
         arc_snr arc_snr_sum arc_snr_matched arc_snr_g arc_snr_z arc_snr_sum_g arc_snr_sum_z arc_snr_matched_g arc_snr_matched_z
         total_injected_flux_g total_injected_flux_r total_injected_flux_z flux_closure lensed_hlr_arcsec

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from .base import FilePath, Name, Positive, Section
+from .base import FilePath, Fraction, Name, Positive, Section
 from .legacysurvey import BANDS, PIXEL_SCALE_ARCSEC, ZERO_POINT
 
 
@@ -58,14 +58,10 @@ class CutoutFolder(Section):
         return self
 
 
-class Cutouts(CutoutFolder):
-    """Cutouts that the user brings to be scored by trained networks. A bare path is the folder or table."""
+class Labelled(CutoutFolder):
+    """Cutouts in any bands, with what stands in for the networks', and where their labels are."""
 
-    path: FilePath | None = Field(
-        None,
-        description="Folder of FITS or NPZ files, one per object, or one NPZ file or Parquet table of many; where it is given, its cutouts are scored in place of `run`",
-    )
-    name: Name | None = Field(None, description="Name of the folder of their results; left out, that of `path` without its ending")
+    path: FilePath | None = Field(None, description="Folder of FITS or NPZ files, one per object, or one NPZ file or Parquet table of many")
     bands: tuple[str, ...] = Field(BANDS, min_length=1, description="Bands of the images, in the files' order")
     pixel_scale_arcsec: Positive = Field(PIXEL_SCALE_ARCSEC, description="Side of a pixel [arcsec]")
     stand_in: dict[str, str] = Field(
@@ -81,18 +77,9 @@ class Cutouts(CutoutFolder):
     )
     positive_from: float = Field(1.0, description="Labels of at least this are lenses")
     control_to: float = Field(0.0, description="Labels of at most this are controls; what lies between is scored and counts in no rate")
-    experiment: Name | None = Field(
-        None, description="Experiment whose networks give the scores; the first of `run` with networks of bands where it is left out"
-    )
-    detectors: tuple[Name, ...] = Field((), description="Which of its networks; all that see bands where it is left out")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _accept_path(cls, value: Any) -> Any:
-        return {"path": value} if isinstance(value, str) else value
 
     @model_validator(mode="after")
-    def _check_use(self) -> Cutouts:
+    def _check_use(self) -> Labelled:
         lost = [band for band in BANDS if band not in self.bands and band not in self.stand_in]
         if lost:
             raise ValueError(
@@ -110,12 +97,41 @@ class Cutouts(CutoutFolder):
         return self
 
     @property
+    def sources(self) -> tuple[str, ...]:
+        """The band of the cutouts that each band of the networks is taken from."""
+        return tuple(self.stand_in.get(band, band) for band in BANDS)
+
+
+class Cutouts(Labelled):
+    """Cutouts that the user brings to be scored by trained networks. A bare path is the folder or table."""
+
+    path: FilePath | None = Field(
+        None,
+        description="Folder of FITS or NPZ files, one per object, or one NPZ file or Parquet table of many; where it is given, its cutouts are scored in place of `run`",
+    )
+    name: Name | None = Field(None, description="Name of the folder of their results; left out, that of `path` without its ending")
+    experiment: Name | None = Field(
+        None, description="Experiment whose networks give the scores; the first of `run` with networks of bands where it is left out"
+    )
+    detectors: tuple[Name, ...] = Field((), description="Which of its networks; all that see bands where it is left out")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_path(cls, value: Any) -> Any:
+        return {"path": value} if isinstance(value, str) else value
+
+    @property
     def folder(self) -> str:
         """Name of the folder of its results: `name`, or that of the folder or file of cutouts."""
         plain = re.sub(r"\.(parquet|pq|npz)$", "", Path(self.path or "").resolve().name)
         return self.name or re.sub(r"[^\w.=+-]", "_", plain).lstrip("._=+-") or "cutouts"
 
-    @property
-    def sources(self) -> tuple[str, ...]:
-        """The band of the cutouts that each band of the networks is taken from."""
-        return tuple(self.stand_in.get(band, band) for band in BANDS)
+
+class RealSky(Labelled):
+    """Real galaxies with labels: gates ask networks about those of one part of the sky, those of the other may join training."""
+
+    path: FilePath = Field(description="Folder of FITS or NPZ files, one per object, or one NPZ file or Parquet table of many")
+    train_share: Fraction = Field(
+        0.5,
+        description="Share of the sky (HEALPix cells of 3.7 degrees, by a hash; objects without a position by their name) whose objects may join training: networks with `training.real_weight` above 0 are asked about the rest alone, all others about all",
+    )

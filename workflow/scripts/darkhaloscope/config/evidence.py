@@ -93,6 +93,10 @@ class Evidence(Section):
     restart_factor: int = Field(4, ge=1, le=64, description="How many times as many draws and starts the search then has")
     place_step: int = Field(2, ge=1, le=8, description="1 tries a subhalo in every pixel, 2 in every second one, as on a chessboard")
     batch_size: int = Field(1, ge=1, description="Stamps computed at a time; changes memory and speed alone. On a GPU some dozens")
+    maps: bool = Field(
+        False,
+        description="Keep residuals, z and √ν′ of every stamp as maps of its pixels beside the findings, for networks with `sees: evidence`",
+    )
     sensitivity: Sensitivity = Field(Sensitivity(), description="Sensitivity maps")
 
 

@@ -92,6 +92,17 @@ class ShortcutGates(Section):
         0.6, description="Largest AUC of positives whose arcs were taken away again, or 1 less it where they score below controls"
     )
     max_null_share: Fraction = Field(0.1, description="Largest share of bare hosts, arcs of no flux injected, that pass at FPR 0.05")
+    max_colour_share: Fraction = Field(
+        0.15, description="Largest share of controls that pass at FPR 0.05 once their cores have the colours of the positives' cores"
+    )
+    noise_factor: float = Field(2.0, gt=1, description="Noise that controls are given, over their own")
+    max_noise_share: Fraction = Field(0.15, description="Largest share of controls that pass at FPR 0.05 once they have that noise")
+    max_real_loss: Fraction = Field(
+        0.25, description="Largest 1 − AUC of real lenses against real look-alikes, where the dataset names some in `real_sky`"
+    )
+    max_real_missed: Fraction = Field(
+        0.5, description="Largest share of these real lenses that is missed where 1% of the test controls pass"
+    )
     max_probe_auc: Fraction = Field(
         0.85, description="Largest AUC with which a linear probe of the network's features tells real lenses from injected ones"
     )
@@ -206,6 +217,16 @@ class Explanations(Section):
     )
 
 
+class Search(Section):
+    """The whole parent sample of the training dataset's survey, as it is, scored and ranked for people to look through."""
+
+    make: bool = Field(
+        False,
+        description="Make it with the report; the page can be asked for by name without, experiments/{experiment}/search/{detector}.html",
+    )
+    shown: int = Field(300, ge=1, le=5000, description="Galaxies on the page, those with the highest scores; the table beside it holds all")
+
+
 class ScoresTable(Section):
     """Scores made elsewhere. A bare path is the table."""
 
@@ -257,6 +278,7 @@ class Experiment(Section):
     )
     evaluation: Evaluation = Field(Evaluation(), description="Rates, strata and intervals")
     explanations: Explanations = Field(Explanations(), description="Which pixels scores rest on")
+    search: Search = Field(Search(), description="Candidates of the survey itself, for experiments on the lens finder's stamps")
 
     @model_validator(mode="before")
     @classmethod

@@ -120,8 +120,18 @@ class MockSky(Section):
     contaminant_fraction: Fraction = Field(
         0.2, description="Share of galaxies that are spirals, rings, edge-on disks, mergers or star artefacts"
     )
+    imaging: dict[Literal["wide", "des", "cfhtls"], Fraction] = Field(
+        {"wide": 0.667, "des": 0.333},
+        description="Shares of bricks that are as sharp and deep as the wide survey (DECaLS), the Dark Energy Survey, or CFHTLS Wide; they add up to 1",
+    )
     sources: int = Field(60, ge=1, le=1000, description="Galaxies in the mock's sample of sources in the COSMOS format")
     seed: int = Field(20, ge=0, description="The same seed gives the same bytes")
+
+    @model_validator(mode="after")
+    def _check(self) -> MockSky:
+        if abs(sum(self.imaging.values()) - 1) > 1e-6:
+            raise ValueError(f"imaging shares must add up to 1, found {sum(self.imaging.values()):g}")
+        return self
 
 
 class Survey(Section):

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from .base import AboveZero, Distribution, FilePath, Fraction, Name, NonNegative, Positive, Section, draw, within
+from .cutouts import RealSky
 from .legacysurvey import BANDS, PIXEL_SCALE_ARCSEC
 from .sources import STILL, Mixed, with_sections
 from .subhalo import SPLITS, Size, check_adds_up, check_rings_fit
@@ -51,7 +52,7 @@ class Hosts(Section):
 
 
 class Injection(Section):
-    """Priors of lens and source: a preset by name (v3, v4, gen5), or a distribution per parameter.
+    """Priors of lens and source: a preset by name (v3, v4, gen5, gen6), or a distribution per parameter.
 
     The product of all `choice` parameters is a grid: it is walked whole, in random order, before any of its
     cells comes again. The other parameters are drawn independently.
@@ -124,6 +125,13 @@ INJECTIONS: dict[str, dict[str, Any]] = {
         "lens_e": {"uniform": [0.0, 0.5]},
         "shear": {"uniform": [0.0, 0.05]},
     },
+    # Lenses as searches of real skies find them: to the 5″ of groups, sources 1.5 to 4.5 mag fainter than the galaxy before lensing.
+    "gen6": {
+        "theta_e_arcsec": {"log_uniform": [0.6, 5.0]},
+        "src_dmag": {"uniform": [1.5, 4.5]},
+        "lens_e": {"uniform": [0.0, 0.5]},
+        "shear": {"uniform": [0.0, 0.1]},
+    },
 }
 
 
@@ -180,6 +188,9 @@ class InjectionGates(Section):
     core_auc: Fraction = Field(0.76, description="Largest AUC of a logistic regression on the central pixels alone")
     core_pixels: int = Field(10, ge=1, le=400, description="Pixels nearest to the stamp's middle that it sees, in each band")
     core_theta_over_psf: float = Field(1.0, ge=0, description="Positives below this θ_E/PSF are left out of that regression")
+    host_auc: Fraction = Field(
+        0.03, description="Largest distance from 0.5 of the AUC of a logistic regression on core colour, magnitude and size of bare hosts"
+    )
     min_cutout_ok: Fraction = Field(0.8, description="Smallest share of stamps with a good cutout")
     false_alarm: Positive = Field(
         1e-6, description="Chance that a faultless dataset fails the tests of PSF, depth and magnitude, over all of them"
@@ -208,11 +219,14 @@ class LensFinderDataset(Section):
     shard_size: int = Field(2000, ge=2, description="Stamps in one Parquet file and one job")
     splits: SkySplits = Field(SkySplits(), description="How sky, hosts and source galaxies are shared out")
     hosts: Hosts = Field(Hosts(), description="Which galaxies serve")
-    injection: Injection = Field(Injection(), description="Priors of lens and source: v3, v4, gen5, or a section")
+    injection: Injection = Field(Injection(), description="Priors of lens and source: v3, v4, gen5, gen6, or a section")
     sources: InjectedSources = Field(InjectedSources(), description="What is lensed")
     camera: Camera = Field(Camera(), description="From lensed sky to pixels")
     gates: InjectionGates = Field(InjectionGates(), description="Limits of the quality gates")
     rendering: InjectionRendering = Field(InjectionRendering(), description="How stamps are computed")
+    real_sky: RealSky | None = Field(
+        None, description="Real galaxies with labels that gates ask networks about, and that may join training; nothing by default"
+    )
 
     @model_validator(mode="after")
     def _check(self) -> LensFinderDataset:

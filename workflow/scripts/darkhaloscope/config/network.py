@@ -10,8 +10,8 @@ from pydantic import Field, field_validator, model_validator
 from .base import FilePath, Fraction, Name, Positive, Section
 from .detector import Channels, Detector
 
-#: Architectures written here; the deep ones take `width`.
-OWN = ("toy", "flux_baseline", "dual_stream", "deep_baseline", "deep_dual_stream")
+#: Architectures written here; the deep ones and unet take `width`.
+OWN = ("toy", "flux_baseline", "dual_stream", "deep_baseline", "deep_dual_stream", "unet")
 
 #: Architectures whose first layers are set for stamps of 64 pixels; `slim` is a small residual network and takes `width`.
 PRESETS = ("slim", "resnet18", "convnext_tiny", "efficientnet_b0")
@@ -40,6 +40,40 @@ class Scaling(Section):
     )
     softening: Positive = Field(
         3.0, description="Flux at which the asinh of the bands bends, in units of the training stamps' median noise"
+    )
+
+
+class Jitter(Section):
+    """Differences between surveys that a network should not care about, drawn anew for each training stamp and epoch; bands only."""
+
+    noise: float = Field(0.0, ge=0, description="Half of the stamps get noise of up to this many times the sky's own")
+    colour_mag: float = Field(0.0, ge=0, le=1, description="Standard deviation of a zero point's error, each band its own [mag]")
+    brightness_mag: float = Field(0.0, ge=0, le=3, description="Largest change of the brightness of all bands together [mag]")
+    clip: Fraction = Field(
+        0.0,
+        description="Share of stamps that are clipped as colour pictures are: below zero, and in each band above a level drawn between the sky's noise and the core",
+    )
+
+
+class PairTraining(Section):
+    """Training on the noiseless pairs of a dataset (its key `pairs`): noise is drawn while training, as the stamps' own is."""
+
+    fresh_noise: bool = Field(True, description="Draw other noise each epoch; false draws that of the dataset's stamps, always the same")
+    twins: bool = Field(
+        True,
+        description="Both members of a pair, with and without the subhalo, in one batch and with common random numbers; false the one member that the training stamp shows",
+    )
+    amplify: float = Field(1.0, ge=1, le=100, description="Factor on the subhalo's signal at the first step; it falls to 1")
+    amplify_share: Fraction = Field(
+        0.7, gt=0, description="Share of the training after which the signal has its own strength; the factor's logarithm falls evenly"
+    )
+    place_weight: float = Field(
+        0.0, ge=0, description="Weight in the loss of the place: the map of the positives against where the subhalo is; unet alone"
+    )
+    lens_weight: float = Field(
+        0.0,
+        ge=0,
+        description="Weight in the loss of the lens, a second output: θ_E, slope, ellipticity, centre, shear in widths of their population; unet alone",
     )
 
 
@@ -72,6 +106,15 @@ class Training(Section):
     min_arc_snr: float = Field(0.0, ge=0, description="Leave out training positives whose `arc_snr` is below this; bands only")
     known_lens_weight: float = Field(
         0.0, ge=0, description="Weight of each known lens of the training sky among the positives; 0 leaves them out; bands only"
+    )
+    real_weight: float = Field(
+        0.0,
+        ge=0,
+        description="Weight of each real lens and look-alike of the training sky of the dataset's `real_sky`; 0 leaves them out; bands only",
+    )
+    jitter: Jitter = Field(Jitter(), description="What else is changed of training stamps of bands, anew each epoch")
+    pairs: PairTraining | None = Field(
+        None, description="Train on the dataset's noiseless pairs; `pairs: {}` takes all defaults, without it training stamps are used"
     )
     window_stamps: int = Field(16384, ge=256, description="Stamps of bands in memory at a time")
     scratch_gb: float = Field(
@@ -109,6 +152,10 @@ class Network(Detector):
         True,
         description="For channels velocity and mask: read the velocity, mask and σ_v that the dataset's `instrument.mask` sets; false reads those that follow from the stamp's own noisy flux, as networks that see the flux always do (their partner on equal terms, though such a mask tells of the flux)",
     )
+    sees: Literal["pixels", "evidence"] = Field(
+        "pixels",
+        description="What the channels are: the stamp's own pixels, or what the model-based detector made of them (residuals, z and √ν′ as maps; needs `evidence.maps`, and its findings in training stamps, too)",
+    )
     shuffle_velocity: bool = Field(False, description="Control: every stamp gets the velocity channels of another stamp")
     width: int = Field(32, ge=4, le=512, description="Channels of the first block, for the deep architectures and slim")
     pretrained: FilePath | None = Field(
@@ -133,6 +180,21 @@ class Network(Detector):
     scaling: Scaling = Field(Scaling(), description="Input scaling")
     training: Training = Field(Training(), description="Fitting")
 
+    @property
+    def sees_evidence(self) -> bool:
+        """Whether the model-based detector's maps stand for the stamp."""
+        return self.sees == "evidence"
+
+    @property
+    def trains_on_pairs(self) -> bool:
+        """Whether noiseless pairs take the place of training stamps."""
+        return self.training.pairs is not None
+
+    @property
+    def regresses_lens(self) -> bool:
+        """Whether the lens is a second output."""
+        return self.trains_on_pairs and self.training.pairs.lens_weight > 0
+
     @field_validator("architecture")
     @classmethod
     def _known(cls, value: str) -> str:
@@ -145,10 +207,19 @@ class Network(Detector):
 
     @model_validator(mode="after")
     def _check(self) -> Network:
+        if self.sees_evidence and (self.channels not in ("flux", "velocity", "both") or self.shuffle_velocity or self.trains_on_pairs):
+            raise ValueError(
+                "sees: evidence has maps of flux, velocity or both in rendered stamps: set channels to one of these, and leave out "
+                "shuffle_velocity and training.pairs"
+            )
         if self.shuffle_velocity and self.channels not in ("velocity", "both"):
             raise ValueError(f"shuffle_velocity needs the velocity channel, but channels is `{self.channels}`")
         if self.channels == "bands" and self.architecture.endswith("dual_stream"):
             raise ValueError(f"{self.architecture} has a stream for flux and one for velocity, but channels bands has neither")
+        if self.channels == "bands" and self.architecture == "unet":
+            raise ValueError(
+                "unet makes a map of where a subhalo is, but channels is `bands`: choose slim, or another architecture for bands"
+            )
         if self.channels != "bands":
             t = self.training
             wants = {
@@ -159,12 +230,16 @@ class Network(Detector):
                 "training.min_theta_over_psf": t.min_theta_over_psf > 0,
                 "training.min_arc_snr": t.min_arc_snr > 0,
                 "training.known_lens_weight": t.known_lens_weight > 0,
+                "training.real_weight": t.real_weight > 0,
+                "training.jitter": t.jitter != Jitter(),
             }
             if any(wants.values()):
                 keys = ", ".join(k for k, v in wants.items() if v)
                 raise ValueError(
                     f"{keys}: for channels `bands` alone, but channels is `{self.channels}`; set channels to bands, or leave out"
                 )
+        if self.training.pairs is not None:
+            self._check_pairs(self.training.pairs)
         if self.pretrained and self.architecture in (*OWN, "slim"):
             raise ValueError(
                 f"pretrained weights need a preset or a timm architecture, but architecture is `{self.architecture}`; for weights of this network itself use `weights`"
@@ -172,3 +247,18 @@ class Network(Detector):
         if self.weights and (self.pretrained or self.rounds > 1):
             raise ValueError("weights trained elsewhere are used as they are: leave out pretrained and rounds")
         return self
+
+    def _check_pairs(self, pairs: PairTraining) -> None:
+        if self.channels == "bands":
+            raise ValueError("training.pairs: pairs are of the subhalo task, but channels is `bands`; leave out pairs")
+        if self.shuffle_velocity:
+            raise ValueError(
+                "training.pairs: shuffle_velocity takes another stamp's velocity, and pairs have their own; leave out one of them"
+            )
+        outputs = [key for key in ("place_weight", "lens_weight") if getattr(pairs, key) > 0]
+        if outputs and self.architecture != "unet":
+            raise ValueError(
+                f"training.pairs.{' and '.join(outputs)}: map and lens are outputs of architecture unet, but architecture is `{self.architecture}`"
+            )
+        if pairs.twins and self.training.batch_size % 2:
+            raise ValueError(f"training.pairs.twins: a batch of {self.training.batch_size} is no number of twins; give an even batch_size")

@@ -29,6 +29,7 @@ from .kinds import Dataset, dataset_kind
 from .legacysurvey import LegacySurvey
 from .lensfinder import BANDS, LENS_KINDS, ImportedDataset, LensFinderDataset
 from .manga import Downloads, Manga
+from .observed import Observed
 from .presets import preset
 from .subhalo import SubhaloDataset
 from .wording import ConfigError, explain, unknown
@@ -57,6 +58,10 @@ class Run(Section):
     scores: ScoresTable = Field(ScoresTable(), description="Scores made elsewhere: `snakemake --config scores=mine.parquet` evaluates them")
     cutouts: Cutouts = Field(
         Cutouts(), description="Cutouts that you bring: `snakemake --config cutouts=folder` scores them by trained networks"
+    )
+    observed: Observed = Field(
+        Observed(),
+        description="Observed lenses that you bring: `snakemake --config observed=folder` looks through them with the model-based detector",
     )
 
     @model_validator(mode="before")
@@ -108,9 +113,20 @@ class Run(Section):
                     problems.append(f"experiments.{name} names {unknown(detector, self.detectors)} under detectors")
             problems += [f"experiments.{name} {p}" for p in self._problems_of_detectors(experiment)]
             if experiment.dataset in self.datasets:
-                empty = [split for split in ("train", "validation") if not self.datasets[experiment.dataset].shards(split)]
+                detectors = [self.detectors[name] for name in experiment.detectors if name in self.detectors]
+                members = [self.detectors[name] for detector in detectors for name in getattr(detector, "of", ()) if name in self.detectors]
+                trained = any(detector.seeded for detector in (*detectors, *members))
+                needed = ("train", "validation") if trained else ("validation",)
+                empty = [split for split in needed if not self.datasets[experiment.dataset].shards(split)]
                 if empty:
-                    problems.append(f"experiments.{name} trains on {experiment.dataset}, which has no {' and no '.join(empty)} stamps")
+                    what = "trains on" if trained else "fixes its thresholds on"
+                    problems.append(f"experiments.{name} {what} {experiment.dataset}, which has no {' and no '.join(empty)} stamps")
+            if experiment.search.make and not isinstance(self.datasets.get(experiment.dataset), LensFinderDataset):
+                problems.append(
+                    f"experiments.{name}.search ranks the galaxies of a survey, and dataset {experiment.dataset} is of none: its kind must be lensfinder"
+                )
+            problems += [f"experiments.{name} {p}" for p in self._problems_of_pairs(experiment)]
+            problems += [f"experiments.{name} {p}" for p in self._problems_of_maps(experiment)]
             for dataset in dict.fromkeys((experiment.dataset, *experiment.test_datasets)):
                 problems += [f"experiments.{name} {p}" for p in self._problems_of_channels(dataset, experiment.detectors)]
             for dataset in experiment.test_datasets:
@@ -129,6 +145,8 @@ class Run(Section):
             if self.scores.table:
                 problems.append("scores and cutouts are given both; evaluate the one and score the other in runs of their own")
             problems += self._problems_of_cutouts()
+        if self.observed.path and (self.scores.table or self.cutouts.path):
+            problems.append("observed is given beside scores or cutouts; look at each in a run of its own")
         if problems:
             raise ValueError("\n".join(problems))
         return self
@@ -190,6 +208,27 @@ class Run(Section):
                     if d not in detector.scores
                 ]
         return problems
+
+    def _problems_of_pairs(self, experiment: Experiment) -> list[str]:
+        """What keeps networks from training on the noiseless pairs of an experiment's dataset."""
+        dataset = self.datasets.get(experiment.dataset)
+        on_pairs = [n for n in experiment.detectors if n in self.detectors and getattr(self.detectors[n], "trains_on_pairs", False)]
+        if not on_pairs or dataset is None or getattr(dataset, "pairs", False):
+            return []
+        if not isinstance(dataset, SubhaloDataset):
+            return [
+                f"trains {', '.join(on_pairs)} on pairs, which a dataset of kind {dataset.kind} does not have: leave out training.pairs"
+            ]
+        return [
+            f"trains {', '.join(on_pairs)} on noiseless pairs, but {experiment.dataset} keeps none: set datasets.{experiment.dataset}.pairs"
+        ]
+
+    def _problems_of_maps(self, experiment: Experiment) -> list[str]:
+        """What keeps networks from seeing what the model-based detector made of stamps."""
+        names = [n for n in experiment.detectors if n in self.detectors and getattr(self.detectors[n], "sees_evidence", False)]
+        if names and not self.evidence.maps:
+            return [f"trains {', '.join(names)} on maps of the evidence detector, which are not kept: set evidence.maps to true"]
+        return []
 
     @property
     def reported(self) -> list[str]:

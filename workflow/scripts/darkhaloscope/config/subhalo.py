@@ -290,6 +290,10 @@ class SubhaloDataset(Section):
     )
     size: Size = Field(Size(), description="Stamps per split")
     shard_size: int = Field(10_000, ge=2, description="Stamps in one Parquet file and one job; a job should last minutes")
+    pairs: bool = Field(
+        False,
+        description="Whether what each training stamp shows without noise, with and without its subhalo, is rendered too and kept, for networks with `training.pairs`",
+    )
     splits: SplitFractions = Field(SplitFractions(), description="How galaxies are shared out")
     sources: Sources = Field(Sources(), description="What is lensed")
     lens: Lens = Field(Lens(), description="The smooth lens")
@@ -301,6 +305,8 @@ class SubhaloDataset(Section):
     @model_validator(mode="after")
     def _check(self) -> SubhaloDataset:
         check_rings_fit(self.lens.theta_e_arcsec, self.instrument.stamp_size * self.instrument.pixel_scale_arcsec)
+        if self.pairs and self.contrast == "lensed":
+            raise ValueError("pairs show one lens with and without a subhalo, but contrast is `lensed`: leave out pairs")
         if self.lens.redshift.bounds[1] >= self.sources.redshift.bounds[0]:
             raise ValueError(
                 f"a lens at redshift {self.lens.redshift.bounds[1]:g} is not in front of a source at {self.sources.redshift.bounds[0]:g}"

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
 from scipy.special import expit, logit, ndtr, ndtri
-from statsmodels.stats.proportion import proportion_confint
 
 from .rates import Ranked, allowed_false_positives, cuts_at_fpr, needed_true_positives, share_above
 
@@ -204,6 +203,8 @@ def edge_widened(interval: Interval, successes: ArrayLike, n: int, confidence: f
 
 
 def _binomial(successes: ArrayLike, n: ArrayLike, confidence: float, method: str) -> Interval:
+    from statsmodels.stats.proportion import proportion_confint  # a second to import
+
     k, n = (np.array(v, float) for v in np.broadcast_arrays(successes, n))
     low, high = proportion_confint(k, n, alpha=1 - confidence, method=method)
     # The ends at no and at full success are exact; rounding may miss them.

@@ -18,7 +18,7 @@ RATES = ("detector", *TIDY)
 
 
 def evaluate_cutouts(scored: pd.DataFrame, detectors: Sequence[str], evaluation: Evaluation, name: str) -> pd.DataFrame:
-    """Return the rates of each detector on the cutouts whose label says lens or control.
+    """Return the rates of each detector on the cutouts whose label says lens or control, less those that it learnt from.
 
     Parameters
     ----------
@@ -36,6 +36,8 @@ def evaluate_cutouts(scored: pd.DataFrame, detectors: Sequence[str], evaluation:
     tables = [pd.DataFrame(columns=list(RATES))]
     for detector in detectors:
         judged = known[known[f"score_{detector}"].notna()]
+        if f"learnt_{detector}" in judged:
+            judged = judged[~judged[f"learnt_{detector}"].astype(bool)]
         positives, controls = (int((judged["label"] == k).sum()) for k in (1, 0))
         if positives and controls:
             rates = _rates(judged, detector, evaluation, name)

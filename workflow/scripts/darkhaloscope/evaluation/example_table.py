@@ -16,9 +16,11 @@ from ..core.tables import TableError
 
 #: Groups of examples: galaxies before lensing, and lenses with and without what is sought.
 SOURCE, PAIR = "source", "pair"
+#: What the model-based detector makes of the first pair's stamp, in a table of its own.
+EVIDENCE = "evidence"
 SCHEMA = pa.schema(
     [
-        pa.field("group", pa.string(), nullable=False, metadata={"description": "`source` or `pair`"}),
+        pa.field("group", pa.string(), nullable=False, metadata={"description": "`source`, `pair` or `evidence`"}),
         pa.field("example", pa.int32(), nullable=False, metadata={"description": "Number of the example in its group"}),
         pa.field("caption", pa.string(), nullable=False, metadata={"description": "What the example is"}),
         pa.field("picture", pa.string(), nullable=False, metadata={"description": "What the pixels are: flux, velocity, valid, mask, smooth_flux, perturbed_flux, …"}),
@@ -31,7 +33,7 @@ SCHEMA = pa.schema(
 
 def example_table(rows: Iterable[tuple[str, int, str, str, NDArray]]) -> pa.Table:
     """Return a table of (group, example, caption, picture, (h, w) pixels)."""
-    groups, numbers, captions, names, pictures = zip(*rows, strict=True)
+    groups, numbers, captions, names, pictures = zip(*rows, strict=True) if (rows := list(rows)) else ((),) * 5
     pixels = [np.asarray(p, np.float32) for p in pictures]
     columns = [groups, numbers, captions, names, [p.shape[1] for p in pixels], [p.ravel() for p in pixels]]
     return pa.Table.from_arrays([pa.array(c, f.type) for c, f in zip(columns, SCHEMA, strict=True)], schema=SCHEMA)

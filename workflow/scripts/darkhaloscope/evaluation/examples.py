@@ -57,10 +57,7 @@ def choose_examples(
     """
     stamps = read_columns(shard)
     stamps = stamps.filter(pc.equal(stamps["label"], 1)).combine_chunks()
-    ranked = stamps.select(["source_kind", "d_prime_both"]).to_pandas().sort_values("d_prime_both", ascending=False)
-    best = ranked.groupby("source_kind", sort=True).head(1).index.tolist()
-    middle = ranked.index[len(ranked) // 2 : len(ranked) // 2 + pairs].tolist()
-    chosen = stamps.take(list(dict.fromkeys([*best, *middle]))[:pairs])
+    chosen = stamps.take(strongest_first(stamps, pairs))
     captions = [_caption(row, dataset.contrast) for row in chosen.select(list(CAPTION_COLUMNS)).to_pylist()]
     observed = {name: images(chosen, name) for name in ("flux", "velocity", "mask")}
     if dataset.contrast != "lensed":
@@ -69,6 +66,14 @@ def choose_examples(
     rows = [*_sources(stamps, dataset, bank, cosmology, sources)]
     rows += _rows(PAIR, captions, {**noiseless_pairs(chosen, dataset, bank, cosmology), **observed})
     return example_table(rows)
+
+
+def strongest_first(positives: pa.Table, pairs: int) -> list[int]:
+    """Return rows of positives: the strongest signal of each kind of source, then the median ones; at most `pairs`."""
+    ranked = positives.select(["source_kind", "d_prime_both"]).to_pandas().sort_values("d_prime_both", ascending=False)
+    best = ranked.groupby("source_kind", sort=True).head(1).index.tolist()
+    middle = ranked.index[len(ranked) // 2 : len(ranked) // 2 + pairs].tolist()
+    return list(dict.fromkeys([*best, *middle]))[:pairs]
 
 
 def _rows(group: str, captions: Sequence[str], pictures: Mapping[str, NDArray]) -> Iterable[tuple[str, int, str, str, NDArray]]:

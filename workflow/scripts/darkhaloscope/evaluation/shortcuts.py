@@ -24,7 +24,13 @@ SHORTCUTS = (
     "test_dataset", "gate", "measure", "value", "low", "high", "limit", "verdict", "n_positives", "n_negatives", "note",
 )  # fmt: skip
 #: Fewest stamps of a class for a gate, and fewest real lenses; FPR of the threshold that altered stamps are held against.
-LEAST, LEAST_LENSES, FPR = 100, 50, 0.05
+LEAST, LEAST_LENSES, FPR = 100, 40, 0.05
+#: Fewest real lenses and real look-alikes, the FPR at which real lenses are counted, and false positives expected for that.
+LEAST_REAL, REAL_FPR, LEAST_EXPECTED = 20, 0.01, 10
+#: What a network is told that was asked nothing real.
+NEVER_MET = "never met a real lens"
+#: Most that a band is scaled by.
+MOST_RECOLOURED = 4.0
 PASSED, FAILED, UNDECIDED = "passed", "failed", "undecided"
 
 #: Margins of images (n, bands, size, size) whose rows are the stamps at `rows`.
@@ -57,7 +63,7 @@ def check_shortcuts(
     n = int(label.sum()), int((~label).sum())
     if min(n) < LEAST:
         note = f"{n[0]} positives and {n[1]} controls; {LEAST} of each needed"
-        return pd.DataFrame([_unjudged(name, n, note) for name in ("core", "brightness", "ring")])
+        return pd.DataFrame([_unjudged(name, n, note) for name in ("core", "brightness", "ring", "core colour", "noise")])
     radius = np.hypot(*np.meshgrid(*(np.arange(s) - (s - 1) / 2 for s in images.shape[2:]), indexing="ij")) * pixel_arcsec
     core = score(np.where(radius <= gates.core_radius_arcsec, images, 0).astype(images.dtype), rows)
     return pd.DataFrame(
@@ -65,6 +71,8 @@ def check_shortcuts(
             _of_core(core, label, gates, confidence),
             _of_brightness(own, label, images.sum((1, 2, 3)), gates, confidence),
             _of_ring(score, own, images, label, radius, gates, confidence),
+            _of_colour(score, own, images, label, radius, gates, confidence),
+            _of_noise(score, own, images, label, radius, gates, confidence),
         ]
     )
 
@@ -152,6 +160,48 @@ def check_likeness(real: NDArray, injected: NDArray, gates: ShortcutGates, confi
     )
 
 
+def check_real(lenses: NDArray, lookalikes: NDArray, controls: NDArray, gates: ShortcutGates, confidence: float) -> pd.DataFrame:
+    """Judge a network by real lenses, and by real galaxies that people took for lenses.
+
+    Both gates are shares of failure, so that less is better. The threshold of the second comes from the test stamps' own controls.
+
+    Parameters
+    ----------
+    lenses, lookalikes : (m,), (k,) margins of real cutouts that the network was not trained on; m or k may be 0
+    controls : (n,) margins of test controls
+    gates : ShortcutGates
+    confidence : float
+
+    Returns
+    -------
+    DataFrame
+        Columns `SHORTCUTS` but the first: `real look-alikes`, `real lenses missed`.
+    """
+    n = len(lenses), len(lookalikes)
+    if n[0] < LEAST_REAL:
+        note = NEVER_MET if not n[0] else f"{n[0]} real lenses; {LEAST_REAL} needed"
+        return pd.DataFrame([_unjudged(name, n, note) for name in ("real look-alikes", "real lenses missed")])
+    rows = []
+    if n[1] < LEAST_REAL:
+        rows.append(_unjudged("real look-alikes", n, f"{n[1]} real look-alikes; {LEAST_REAL} needed"))
+    else:
+        ranked = Ranked(np.sort(lenses), np.sort(lookalikes))
+        low, high = delong_interval(ranked, confidence)
+        measure = "1 − AUC of real lenses against real look-alikes"
+        rows.append(_row("real look-alikes", measure, 1 - auc(ranked), 1 - high, 1 - low, gates.max_real_loss, n))
+    ranked = Ranked(np.sort(lenses), np.sort(controls))
+    if len(controls) * REAL_FPR < LEAST_EXPECTED:
+        note = f"{len(controls)} test controls; {math.ceil(LEAST_EXPECTED / REAL_FPR)} needed for FPR {REAL_FPR:g}"
+        return pd.DataFrame([*rows, _unjudged("real lenses missed", (n[0], len(controls)), note)])
+    [found] = share_above(ranked.positives, cuts_at_fpr(ranked.negatives, [REAL_FPR]))
+    rng = stream(0, stable_hash("real lenses"), "bootstrap of both classes")
+    (low,), (high,) = tpr_at_fpr_interval(ranked, [REAL_FPR], rng, confidence=confidence)
+    measure = f"share of real lenses missed where {REAL_FPR:g} of the test controls pass"
+    counts = n[0], len(controls)
+    rows.append(_row("real lenses missed", measure, 1 - float(found), 1 - float(high), 1 - float(low), gates.max_real_missed, counts))
+    return pd.DataFrame(rows)
+
+
 def summary(table: pd.DataFrame, network: str) -> dict[str, object]:
     """Return the gates as a dataset's quality report has them: name, passed (None where undecided), found, asked."""
     passed = {PASSED: True, FAILED: False, UNDECIDED: None}
@@ -203,6 +253,61 @@ def _of_ring(score: Score, own: NDArray, images: NDArray, label: NDArray, radius
     low, high = (float(v) for v in wilson(passed, len(rows), confidence))
     measure = f"share of controls with a ring of their own colour that pass at FPR {FPR:g}"
     return _row("ring", measure, passed / len(rows), low, high, gates.max_ring_share, (int(label.sum()), len(rows)))
+
+
+def _of_colour(
+    score: Score, own: NDArray, images: NDArray, label: NDArray, radius: NDArray, gates: ShortcutGates, confidence: float
+) -> dict:
+    """Controls whose cores have the colours of positives' cores show no more arcs than before, and few should pass for lenses."""
+    rows = np.flatnonzero(~label)
+    changed = recoloured(images[rows], images[label], radius, gates.core_radius_arcsec)
+    [cut] = cuts_at_fpr(np.sort(own[rows]), [FPR])
+    passed = int(np.sum(score(changed, rows) > cut))
+    low, high = (float(v) for v in wilson(passed, len(rows), confidence))
+    measure = f"share of controls that pass at FPR {FPR:g} once their cores have the colours of the positives' cores"
+    return _row("core colour", measure, passed / len(rows), low, high, gates.max_colour_share, (int(label.sum()), len(rows)))
+
+
+def _of_noise(
+    score: Score, own: NDArray, images: NDArray, label: NDArray, radius: NDArray, gates: ShortcutGates, confidence: float
+) -> dict:
+    """Controls with more noise show no more arcs than before, and few should pass for lenses."""
+    rows = np.flatnonzero(~label)
+    more = math.sqrt(gates.noise_factor**2 - 1) * sky_noise(images[rows], radius)
+    noise = stream(0, stable_hash("noise gate"), "noise").standard_normal(images[rows].shape, np.float32)
+    [cut] = cuts_at_fpr(np.sort(own[rows]), [FPR])
+    passed = int(np.sum(score((images[rows] + noise * more[:, :, None, None]).astype(images.dtype), rows) > cut))
+    low, high = (float(v) for v in wilson(passed, len(rows), confidence))
+    measure = f"share of controls that pass at FPR {FPR:g} once their noise is {gates.noise_factor:g} times as large"
+    return _row("noise", measure, passed / len(rows), low, high, gates.max_noise_share, (int(label.sum()), len(rows)))
+
+
+def recoloured(images: NDArray, others: NDArray, radius: NDArray, core_arcsec: float) -> NDArray:
+    """Return images whose cores have the colours of other images' cores, rank by rank: as if their bands had other zero points.
+
+    The core's flux ratios g/r and z/r become those of the same rank among `others`; g and z are scaled as a whole, so that nothing
+    but colour changes.
+
+    Parameters
+    ----------
+    images, others : (n, 3, h, w), (m, 3, h, w) nanomaggies, in g, r, z
+    radius : (h, w) distance from the middle [arcsec]
+    core_arcsec : radius of the core
+    """
+    here, there = (np.maximum(i[:, :, radius <= core_arcsec].sum(2, dtype=np.float64), 1e-6) for i in (images, others))
+    out = images.copy()
+    for band in (0, 2):
+        ratio, target = np.log(here[:, band] / here[:, 1]), np.log(there[:, band] / there[:, 1])
+        rank = (np.argsort(np.argsort(ratio, kind="stable"), kind="stable") + 0.5) / len(ratio)
+        step = np.clip(np.quantile(target, rank) - ratio, -np.log(MOST_RECOLOURED), np.log(MOST_RECOLOURED))
+        out[:, band] *= np.exp(step)[:, None, None].astype(images.dtype)
+    return out
+
+
+def sky_noise(images: NDArray, radius: NDArray) -> NDArray:
+    """Return the noise of a pixel in each band, (n, bands): from differences of neighbours far from the middle, where no slope enters."""
+    far = radius[:, 1:] > 0.7 * radius[0, radius.shape[1] // 2]
+    return 1.4826 * np.median(np.abs(np.diff(images, axis=3)[:, :, far]), axis=2) / math.sqrt(2)
 
 
 def _of_removed(removed: NDArray, controls: NDArray, gates: ShortcutGates, confidence: float) -> dict:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from ..config.manga import Lensability, Step
 from ..core.reading import read_json
+
+if TYPE_CHECKING:  # half a second, which jobs that read one galaxy's metrics need not wait
+    import pandas as pd
 
 #: Columns of the table that are copied from the metrics, after score and tier.
 METRICS = (
@@ -85,6 +87,8 @@ def lensability_table(metrics: Iterable[Mapping], cuts: Lensability) -> pd.DataF
         galaxy_id, physical_id, score, tier, one column `points_…` per metric (empty where a hard cut
         rejected), the metrics themselves, and `reasons`, joined by "; ".
     """
+    import pandas as pd
+
     rows = []
     for galaxy in metrics:
         result = score_lensability(galaxy, cuts)

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from astropy.cosmology import FlatLambdaCDM
 from numpy.typing import NDArray
 
 from ..config.cosmology import Cosmology
@@ -265,6 +264,8 @@ def _identity(maps: Maps, source_sha256: str) -> dict:
 
 
 def _geometry(maps: Maps, pixel: float, size: int, cosmology: Cosmology) -> dict[str, float]:
+    from astropy.cosmology import FlatLambdaCDM  # importing it takes a second, which readers of tensors need not wait
+
     distance = FlatLambdaCDM(H0=cosmology.h0, Om0=cosmology.om0).angular_diameter_distance(maps.z)
     kpc_per_arcsec = float(distance.to_value("kpc") * math.radians(1 / 3600))
     spaxels = maps.flux.shape[0]

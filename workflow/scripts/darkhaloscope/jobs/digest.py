@@ -44,7 +44,7 @@ def code_digest(script: Path) -> str:
     """Return the digest of a script and its import closure, 16 hexadecimal digits."""
     total = hashlib.sha256()
     for path in filterfalse(_infrastructure, closure(script)):
-        total.update(str(path.relative_to(PACKAGE.parent)).encode())
+        total.update(_place(path).encode())
         total.update(_module(path)[0].encode())
     return total.hexdigest()[:16]
 
@@ -172,17 +172,19 @@ def _imports(tree: ast.Module, path: Path) -> list[list[str]]:
 
 
 @functools.cache
-def _files(parts: tuple[str, ...]) -> list[Path]:
+def _files(parts: tuple[str, ...]) -> tuple[Path, ...]:
     """Return the module files of a dotted name, the packages on the way included."""
-    found = []
-    for n in range(1, len(parts) + 1):
-        place = PACKAGE.parent.joinpath(*parts[:n])
-        for candidate in (place / "__init__.py", place.with_suffix(".py")):
-            if candidate.is_file():
-                found.append(candidate.resolve())
-    return found
+    place = PACKAGE.parent.joinpath(*parts)
+    own = tuple(file.resolve() for file in (place / "__init__.py", place.with_suffix(".py")) if file.is_file())
+    return (*_files(parts[:-1]), *own) if parts[1:] else own
 
 
+@functools.cache
+def _place(file: Path) -> str:
+    return str(file.relative_to(PACKAGE.parent))
+
+
+@functools.cache
 def _infrastructure(file: Path) -> bool:
     place = file.relative_to(PACKAGE).as_posix() if file.is_relative_to(PACKAGE) else ""
     return any(place.startswith(part) if part.endswith("/") else place == part for part in INFRASTRUCTURE)

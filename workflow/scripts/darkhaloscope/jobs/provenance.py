@@ -127,7 +127,11 @@ def _hashes(inputs: Iterable[str]) -> dict[str, str]:
 
 
 def versions_of(inputs: Iterable[str]) -> dict[str, tuple[int, int]]:
-    """Return size and time of each input file, to see whether it changes while a job reads it."""
+    """Return size and time of each input file, to see whether it changes while a job reads it.
+
+    A hash before and one after would read every input twice more; what changes a file's bytes while it is read changes its time, unless
+    it puts that back on purpose. The hash of the record is taken after the job, of what was read.
+    """
     return {str(i): (found.st_size, found.st_mtime_ns) for i in inputs if (found := _stat(i))}
 
 

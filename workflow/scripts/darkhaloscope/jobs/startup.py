@@ -11,6 +11,7 @@ import itertools
 import json
 import os
 import re
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -22,7 +23,7 @@ from ..config.yaml_files import parse_yaml
 from . import digest, targets
 from . import storage as object_storage
 from .lock import RootError, lock
-from .provenance import ProvenanceError, Record, read_record, record_path, recorded, settle, stale
+from .provenance import ProvenanceError, Record, differences, plain, read_record, record_path, recorded, settle, stale
 from .stage import CONFIG, CONFIGFILES
 from .terminal import quieten
 
@@ -87,6 +88,60 @@ def _other(section: str, key: str, given: str, name: str, file: str, settings: R
     )
 
 
+def without_conda(deployment: Any) -> str | None:
+    """Return what to do where rules are to have conda environments and there is no conda; None where nothing is wrong."""
+    methods = {getattr(method, "name", str(method)) for method in deployment.deployment_method}
+    if "CONDA" not in methods or deployment.conda_base_path or shutil.which("conda"):
+        return None
+    return (
+        "rules are to run in conda environments (`--sdm conda`, or `software-deployment-method` of the profile), and there is no `conda` on the PATH: "
+        "load it (often `module load conda` or `miniforge`), or add `--sdm env-modules`, which runs every rule in the environment that Snakemake "
+        "itself runs in (docs/cluster.md)"
+    )
+
+
+def name_changed_params() -> None:
+    """Have Snakemake say of a changed parameter which key changed, and its two values: it prints whole sections, of thousands of characters.
+
+    What there was is in the result's own record. Where that is gone, Snakemake's words stay.
+    """
+    from snakemake.persistence import ParamsChange, PersistenceBase
+
+    if hasattr(PersistenceBase.params_changed, "named"):
+        return
+    ask = PersistenceBase.params_changed
+
+    class Named(ParamsChange):
+        said = ""
+
+        def __str__(self) -> str:
+            return self.said
+
+    def params_changed(self: Any, job: Any, file: Any = None) -> Any:
+        change = ask(self, job, file)
+        said = changed_params(job) if change else ""
+        if not said:
+            return change
+        named = Named(change.only_old, change.only_new, change.files)
+        named.said = said
+        return named
+
+    params_changed.named = True
+    PersistenceBase.params_changed = params_changed
+
+
+def changed_params(job: Any) -> str:
+    """Return which keys of a job's parameters are not what the record of its result says, with both values; empty where there is no record."""
+    try:
+        output = str(job.output[0])
+        _, _, before = read_record(record_path(output), output)
+        lines = differences(before, plain(dict(job.params.items())))
+    except (ProvenanceError, IndexError, ValueError, TypeError):
+        return ""
+    lines = ["the code" if line.startswith("code: ") else line for line in lines]
+    return ", ".join(lines[:6]) + (f", and {len(lines) - 6} more" if len(lines) > 6 else "")
+
+
 def begin(workflow: Any, settings: Run) -> None:
     """Finish parsing: pass on config files and edits, cap downloads, see to object storage, and name stale results.
 
@@ -96,7 +151,7 @@ def begin(workflow: Any, settings: Run) -> None:
         Results below the root have lost Snakemake's own records and are not what today's config and code
         would make, or have a provenance record that cannot be read: Snakemake alone would call them up to date.
         Options that decide about them let the run go on. Or the results of scores made elsewhere would replace those of another
-        table. Or object storage cannot be used.
+        table. Or object storage cannot be used, or conda is asked for and is not there.
     """
     from snakemake.exceptions import WorkflowError
     from snakemake.io import regex_from_filepattern, strip_wildcard_constraints
@@ -108,10 +163,11 @@ def begin(workflow: Any, settings: Run) -> None:
     object_storage.begin(workflow)
     if not workflow.is_main_process:
         return
-    if other := other_results(settings):
+    if other := other_results(settings) or without_conda(workflow.deployment_settings):
         raise WorkflowError(other)
     digest.keep(digest.DIGESTS)
     quieten(workflow)
+    name_changed_params()
     outputs = [object_storage.pattern(workflow, output) for rule in workflow.rules for output in rule.output]
     names = [strip_wildcard_constraints(output).removeprefix(object_storage.prefix(workflow)) for output in outputs]
     problem = targets.unknown(_asked_for(), settings, names, [rule.name for rule in workflow.rules])

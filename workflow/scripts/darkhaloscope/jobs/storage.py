@@ -6,8 +6,10 @@ Under a default storage provider (profiles/s3) Snakemake gives each job local co
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -79,10 +81,10 @@ def records(workflow: Any, root: str) -> Iterator[tuple[str, RemoteRecord]]:
 
 
 def fetched(file: Any) -> str:
-    """Return the path of a checkpoint's output, fetched where Snakemake has deleted its local copy or it is older than the stored one."""
+    """Return the path of a checkpoint's output, fetched where Snakemake has deleted its local copy or it is not the stored one."""
     if file.is_storage:
         copy = Path(file.storage_object.local_path())
-        if not copy.exists() or _older(copy, file.storage_object):
+        if not copy.exists() or _differs(copy, file.storage_object):
             copy.parent.mkdir(parents=True, exist_ok=True)
             file.storage_object.retrieve_object()
     return str(file)
@@ -91,13 +93,26 @@ def fetched(file: Any) -> str:
 _compared: set[tuple[str, int]] = set()
 
 
-def _older(copy: Path, stored: Any) -> bool:
-    """Compare each copy once: input functions ask for it again for every job."""
-    version = (str(copy), copy.stat().st_mtime_ns)
+def _differs(copy: Path, stored: Any) -> bool:
+    """Compare each copy once: input functions ask for it again for every job.
+
+    Size and, where the store gives the MD5 of an object as its ETag, content decide. An object of several parts or under a key of the store's has another
+    ETag: then the later of two times does, and a machine's clock that is ahead of the store's would keep an old copy of the same size.
+    """
+    found = copy.stat()
+    version = (str(copy), found.st_mtime_ns)
     if version in _compared:
         return False
     _compared.add(version)
-    return copy.stat().st_mtime < stored.mtime()
+    if copy.is_dir():
+        return found.st_mtime < stored.mtime()
+    if found.st_size != stored.size():
+        return True
+    item = stored.s3obj() if hasattr(stored, "s3obj") else None
+    tag = getattr(item, "e_tag", "").strip('"')
+    if re.fullmatch(r"[0-9a-f]{32}", tag) and getattr(item, "server_side_encryption", None) in (None, "AES256"):
+        return hashlib.md5(copy.read_bytes(), usedforsecurity=False).hexdigest() != tag
+    return found.st_mtime < stored.mtime()
 
 
 def prefix(workflow: Any) -> str:

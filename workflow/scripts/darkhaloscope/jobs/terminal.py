@@ -1,6 +1,6 @@
-"""What a run says in the terminal: stages as they go on, done of all, time left; an error in its own words with its log.
+"""What a run says in the terminal: stages as they go on, done of all, rate, time left; an error in its own words with its log.
 
-Everything else that Snakemake says is in its log file, whose name stands at the end, and in the terminal with --verbose.
+On a screen progress is one line that is written over; in a file it is a line every few seconds. Everything else that Snakemake says is in its log file, whose name stands at the end, and in the terminal with --verbose.
 Dry runs are left as they are.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import shutil
 import sys
 import time
 from typing import Any
@@ -17,7 +18,7 @@ from typing import Any
 PAUSE_S = 10.0
 #: What Snakemake says at a run's start and end that a user needs no more than once, in its log file.
 ROUTINE = re.compile(
-    r"Conda environments|Assuming unrestricted|Provided cores|Rules claiming|Using shell|host: |Building DAG|Select jobs|Execute \d+ job|Using workflow specific"
+    r"Conda environments|DAG of jobs will be|Assuming unrestricted|Provided cores|Rules claiming|Using shell|host: |Building DAG|Select jobs|Execute \d+ job|Using workflow specific"
     r"|Shutting down|Exiting because|Updating checkpoint|Storing output|Touching output|Removing temporary|Resources before|conda env"
 )
 
@@ -33,10 +34,13 @@ class Terminal(logging.Formatter):
         Rules after which more jobs may come.
     clock : callable
         Gives the time [s].
+    width : int, optional
+        Columns of a screen whose last line can be written over; what is returned then holds its line ends itself.
     """
 
-    def __init__(self, otherwise: logging.Formatter, checkpoints: set[str], clock: Any = time.monotonic) -> None:
+    def __init__(self, otherwise: logging.Formatter, checkpoints: set[str], clock: Any = time.monotonic, width: int | None = None) -> None:
         super().__init__()
+        self._width, self._unfinished = width, False
         self._failed: dict[str, tuple[str, str | None]] = {}
         self._otherwise, self._checkpoints, self._clock = otherwise, checkpoints, clock
         self._began, self._last, self._stage, self._open = clock(), float("-inf"), "", set()
@@ -49,7 +53,10 @@ class Terminal(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return what is said about a record."""
-        return record.terminal
+        if not self._width:
+            return record.terminal
+        over, self._unfinished = "\r\x1b[K" if self._unfinished else "", getattr(record, "unfinished", False)
+        return f"{over}{record.terminal[: self._width - 1]}" if self._unfinished else f"{over}{record.terminal}\n"
 
     def _word(self, record: logging.LogRecord) -> str:
         event = getattr(getattr(record, "event", None), "value", None)
@@ -86,14 +93,16 @@ class Terminal(logging.Formatter):
 
     def _progress(self, record: logging.LogRecord) -> str:
         now, done, total = self._clock(), record.done, record.total
-        if done < total and now - self._last < PAUSE_S:
+        if done < total and now - self._last < (1.0 if self._width else PAUSE_S):
             return ""
-        self._last = now
+        self._last, record.unfinished = now, done < total
         more = "+" if self._open else ""
-        left = (now - self._began) / max(done, 1) * (total - done)
+        passed = max(now - self._began, 1e-3)
+        left, per_minute = passed / max(done, 1) * (total - done), done / passed * 60
+        rate = f"{per_minute:.{0 if per_minute >= 9.95 else 1}f} jobs a minute"
         running = ", ".join(dict.fromkeys(self._jobs.values()))
-        what = f"  {running or self._stage}" if done < total else ""
-        return f"{done:>5} of {total}{more}  {done / total:4.0%}  {_span(now - self._began)}{f', {_span(left)} left' if done < total else ''}{what}"
+        what = f", {rate}, {_span(left)} left  {running or self._stage}" if done < total else f", {rate}"
+        return f"{done:>5} of {total}{more}  {done / total:4.0%}  {_span(passed)}{what}"
 
     def _job_error(self, record: logging.LogRecord) -> str:
         log = next((path for path in record.log or () if path.endswith(".log")), None)
@@ -149,6 +158,8 @@ def quieten(workflow: Any) -> None:
     checkpoints = {rule.name for rule in workflow.rules if rule.is_checkpoint}
     for handler in logging.getLogger("snakemake.logging").handlers:
         if handler.name == "DefaultStreamHandler" and not isinstance(handler.formatter, Terminal):
-            terminal = Terminal(handler.formatter or logging.Formatter(), checkpoints)
+            width = shutil.get_terminal_size().columns if handler.stream.isatty() else None
+            terminal = Terminal(handler.formatter or logging.Formatter(), checkpoints, width=width)
+            handler.terminator = "" if width else "\n"
             handler.setFormatter(terminal)
             handler.addFilter(terminal)

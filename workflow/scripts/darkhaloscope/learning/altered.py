@@ -70,8 +70,39 @@ def all_bands(path: str | Path, split: str | None = None) -> tuple[NDArray, NDAr
     return images[mine], stamps.scalars[mine]
 
 
+def labelled_bands(paths: Sequence[str | Path], split: str | None = None) -> tuple[tuple[NDArray, NDArray], tuple[NDArray, NDArray]]:
+    """Return images (m, 3, size, size) and scalars (m, 6) of real lenses, and the same of real look-alikes; m may be 0.
+
+    Parameters
+    ----------
+    paths : tables of `surveys.real_sky`; none where there are no real galaxies
+    split : the part of the sky that is taken; all of it by default
+
+    Raises
+    ------
+    TableError, LearningError
+        As `index_stamps`.
+    """
+    none = np.empty((0, 3, 1, 1), np.float32), np.empty((0, len(SCALARS)), np.float32)
+    classes = []
+    for label in (1, 0):
+        parts = [_of_label(path, split, label) for path in paths]
+        classes.append(tuple(np.concatenate(values) for values in zip(*parts, strict=True)) if parts else none)
+    return classes[0], classes[1]
+
+
+def _of_label(path: str | Path, split: str | None, label: int) -> tuple[NDArray, NDArray]:
+    stamps, images = sample_bands([path], len(read_columns(path, ["number"])))
+    table = read_columns(path, ["number", "split"]).to_pandas()
+    numbers = table["number"].to_numpy()[(table["split"] == split).to_numpy() if split else np.ones(len(table), bool)]
+    mine = np.isin(stamps.numbers, numbers) & (stamps.labels == label)
+    return images[mine], stamps.scalars[mine]
+
+
 def committee_margins(networks: Sequence[Classifier], images: NDArray, scalars: NDArray, threads: int = 1) -> NDArray:
     """Return the mean margin of several seeds of a network, (n,) float64; arguments as `margins_of`."""
+    if not len(images):
+        return np.empty(0)
     return np.mean([margins_of(network, images, scalars, threads) for network in networks], axis=0)
 
 

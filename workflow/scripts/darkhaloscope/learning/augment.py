@@ -1,4 +1,4 @@
-"""Turned, reflected and shifted images: the same sky seen otherwise, fixed by seed, epoch and stamp number."""
+"""Turned, reflected, shifted and jittered images: the same sky seen otherwise, fixed by seed, epoch and stamp number."""
 
 from __future__ import annotations
 
@@ -8,10 +8,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import pad
 
-from ..core.random import stable_hash
+from ..config.network import Jitter
+from ..core.random import stable_hash, stream
 
 #: Pixels by which images are mirrored at their edges before a shift, so that the edges do not wrap around.
 MARGIN = 8
+#: Levels at which pictures are clipped, over the sky's noise in each band, and how much bands differ (natural logarithm).
+CLIP_LEVELS, CLIP_SCATTER = (30.0, 300.0), 0.3
+#: Share of stamps that get more noise.
+NOISY = 0.5
 
 
 def hashed(numbers: NDArray, key: int) -> NDArray:
@@ -37,6 +42,21 @@ def orient_images(images: Tensor, codes: Tensor) -> Tensor:
             some = torch.rot90(images[rows], code % 4, (2, 3))
             turned[rows] = some.flip(2) if code >= 4 else some
     return turned
+
+
+def orient_points(points: Tensor, codes: Tensor) -> Tensor:
+    """Rotate and reflect places (n, 2), to the right and to higher rows from the image's middle, as `orient_images` does images."""
+    x, y = points.unbind(1)
+    for turn in (1, 2, 3):  # each turn by 90° takes what was at (x, y) to (y, −x)
+        x, y = (torch.where(codes % 4 >= turn, a, b) for a, b in ((y, x), (-x, y)))
+    return torch.stack((x, torch.where(codes >= 4, -y, y)), 1)
+
+
+def orient_directions(components: Tensor, codes: Tensor) -> Tensor:
+    """Rotate and reflect quantities of spin 2 (n, 2), such as e cos 2φ and e sin 2φ, as `orient_images` does images."""
+    first, second = components.unbind(1)
+    sign = torch.where(codes % 2 == 1, -1.0, 1.0).to(first.dtype)
+    return torch.stack((sign * first, sign * torch.where(codes >= 4, -second, second)), 1)
 
 
 def shifts(numbers: NDArray, seed: int, epoch: int, most: float) -> NDArray:
@@ -70,3 +90,31 @@ def shift_images(images: Tensor, by: Tensor) -> Tensor:
         phase[:, :, -1] = phase[:, :, -1].real.to(phase.dtype)
     moved = torch.fft.irfft2(torch.fft.rfft2(wide) * phase[:, None], s=(n, n))
     return moved[..., MARGIN : MARGIN + size, MARGIN : MARGIN + size].contiguous()
+
+
+def jitter_images(images: NDArray, numbers: NDArray, seed: int, epoch: int, jitter: Jitter) -> NDArray:
+    """Return images as another survey might have recorded them: other zero points, brightness and noise, clipped like a colour picture.
+
+    Parameters
+    ----------
+    images : (n, bands, size, size) float32 nanomaggies, sky subtracted
+    numbers : (n,) of the stamps: with seed and epoch they fix what is drawn
+    jitter : how much of each
+    """
+    out = np.array(images)
+    for image, number in zip(out, numbers, strict=True):
+        rng = stream(stable_hash("jitter", seed, epoch), int(number), "jitter")
+        chance, level, bright = rng.random(2), rng.uniform(*np.log(CLIP_LEVELS)), rng.uniform(-1, 1)
+        steps, scatter, more = rng.standard_normal(len(image)), rng.standard_normal(len(image)), rng.random()
+        scale = 10 ** (0.4 * (jitter.colour_mag * steps + jitter.brightness_mag * bright))
+        image *= scale[:, None, None].astype(np.float32)
+        noisy, clipped = jitter.noise > 0 and chance[0] < NOISY, chance[1] < jitter.clip
+        if not (noisy or clipped):
+            continue
+        sky = (1.4826 * np.median(np.abs(np.diff(image[:, ::2], axis=2)), (1, 2)) / np.sqrt(2)).astype(np.float32)
+        if noisy:
+            image += rng.standard_normal(image.shape, np.float32) * (jitter.noise * more * sky)[:, None, None].astype(np.float32)
+        if clipped:
+            most = sky * np.exp(level + CLIP_SCATTER * scatter)
+            np.clip(image, 0, most[:, None, None].astype(np.float32), out=image)
+    return out

@@ -9,7 +9,6 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize_scalar
-from sklearn.isotonic import IsotonicRegression
 
 from .scaling import LearningError
 
@@ -60,6 +59,8 @@ def fit_calibration(margins: ArrayLike, labels: ArrayLike, kind: Literal["none",
         return None
     margins, labels = np.asarray(margins, np.float64), np.asarray(labels, np.float64)
     if kind == "isotonic":
+        from sklearn.isotonic import IsotonicRegression  # a second to import; networks that are fitted already do without
+
         fit = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(margins, labels)
         return Calibration("isotonic", tuple(map(float, fit.X_thresholds_)), tuple(map(float, fit.y_thresholds_)))
     sign = np.where(labels > 0, 1.0, -1.0)

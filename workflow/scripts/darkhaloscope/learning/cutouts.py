@@ -12,18 +12,23 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ..core.tables import images, parquet_errors
+from ..core.tables import images, parquet_errors, read_columns
 from .calibration import logistic
 from .index import scalars_of
 from .networks import Classifier
 from .scaling import SCALARS, LearningError
 from .score import margins_of
+from .sky import OBJECT_ARCSEC, near, vectors
 
 IMAGE = "image"
 
 
 def score_cutouts(
-    path: str | Path, networks: Mapping[str, Sequence[Classifier]], threads: int = 1, log: logging.Logger | None = None
+    path: str | Path,
+    networks: Mapping[str, Sequence[Classifier]],
+    threads: int = 1,
+    log: logging.Logger | None = None,
+    trained_on: Mapping[str, Sequence[str | Path]] | None = None,
 ) -> pd.DataFrame:
     """Score cutouts by detectors, each the mean of its training seeds.
 
@@ -32,12 +37,14 @@ def score_cutouts(
     path : table of `surveys.prepared`, one row per cutout
     networks : networks of every seed by detector, the main detector first
     threads : CPU threads
+    trained_on : tables of real galaxies (`surveys.real_sky`) that a detector learnt from, of which those of split `train` count
 
     Returns
     -------
     DataFrame
         `rank` by the first detector (equal scores by name), the table's columns but images, PSF and depth, and for each detector
-        `score_‹detector›` and `calibrated_‹detector›`; NaN where a cutout cannot be scored. Sorted by rank, those without a score last.
+        `score_‹detector›` and `calibrated_‹detector›`, NaN where a cutout cannot be scored, and `learnt_‹detector›`: whether it learnt
+        from this very object, known by position or name; no rate counts it. Sorted by rank, those without a score last.
 
     Raises
     ------
@@ -57,11 +64,32 @@ def score_cutouts(
             table = file.read_row_group(group, use_threads=False)
             parts.append(_scored(table, networks, threads))
     frame = pd.concat(parts, ignore_index=True)
+    for name in networks:
+        frame[f"learnt_{name}"] = _learnt(frame, (trained_on or {}).get(name, ()))
+        if frame[f"learnt_{name}"].any():
+            log.info("%d of %d cutouts show objects that %s learnt from", frame[f"learnt_{name}"].sum(), len(frame), name)
     main = f"score_{next(iter(networks))}"
     frame = frame.sort_values([main, "stamp_id"], ascending=[False, True], ignore_index=True, na_position="last")
     frame.insert(0, "rank", np.arange(1, len(frame) + 1))
     log.info("%d of %d cutouts scored by %s", frame[main].notna().sum(), len(frame), ", ".join(networks))
     return frame
+
+
+def best_stamps(path: str | Path, scored: pd.DataFrame, detectors: Sequence[str], shown: int) -> pa.Table:
+    """Return `stamp_id` and `image` of the stamps that some detector scores among its `shown` highest, so that the others need not be kept.
+
+    Parameters
+    ----------
+    path : table that was scored
+    scored : what `score_cutouts` returned of it
+    detectors : names
+    shown : stamps of each detector
+    """
+    columns = [f"score_{detector}" for detector in detectors]
+    names = {name for column in columns for name in scored[scored[column].notna()].nlargest(shown, column, keep="all")["stamp_id"]}
+    with parquet_errors(path), pq.ParquetFile(path) as file:
+        groups = (file.read_row_group(g, columns=["stamp_id", IMAGE], use_threads=False) for g in range(file.num_row_groups))
+        return pa.concat_tables([g.filter(pa.array([i in names for i in g["stamp_id"].to_pylist()])) for g in groups])
 
 
 def _scored(table: pa.Table, networks: Mapping[str, Sequence[Classifier]], threads: int) -> pd.DataFrame:
@@ -78,6 +106,19 @@ def _scored(table: pa.Table, networks: Mapping[str, Sequence[Classifier]], threa
         for key, values in found.items():
             frame[f"{key}_{name}"] = values.mean(0)
     return frame
+
+
+def _learnt(frame: pd.DataFrame, tables: Sequence[str | Path]) -> NDArray[np.bool_]:
+    """Return which cutouts show objects of the training part of some tables of real galaxies."""
+    found = np.zeros(len(frame), bool)
+    for path in tables:
+        known = read_columns(path, ["stamp_id", "ra", "dec", "split"]).to_pandas().query("split == 'train'")
+        found |= frame["stamp_id"].isin(known["stamp_id"]).to_numpy()
+        placed = frame[["ra", "dec"]].notna().all(axis=1).to_numpy()
+        there = known.dropna(subset=["ra", "dec"])
+        sky = [vectors(t["ra"].to_numpy(float), t["dec"].to_numpy(float)) for t in (frame[placed], there)]
+        found[placed] |= near(*sky, OBJECT_ARCSEC)
+    return found
 
 
 def _numbers(column: pa.ChunkedArray) -> NDArray:

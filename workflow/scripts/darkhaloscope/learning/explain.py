@@ -20,7 +20,7 @@ from torch import Tensor
 from ..config.experiment import Explanations
 from .altered import sample_bands
 from .networks import Classifier
-from .scaling import BANDS, INPUTS
+from .scaling import BANDS, inputs_of
 from .splits import read_split
 
 #: Points of the path in one pass; how often the steps are doubled for a stamp that misses the tolerance.
@@ -80,7 +80,7 @@ def explain_stamps(classifier: Classifier, path: str | Path, settings: Explanati
     constants = classifier.normalisation
     empty = -torch.tensor(constants.offset) / torch.tensor(constants.scale)
     inputs = torch.from_numpy(split.images.take(np.arange(len(split)))).permute(0, 3, 1, 2).contiguous()
-    names = INPUTS[classifier.network.channels]
+    names = inputs_of(classifier.network)
     return Explained(split.numbers, names, attribute(classifier.module, inputs, empty[None, :, None, None], settings))
 
 

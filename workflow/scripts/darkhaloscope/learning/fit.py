@@ -10,7 +10,6 @@ import logging
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +28,12 @@ from ..core.stopping import Stopped
 from .checkpoints import WholeCheckpoints, usable_checkpoint
 from .device import find_device, training_arithmetic
 from .index import Emphasis, Extra
+from .losses import place_loss, stamp_losses
 from .networks import HISTORY, Classifier, Trained, build_network
+from .pair_batches import PairSplit, choose_pairs, pair_loader
 from .pretrained import start_from_file
 from .scaling import LearningError
-from .splits import Split, loaders, read_split
+from .splits import Split, read_split, training_loader, validation_loader
 
 CHECKPOINT = "last.ckpt"
 
@@ -66,7 +67,7 @@ def train_network(
 
     Parameters
     ----------
-    train_paths, validation_paths : shards of the two splits
+    train_paths, validation_paths : shards of the two splits; of the first, shards of noiseless pairs where the network trains on them
     network : architecture, channels, scaling and training
     seed : initial weights, order of stamps and augmentation follow from it
     folder_for_checkpoints : where the state after each epoch is kept; a state of other stamps,
@@ -78,12 +79,15 @@ def train_network(
     Raises
     ------
     TableError, LearningError, BadPixels
-        As `read_split`; also for a split of one class, stamps in both splits, a loss that is not finite.
+        As `read_split` and `read_pairs`; also for a split of one class, stamps in both splits, a loss that is not finite.
     TrainingStopped
         SIGTERM or SIGINT came while fitting.
     """
     log = log or logging.getLogger(__name__)
-    training = read_split(train_paths, network, seed=seed, extras=extras, emphasis=emphasis, workers=threads, log=log)
+    if network.trains_on_pairs:
+        training = choose_pairs(train_paths, network, seed, log)
+    else:
+        training = read_split(train_paths, network, seed=seed, extras=extras, emphasis=emphasis, workers=threads, log=log)
     validation = read_split(validation_paths, network, normalisation=training.normalisation, workers=threads, log=log)
     _check_splits(training, validation)
     log.info(
@@ -99,6 +103,9 @@ def train_network(
             start_from_file(module, network, log)
         if network.channels == "bands":
             module.set_normalisation(training.normalisation)
+        if network.regresses_lens:
+            module.lens.mean.copy_(torch.from_numpy(training.lens_mean))
+            module.lens.width.copy_(torch.from_numpy(training.lens_width))
         fitting = _Fitting(module, settings, steps=-(-len(training) // settings.batch_size))
         course = _Course(_fingerprint(network, seed, training, validation), settings, folder / CHECKPOINT, log)
         resume = course.restore(usable_checkpoint(course.path))
@@ -106,7 +113,8 @@ def train_network(
             try:
                 _trainer(settings, course, folder).fit(
                     fitting,
-                    *loaders(training, validation, network, seed, VALIDATION_BATCH),
+                    pair_loader(training, seed, threads, log) if network.trains_on_pairs else training_loader(training, network, seed),
+                    validation_loader(validation, VALIDATION_BATCH),
                     ckpt_path=str(course.path) if resume else None,
                     weights_only=True,
                 )
@@ -154,12 +162,20 @@ class _Fitting(lightning.LightningModule):
         self._loss("val", batch)
 
     def _loss(self, use: str, batch: tuple[Any, ...]) -> Tensor:
-        inputs, labels, *weights = batch
-        logits = self.module(*inputs) if isinstance(inputs, tuple | list) else self.module(inputs)
+        inputs, labels, weights, *known = batch
+        pairs = self.training_settings.pairs
+        beside = torch.zeros((), device=labels.device)
+        if known and (pairs.place_weight or pairs.lens_weight):
+            logits, found, lens = self.module.outputs(inputs)
+            beside = pairs.place_weight * place_loss(found.float(), known[0], labels, inputs.shape[-2:], self.module.cell)
+            if lens is not None:
+                beside = beside + pairs.lens_weight * nn.functional.smooth_l1_loss(lens.float(), known[1], beta=0.5)
+        else:
+            logits = self.module(*inputs) if isinstance(inputs, tuple | list) else self.module(inputs)
         losses = stamp_losses(logits.float(), labels, self.training_settings)
         margin = losses.logits[:, 1] - losses.logits[:, 0]
         self.seen[use].append(torch.stack([margin, labels.float(), losses.each], 1).detach())
-        return (losses.each * weights[0]).mean() if weights else losses.each.mean()
+        return (losses.each * weights).mean() + beside
 
     def metrics(self, use: str) -> dict[str, float]:
         """Return loss, accuracy and AUC of the predictions since the last call."""
@@ -187,22 +203,6 @@ class _Fitting(lightning.LightningModule):
         else:
             schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, total)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-
-@dataclass(frozen=True)
-class StampLosses:
-    """Logits (n, 2) and the loss of each stamp (n,)."""
-
-    logits: Tensor
-    each: Tensor
-
-
-def stamp_losses(logits: Tensor, labels: Tensor, training: Training) -> StampLosses:
-    """Cross entropy, or the focal loss (1 − p)^γ times it (Lin et al. 2017, arXiv:1708.02002), of each stamp."""
-    each = nn.functional.cross_entropy(logits, labels, reduction="none")
-    if training.loss == "focal":
-        each = (1 - torch.exp(-each)) ** training.focal_gamma * each
-    return StampLosses(logits, each)
 
 
 class _Course(lightning.Callback):
@@ -297,7 +297,7 @@ def _merit(row: dict[str, float]) -> tuple[float, float]:
     return row["val_auc"], -row["val_loss"]
 
 
-def _check_splits(training: Split, validation: Split) -> None:
+def _check_splits(training: Split | PairSplit, validation: Split) -> None:
     training.require_both_classes("training")
     validation.require_both_classes("validation")
     if training.size != validation.size:
@@ -311,7 +311,7 @@ def _check_splits(training: Split, validation: Split) -> None:
         )
 
 
-def _fingerprint(network: Network, seed: int, training: Split, validation: Split) -> str:
+def _fingerprint(network: Network, seed: int, training: Split | PairSplit, validation: Split) -> str:
     """Digest of all that decides the outcome, threads and device apart: settings, seed and stamps."""
     digest = hashlib.sha256(f"{network.model_dump_json(exclude={'description'})} {seed} {torch.__version__}".encode())
     for data in (training, validation):

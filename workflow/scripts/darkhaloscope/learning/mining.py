@@ -109,6 +109,8 @@ def training_additions(
     mining: Mining,
     known: Sequence[str | Path] = (),
     known_weight: float = 0.0,
+    real: Sequence[str | Path] = (),
+    real_weight: float = 0.0,
 ) -> tuple[list[Extra], Emphasis | None]:
     """Return what joins the training stamps of a round, and which of them weigh more.
 
@@ -118,6 +120,7 @@ def training_additions(
     own : the training dataset's name
     extra : training shards of each extra dataset
     known : table of known lenses; those of the training sky join, each of weight `known_weight`
+    real : table of real galaxies with labels, lenses and look-alikes; the same, each of weight `real_weight`
     """
     numbers: dict[str, NDArray] = {}
     for table in mined:
@@ -126,9 +129,10 @@ def training_additions(
             numbers[dataset] = np.union1d(numbers.get(dataset, some), some)
     emphasis = Emphasis(numbers[own], mining.weight) if own in numbers else None
     extras = [Extra(tuple(extra[name]), mining.weight, numbers[name]) for name in extra if name in numbers]
-    if known and known_weight > 0:
-        sky = pa.concat_tables([read_columns(path, ["number", "split"]) for path in known])
-        extras.append(Extra(tuple(known), known_weight, sky.filter(pc.equal(sky["split"], "train"))["number"].to_numpy()))
+    for tables, weight in ((known, known_weight), (real, real_weight)):
+        if tables and weight > 0:
+            sky = pa.concat_tables([read_columns(path, ["number", "split"]) for path in tables])
+            extras.append(Extra(tuple(tables), weight, sky.filter(pc.equal(sky["split"], "train"))["number"].to_numpy()))
     return extras, emphasis
 
 

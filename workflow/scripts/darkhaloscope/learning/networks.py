@@ -13,7 +13,8 @@ from .backbones import build_backbone
 from .band_network import build_band_network
 from .calibration import Calibration
 from .foreign import Recognised
-from .scaling import INPUTS, Normalisation
+from .map_network import MapNetwork
+from .scaling import Normalisation, inputs_of
 
 #: Names of input channels, in order.
 Inputs = tuple[str, ...]
@@ -72,9 +73,12 @@ def build_network(network: Network) -> nn.Module:
     """
     if network.channels == "bands":
         return build_band_network(network, ARCHITECTURES).to(memory_format=torch.channels_last)
-    inputs = INPUTS[network.channels]
+    inputs = inputs_of(network)
     if network.architecture in ARCHITECTURES:
-        return ARCHITECTURES[network.architecture](inputs, network.width).to(memory_format=torch.channels_last)
+        module = ARCHITECTURES[network.architecture](inputs, network.width)
+        if network.regresses_lens:
+            module.add_lens()
+        return module.to(memory_format=torch.channels_last)
     hub = network.pretrained if (network.pretrained or "").startswith(HUB) else None
     backbone, features = build_backbone(network.architecture, len(inputs), network.width, hub)
     return nn.Sequential(backbone, nn.Linear(features, 2)).to(memory_format=torch.channels_last)
@@ -94,7 +98,7 @@ def describe_network(network: Network, size: int = 48) -> dict[str, int]:
 
     hooks = [m.register_forward_hook(add) for m in module.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
     with torch.inference_mode():
-        module(torch.zeros(1, len(INPUTS[network.channels]), size, size))
+        module(torch.zeros(1, len(inputs_of(network)), size, size))
     for hook in hooks:
         hook.remove()
     return {"layers": len(counts), "parameters": sum(p.numel() for p in module.parameters()), "multiply_adds": sum(counts)}
@@ -129,6 +133,11 @@ def deep_dual_stream(inputs: Inputs, width: int) -> nn.Module:
     return DualStream(flux, rest, head)
 
 
+def unet(inputs: Inputs, width: int) -> nn.Module:
+    """Build a small U-Net that ends in a map of where a subhalo is; the score is the mean likelihood ratio over its cells."""
+    return MapNetwork(len(inputs), width)
+
+
 #: Architectures by the name that the config gives them: (names of the input channels, width) to a module.
 ARCHITECTURES: dict[str, Callable[[Inputs, int], nn.Module]] = {
     "toy": toy,
@@ -136,6 +145,7 @@ ARCHITECTURES: dict[str, Callable[[Inputs, int], nn.Module]] = {
     "dual_stream": dual_stream,
     "deep_baseline": deep_baseline,
     "deep_dual_stream": deep_dual_stream,
+    "unet": unet,
 }
 
 

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from ..config.network import Network
 from ..core.tables import Schema, TableError, open_table, parquet_errors
-from ..tasks.subhalo.schema import MANIFEST, stamp_schema
-from .scaling import BANDS, BESIDE_FLUX, COLUMNS, INPUTS, LearningError, Normalisation, normalise, scaled_input
+from ..tasks.subhalo.schema import MANIFEST, scalar_columns, stamp_schema
+from .scaling import BANDS, BESIDE_FLUX, COLUMNS, LearningError, Normalisation, inputs_of, normalise, scaled_input
 
 IMAGE = "image"
 
@@ -94,7 +94,7 @@ class KinematicPixels:
     @property
     def inputs(self) -> tuple[str, ...]:
         """Names of the channels."""
-        return INPUTS[self.network.channels]
+        return inputs_of(self.network)
 
     @property
     def source(self) -> dict[str, str]:
@@ -121,11 +121,15 @@ class KinematicPixels:
     def decode(self, path: Path, metadata: pq.FileMetaData, group: int) -> NDArray:
         """Read the inputs of one row group, (rows, size, size, c) float32. Safe in several threads at once."""
         found = self._columns(path, metadata, group)
-        images = np.stack([scaled_input(name, found, self.network.scaling) for name in self.inputs], -1).astype(np.float32, copy=False)
+        images = self.scaled(found)
         if self.normalisation is not None:
             normalise(images, self.normalisation)
         images[_count_bad(found) > 0] = np.nan
         return images
+
+    def scaled(self, found: dict[str, NDArray]) -> NDArray:
+        """Return inputs (n, size, size, c) float32 before normalisation from columns by the names of `source`, `flux_noise` beside them."""
+        return np.stack([scaled_input(name, found, self.network.scaling) for name in self.inputs], -1).astype(np.float32, copy=False)
 
     def refuse(self, where: Sequence[tuple[Path, pq.FileMetaData, int, NDArray]], of: int) -> None:
         """Raise `BadPixels` that counts the pixels which are not finite and names their stamps.
@@ -152,8 +156,54 @@ class KinematicPixels:
         return {c: _images(table, column) for c, column in sorted(self.source.items())} | {n: table[n].to_numpy() for n in noise}
 
 
+@dataclass(frozen=True)
+class EvidencePixels:
+    """What the model-based detector made of a stamp, (size, size, c): its maps, as rule join_maps lays them beside the stamp's columns.
+
+    Attributes
+    ----------
+    network : its channels
+    normalisation : constants of the last step; None leaves it out, while they are measured
+    """
+
+    network: Network
+    normalisation: Normalisation | None = None
+    channels_last = True
+
+    @property
+    def columns(self) -> list[str]:
+        """Columns of the inputs, in order."""
+        return [f"map_{name}" for name in inputs_of(self.network)]
+
+    def shape(self, size: int) -> tuple[int, int, int]:
+        """Return the shape of a stamp's image."""
+        return size, size, len(self.columns)
+
+    def check(self, path: Path, schema: pa.Schema) -> int:
+        """Return the pixels on a side, after checking the maps and the stamps' own columns."""
+        kinds = [schema.field(name).type if schema.get_field_index(name) >= 0 else None for name in self.columns]
+        maps = [kind for kind in kinds if isinstance(kind, pa.FixedShapeTensorType) and kind.value_type == pa.float16()]
+        if len(maps) < len(kinds) or len({tuple(kind.shape) for kind in maps}) > 1:
+            raise TableError(
+                f"{path}: expected maps of the evidence detector ({', '.join(self.columns)}) as float16 tensors (size, size), found "
+                f"{', '.join(str(kind or 'none') for kind in kinds)}; give stamps as rule join_maps writes them"
+            )
+        Schema("evidence stamps", scalar_columns()).check(schema, path)
+        return maps[0].shape[0]
+
+    def decode(self, path: Path, metadata: pq.FileMetaData, group: int) -> NDArray:
+        """Read the inputs of one row group, (rows, size, size, c) float32. Safe in several threads at once."""
+        table = _row_group(path, metadata, group, self.columns)
+        images = np.stack([_images(table, name) for name in self.columns], -1).astype(np.float32)
+        if self.normalisation is not None:
+            normalise(images, self.normalisation)
+        return images
+
+
 def pixels_of(network: Network, normalisation: Normalisation | None = None) -> Pixels:
     """Return how a network's inputs are read."""
+    if network.sees_evidence:
+        return EvidencePixels(network, normalisation)
     return BandPixels() if network.channels == "bands" else KinematicPixels(network, normalisation)
 
 

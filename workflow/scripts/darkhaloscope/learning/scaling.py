@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..config.legacysurvey import BANDS as SURVEY_BANDS
-from ..config.network import Scaling
+from ..config.network import Network, Scaling
 
 #: Inputs of each channel mode, in order. `flux` comes with the mask and 1/σ_v that follow from it, as `both` has them: a
 #: comparison of the two is then about the velocity, not about another view of the flux. `velocity` comes with its mask and with 1/σ_v, both zero outside the mask.
@@ -19,6 +19,17 @@ INPUTS = {
     "both": ("flux", "velocity", "mask", "inverse_sigma"),
     "mask": ("mask",),
     "bands": SURVEY_BANDS,
+}
+
+#: What networks that see the evidence have in place of pixels, by their channels: maps of `detectors.evidence.schema`, less their prefix.
+EVIDENCE_INPUTS = {
+    "flux": ("residual_flux", "z_flux", "d_prime_flux"),
+    "velocity": ("residual_velocity", "z_velocity", "d_prime_velocity"),
+    "both": (
+        *("residual_flux", "z_flux", "d_prime_flux"),
+        *("residual_velocity", "z_velocity", "d_prime_velocity"),
+        *("z_both", "d_prime_both"),
+    ),
 }
 
 #: Bands of the lens finder, in the order of its image column, and the scalars that may go with them:
@@ -45,6 +56,11 @@ VELOCITY_SIGMA_FLOOR_KMS = 1.0
 
 class LearningError(ValueError):
     """Stamps, networks or weights cannot be used for learning; the message says which and why."""
+
+
+def inputs_of(network: Network) -> tuple[str, ...]:
+    """Return the names of a network's input channels, in order."""
+    return (EVIDENCE_INPUTS if network.sees_evidence else INPUTS)[network.channels]
 
 
 @dataclass(frozen=True)

@@ -221,16 +221,16 @@ def score_known_lenses(
 
 def margins_of(classifier: Classifier, images: NDArray, scalars: NDArray, threads: int = 1) -> NDArray:
     """Return the margins of images in the layout of their `Pixels`, of bands with scalars (n, 6), (n,) float64."""
-    logits = _outputs(classifier, classifier.module, images, scalars, threads)
+    logits = outputs_of(classifier, classifier.module, images, scalars, threads)
     return logits[:, 1] - logits[:, 0]
 
 
 def features_of(classifier: Classifier, images: NDArray, scalars: NDArray, threads: int = 1) -> NDArray:
     """Return what the last layer of a network of bands sees of stamps, (n, f) float64; arguments as `margins_of`."""
-    return _outputs(classifier, classifier.module.features, images, scalars, threads)
+    return outputs_of(classifier, classifier.module.features, images, scalars, threads)
 
 
-def _outputs(classifier: Classifier, part: Callable[..., Tensor], images: NDArray, scalars: NDArray, threads: int) -> NDArray:
+def outputs_of(classifier: Classifier, part: Callable[..., Tensor], images: NDArray, scalars: NDArray, threads: int) -> NDArray:
     """Return what a part of a network gives for stamps, (n, outputs) float64.
 
     Every forward pass has the same shape, so that the kernels chosen, and with them the last bits, do not depend on

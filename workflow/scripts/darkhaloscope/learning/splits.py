@@ -17,7 +17,7 @@ from ..core.random import stable_hash
 from .augment import hashed
 from .index import Emphasis, Extra, Stamps, index_stamps, measure_bands, measured_rows
 from .pixels import pixels_of
-from .scaling import INPUTS, LearningError, Normalisation, measure, normalise
+from .scaling import LearningError, Normalisation, inputs_of, measure, normalise
 from .streaming import Batches, EpochOrder, InOrder, Stream, loader
 
 BAD_PIXELS = "with pixels that are NaN or infinite"
@@ -90,7 +90,7 @@ def read_split(
     """
     log = log or logging.getLogger(__name__)
     bands = network.channels == "bands"
-    names = INPUTS[network.channels]
+    names = inputs_of(network)
     if not bands and normalisation is not None and normalisation.inputs != names:
         raise LearningError(
             f"the normalisation is for inputs {list(normalisation.inputs)}, but channels `{network.channels}` are {list(names)}"
@@ -116,14 +116,15 @@ def read_split(
     return Split(images.stamps, images, normalisation)
 
 
-def loaders(training: Split, validation: Split, network: Network, seed: int, batch: int) -> tuple[DataLoader, DataLoader]:
-    """Return the loaders of training, in a new order each epoch, and of validation, in batches of `batch`."""
+def training_loader(training: Split, network: Network, seed: int) -> DataLoader:
+    """Return the loader of training stamps, in a new order each epoch."""
     t = network.training
-    learnt = Batches(training.images, seed, t.augment, t.shift_pixels)
-    return (
-        loader(learnt, EpochOrder(training.images, t.batch_size, seed)),
-        loader(Batches(validation.images), InOrder(validation.images, batch)),
-    )
+    return loader(Batches(training.images, seed, t.augment, t.shift_pixels, t.jitter), EpochOrder(training.images, t.batch_size, seed))
+
+
+def validation_loader(validation: Split, batch: int) -> DataLoader:
+    """Return the loader of validation stamps, in batches of `batch`."""
+    return loader(Batches(validation.images), InOrder(validation.images, batch))
 
 
 def derangement(numbers: NDArray) -> NDArray:

@@ -9,6 +9,8 @@ bookkeeping whatever their number: no stamp can come twice because two workers r
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import tempfile
 from collections import Counter, deque
@@ -21,10 +23,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from ..config.network import Jitter
 from ..core.random import stream
-from .augment import orient_images, orientations, shift_images, shifts
+from .augment import jitter_images, orient_images, orientations, shift_images, shifts
 from .index import Stamps
 from .scaling import LearningError
+
+NO_JITTER = Jitter()
 
 
 class Stream:
@@ -59,7 +64,7 @@ class Stream:
         bytes_of_all = 4 * np.prod(shape, dtype=float)
         small = len(stamps) <= window or bytes_of_all <= memory_bytes
         if small or bytes_of_all <= scratch_gb * 1e9:
-            images = np.empty(shape, np.float32) if small else _scratch(shape)
+            images = np.empty(shape, np.float32) if small else room_for(shape)
             for rows, some in self.in_order():
                 images[rows] = some
             self.resident = images
@@ -193,20 +198,24 @@ class InOrder(Sampler):
 class Batches(Dataset):
     """Batches by the rows that a sampler gives: (inputs, labels (b,), weights (b,)).
 
-    Inputs are images (b, c, size, size), of bands with scalars (b, 6) beside. Training stamps are turned, reflected and shifted anew
+    Inputs are images (b, c, size, size), of bands with scalars (b, 6) beside. Training stamps are jittered, turned, reflected and shifted anew
     each epoch, by seed, epoch and their own number. Velocity along the line of sight is a scalar of its place: it moves and keeps its sign.
     """
 
-    def __init__(self, images: Stream, seed: int = 0, augment: bool = False, shift_pixels: float = 0.0) -> None:
+    def __init__(self, images: Stream, seed: int = 0, augment: bool = False, shift_pixels: float = 0.0, jitter: Jitter = NO_JITTER) -> None:
         self.images = images
         self.seed = seed
         self.augment = augment
         self.shift_pixels = shift_pixels
+        self.jitter = jitter
 
     def __getitem__(self, batch: tuple[NDArray, int | None]) -> tuple[Tensor | tuple[Tensor, Tensor], Tensor, Tensor]:
         rows, epoch = batch
         stamps = self.images.stamps
-        pixels = torch.from_numpy(self.images.take(rows))
+        taken = self.images.take(rows)
+        if epoch is not None and self.jitter != NO_JITTER:
+            taken = jitter_images(taken, stamps.numbers[rows], self.seed, epoch, self.jitter)
+        pixels = torch.from_numpy(taken)
         if stamps.pixels.channels_last:
             pixels = pixels.permute(0, 3, 1, 2)  # pixels stay in place: torch's channels_last layout
         if epoch is not None and self.shift_pixels:
@@ -217,16 +226,22 @@ class Batches(Dataset):
         return (pixels if stamps.pixels.channels_last else (pixels, scalars)), labels, weights
 
 
-def _scratch(shape: tuple[int, ...]) -> NDArray:
-    """Return an array in a scratch file that goes with it."""
-    needed, free = 4 * int(np.prod(shape)), shutil.disk_usage(tempfile.gettempdir()).free
-    if needed > free:
-        raise LearningError(
-            f"{tempfile.gettempdir()} has {free / 1e9:.1f} GB left, and the pixels of {shape[0]} stamps take {needed / 1e9:.1f} GB: set TMPDIR to "
-            "a larger folder, or training.scratch_gb to 0, which decodes the stamps anew each epoch"
-        )
+def room_for(shape: tuple[int, ...]) -> NDArray:
+    """Return a float32 array in a scratch file that goes with it; raise `LearningError` where the temporary folder has no room."""
+    needed, folder = 4 * int(np.prod(shape)), tempfile.gettempdir()
+    free = shutil.disk_usage(folder).free
     with tempfile.TemporaryFile(prefix="stamps-") as file:  # the mapping keeps the deleted file alive
-        return np.memmap(file, np.float32, "w+", shape=shape)
+        try:
+            if needed > free:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            # A sparse file's pages are taken when they are first written; where the disk is full by then, the process dies of SIGBUS.
+            os.posix_fallocate(file.fileno(), 0, needed)
+        except OSError as error:
+            raise LearningError(
+                f"{folder} has {free / 1e9:.1f} GB left, and the pixels of {shape[0]} stamps take {needed / 1e9:.1f} GB ({error.strerror}): "
+                "set TMPDIR to a larger folder, or training.scratch_gb to 0, which decodes the stamps anew each epoch"
+            ) from error
+        return np.memmap(file, np.float32, "r+", shape=shape)
 
 
 def loader(batches: Batches, order: Sampler) -> DataLoader:

@@ -17,7 +17,7 @@ from .band_network import ForeignNetwork
 from .calibration import calibration_of
 from .foreign import Recognised
 from .networks import Classifier, Trained, build_network, describe_network
-from .scaling import INPUTS, SCALARS, LearningError, Normalisation
+from .scaling import SCALARS, LearningError, Normalisation, inputs_of
 
 FORMAT = "darkhaloscope network 1"
 
@@ -89,7 +89,7 @@ def load_network(safetensors_path: str | Path, json_path: str | Path) -> Classif
         )
     try:
         network = Network.model_validate(described["network"])
-        inputs = (*INPUTS[network.channels], *(SCALARS if network.channels == "bands" else ()))
+        inputs = (*inputs_of(network), *(SCALARS if network.channels == "bands" else ()))
         constants = described["normalisation"]
         normalisation = Normalisation(
             inputs,

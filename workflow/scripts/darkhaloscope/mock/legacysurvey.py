@@ -41,7 +41,7 @@ def make_mock_survey(folder: Path, sky: MockSky, seed: int) -> None:
     cells = draw_bricks(sky.bricks)
     conditions, members, sweeps, written = [], [], defaultdict(list), []
     for cell in cells:
-        observed, things = draw_conditions(cell, sky.brick_size, seed), draw_things(cell, sky, seed)
+        observed, things = draw_conditions(cell, sky.brick_size, seed, sky.imaging), draw_things(cell, sky, seed)
         pixels = draw_sky(cell, observed, things, sky.brick_size, seed)
         written += write_coadds(folder, BASE, cell, observed, pixels)
         ra, dec = sky_positions(cell, things, sky.brick_size)

@@ -17,7 +17,7 @@ from ..archive.addresses import coadd_url
 from ..config.legacysurvey import BANDS, ZERO_POINT
 from ..core.files import whole
 from ..core.random import stream
-from .survey_light import PIXEL_ARCSEC, Canvas, add_galaxy, arcs, sersic
+from .survey_light import PIXEL_ARCSEC, Canvas, add_galaxy, arcs, blob, sersic
 from .survey_sky import BrickCell, Conditions, Thing
 
 #: Electrons per nanomaggy: what an object's light adds to the noise.
@@ -31,6 +31,8 @@ FULL_WELL = 8.0
 #: About one galaxy in so many has pixels without a number.
 NAN_EVERY = 900
 TILE = (100, 100)
+#: Half of the window that a bright star's light is drawn in [pixels].
+STAR_REACH = 92
 MOCK_NOTE = "Simulated data: not an observation"
 
 
@@ -98,6 +100,7 @@ def write_coadds(folder: Path, base: str, cell: BrickCell, conditions: Condition
 
 
 def _spiral(canvas: Canvas, thing: Thing, fluxes: NDArray, rng: np.random.Generator) -> None:
+    """Draw an old bulge, a disk, and arms of young stars."""
     u, v, r = canvas.rotated(0, 0, thing.phi, thing.q)
     scale = thing.re / 1.678
     angle = np.arctan2(v / math.sqrt(thing.q), u * math.sqrt(thing.q))
@@ -105,45 +108,69 @@ def _spiral(canvas: Canvas, thing: Thing, fluxes: NDArray, rng: np.random.Genera
     wave = np.cos(arms * (angle - turn * np.log(np.maximum(r, 0.2) / scale) / pitch))
     grown = np.clip(r / scale - 0.6, 0, 1)
     disk = np.exp(-r / scale)
-    bulge, arm = rng.uniform(0.15, 0.4), rng.uniform(0.25, 0.45)
-    blue = _share(fluxes, arm, rng.uniform(0.25, 0.5))
-    red = _share(fluxes, bulge, -0.2)
-    canvas.add(sersic(r, 0.25 * thing.re, 2.0), red)
-    canvas.add(disk * grown * np.exp(2.0 * (wave - 1)), blue)
+    bulge, arm = thing.more["bulge"], rng.uniform(0.15, 0.45)
+    bluer = rng.uniform(0.15, 0.5)
+    blue = _share(fluxes, arm * (1 - bulge), bluer, bluer)
+    red = _share(fluxes, bulge, -thing.more["bulge_gr"], -thing.more["bulge_rz"])
+    canvas.add(sersic(r, 0.2 * thing.re, rng.choice([1.5, 2.5, 4.0])), red)
+    arms_light = disk * grown * np.exp(rng.uniform(1.0, 3.0) * (wave - 1))
+    knots = _knots(canvas, arms_light, rng)
+    lumpy = rng.uniform(0.0, 0.6)
+    canvas.add(arms_light / arms_light.sum() * (1 - lumpy) + knots / knots.sum() * lumpy, blue)
     canvas.add(disk, np.maximum(fluxes - red - blue, 0.05 * fluxes))
 
 
+def _knots(canvas: Canvas, light: NDArray, rng: np.random.Generator) -> NDArray:
+    """Return star-forming regions that lie where some light is, some brighter than others."""
+    chosen = rng.choice(light.size, int(rng.integers(4, 20)), p=(light / light.sum()).ravel())
+    out = np.zeros_like(light)
+    for place, share, sigma in zip(chosen, rng.exponential(1.0, len(chosen)), rng.uniform(0.1, 0.35, len(chosen)), strict=True):
+        out += share / sigma**2 * blob(canvas, canvas.x.flat[place], canvas.y.flat[place], sigma)
+    return out
+
+
 def _ring(canvas: Canvas, thing: Thing, fluxes: NDArray, rng: np.random.Generator) -> None:
-    u, v, r = canvas.rotated(0, 0, thing.phi, thing.q)
-    radius, width = rng.uniform(1.6, 4.0), rng.uniform(0.25, 0.5)
+    """Draw a red galaxy within a ring of young stars, lumpy and seen at some angle."""
+    u, v, r = canvas.rotated(0, 0, thing.phi + rng.uniform(-0.3, 0.3), rng.uniform(0.5, 1.0))
+    radius, width = rng.uniform(1.4, 4.5), rng.uniform(0.25, 0.7)
     lumps = 1 + 0.5 * np.cos(rng.integers(1, 4) * np.arctan2(v, u) + rng.uniform(0, 6.28))
-    blue = _share(fluxes, rng.uniform(0.2, 0.4), rng.uniform(0.3, 0.6))
-    canvas.add(np.exp(-((r - radius) ** 2) / (2 * width**2)) * lumps, blue)
-    canvas.add(sersic(r, 0.5 * thing.re, 3.0), np.maximum(fluxes - blue, 0.1 * fluxes))
+    bluer = rng.uniform(0.3, 1.0)
+    blue = _share(fluxes, rng.uniform(0.08, 0.35), bluer, bluer)
+    ring = np.exp(-((r - radius) ** 2) / (2 * width**2)) * lumps
+    knots = _knots(canvas, ring, rng)
+    lumpy = rng.uniform(0.0, 0.5)
+    canvas.add(ring / ring.sum() * (1 - lumpy) + knots / knots.sum() * lumpy, blue)
+    _, _, r = canvas.rotated(0, 0, thing.phi, thing.q)
+    canvas.add(sersic(r, thing.re, thing.n), np.maximum(fluxes - blue, 0.1 * fluxes))
 
 
 def _edge_on(canvas: Canvas, thing: Thing, fluxes: NDArray, rng: np.random.Generator) -> None:
+    """Draw an old bulge and a thin disk seen from its side."""
     u, v, _ = canvas.rotated(0, 0, thing.phi, 1.0)
     scale = 1.4 * thing.re / 1.678
-    bulge = _share(fluxes, rng.uniform(0.05, 0.3), -0.2)
-    canvas.add(sersic(np.hypot(u, v / 0.8), 0.3 * thing.re, 2.0), bulge)
-    canvas.add(np.exp(-np.abs(u) / scale) / np.cosh(v / (thing.q * scale)) ** 2, fluxes - bulge)
+    bulge = _share(fluxes, 0.8 * thing.more["bulge"], -thing.more["bulge_gr"], -thing.more["bulge_rz"])
+    canvas.add(sersic(np.hypot(u, v / 0.8), 0.25 * thing.re, 2.0), bulge)
+    # Thinner than two points of the canvas it would fall between them.
+    height = max(thing.q * scale, 0.25 * PIXEL_ARCSEC)
+    canvas.add(np.exp(-np.abs(u) / scale) / np.cosh(np.minimum(np.abs(v) / height, 50)) ** 2, np.maximum(fluxes - bulge, 0.05 * fluxes))
 
 
 def _merger(canvas: Canvas, thing: Thing, fluxes: NDArray, rng: np.random.Generator) -> None:
-    angle, distance = rng.uniform(0, 2 * math.pi), rng.uniform(1.4, 3.5)
-    first = rng.uniform(0.5, 0.65)
-    tail = _share(fluxes, rng.uniform(0.08, 0.2), rng.uniform(0.1, 0.4))
-    rest = np.maximum(fluxes - tail, 0.1 * fluxes)
+    """Draw two galaxies, the second as red or bluer, and a tidal tail."""
+    angle, distance = rng.uniform(0, 2 * math.pi), rng.uniform(1.2, 3.5)
+    bluer = rng.uniform(0.1, 0.7)
+    tail = _share(fluxes, rng.uniform(0.05, 0.18), bluer, bluer)
+    bluer = max(rng.uniform(-0.5, 0.6), 0.0)
+    second = _share(fluxes - tail, rng.uniform(0.25, 0.45), bluer, bluer)
     _, _, r = canvas.rotated(0, 0, thing.phi, thing.q)
-    canvas.add(sersic(r, 0.7 * thing.re, 4.0), first * rest)
+    canvas.add(sersic(r, 0.8 * thing.re, thing.n), np.maximum(fluxes - tail - second, 0.1 * fluxes))
     x, y = distance * math.cos(angle), distance * math.sin(angle)
     _, _, r = canvas.rotated(x, y, rng.uniform(0, math.pi), rng.uniform(0.5, 1.0))
-    canvas.add(sersic(r, 0.5 * thing.re, 2.5), (1 - first) * rest)
-    radius, open_angle = rng.uniform(3.0, 5.5), rng.uniform(0.5, 1.2)
+    canvas.add(sersic(r, 0.5 * thing.re, 2.5), second)
+    radius, open_angle = rng.uniform(2.5, 5.5), rng.uniform(0.5, 1.2)
     away = np.hypot(canvas.x - x / 2, canvas.y - y / 2)
     round_ = np.angle(np.exp(1j * (np.arctan2(canvas.y - y / 2, canvas.x - x / 2) - angle - rng.uniform(1, 2))))
-    canvas.add(np.exp(-((away - radius) ** 2) / (2 * 0.5**2) - round_**2 / (2 * open_angle**2)), tail)
+    canvas.add(np.exp(-((away - radius) ** 2) / (2 * rng.uniform(0.35, 0.8) ** 2) - round_**2 / (2 * open_angle**2)), tail)
 
 
 def _lens(canvas: Canvas, thing: Thing, fluxes: NDArray, rng: np.random.Generator) -> None:
@@ -172,31 +199,32 @@ def _beside_a_star(light: NDArray, maskbits: NDArray, seeing, thing: Thing, flux
     x, y = thing.x + distance * math.cos(angle), thing.y + distance * math.sin(angle)
     star = 10 ** ((ZERO_POINT - rng.uniform(14.2, 16.2)) / 2.5) * np.array([0.6, 1.0, 1.3])
     add_galaxy(light, seeing, x, y, 0.95 * star, 0.0, 1.0)
-    yy, xx = np.indices(light.shape[1:], dtype=np.float32)
-    dx, dy = xx - np.float32(x), yy - np.float32(y)
+    left, low = max(round(x) - STAR_REACH, 0), max(round(y) - STAR_REACH, 0)
+    window = np.s_[low : max(round(y) + STAR_REACH + 1, 0), left : max(round(x) + STAR_REACH + 1, 0)]
+    near, mask = light[(slice(None), *window)], maskbits[window]
+    dy, dx = np.indices(mask.shape, dtype=np.float32) + np.array([low - y, left - x], np.float32)[:, None, None]
     r = np.hypot(dx, dy)
-    near = r < 90
-    wings = np.where(near, 1 / (1 + (r / 5) ** 2) ** 1.5, 0) / (2 * math.pi * 25)
-    spikes = np.where(near, np.exp(-np.minimum(np.abs(dx + dy), np.abs(dx - dy)) / 1.2 - r / 18), 0)
-    light += (0.04 * star)[:, None, None].astype(np.float32) * wings.astype(np.float32)
-    light += (0.01 * star)[:, None, None].astype(np.float32) * (spikes / spikes.sum()).astype(np.float32)
+    wings = np.where(r < 90, 1 / (1 + (r / 5) ** 2) ** 1.5, 0) / (2 * math.pi * 25)
+    spikes = np.where(r < 90, np.exp(-np.minimum(np.abs(dx + dy), np.abs(dx - dy)) / 1.2 - r / 18), 0)
+    near += (0.04 * star)[:, None, None].astype(np.float32) * wings.astype(np.float32)
+    near += (0.01 * star)[:, None, None].astype(np.float32) * (spikes / spikes.sum()).astype(np.float32)
     for i, band in enumerate(BANDS):
-        saturated = (light[i] > FULL_WELL) & (r < 40)
+        saturated = (near[i] > FULL_WELL) & (r < 40)
         if saturated.any():
             length = min(4 * math.sqrt(float(star[i])), 60.0)
             trail = (np.abs(dx) < 1.2) & (np.abs(dy) < length)
-            light[i][trail] = np.maximum(light[i][trail], FULL_WELL * 0.5)
-            light[i] = np.minimum(light[i], FULL_WELL)
-            maskbits[saturated | trail] |= 1 << SATUR[band] | 1 << ALLMASK[band]
-    maskbits[r < 9 / PIXEL_ARCSEC] |= 1 << MEDIUM
+            near[i][trail] = np.maximum(near[i][trail], FULL_WELL * 0.5)
+            near[i] = np.minimum(near[i], FULL_WELL)
+            mask[saturated | trail] |= 1 << SATUR[band] | 1 << ALLMASK[band]
+    mask[r < 9 / PIXEL_ARCSEC] |= 1 << MEDIUM
 
 
 _SHAPES = {"spiral": _spiral, "ring": _ring, "edge-on": _edge_on, "merger": _merger, "lens": _lens, "star-artefact": _beside_a_star}
 
 
-def _share(fluxes: NDArray, share: float, bluer: float) -> NDArray:
+def _share(fluxes: NDArray, share: float, bluer_gr: float, bluer_rz: float) -> NDArray:
     """Return a share of the light in r, bluer than the whole by so many magnitudes in g − r and r − z, and never more than there is."""
-    part = share * fluxes * 10 ** (0.4 * bluer * np.array([1.0, 0.0, -1.0]))
+    part = share * fluxes * 10 ** (0.4 * np.array([bluer_gr, 0.0, -bluer_rz]))
     return np.minimum(part, 0.8 * fluxes)
 
 

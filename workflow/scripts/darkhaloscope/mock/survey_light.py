@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +22,8 @@ from ..config.legacysurvey import PIXEL_SCALE_ARCSEC as PIXEL_ARCSEC
 BETA = 3.5
 #: Profiles end here, in half-light radii.
 TRUNCATION = 8.0
+#: Variance over another's below which a Gaussian's own shape does not show, and the surface brightness that no noise lets through [nanomaggy].
+NARROW, UNSEEN = 0.1, 2e-6
 #: Side of the grid for what is drawn [pixels], and its points per pixel.
 CANVAS, FINE = 96, 2
 #: Subgrid of the arcs, per grid point: arcs are thin.
@@ -96,14 +99,15 @@ def add_galaxy(
     u2, v2 = (u * u).astype(np.float32), (v * v).astype(np.float32)
     psf_shares, psf_widths = moffat_gaussians()
     for band, fwhm in enumerate(seeing.fwhm):
-        for share, width in zip(shares, widths * re, strict=True):
-            for psf_share, psf_width in zip(psf_shares, psf_widths * fwhm, strict=True):
-                a, b = width**2 / q + psf_width**2, width**2 * q + psf_width**2
-                weight = fluxes[band] * share * psf_share / (2 * math.pi * math.sqrt(a * b))
-                # Beyond 4.5 σ of its long axis a Gaussian adds nothing.
-                near = _core(u2.shape, x - window[1].start, y - window[0].start, 4.5 * math.sqrt(a) + 1)
-                part = np.exp(u2[near] * np.float32(-0.5 / a) + v2[near] * np.float32(-0.5 / b))
-                images[band][window][near] += np.float32(weight) * part
+        for share, own, blur in _pairs(shares, (widths * re) ** 2, psf_shares, (psf_widths * fwhm) ** 2):
+            a, b = own / q + blur, own * q + blur
+            weight = fluxes[band] * share / (2 * math.pi * math.sqrt(a * b))
+            if weight < UNSEEN:
+                continue
+            # Beyond 4.5 σ of its long axis a Gaussian adds nothing.
+            near = _core(u2.shape, x - window[1].start, y - window[0].start, 4.5 * math.sqrt(a) + 1)
+            part = np.exp(u2[near] * np.float32(-0.5 / a) + v2[near] * np.float32(-0.5 / b))
+            images[band][window][near] += np.float32(weight) * part
 
 
 class Canvas:
@@ -193,6 +197,26 @@ def _window(images: NDArray, x: float, y: float, half: int):
         return None, None, None
     dx, dy = np.meshgrid(np.arange(left, right) - x, np.arange(low, high) - y)
     return (slice(low, high), slice(left, right)), dx, dy
+
+
+def _pairs(shares: NDArray, own: NDArray, psf_shares: NDArray, blur: NDArray) -> Iterator[tuple[float, float, float]]:
+    """Give share and variances of the Gaussians of a galaxy behind a PSF, those that hardly differ as one.
+
+    Parts of the galaxy that are much narrower than a part of the PSF act on it by their mean variance, and the other way round.
+    """
+    for psf_share, psf in zip(psf_shares, blur, strict=True):
+        narrow = own < NARROW * psf
+        if narrow.any():
+            share = float(shares[narrow].sum())
+            yield share * psf_share, float(shares[narrow] @ own[narrow]) / share, psf
+    for share, width in zip(shares, own, strict=True):
+        narrow = blur < NARROW * width
+        if narrow.any():
+            some = float(psf_shares[narrow].sum())
+            yield share * some, width, float(psf_shares[narrow] @ blur[narrow]) / some
+        for psf_share, psf in zip(psf_shares[~narrow], blur[~narrow], strict=True):
+            if width >= NARROW * psf:
+                yield share * psf_share, width, psf
 
 
 def _core(shape: tuple[int, int], x: float, y: float, reach: float) -> tuple[slice, slice]:

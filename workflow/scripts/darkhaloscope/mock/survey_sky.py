@@ -8,6 +8,7 @@ far denser than the real sky.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,21 +17,30 @@ from numpy.random import Generator
 from ..config.legacysurvey import ZERO_POINT, MockSky
 from ..core.random import stream
 from .survey_light import PIXEL_ARCSEC, Seeing, psfsize_of
+from .survey_population import draw_disk, draw_red
 
 #: DR10 has 10000 to 10999.
 RELEASE = 30999
 #: Extinction per E(B−V) of DECam's g, r, z and of W1.
 EXTINCTION = {"g": 3.214, "r": 2.165, "z": 1.211, "w1": 0.184}
 #: Classes of contaminants, with their shares among them.
-CONTAMINANTS = {"spiral": 0.28, "ring": 0.14, "edge-on": 0.22, "merger": 0.2, "star-artefact": 0.16}
+CONTAMINANTS = {"spiral": 0.36, "ring": 0.12, "edge-on": 0.2, "merger": 0.16, "star-artefact": 0.16}
 #: Shares of sites that hold a star or a galaxy too faint for the parent sample.
 STARS, FAINT = 0.03, 0.04
-#: Share of plain galaxies that have a companion.
-WITH_COMPANION = 0.2
+#: Shares of red galaxies that are the first of a group, and that have one companion.
+GROUPS, WITH_COMPANION = 0.12, 0.2
 #: Pixels from one site to the next, and from the outermost ones to the edge.
 PITCH, MARGIN = 71, 36
 #: Faint galaxies in the field, per 1000 × 1000 pixels.
-FIELD_DENSITY = 220
+FIELD_DENSITY = 320
+#: FWHM of the Moffat PSF [arcsec] and 5 σ depth of a point source [mag] in g, r, z: DECaLS (Dey et al. 2019, AJ 157, 168), DES
+#: (Abbott et al. 2021, ApJS 255, 20), and CFHTLS Wide (Erben et al. 2013, MNRAS 433, 2545, from apertures of 2″ to point sources).
+IMAGING = {
+    "wide": ((1.16, 1.04, 0.98), (24.7, 24.1, 23.1)),
+    "des": ((1.02, 0.88, 0.82), (25.2, 24.9, 23.8)),
+    "cfhtls": ((0.82, 0.72, 0.7), (25.8, 25.2, 23.8)),
+}
+WIDE_ALONE = {"wide": 1.0}
 BRICK_SIDE_DEG = 0.25
 
 
@@ -131,33 +141,42 @@ def draw_bricks(n: int) -> list[BrickCell]:
     return cells
 
 
-def draw_conditions(cell: BrickCell, size: int, seed: int) -> Conditions:
-    """Draw how a brick was observed: seeing, depth and extinction as the southern survey has them."""
+def draw_conditions(cell: BrickCell, size: int, seed: int, imaging: Mapping[str, float] = WIDE_ALONE) -> Conditions:
+    """Draw how a brick was observed: seeing, depth and extinction.
+
+    Parameters
+    ----------
+    size : pixels on a side
+    imaging : shares of bricks that are as those of each survey of `IMAGING`
+    """
     rng = stream(seed, cell.brickid, "conditions")
     common = rng.normal(0, 0.09)
-    fwhm = tuple(float(np.clip(m + common + rng.normal(0, 0.05), 0.75, 1.5)) for m in (1.16, 1.04, 0.98))
-    depth = tuple(float(m + 0.5 * common + rng.normal(0, 0.12)) for m in (24.7, 24.1, 23.1))
+    which = np.searchsorted(np.cumsum(list(imaging.values())), rng.random())
+    seeing, depths = IMAGING[list(imaging)[min(int(which), len(imaging) - 1)]]
+    fwhm = tuple(float(np.clip(m + common + rng.normal(0, 0.05), 0.55, 1.5)) for m in seeing)
+    depth = tuple(float(m + 0.5 * common + rng.normal(0, 0.12)) for m in depths)
     nexp = tuple(int(v) for v in rng.integers(3, 9, 3))
     shallow = float(size * rng.uniform(0.2, 0.5)) if rng.random() < 0.25 else 0.0
     return Conditions(float(rng.uniform(0.012, 0.075)), fwhm, depth, nexp, shallow)
 
 
 def draw_things(cell: BrickCell, sky: MockSky, seed: int) -> list[Thing]:
-    """Draw the objects of a brick: one at every site, companions, and faint galaxies of the field."""
+    """Draw the objects of a brick: one at every site, neighbours and groups around red galaxies, and faint galaxies of the field."""
     n = max(1, (sky.brick_size - 2 * MARGIN) // PITCH + 1)
     start = (sky.brick_size - 1 - (n - 1) * PITCH) / 2
     things: list[Thing] = []
+    beside = n * n
     for site in range(n * n):
         rng = stream(seed, cell.brickid * 2**12 + site, "site")
         x, y = start + PITCH * (site % n) + rng.uniform(-1.5, 1.5), start + PITCH * (site // n) + rng.uniform(-1.5, 1.5)
         thing = _site(rng, site, float(x), float(y), sky)
-        things.append(thing)
-        if thing.kind == "host" and rng.random() < WITH_COMPANION:
-            things[-1] = Thing(**{**vars(thing), "kind": "companion"})
-            things.append(_beside(rng, n * n + site, thing))
+        around = _neighbours(rng, beside, thing) if thing.kind in ("host", "lens") else []
+        beside += len(around)
+        things.append(Thing(**{**vars(thing), "kind": "companion"}) if around and thing.kind == "host" else thing)
+        things += around
     rng = stream(seed, cell.brickid, "field")
     for k in range(round(FIELD_DENSITY * (sky.brick_size / 1000) ** 2)):
-        things.append(_field_galaxy(rng, 2 * n * n + k, sky.brick_size))
+        things.append(_field_galaxy(rng, beside + k, sky.brick_size))
     return things
 
 
@@ -175,50 +194,73 @@ def _site(rng: Generator, objid: int, x: float, y: float, sky: MockSky) -> Thing
         return Thing(objid, kind, x, y, _stellar(r, rng), 0.0, 1.0, 1.0, 0.0, "PSF")
     if kind == "faint":
         return _small(rng, objid, kind, x, y, rng.uniform(21.3, 22.5))
-    if kind in ("spiral", "ring", "edge-on"):
+    if kind in ("spiral", "edge-on"):
         return _disk(rng, objid, kind, x, y)
     return _red_galaxy(rng, objid, kind, x, y)
 
 
 def _red_galaxy(rng: Generator, objid: int, kind: str, x: float, y: float) -> Thing:
-    """Draw a luminous red galaxy: colours of an old population at its redshift, de Vaucouleurs profile."""
-    redshift = float(rng.uniform(0.2, 0.75))
-    mag_z = float(20.75 - 2.6 * rng.random() ** 2.2 - (0.4 if kind == "lens" else 0.0))
-    gr = float(np.clip(1.0 + 1.6 * (redshift - 0.15), 1.0, 1.75) + rng.normal(0, 0.06))
-    rz = float(0.55 + 1.0 * (redshift - 0.2) + rng.normal(0, 0.05))
-    mags = {"g": mag_z + rz + gr, "r": mag_z + rz, "z": mag_z, "w1": mag_z - (0.8 * rz - 0.6) - rng.uniform(0.15, 0.9)}
-    re = float(np.clip(1.0 * 10 ** (-0.13 * (mag_z - 19.5) + rng.normal(0, 0.12)), 0.4, 3.0))
-    more = {"redshift": redshift}
+    """Draw a luminous red galaxy; what forms a ring or merges is one as well, and lenses are brighter."""
+    drawn = draw_red(rng, brighter=0.3 if kind == "lens" else 0.0)
+    more = {"redshift": drawn["redshift"]}
     if kind == "lens":
+        # A lognormal about 1.3 arcsec, cut at the 5 arcsec of groups.
         more |= {
-            "theta_e": float(np.clip(rng.normal(1.5, 0.45), 0.8, 2.8)),
-            "source_mag_r": float(rng.uniform(22.0, 23.8)),
+            "theta_e": float(np.clip(1.3 * 10 ** rng.normal(0, 0.18), 0.8, 5.0)),
+            "source_mag_r": float(rng.uniform(22.3, 24.3)),
             "source_gr": float(rng.uniform(0.1, 0.5)),
             "source_rz": float(rng.uniform(0.1, 0.5)),
         }
-    q, phi = float(rng.uniform(0.6, 0.97)), float(rng.uniform(0, math.pi))
-    return Thing(objid, kind, x, y, mags, re, 4.0, q, phi, "DEV" if re > 0.6 else "REX", more)
+    tractor = "SER" if kind == "ring" or drawn["n"] != 4 else "DEV"
+    return Thing(
+        objid, kind, x, y, _with_w1(drawn, rng, 0.9), drawn["re"], drawn["n"], drawn["q"], float(rng.uniform(0, math.pi)),
+        tractor if drawn["re"] > 0.6 else "REX", more,
+    )  # fmt: skip
 
 
 def _disk(rng: Generator, objid: int, kind: str, x: float, y: float) -> Thing:
     """Draw a galaxy with a disk, bright enough in z and W1 to pass as a red one."""
-    mag_z = float(20.3 - 2.3 * rng.random() ** 1.8)
-    gr, rz = float(rng.uniform(0.6, 1.1)), float(rng.uniform(0.4, 0.8))
-    mags = {"g": mag_z + rz + gr, "r": mag_z + rz, "z": mag_z, "w1": mag_z - (0.8 * rz - 0.6) - rng.uniform(0.15, 0.7)}
-    q = {"edge-on": rng.uniform(0.09, 0.16), "ring": rng.uniform(0.6, 1.0), "spiral": rng.uniform(0.45, 0.95)}[kind]
-    return Thing(objid, kind, x, y, mags, float(rng.uniform(1.2, 2.6)), 1.0, float(q), float(rng.uniform(0, math.pi)), "SER")
+    drawn = draw_disk(rng)
+    q = {"edge-on": rng.uniform(0.09, 0.18), "spiral": rng.uniform(0.4, 0.97)}[kind]
+    more = {k: drawn[k] for k in ("redshift", "bulge", "bulge_gr", "bulge_rz")}
+    return Thing(objid, kind, x, y, _with_w1(drawn, rng, 0.7), drawn["re"], 1.0, float(q), float(rng.uniform(0, math.pi)), "SER", more)
 
 
-def _beside(rng: Generator, objid: int, host: Thing) -> Thing:
-    """Draw a companion at 1.6 to 5 arcsec; its W1 is too faint for the parent sample."""
-    distance, angle = rng.uniform(1.6, 5.0) / PIXEL_ARCSEC, rng.uniform(0, 2 * math.pi)
+def _with_w1(drawn: dict[str, float], rng: Generator, most: float) -> dict[str, float]:
+    """Return magnitudes with a W1 by which the galaxy passes the parent sample's cut."""
+    rz = drawn["r"] - drawn["z"]
+    return {**{b: drawn[b] for b in "grz"}, "w1": drawn["z"] - (0.8 * rz - 0.6) - float(rng.uniform(0.15, most))}
+
+
+def _neighbours(rng: Generator, objid: int, host: Thing) -> list[Thing]:
+    """Draw what stands near a red galaxy: a group of its own redshift around one in eight, one galaxy beside one in five."""
+    pick = rng.random()
+    if pick < GROUPS:
+        count, far, near = 2 + int(rng.poisson(2.5)), 9.0, 1.8
+    elif pick < GROUPS + WITH_COMPANION:
+        count, far, near = 1, 5.0, 1.6
+    else:
+        return []
+    return [_beside(rng, objid + k, host, near, far, red=pick < GROUPS or rng.random() < 0.4) for k in range(count)]
+
+
+def _beside(rng: Generator, objid: int, host: Thing, near: float, far: float, red: bool) -> Thing:
+    """Draw a neighbour at some distance [arcsec], of the host's colours or of any; its W1 is too faint for the parent sample."""
+    distance, angle = rng.uniform(near, far) / PIXEL_ARCSEC, rng.uniform(0, 2 * math.pi)
     x, y = host.x + distance * math.cos(angle), host.y + distance * math.sin(angle)
-    return _small(rng, objid, "field", float(x), float(y), host.mags["z"] + rng.uniform(0.8, 2.2))
+    thing = _small(rng, objid, "field", float(x), float(y), host.mags["z"] + rng.uniform(0.8, 3.5))
+    if not red:
+        return thing
+    mag_z, gr, rz = thing.mags["z"], host.mags["g"] - host.mags["r"] - 0.05, host.mags["r"] - host.mags["z"] - 0.03
+    mags = {"g": mag_z + rz + gr, "r": mag_z + rz, "z": mag_z, "w1": mag_z - (0.8 * rz - 0.6) + rng.uniform(0.3, 1.0)}
+    return Thing(**{**vars(thing), "mags": mags, "n": 2.5, "tractor": "SER"})
 
 
 def _field_galaxy(rng: Generator, objid: int, size: int) -> Thing:
+    """Draw a galaxy of the field: counts rise by 0.35 dex per magnitude in z."""
     x, y = rng.uniform(0, size - 1, 2)
-    return _small(rng, objid, "field", float(x), float(y), float(24.3 - 2.6 * rng.random() ** 2))
+    mag_z = max(24.4 + math.log10(max(rng.random(), 1e-3)) / 0.35, 18.5)
+    return _small(rng, objid, "field", float(x), float(y), float(mag_z))
 
 
 def _small(rng: Generator, objid: int, kind: str, x: float, y: float, mag_z: float) -> Thing:

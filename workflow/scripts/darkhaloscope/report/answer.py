@@ -143,7 +143,9 @@ def marginal_gain(observers: pd.DataFrame) -> str:
 
 def _of_comparison(context: ReportContext, first: Mapping[str, Any], *others: Mapping[str, Any]) -> Answer:
     found, fpr = context.decided["detectors"], first["fpr"]
-    headline = verdict(first) + _independent(first["delta_auc"])
+    headline = (
+        _whether_velocity_helps(context, first) + verdict(first) + _of_marginal(first["detector"], found) + _independent(first["delta_auc"])
+    )
     if len(context.experiment.seeds) == 1:
         headline += " One training seed each."
     aucs = " · ".join(f"{name} {rate_text(judged['auc'])}" for name, judged in found.items())
@@ -155,6 +157,22 @@ def _of_comparison(context: ReportContext, first: Mapping[str, Any], *others: Ma
         )
     more += [_short(other) for other in others]
     return Answer(headline, (*more, *_ideal_words(context)), _comparison_table(context, first))
+
+
+def _whether_velocity_helps(context: ReportContext, first: Mapping[str, Any]) -> str:
+    """Return what a comparison of flux with flux and velocity says first; nothing of any other."""
+    seen = [context.detectors[first[key]].channels for key in ("baseline", "detector")]
+    said = {"better": "Velocity helps. ", "worse": "Velocity does harm. ", "no difference detected": "Whether velocity helps is not seen. "}
+    return said.get(first["outcome"], "") if seen == ["flux", "both"] else ""
+
+
+def _of_marginal(name: str, found: Mapping[str, Any]) -> str:
+    """Say how near a detector comes to the marginal observer; nothing where it was not asked for."""
+    share = found[name].get("share_of_marginal")
+    if not is_number(share):
+        return ""
+    reached = f"{100 * share:.0f}%" if share >= 0.005 else "nothing"
+    return f" “{name}” reaches {reached} of the d′ of the marginal observer, who must find out lens and source from the same pixels."
 
 
 def _of_rates(context: ReportContext) -> Answer:

@@ -17,12 +17,12 @@ from ..config.subhalo import SubhaloDataset
 from ..core.csv_tables import read_csv
 from ..core.reading import read_json
 from ..detectors.schema import read_score_table
-from ..evaluation.example_table import PAIR, SOURCE, read_examples
+from ..evaluation.example_table import EVIDENCE, PAIR, SOURCE, read_examples
 from ..evaluation.observers import with_strata
 from ..evaluation.tidy import read_frame
 from ..jobs.provenance import git_commit, versions
 from .answer import quality_gates
-from .context import Dataset, Examples, LensContext, Pairs, ReportContext, ReportError, ReportSettings, Sources
+from .context import Dataset, EvidenceShown, Examples, LensContext, Pairs, ReportContext, ReportError, ReportSettings, Sources
 from .examples import collect_browser, collect_colour_browser
 from .explanations import read_explanations
 from .lens_story import read_table
@@ -38,7 +38,8 @@ class ReportFiles:
 
     `tables` maps rates, strata, roc and information to one path per network, in the experiment's order;
     `histories` has one path per network and seed, `networks` one per network; `observers` one per test dataset, or none; `scores` and
-    `shards` are those of the first test dataset; `answer` is what the evaluation decided, `examples` the rendered ones. `resolved`,
+    `shards` are those of the first test dataset; `answer` is what the evaluation decided, `examples` the rendered ones, `evidence` what the
+    model-based detector makes of the first of them. `resolved`,
     `contaminants`, `rounds` and `known_lenses` map networks to a path, where there is one; `shortcuts`
     are the gates that find shortcuts, as JSON.
     """
@@ -55,6 +56,7 @@ class ReportFiles:
     explanations: Paths = ()
     observers: Paths = ()
     examples: Paths = ()
+    evidence: Paths = ()
     shortcuts: Paths = ()
     resolved: Mapping[str, str] = field(default_factory=dict)
     contaminants: Mapping[str, str] = field(default_factory=dict)
@@ -142,7 +144,7 @@ def _subhalo_context(
     rows = {dataset: table.select(["stamp_id", "mass_bin", "subhalo_profile"]) for (dataset, _, _), table in reversed(tables.items())}
     return ReportContext(
         **shared,
-        examples=_examples(files.examples[0]) if files.examples else Examples(),
+        examples=_examples(files.examples[0], files.evidence) if files.examples else Examples(),
         browser=collect_browser(
             _of_dataset(tables, experiment.test_datasets[0]), files.shards, shared["decided"]["main_detector"], config.settings
         ),
@@ -165,7 +167,7 @@ def _mock_note(config: ReportConfig, tested: str, trained: str) -> tuple[str, ..
     return (trained,) if config.experiment.dataset in config.mock_datasets else ()
 
 
-def _examples(path: str | os.PathLike) -> Examples:
+def _examples(path: str | os.PathLike, evidence: Paths) -> Examples:
     """Return the examples that rule choose_examples rendered."""
     captions, pictures = read_examples(path, PAIR)
     place = pictures.pop("place", None)
@@ -174,7 +176,14 @@ def _examples(path: str | os.PathLike) -> Examples:
     return Examples(
         sources=Sources(galaxies, **{**shown, "valid": shown["valid"] > 0}) if galaxies else None,
         pairs=Pairs(captions, **pictures, places=places) if captions else None,
+        evidence=_evidence(evidence[0]) if evidence else None,
     )
+
+
+def _evidence(path: str | os.PathLike) -> EvidenceShown | None:
+    """Return what rule show_evidence found; None where no stamp could be fitted."""
+    captions, pictures = read_examples(path, EVIDENCE)
+    return EvidenceShown(captions[0], **{name: shown[0] for name, shown in pictures.items()}) if captions else None
 
 
 # --- the lens finder -------------------------------------------------------------------------

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from urllib.parse import urlencode
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from PIL import Image
@@ -20,6 +22,8 @@ from .pictures import data_uri
 
 #: Candidates with a picture.
 SHOWN = 120
+#: The Legacy Surveys' sky viewer; a stamp of 26″ is a sixth of the window at this zoom.
+VIEWER = "https://www.legacysurvey.org/viewer"
 
 #: Columns of the list, of those that the scores have.
 LISTED = (
@@ -91,14 +95,7 @@ def candidate_page(
     pictures = _pictures(first["stamp_id"].tolist(), shards)
     size = next(iter(pictures.values())).shape[-1]
     cards = [
-        {
-            "rank": row.rank,
-            "score": f"{row.score:.4f}",
-            "calibrated": f"{row.calibrated:.3f}",
-            "place": f"{row.ra:.5f} {row.dec:+.5f}" if hasattr(row, "ra") else row.stamp_id,
-            "kind": _kind(row),
-            "picture": data_uri(_png(three_colours(pictures[row.stamp_id]))),
-        }
+        _card(row.rank, row.stamp_id, (row.score, row.calibrated), pictures[row.stamp_id], _place(row), kind=_kind(row))
         for row in first.itertuples()
     ]
     truth = ""
@@ -152,14 +149,15 @@ def cutouts_page(
     first = ordered.head(SHOWN)
     pictures = _pictures(first["stamp_id"].tolist(), shards)
     cards = [
-        {
-            "rank": rank,
-            "score": f"{row[key]:.4f}",
-            "calibrated": f"{row[f'calibrated_{detector}']:.3f}",
-            "place": str(row["stamp_id"]) + (f" · {row['ra']:.5f} {row['dec']:+.5f}" if pd.notna(row["ra"]) else ""),
-            "kind": _said_of(row),
-            "picture": data_uri(_png(three_colours(pictures[row["stamp_id"]]))),
-        }
+        _card(
+            rank,
+            row["stamp_id"],
+            (row[key], row[f"calibrated_{detector}"]),
+            pictures[row["stamp_id"]],
+            (row["ra"], row["dec"]) if pd.notna(row["ra"]) else None,
+            named=True,
+            kind=_said_of(row),
+        )
         for rank, row in enumerate(first.to_dict("records"), 1)
     ]
     return render(
@@ -176,6 +174,162 @@ def cutouts_page(
         cards=cards,
         pages=dict(pages or {}),
     )
+
+
+def rank_parents(pieces: Iterable[pa.Table], known: pa.Table, detector: str) -> pa.Table:
+    """Return the galaxies of a parent sample in the order of one detector's score, best first, those without a score last.
+
+    Parameters
+    ----------
+    pieces : tables of `learning.cutouts.score_cutouts` for pieces of the sample
+    known : the survey's known lenses: object_id and name
+    detector : name
+
+    Returns
+    -------
+    pyarrow.Table
+        `rank`, `score`, `calibrated`, then the pieces' other columns but those of other detectors, and `known_name`; equal scores in
+        the order of stamp_id.
+    """
+    own = {f"score_{detector}": "score", f"calibrated_{detector}": "calibrated"}
+    kept = [
+        piece.select([*own, *(c for c in piece.column_names if not c.startswith(("score_", "calibrated_", "rank")))]) for piece in pieces
+    ]
+    table = pa.concat_tables(kept).rename_columns({c: own.get(c, c) for c in kept[0].column_names})
+    for k, name in enumerate(own.values()):
+        values = table[name]
+        table = table.set_column(k, name, pc.if_else(pc.is_nan(values), None, values))
+    table = table.sort_by([("score", "descending"), ("stamp_id", "ascending")])
+    names = dict(zip(known["object_id"].to_pylist(), known["name"].to_pylist(), strict=True))
+    objects = table["object_id"].to_pylist()
+    table = table.append_column("known_name", pa.array([names.get(i, "") for i in objects], pa.string()))
+    return table.add_column(0, "rank", pa.array(np.arange(1, len(objects) + 1)))
+
+
+def search_page(
+    ranked: pa.Table,
+    best: Sequence[str | Path],
+    *,
+    shown: int,
+    survey: str,
+    mock: bool,
+    network: str,
+    seeds: int,
+    table: str,
+    pages: Mapping[str, str] | None = None,
+) -> str:
+    """Return the page of a survey's own candidates, nothing injected, known lenses marked.
+
+    Parameters
+    ----------
+    ranked : table of `rank_parents`
+    best : tables of `learning.cutouts.best_stamps`, which hold the pixels of the first ones
+    shown : galaxies on the page, at most
+    survey, mock : the survey's name, and whether its sky is a mock
+    network, seeds : the network, and the number of seeds whose mean the score is
+    table : address of the whole list, relative to the page
+    pages : further addresses that the page links to, by their texts
+    """
+    scored = ranked.num_rows - ranked["score"].null_count
+    first = ranked.slice(0, min(shown, scored)).to_pylist()
+    pictures = _pictures([row["stamp_id"] for row in first], best)
+    cards = [
+        _card(
+            row["rank"],
+            row["stamp_id"],
+            (row["score"], row["calibrated"]),
+            pictures[row["stamp_id"]],
+            (row["ra"], row["dec"]),
+            known=row["known_name"] or ("lens" if row["known_lens"] else ""),
+            kind=_sky_of(row),
+        )
+        for row in first
+    ]
+    side = f"{next(iter(pictures.values())).shape[-1] * PIXEL_SCALE_ARCSEC:.1f}" if pictures else "–"
+    return render(
+        "candidates.html",
+        title=f"{survey} ranked by {network}",
+        what="galaxies, nothing injected,",
+        dataset=f"survey {survey}",
+        members=_members(network, seeds),
+        total=scored,
+        notes=[
+            *_search_notes(ranked, scored, len(first)),
+            *(["The sky is a mock: the viewer shows what really is at these places."] if mock else []),
+        ],
+        table=table,
+        bands="g, r, z",
+        side=side,
+        cards=cards,
+        pages=dict(pages or {}),
+    )
+
+
+def _search_notes(ranked: pa.Table, scored: int, shown: int) -> list[str]:
+    """Say where the known lenses stand, what the networks may have seen, and what has no score."""
+    said = []
+    known = ranked.filter(ranked["known_lens"])
+    ranks = known.slice(0, known.num_rows - known["score"].null_count)["rank"].to_pylist()
+    if ranks:
+        among = sum(rank <= shown for rank in ranks)
+        said.append(
+            f"Of {len(ranks)} known lenses among them {among} {'stands' if among == 1 else 'stand'} on this page; "
+            f"half of all have rank {int(np.median(ranks))} or better, of {scored:,}."
+        )
+    elif scored:
+        said.append("No known lens is among them.")
+    away = pc.sum(pc.invert(pc.equal(ranked["split"], "test"))).as_py() or 0
+    if away:
+        said.append(
+            f"{away:,} galaxies lie in the training or validation sky, where the networks may have been told that they are controls: a lens among them scores too low."
+        )
+    other = pc.sum(pc.invert(ranked["like_training"])).as_py() or 0
+    if other:
+        said.append(f"{other:,} have a PSF outside the range that the networks were trained on.")
+    if lost := ranked.num_rows - scored:
+        reason = ranked.filter(pc.is_null(ranked["score"]))["reason"][0].as_py()
+        said.append(f"{lost:,} have no usable cutout and no score; the first: {reason or 'its pixels are not finite'}.")
+    return said
+
+
+def _sky_of(row: Mapping[str, object]) -> str:
+    """Say what is known of a galaxy, and what of its sky."""
+    said = [str(row["contaminant_class"])] if row["contaminant_class"] else []
+    said += [f"{row['split']} sky"] if row["split"] != "test" else []
+    return ", ".join([f"r {row['mag_r']:.1f}", *said])
+
+
+def _card(
+    rank: int,
+    name: str,
+    scores: tuple[float, float],
+    pixels: NDArray,
+    place: tuple[float, float] | None,
+    *,
+    kind: str,
+    known: str = "",
+    named: bool = False,
+) -> dict[str, str | int]:
+    """Return what the page says of one candidate; `place` is ra and dec [deg], `named` shows the name beside it."""
+    ra, dec = (f"{place[0]:.6f}", f"{place[1]:.6f}") if place else ("", "")
+    where = f"{place[0]:.5f} {place[1]:+.5f}" if place else ""
+    return {
+        "rank": rank,
+        "id": name,
+        "score": f"{scores[0]:.4f}",
+        "calibrated": f"{scores[1]:.3f}",
+        "place": " · ".join(text for text in (name if named or not place else "", where) if text),
+        "ra": ra,
+        "dec": dec,
+        "viewer": f"{VIEWER}?{urlencode({'ra': ra, 'dec': dec, 'layer': 'ls-dr10', 'zoom': 16})}" if place else "",
+        "known": known,
+        "kind": kind,
+        "picture": data_uri(_png(three_colours(pixels))),
+    }
+
+
+def _place(row: object) -> tuple[float, float] | None:
+    return (row.ra, row.dec) if hasattr(row, "ra") and np.isfinite(row.ra) else None
 
 
 def _members(network: str, seeds: int) -> str:

@@ -103,11 +103,33 @@ class Pairs:
 
 
 @dataclass(frozen=True)
+class EvidenceShown:
+    """What the model-based detector makes of one stamp.
+
+    Attributes
+    ----------
+    caption : str
+    flux, velocity : (size, size), as observed; velocity is NaN where there is none
+    z, limit : (size, size), significance of a subhalo, and least log₁₀ M/M☉ that would be seen; NaN where nothing was tried
+    place, found : (1, 2), where the subhalo is and where z is greatest, x and y [arcsec] from the stamp's middle
+    """
+
+    caption: str
+    flux: np.ndarray
+    velocity: np.ndarray
+    z: np.ndarray
+    limit: np.ndarray
+    place: np.ndarray
+    found: np.ndarray
+
+
+@dataclass(frozen=True)
 class Examples:
-    """Pictures of the data: sources and pairs; None where an experiment has none."""
+    """Pictures of the data: sources, pairs, and a stamp as the model-based detector sees it; None where an experiment has none."""
 
     sources: Sources | None = None
     pairs: Pairs | None = None
+    evidence: EvidenceShown | None = None
 
 
 @dataclass(frozen=True)

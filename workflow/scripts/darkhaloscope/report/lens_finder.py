@@ -10,6 +10,7 @@ import pandas as pd
 
 from ..config.experiment import CRITERION_FPR, CRITERION_TPR, RESOLVED
 from ..config.lensfinder import LensFinderDataset
+from ..evaluation.shortcuts import NEVER_MET
 from ..evaluation.tidy import count, is_number, number, overall, pick, power, quoted, rate_text
 from .answer import Answer, Table, failed_first, quality_gates, rates_of, seed_words, stamp_gates, unresolved_words
 from .context import Gate, LensContext
@@ -158,6 +159,8 @@ def _limits(context: LensContext) -> Iterator[str]:
     first = context.experiment.detectors[0]
     rates = overall(rates_of(context, first))
     yield from unresolved_words(rates)
+    if any(gate.found == NEVER_MET for gate in context.gates):
+        yield f"Anything of real lenses: “{first}” {NEVER_MET}; name some with labels in the dataset's `real_sky`."
     yield "How often real lenses would be found: the lenses are simulated, and simulated lenses have flattered networks many times over."
     at = smallest_fpr(context, first)
     row = pick(rates, "tpr_at_fpr", at) if at is not None else None

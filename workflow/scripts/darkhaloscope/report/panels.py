@@ -9,14 +9,22 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 
 from .charts import SIZE, TWO_COLUMNS_INCH, figure_of
-from .context import Pairs, Sources
+from .context import EvidenceShown, Pairs, Sources
 from .pictures import flux_colours, stretch_flux, velocity_colours, velocity_limit
 
 
-def overview(pairs: Pairs, without: str, within: str, pixel_arcsec: float) -> Figure:
-    """Return the first of some pairs in four panels: the two noiseless images, their difference, the velocity; what is sought is marked."""
-    figure = figure_of(TWO_COLUMNS_INCH, TWO_COLUMNS_INCH / 4 + 0.2)
-    panels = figure.subplots(1, 4)
+def overview(pairs: Pairs, without: str, within: str, pixel_arcsec: float, evidence: EvidenceShown | None = None) -> Figure:
+    """Return the first of some pairs in four panels: the two noiseless images, their difference, the velocity; what is sought is marked.
+
+    With `evidence` a second row: a stamp as observed, flux and velocity, where the model-based detector suspects a subhalo in it, and the least
+    mass that it would have seen; a cross marks the greatest z.
+    """
+    n = 1 if evidence is None else 2
+    figure = figure_of(TWO_COLUMNS_INCH, n * (TWO_COLUMNS_INCH / 4 + 0.2))
+    rows = figure.subplots(n, 4, squeeze=False)
+    if evidence is not None:
+        _evidence(rows[1], evidence, pixel_arcsec)
+    panels = rows[0]
     smooth, perturbed = pairs.smooth_flux[0], pairs.perturbed_flux[0]
     peak = max(float(np.nanmax(smooth)), 1e-30)
     change = (perturbed - smooth) / peak
@@ -35,6 +43,29 @@ def overview(pairs: Pairs, without: str, within: str, pixel_arcsec: float) -> Fi
         for panel in panels[1:]:
             mark(panel, pairs.places[0], 0.06 * smooth.shape[0] * pixel_arcsec, smooth.shape[0], pixel_arcsec)
     return figure
+
+
+def _evidence(panels, shown: EvidenceShown, pixel_arcsec: float) -> None:
+    size = shown.flux.shape[0]
+    peak = max(float(np.nanmax(shown.flux)), 1e-30)
+    known = np.isfinite(shown.velocity)
+    limit = velocity_limit(np.nan_to_num(shown.velocity), known)
+    panels[0].imshow(stretch_flux(shown.flux / peak), origin="lower", cmap=flux_colours, vmin=0, vmax=1)
+    panels[1].imshow(np.ma.masked_where(~known, shown.velocity), origin="lower", cmap=velocity_colours, vmin=-limit, vmax=limit)
+    for panel, values, colours in ((panels[2], shown.z, "magma"), (panels[3], shown.limit, "cividis_r")):
+        panel.imshow(np.ma.masked_invalid(values), origin="lower", cmap=colours)
+        panel.set_facecolor("0.88")
+    masses = shown.limit[np.isfinite(shown.limit)]
+    seen = f"10$^{{{masses.min():.1f}}}$–10$^{{{masses.max():.1f}}}$ M$_☉$" if len(masses) else "none"
+    heads = ("as observed", f"observed, ±{limit:.0f} km/s", f"z of a subhalo, ≤ {np.nanmax(shown.z):.1f}", f"least mass seen, {seen}")
+    for panel, head in zip(panels, heads, strict=True):
+        panel.set(xticks=[], yticks=[])
+        panel.set_title(head, fontsize=SIZE + (2 if len(head) < 26 else 0.5), pad=3)
+    for panel in panels[2:]:
+        mark(panel, shown.place[0], 0.06 * size * pixel_arcsec, size, pixel_arcsec)
+        x, y = (v / pixel_arcsec + (size - 1) / 2 for v in shown.found[0])
+        for colour, width in (("white", 2.2), ("black", 0.9)):
+            panel.plot(x, y, "+", color=colour, ms=6, mew=width)
 
 
 def _of_peak(share: float) -> str:

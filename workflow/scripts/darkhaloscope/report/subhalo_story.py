@@ -67,11 +67,16 @@ def observer_tables(context: ReportContext) -> dict[str, tuple[str, Grid]]:
             groups += [(str(name), part) for name, part in frame.groupby("mass_bin", sort=True)]
         rows = []
         for name, part in groups:
-            medians = [number(part[f"{who}_d_prime_{c}"].median()) for who in ("ideal", "marginal") for c in _SEEN]
+            medians = [_one_decimal(part[f"{who}_d_prime_{c}"].median()) for who in ("ideal", "marginal") for c in _SEEN]
             rows.append((name, count(len(part)), *medians, marginal_gain(part)))
         observers = (f"{who} d′, {c}" for who in ("Ideal", "Marginal") for c in _SEEN)
         out[test] = count(len(frame)), plain_grid(("log₁₀ mass", "Stamps", *observers, "Marginal, flux → both"), rows)
     return out
+
+
+def _one_decimal(value: float) -> str:
+    """Return a d′ with one decimal whatever its size, so that a column's digits are even."""
+    return f"{value:.1f}" if is_number(value) else "–"
 
 
 def _leading_number(stratum: str) -> float:
@@ -87,7 +92,7 @@ def _overview(context: ReportContext) -> Figure | None:
     if pairs is None or not pairs.captions:
         return None
     first = context.test_datasets.get(context.experiment.test_datasets[0], context.dataset)
-    return panels.overview(pairs, *CONTRASTS[context.dataset.contrast], first.instrument.pixel_scale_arcsec)
+    return panels.overview(pairs, *CONTRASTS[context.dataset.contrast], first.instrument.pixel_scale_arcsec, context.examples.evidence)
 
 
 def _values(context: ReportContext) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from astropy.cosmology import FlatLambdaCDM
 from numpy.typing import ArrayLike, NDArray
 
 from ..config.cosmology import Cosmology
@@ -16,6 +15,8 @@ def kpc_per_arcsec(redshift: ArrayLike, cosmology: Cosmology) -> NDArray:
 
     From the angular diameter distance of a flat ΛCDM universe; each redshift is computed once.
     """
+    from astropy.cosmology import FlatLambdaCDM  # most jobs need no distance, and importing it takes a second
+
     redshift = np.asarray(redshift, float)
     different, where = np.unique(redshift, return_inverse=True)
     universe = FlatLambdaCDM(H0=cosmology.h0, Om0=cosmology.om0)

@@ -25,7 +25,7 @@ from astropy.wcs import WCS, FITSFixedWarning
 from numpy.typing import NDArray
 
 from ..config.cutouts import CutoutFolder
-from ..core.reading import read_npz, readable
+from ..core.reading import UNREADABLE, read_npz, readable
 from .cutouts import Cutout
 
 log = logging.getLogger("darkhaloscope")
@@ -323,7 +323,7 @@ def _middle(hdu: fits.ImageHDU) -> tuple[float, float] | None:
                 return None
             height, width = hdu.data.shape[-2:]
             sky = wcs.pixel_to_world((width - 1) / 2, (height - 1) / 2).icrs
-        except (ValueError, AttributeError, KeyError):
+        except UNREADABLE:  # a header that is no projection, whatever astropy or wcslib say of it: the cutout is used without its place
             return None
     place = float(sky.ra.deg), float(sky.dec.deg)
     return place if np.isfinite(place).all() else None

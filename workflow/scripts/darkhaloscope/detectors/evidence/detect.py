@@ -15,6 +15,7 @@ from ...config.cosmology import Cosmology
 from ...config.evidence import Evidence
 from ...config.subhalo import SubhaloDataset
 from .fit import FAR, NEAR, Linear, ascend, climb, different, draws, evaluate, linearise, pick_kernel
+from .maps import maps_of, velocity_pixels
 from .pixels import Batch, Channel, DetectorError, Sky, flux_channel, measure_sky, response, stack, velocity_channel
 from .prior import LensPrior, SubhaloProfile, subhalo_profiles
 from .process import Kernel, source_flux
@@ -73,7 +74,8 @@ class Finding:
     """What was found in one stamp.
 
     `scans` by channel (flux, velocity where there is one, both); `lens` (q,) parameters of the prior's names and their marginal `errors`;
-    `chi2` of flux and velocity per pixel; `steps` that led upwards; `restarted`; `trusted`: whether lens and source fit.
+    `chi2` of flux and velocity per pixel; `steps` that led upwards; `restarted`; `trusted`: whether lens and source fit;
+    `maps` (h, w) by name, where they are asked for.
     """
 
     name: str
@@ -86,6 +88,7 @@ class Finding:
     steps: int
     restarted: bool
     trusted: bool
+    maps: dict[str, NDArray] | None = None
 
 
 @dataclass(frozen=True)
@@ -127,7 +130,7 @@ class Detector:
 
         Neither the other stamps nor their order matter to a stamp's finding, but for rounding.
         """
-        return [None if fitted is None else self._finding(fitted) for fitted in self.fit(stamps)]
+        return [None if fitted is None else self._finding(fitted, stamp) for fitted, stamp in zip(self.fit(stamps), stamps, strict=True)]
 
     def fit(self, stamps: Sequence[Stamp]) -> list[Fitted | None]:
         """Return each stamp with its lens found, None where it has too little light."""
@@ -281,7 +284,7 @@ class Detector:
 
     # --- the subhalo ------------------------------------------------------------------------------
 
-    def _finding(self, fitted: Fitted) -> Finding:
+    def _finding(self, fitted: Fitted, stamp: Stamp) -> Finding:
         scans = fitted.scan(self.profiles)
         return Finding(
             name=fitted.name,
@@ -294,7 +297,14 @@ class Detector:
             steps=fitted.steps,
             restarted=fitted.restarted,
             trusted=fitted.chi2["flux"] <= self.settings.restart_chi2,
+            maps=self._maps(fitted, stamp, scans) if self.settings.maps else None,
         )
+
+    def _maps(self, fitted: Fitted, stamp: Stamp, scans: dict[str, Scan]) -> dict[str, NDArray]:
+        block = self.dataset.instrument.velocity_block
+        seen = velocity_pixels(fitted.sky, stamp.sigma, stamp.mask, block) if "velocity" in fitted.channels else None
+        channels = {name: (batch, linear.solved, row) for name, (batch, linear, row) in fitted.channels.items()}
+        return maps_of(fitted.sky, fitted.where, scans, channels, seen, block)
 
     def shares(self, where: Places) -> NDArray:
         """Share (p, k) of the prior that each profile has at each place."""

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ...core.tables import Column, Schema, TableError, images, open_table, read_table, write_table
 from ...learning.calibration import fit_calibration, logistic
 from ...tasks.subhalo.schema import scalar_columns, stamp_images
 from .detect import CHANNELS, Detector, Finding, Stamp
-from .schema import FINDINGS
+from .schema import FINDINGS, evidence_stamp_schema, findings_schema, map_columns
 
 log = logging.getLogger("darkhaloscope")
 
@@ -53,40 +54,69 @@ def find_in_shard(
     Returns
     -------
     pyarrow.Table
-        Schema `FINDINGS`.
+        Schema `findings_schema`, with maps where the detector's settings ask for them.
     """
+    schema = findings_schema(detector.dataset.instrument.stamp_size if detector.settings.maps else None)
     stamps = read_observed(path, detector.dataset.instrument.stamp_size)
     numbers = read_table(path, Schema("stamps", (Column("number", "int64", "", "Number"),)), ["number"])["number"].to_pylist()
     # Some batches at a time: within them stamps are sorted by size.
     some = max(KEPT_AFTER, 8 * detector.settings.batch_size)
-    rows = _kept(Path(partial), key, [stamp.name for stamp in stamps])
-    if rows:
-        log.info("%d of %d stamps were done before this job was stopped", len(rows), len(stamps))
-    for start in range(len(rows), len(stamps), some):
+    done = _kept(Path(partial), key, [stamp.name for stamp in stamps], schema)
+    if len(done):
+        log.info("%d of %d stamps were done before this job was stopped", len(done), len(stamps))
+    for start in range(len(done), len(stamps), some):
+        rows = []
         for number, stamp, finding in zip(
             numbers[start : start + some], stamps[start : start + some], detector.detect(stamps[start : start + some]), strict=True
         ):
             rows.append({"stamp_id": stamp.name, "number": number, **(row_of(detector, finding) if finding else NOTHING)})
-        write_table(partial, FINDINGS, _table(rows), key=key)
-        progress(len(rows), len(stamps))
-    untrusted = sum(not row["trusted"] for row in rows)
-    log.info("%d of %d stamps were fitted; %d fits are not to be trusted (column `trusted`)", len(rows) - untrusted, len(rows), untrusted)
-    return _table(rows)
+        done = pa.concat_tables([done, _table(rows, schema)]).combine_chunks()
+        write_table(partial, schema, done, key=key)
+        progress(len(done), len(stamps))
+    trusted = pc.sum(done["trusted"]).as_py() or 0
+    log.info("%d of %d stamps were fitted; %d fits are not to be trusted (column `trusted`)", trusted, len(done), len(done) - trusted)
+    return done
 
 
-def _table(rows: list[dict[str, object]]) -> pa.Table:
-    return FINDINGS.table({c.name: [row[c.name] for row in rows] for c in FINDINGS.columns})
+def join_maps(stamps: str | os.PathLike, findings: str | os.PathLike) -> tuple[Schema, pa.Table]:
+    """Return the stamps of a shard with the detector's maps in place of their images, for networks, and the schema.
 
-
-def _kept(partial: Path, key: str, names: list[str]) -> list[dict[str, object]]:
-    """Return the rows of a partial file, if it was written under the same key for the same stamps."""
+    Raises
+    ------
+    TableError
+        The findings hold no maps, or are of other stamps.
+    """
+    with open_table(stamps, Schema("stamps", scalar_columns())) as file:
+        size = file.schema_arrow.field("flux").type.shape[0]
+        table = file.read(columns=[c.name for c in scalar_columns()])
     try:
-        table = read_table(partial, FINDINGS)
+        found = read_table(findings, findings_schema(size), ["stamp_id", *(c.name for c in map_columns(size))])
+    except TableError as error:
+        raise TableError(f"{error}; set `evidence.maps` to true, so that rule detect_subhalos keeps maps") from error
+    if found["stamp_id"].to_pylist() != table["stamp_id"].to_pylist():
+        raise TableError(f"{findings} holds findings of other stamps than {stamps}; delete it, so that rule detect_subhalos makes it again")
+    schema = evidence_stamp_schema(size)
+    columns = {c.name: images(found, c.name) if c.shape else table[c.name].combine_chunks() for c in schema.columns}
+    return schema, schema.table(columns)
+
+
+def _table(rows: list[dict[str, object]], schema: Schema) -> pa.Table:
+    columns = {c.name: [row.get(c.name) for row in rows] for c in schema.columns}
+    for c in schema.columns:
+        if c.shape is not None:  # a stamp that cannot be fitted has empty maps
+            columns[c.name] = np.stack([np.zeros(c.shape, np.float16) if image is None else image for image in columns[c.name]])
+    return schema.table(columns)
+
+
+def _kept(partial: Path, key: str, names: list[str], schema: Schema = FINDINGS) -> pa.Table:
+    """Return what a partial file holds, if it was written under the same key for the same stamps; else an empty table."""
+    nothing = schema.arrow().empty_table()
+    try:
+        table = read_table(partial, schema)
     except TableError:
-        return []
-    rows = table.to_pylist()
-    same = (table.schema.metadata or {}).get(b"key") == key.encode() and [row["stamp_id"] for row in rows] == names[: len(rows)]
-    return rows if same else []
+        return nothing
+    same = (table.schema.metadata or {}).get(b"key") == key.encode() and table["stamp_id"].to_pylist() == names[: len(table)]
+    return table.replace_schema_metadata(nothing.schema.metadata) if same else nothing
 
 
 #: A stamp that cannot be fitted: no evidence either way.
@@ -115,7 +145,7 @@ def row_of(detector: Detector, finding: Finding) -> dict[str, object]:
     for name, value, error in zip(detector.prior.names, finding.lens, finding.errors, strict=True):
         out |= {f"fit_{name}": float(value), f"fit_{name}_error": float(error)}
     out |= {f"chi2_{name}": value for name, value in finding.chi2.items()}
-    return out
+    return out | (finding.maps or {})
 
 
 def score_table(

@@ -21,6 +21,7 @@ from ...core.tables import Column, Schema, read_table
 from .detect import Detector, Fitted, Stamp
 from .findings import read_observed
 from .prior import halo
+from .scan import Places
 from .sensitivity import least_mass
 
 
@@ -62,8 +63,13 @@ def draw(detector: Detector, stamp: Stamp, path: Path, cosmology: Cosmology, tru
     panels = (
         (stamp.flux, "flux", {"cmap": "magma"}, ""),
         (velocity, "velocity", {"cmap": "RdBu_r", "vmin": -most, "vmax": most}, "km/s"),
-        (_image(fitted, scan.z[best[0]], stamp.flux.shape), f"z of {detector.profiles[best[0]].name}", {"cmap": "viridis"}, ""),
-        (_image(fitted, limit, stamp.flux.shape), f"least mass seen at z = {settings.threshold:g}", {"cmap": "cividis_r"}, "log₁₀ M/M☉"),
+        (image_of(fitted.where, scan.z[best[0]], stamp.flux.shape), f"z of {detector.profiles[best[0]].name}", {"cmap": "viridis"}, ""),
+        (
+            image_of(fitted.where, limit, stamp.flux.shape),
+            f"least mass seen at z = {settings.threshold:g}",
+            {"cmap": "cividis_r"},
+            "log₁₀ M/M☉",
+        ),
     )
     figure, axes = plt.subplots(1, 4, figsize=(15, 3.7), layout="constrained", sharey=True)
     for axis, (image, title, style, unit) in zip(axes, panels, strict=True):
@@ -85,10 +91,10 @@ def draw(detector: Detector, stamp: Stamp, path: Path, cosmology: Cosmology, tru
     return fitted
 
 
-def _image(fitted: Fitted, values: NDArray, shape: tuple[int, ...]) -> NDArray:
-    """Values at places as an image; where only every second pixel was tried, the others take the mean of their neighbours."""
+def image_of(where: Places, values: NDArray, shape: tuple[int, ...]) -> NDArray:
+    """Return values at places as an image; where only every second pixel was tried, the others take the mean of their neighbours."""
     image = np.full(np.add(shape, 2), np.nan)
-    image[tuple(fitted.where.pixel.T + 1)] = values
+    image[tuple(where.pixel.T + 1)] = values
     around = np.stack([image[:-2, 1:-1], image[2:, 1:-1], image[1:-1, :-2], image[1:-1, 2:]])
     known = np.isfinite(around)
     mean = np.where(known, around, 0).sum(0) / np.maximum(known.sum(0), 1)

@@ -56,7 +56,8 @@ class Sky:
 class Channel:
     """Data of one channel of one stamp as a linear function of values at rays: data = operator · values + noise.
 
-    `data`, `variance` (n,); `operator` sparse (n, r); `x`, `y` (r,) places of the rays [arcsec].
+    `data`, `variance` (n,); `operator` sparse (n, r); `x`, `y` (r,) places of the rays [arcsec]. `light` (n, k), where the data hold
+    other light as well: functions whose amplitudes are standard normal, such as the lens galaxy's.
     """
 
     data: NDArray
@@ -64,6 +65,7 @@ class Channel:
     operator: sp.csr_matrix
     x: NDArray
     y: NDArray
+    light: NDArray | None = None
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class Batch:
     """Channels of several stamps, padded to the longest.
 
     `data`, `variance` (b, n): padding has no signal and unit variance. `x`, `y` (b, r): padding rays reach no pixel. `pixels` (b,) are
-    those of each stamp; `operator` is what pixels see of rays.
+    those of each stamp; `operator` is what pixels see of rays. `light` (b, n, k) as in `Channel`, None where no stamp has it.
     """
 
     data: Tensor
@@ -80,11 +82,13 @@ class Batch:
     y: Tensor
     operator: Operator
     pixels: Tensor
+    light: Tensor | None = None
 
     def of(self, rows: Sequence[int]) -> Batch:
         """Return a batch of some of the stamps, in any order and any number of times."""
         values = {name: getattr(self, name)[list(rows)] for name in ("data", "variance", "x", "y", "pixels")}
-        return Batch(**values, operator=self.operator.of(rows))
+        light = None if self.light is None else self.light[list(rows)]
+        return Batch(**values, operator=self.operator.of(rows), light=light)
 
     def observe(self, values: Tensor) -> Tensor:
         """Return what pixels see of values at rays, (b, r, k) to (b, n, k)."""
@@ -236,7 +240,20 @@ def stack(channels: Sequence[Channel], device: torch.device | str = "cpu") -> Ba
         y=padded("y", r, 1.0),
         operator=operator([c.operator for c in channels], n, r, device),
         pixels=torch.as_tensor([len(c.data) for c in channels], device=device),
+        light=_stacked_light(channels, n, device),
     )
+
+
+def _stacked_light(channels: Sequence[Channel], n: int, device: torch.device | str) -> Tensor | None:
+    """Other light of several stamps (b, n, k), padded with zeros; None where there is none."""
+    most = max((0 if c.light is None else c.light.shape[1] for c in channels), default=0)
+    if not most:
+        return None
+    out = np.zeros((len(channels), n, most))
+    for row, channel in enumerate(channels):
+        if channel.light is not None:
+            out[row, : channel.light.shape[0], : channel.light.shape[1]] = channel.light
+    return torch.as_tensor(out, device=device)
 
 
 def _sky_sigma(flux: NDArray, brightness: NDArray, name: str) -> float:

@@ -7,6 +7,8 @@ With pixels d = B s(β) + n, n ~ N(0, V), and s ~ GP(0, K), a sum of Matérn ker
     ∂ ln E/∂βᵢ = mᵢ = Σⱼ (uᵢ uⱼ − Pᵢⱼ) ∇K(βᵢ − βⱼ),        the score field,
     gᵢ = Σⱼ uⱼ ∇K(βᵢ − βⱼ),                                  the gradient of the source as found.
 
+Other light in the pixels, L a with a ~ N(0, 1) such as the lens galaxy's, adds L Lᵀ to C: it is integrated out with the source.
+
 Rasmussen & Williams (2006), eqs. 2.30, 4.17 and 5.9. Kernels and products with B are float32, factorisations float64.
 """
 
@@ -140,8 +142,10 @@ def matern(beta: Tensor, kernel: Kernel, steep: bool = True) -> tuple[Tensor, Te
 
 
 def _factorise(batch: Batch, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Cholesky factor of C, L⁻¹ d and ln E, from the covariance (b, n, n) of what pixels see of the source."""
+    """Cholesky factor of C, L⁻¹ d and ln E, from the covariance (b, n, n) of what pixels see of the source; other light adds to it."""
     full = seen.double()
+    if batch.light is not None:
+        full += batch.light @ batch.light.mT
     full.diagonal(dim1=1, dim2=2).add_(batch.variance)
     factor = torch.linalg.cholesky(full)
     white = torch.linalg.solve_triangular(factor, batch.data[..., None], upper=False)

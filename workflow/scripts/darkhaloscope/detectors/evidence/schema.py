@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ...core.tables import Column, Schema
+from ...tasks.subhalo.schema import scalar_columns
 
 #: Lens parameters in the table, NaN where the dataset does not vary them.
 LENS = ("theta_e", "slope", "e1", "e2", "x", "y", "gamma1", "gamma2", "m3_cos", "m3_sin", "m4_cos", "m4_sin")
@@ -35,6 +36,32 @@ FINDINGS = Schema(
         _c("trusted", "bool", "", "Whether lens and source fit the stamp; a stamp without enough light is not trusted, and says nothing"),
     ),
 )
+
+
+#: Maps of a stamp's pixels, by name: unit and meaning.
+MAPS = {
+    **{
+        f"map_residual_{c}": f"Pixels of the {c} less what the model predicts of each from all others, over the error of that; 0 elsewhere"
+        for c in ("flux", "velocity")
+    },
+    **{f"map_z_{c}": f"Greatest m′/√ν′ over profiles at each place, {t}; 0 where none was tried" for c, t in _SEEN.items()},
+    **{f"map_d_prime_{c}": f"√ν′ of that profile, {t}" for c, t in _SEEN.items()},
+}
+
+
+def map_columns(size: int) -> tuple[Column, ...]:
+    """Return the columns of the detector's maps of stamps with `size` pixels on a side."""
+    return tuple(Column(name, "float16", "", description, (size, size)) for name, description in MAPS.items())
+
+
+def findings_schema(size: int | None) -> Schema:
+    """Return the schema of findings, with the maps of stamps of a size, or without any."""
+    return FINDINGS if size is None else Schema("findings", (*FINDINGS.columns, *map_columns(size)))
+
+
+def evidence_stamp_schema(size: int) -> Schema:
+    """Return the schema of stamps as the detector's maps show them: their scalar columns, and the maps in place of their images."""
+    return Schema("evidence stamps", (*scalar_columns(), *map_columns(size)))
 
 
 def sensitivity_schema(size: int) -> Schema:

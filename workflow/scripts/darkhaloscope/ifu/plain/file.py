@@ -19,8 +19,6 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
-from astropy.wcs import WCS
-from astropy.wcs.utils import proj_plane_pixel_scales
 from numpy.typing import NDArray
 
 from ...archive.checks import GZIP_MAGIC, without_trailing_zeros
@@ -103,6 +101,9 @@ def _from_fits(content: bytes, path: Path) -> tuple[dict[str, NDArray], dict[str
 
 def _wcs_scale(header: fits.Header, path: Path) -> float:
     """Return the side of a spaxel from the WCS [arcsec], once north is up and east to the left."""
+    from astropy.wcs import WCS  # a quarter of a second, which readers of other files need not wait
+    from astropy.wcs.utils import proj_plane_pixel_scales
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AstropyWarning)
         wcs = WCS(header, naxis=2)

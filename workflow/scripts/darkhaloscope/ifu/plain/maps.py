@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import Delaunay, QhullError
 
 from ...config.manga import Quality
 from ..maps import Maps
@@ -78,6 +77,8 @@ def outline(measured: NDArray) -> NDArray:
     (ny, nx) bool
         `measured` itself where its spaxels span no area.
     """
+    from scipy.spatial import Delaunay, QhullError  # half a second, which readers of other files need not wait
+
     y, x = np.nonzero(measured)
     try:
         hull = Delaunay(np.column_stack([x, y]))

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
@@ -15,16 +16,21 @@ from threadpoolctl import threadpool_limits
 from ...config.legacysurvey import BANDS, ZERO_POINT
 from ...config.lensfinder import LensFinderDataset
 from ...config.subhalo import SPLITS
+from ...core.intervals import delong_interval
+from ...core.rates import Ranked, auc
 from ...stamps.checks import Checks, Images
 from ...stamps.gates import Stamps, Verdict, gate, same_in_both_classes, shares, words
 from .schema import size_of, stamp_schema
 
 KINDS = ("lensfinder", "imported")
 CONDITIONS = tuple(f"{name}_{b}" for name in ("psfsize", "psfdepth", "mag") for b in BANDS)
+#: Measures of hosts before anything is injected, of which magnitude, colours and size of their cores are made.
+HOST = (*(f"host_core_flux_{b}" for b in BANDS), "host_size_arcsec")
+HOST_MEASURES = ("host_gr", "host_rz", "host_mag_r", "host_size_arcsec")
 #: Columns that gates and captions use.
 USED = (
     "task_id", "region_id", "brickname", "object_id", "ra", "dec", "is_control", "contaminant_class", "source_kind", "source_id", "src_dmag",
-    "theta_e_arcsec", "cutout_ok", "arc_snr", "theta_over_psf", "total_injected_flux_r", "flux_closure", "magnification", "physics_valid", *CONDITIONS,
+    *HOST, "theta_e_arcsec", "cutout_ok", "arc_snr", "theta_over_psf", "total_injected_flux_r", "flux_closure", "magnification", "physics_valid", *CONDITIONS,
 )  # fmt: skip
 #: Columns of the table of distributions.
 DESCRIBED = (
@@ -179,6 +185,63 @@ def same_conditions(stamps: Stamps) -> Verdict:
     """Positives and controls drawn from the same PSF, depth and magnitude, each galaxy once."""
     once = {split: rows.drop_duplicates(["label", "object_id"]) for split, rows in stamps.splits()}
     return same_in_both_classes(once, CONDITIONS, stamps.dataset.gates.false_alarm)
+
+
+@gate("core colour", *KINDS)
+def core_colour(stamps: Stamps) -> Verdict:
+    """Bare hosts of positives as red as controls: whatever makes them bluer gives positives away without an arc."""
+    return _same_hosts(stamps, ("host_gr", "host_rz"))
+
+
+@gate("core magnitude", *KINDS)
+def core_magnitude(stamps: Stamps) -> Verdict:
+    """Bare hosts of positives as bright as controls."""
+    return _same_hosts(stamps, ("host_mag_r",))
+
+
+@gate("host size", *KINDS)
+def host_size(stamps: Stamps) -> Verdict:
+    """Bare hosts of positives as large as controls."""
+    return _same_hosts(stamps, ("host_size_arcsec",))
+
+
+@gate("bare hosts", *KINDS)
+def bare_hosts(stamps: Stamps) -> Verdict:
+    """A logistic regression on colour, magnitude and size of bare hosts must not tell positives from controls."""
+    limit = stamps.dataset.gates.host_auc
+    asked = f"AUC within {limit:g} of 0.5, or its 99.9% interval holds 0.5"
+    hosts = pd.concat(_hosts(stamps).values(), ignore_index=True)
+    if len(hosts) and hosts["label"].value_counts().min() >= LEAST_CORE and hosts["label"].nunique() == 2:
+        regression = make_pipeline(StandardScaler(), LogisticRegression(C=1 / PENALTY, max_iter=1000))
+        values, label = hosts[list(HOST_MEASURES)].to_numpy(float), hosts["label"].to_numpy()
+        with threadpool_limits(1):
+            score = cross_val_predict(
+                regression, values, label, cv=StratifiedKFold(5, shuffle=True, random_state=0), method="decision_function"
+            )
+        ranked = Ranked(np.sort(score[label == 1]), np.sort(score[label == 0]))
+        area, (low, high) = auc(ranked), delong_interval(ranked, 0.999)
+        return asked, f"AUC {area:.3f} ({low:.3f} to {high:.3f})", abs(area - 0.5) <= limit or low <= 0.5 <= high
+    return asked, f"not judged: fewer than {LEAST_CORE} hosts of a class with measures", True
+
+
+def _hosts(stamps: Stamps) -> dict[str, pd.DataFrame]:
+    """Return measures of the bare hosts, each galaxy once in each class, of every split that has some."""
+    found = {}
+    for split, rows in stamps.splits():
+        rows = rows.drop_duplicates(["label", "object_id"])
+        flux = rows[list(HOST[:3])].to_numpy(float)
+        kept = (flux > 0).all(1) & np.isfinite(rows["host_size_arcsec"].to_numpy(float))
+        mag = ZERO_POINT - 2.5 * np.log10(flux[kept])
+        measures = (mag[:, 0] - mag[:, 1], mag[:, 1] - mag[:, 2], mag[:, 1], rows["host_size_arcsec"].to_numpy(float)[kept])
+        found[split] = pd.DataFrame({"label": rows["label"].to_numpy()[kept], **dict(zip(HOST_MEASURES, measures, strict=True))})
+    return found
+
+
+def _same_hosts(stamps: Stamps, columns: tuple[str, ...]) -> Verdict:
+    hosts = {split: rows for split, rows in _hosts(stamps).items() if len(rows)}
+    if not hosts:
+        return "bare hosts alike in both classes", "not judged: the table does not say", True
+    return same_in_both_classes(hosts, columns, stamps.dataset.gates.false_alarm)
 
 
 def _made(stamps: Stamps) -> pd.DataFrame:

@@ -35,6 +35,8 @@ LEAST_LIGHT_SEEN = 0.5
 #: A lens never shows less of its source than there is; the stamp's edge and the renderer's accuracy take this much.
 LEAST_MAGNIFICATION = 0.9
 R = BANDS.index("r")
+#: The host's core, and all of it that its size is measured in [arcsec].
+CORE_ARCSEC, HOST_ARCSEC = 1.0, 4.0
 
 
 class InjectionError(ValueError):
@@ -117,7 +119,7 @@ def _batch(columns: Columns, cutouts: list[Cutout], dataset: LensFinderDataset, 
         radius = half_light_radius(lensed.observed[:, R], offset[lit], PIXEL_SCALE_ARCSEC)
         fluxes = source_fluxes(take(columns, lit))
     for i, cutout in enumerate(cutouts):
-        row = {**_plain(cutout, size), **_widths(fwhm[i], float(columns["theta_e_arcsec"][i]))}
+        row = {**_plain(cutout, size), **_host(cutout), **_widths(fwhm[i], float(columns["theta_e_arcsec"][i]))}
         if ok[i]:
             images[i] = cutout.image
         if i in place:
@@ -168,6 +170,21 @@ def _plain(cutout: Cutout, size: int) -> dict[str, object]:
         "bandset": "".join(BANDS),
         "pipeline_version": __version__,
     }
+
+
+def _host(cutout: Cutout) -> dict[str, float | None]:
+    """Measures of the host before anything is injected: what must not tell positives from controls."""
+    names = (*(f"host_core_flux_{b}" for b in BANDS), "host_size_arcsec")
+    if not cutout.ok:
+        return dict.fromkeys(names)
+    axis = (np.arange(cutout.image.shape[1]) - (cutout.image.shape[1] - 1) / 2) * PIXEL_SCALE_ARCSEC
+    radius = np.hypot(axis[:, None] - cutout.y_offset_arcsec, axis[None, :] - cutout.x_offset_arcsec)
+    core = np.where(radius <= CORE_ARCSEC, cutout.image, 0).sum((1, 2), dtype=np.float64)
+    near = np.flatnonzero(radius <= HOST_ARCSEC)
+    order = near[np.argsort(radius.ravel()[near], kind="stable")]
+    light = np.cumsum(np.nan_to_num(cutout.image[R].ravel()[order]), dtype=np.float64)
+    half = float(radius.ravel()[order[np.argmax(light >= 0.5 * light[-1])]])
+    return dict(zip(names, (*core.tolist(), half), strict=True))
 
 
 def _widths(fwhm: NDArray, theta_e: float) -> dict[str, float | None]:

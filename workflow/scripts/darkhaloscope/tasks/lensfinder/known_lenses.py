@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from ...config.subhalo import SPLITS
 from ...core.tables import Column, Schema
 from ...stamps.columns import IDENTITY
-from ...surveys.legacysurvey.bricks import open_brick
 from ...surveys.legacysurvey.schema import KNOWN_LENSES
+from .cut import cut_places
 from .schema import BANDS, image_column
 
 _KEPT = tuple(c for c in KNOWN_LENSES.columns if not c.name.startswith("psfsize"))
@@ -57,18 +57,15 @@ def cut_known_lenses(
     -------
     Table of `known_stamp_schema(size)`, in the order of the lenses
     """
-    bricks, n = np.array(lenses["brickname"].to_pylist(), object), lenses.num_rows
-    ra, dec = (lenses[name].to_numpy() for name in ("ra", "dec"))
-    images = np.zeros((n, len(BANDS), size, size), np.float32)
-    ok, reasons, bad, psf = np.zeros(n, bool), np.full(n, None, object), np.ones(n), np.full((n, len(BANDS)), np.nan)
-    for name in dict.fromkeys(bricks):
-        with open_brick(folder_of(name), name, BANDS, maskbits, max_bad_fraction=max_bad_fraction) as brick:
-            for k in np.flatnonzero(bricks == name):
-                cutout = brick.cutout(float(ra[k]), float(dec[k]), size)
-                ok[k], bad[k], reasons[k] = cutout.ok, cutout.bad_fraction, cutout.reason or None
-                psf[k] = np.where(cutout.psfsize > 0, cutout.psfsize, np.nan)
-                if cutout.ok:
-                    images[k] = cutout.image
+    n = lenses.num_rows
+    cut = cut_places(
+        *(lenses[name].to_numpy() for name in ("ra", "dec")),
+        lenses["brickname"].to_pylist(),
+        folder_of,
+        size=size,
+        maskbits=maskbits,
+        max_bad_fraction=max_bad_fraction,
+    )
     numbers = np.arange(n)
     return known_stamp_schema(size).table(
         {
@@ -77,11 +74,11 @@ def cut_known_lenses(
             "split": [split_of_region.get(int(cell), "test") for cell in lenses["healpix"].to_pylist()],
             "label": np.ones(n, np.int8),
             **{c.name: lenses[c.name] for c in _KEPT},
-            **{f"psfsize_{b}": psf[:, i] for i, b in enumerate(BANDS)},
-            "cutout_ok": ok,
-            "cutout_reason": pa.array(reasons.tolist(), pa.string()),
-            "bad_pixel_frac": bad,
-            "image": images,
+            **{f"psfsize_{b}": cut.psfsize[:, i] for i, b in enumerate(BANDS)},
+            "cutout_ok": cut.ok,
+            "cutout_reason": pa.array(cut.reasons, pa.string()),
+            "bad_pixel_frac": cut.bad_fraction,
+            "image": cut.images,
         }
     )
 

@@ -88,6 +88,16 @@ MEASURES = (
         "Host, and the lens with it, from the stamp's middle, up (north); null without a good cutout",
         nullable=True,
     ),
+    *_bands(
+        "host_core_flux", "float64", "nanomaggy", "Flux within 1 arcsec of the host before anything is injected; null where not ok", True
+    ),
+    Column(
+        "host_size_arcsec",
+        "float64",
+        "arcsec",
+        "Radius of half the flux within 4 arcsec of the host in r, before anything is injected; null where not ok",
+        nullable=True,
+    ),
     *_bands("sky_sigma", "float64", "nanomaggy", "Median noise of a good pixel, 1/√invvar; null where the cutout is not ok", True),
     *_bands("psf_fwhm_used", "float64", "arcsec", "FWHM of the PSF of the injection, psfsize at the host inverted; null without one", True),
     *shared("theta_over_psf", description="in r, by psf_fwhm_used_r; 0 for controls, null without a PSF", nullable=True),

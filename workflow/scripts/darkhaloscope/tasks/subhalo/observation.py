@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ...config.subhalo import FWHM_PER_SIGMA, Noise
+from ...config.subhalo import FWHM_PER_SIGMA, Instrument, Noise
 from ...core.random import stream
 
 #: Least share of the peak's flux in a pixel whose velocity is formed: below it the ratio of moments is rounding.
@@ -109,6 +109,70 @@ def noisy_flux(flux: NDArray, peak_snr: float, background_share: float, seed: in
     light = flux if electrons is None else gain * electrons
     background = stream(seed, number, "background noise").standard_normal(flux.shape)
     return light + np.sqrt(background_share) / peak_snr * background
+
+
+def twin_fluxes(
+    without: NDArray, having: NDArray, peak_snr: float, background_share: float, seed: int, number: int
+) -> tuple[NDArray, NDArray]:
+    """Return two fluxes of one row with common random numbers, each distributed as `noisy_flux` has it.
+
+    The electrons that both images have are drawn once; what one has beyond the other is drawn on its own, and a sum of Poisson
+    numbers is a Poisson number. The background is the same. So the two differ by the signal and its own photon noise alone.
+
+    Parameters
+    ----------
+    without, having : (h, w), units of the peak
+    """
+    gain = (1 - background_share) / peak_snr**2
+    background = np.sqrt(background_share) / peak_snr * stream(seed, number, "background noise").standard_normal(without.shape)
+    if gain <= 0:
+        return without + background, having + background
+    low, high = np.maximum(without, 0) / gain, np.maximum(having, 0) / gain
+    shared = stream(seed, number, "poisson noise").poisson(np.minimum(low, high))
+    excess = stream(seed, number, "poisson noise of the excess").poisson(np.abs(high - low))
+    return (
+        gain * (shared + np.where(low > high, excess, 0)) + background,
+        gain * (shared + np.where(high > low, excess, 0)) + background,
+    )
+
+
+def images_of(
+    flux: NDArray, shown: Noiseless, reference: Noiseless, peak_snr: float, instrument: Instrument, seed: int, number: int
+) -> dict[str, NDArray]:
+    """Return the image columns of a stamp, (h, w) each, from its noisy flux; the velocity's noise comes from the row's own stream.
+
+    Parameters
+    ----------
+    flux : (h, w), with its noise
+    shown : Noiseless
+        What is there.
+    reference : Noiseless
+        What the label-blind mask and σ_v are cut from: the smooth lens in both classes, where the label allows it.
+    peak_snr, instrument : as the stamp has them
+    seed, number : of the noise's stream
+    """
+    noise, block = instrument.noise, instrument.velocity_block
+
+    def variance(image: NDArray) -> NDArray:
+        return flux_variance(image, peak_snr, noise.background_share)
+
+    def noisy(errors: Errors) -> NDArray:
+        return noisy_velocity(shown.block_velocity, errors, seed, number) if noise.velocity else shown.block_velocity
+
+    blind = velocity_errors(reference.flux, variance(reference.flux), noise, block)
+    observed = velocity_errors(flux, variance(flux), noise, block)
+    errors = observed if instrument.mask == "observed" else blind
+    # Each velocity has the noise that its own σ_v states: of the reference image, or of what is really there.
+    own = noisy(velocity_errors_everywhere(shown.flux, variance(shown.flux), noise, block))
+    return {
+        "flux": flux,
+        "velocity": spread(np.where(errors.mask, own if instrument.mask == "observed" else noisy(blind), 0), block),
+        "velocity_sigma": spread(errors.sigma_v, block),
+        "mask": spread(errors.mask, block),
+        "observed_velocity": spread(np.where(observed.mask, own, 0), block),
+        "observed_sigma": spread(observed.sigma_v, block),
+        "observed_mask": spread(observed.mask, block),
+    }
 
 
 def noisy_velocity(velocity: NDArray, errors: Errors, seed: int, number: int) -> NDArray:

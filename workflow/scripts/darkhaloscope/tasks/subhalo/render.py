@@ -39,7 +39,7 @@ from . import placement
 from .lights import lights, macro_lenses, source_fwhm_arcsec, subhalos_at
 from .population import draw_clumps
 from .renderers import RENDERERS, Light
-from .schema import MANIFEST, MEASURES, stamp_images, stamp_schema
+from .schema import MANIFEST, MEASURES, PLACE, pair_images, pair_schema, stamp_images, stamp_schema
 
 log = logging.getLogger("darkhaloscope")
 
@@ -101,6 +101,39 @@ def render_rows(
     return stamp_schema(size).table({**{c.name: rows.column(c.name).combine_chunks() for c in MANIFEST.columns}, **out})
 
 
+def render_pairs(
+    rows: pa.Table, dataset: SubhaloDataset, bank: pa.Table | None, cosmology: Cosmology, progress: Progress | None = None
+) -> pa.Table:
+    """Render what a control and a positive of each row show without noise, for networks that draw the noise while they train.
+
+    Parameters, order and errors are those of `render_rows`.
+
+    Returns
+    -------
+    pyarrow.Table
+        Schema `pair_schema(size)`.
+
+    Raises
+    ------
+    StampError
+        Also where the two classes of the dataset are not the same lens.
+    """
+    if dataset.contrast == "lensed":
+        raise StampError("contrast `lensed` has no pairs: its classes are not one lens with and without a subhalo; leave out `pairs`")
+    MANIFEST.check(rows.schema, "the rows to render")
+    rows = rows.select([c.name for c in MANIFEST.columns])
+    size, count, done = dataset.instrument.stamp_size, rows.num_rows, 0
+    out = {c.name: np.zeros((count, size, size), c.dtype) for c in pair_images(size)} | {c.name: np.zeros(count) for c in PLACE}
+    progress = progress or report_progress("pairs")
+    with one_thread():
+        for index, found in _pairs(rows, dataset, bank, cosmology):
+            for name, values in found.items():
+                out[name][index] = values
+            done += len(index)
+            progress(done, count)
+    return pair_schema(size).table({**{c.name: rows.column(c.name).combine_chunks() for c in MANIFEST.columns}, **out})
+
+
 def noiseless_pairs(rows: pa.Table, dataset: SubhaloDataset, bank: pa.Table | None, cosmology: Cosmology) -> dict[str, NDArray]:
     """Return what a control and a positive of each row would show without noise, for pictures.
 
@@ -112,21 +145,17 @@ def noiseless_pairs(rows: pa.Table, dataset: SubhaloDataset, bank: pa.Table | No
         `smooth_flux`, `perturbed_flux` in units of the peak and `smooth_velocity`, `perturbed_velocity` in km/s,
         (n, size, size) each; velocities are NaN where the smooth lens shows none.
     """
-    columns = row_columns(rows.select([c.name for c in MANIFEST.columns]))
-    size, block = dataset.instrument.stamp_size, dataset.instrument.velocity_block
-    names = ("smooth_flux", "perturbed_flux", "smooth_velocity", "perturbed_velocity")
-    out = {name: np.zeros((rows.num_rows, size, size), np.float32) for name in names}
-    for index, chunk, light in _chunks(columns, dataset, bank, cosmology):
-        pair = _seen(chunk, light, dataset, cosmology).pair
+    rows = rows.select([c.name for c in MANIFEST.columns])
+    snr = rows.column("peak_snr").to_numpy()
+    size, noise, block = dataset.instrument.stamp_size, dataset.instrument.noise, dataset.instrument.velocity_block
+    out = {c.name: np.zeros((rows.num_rows, size, size), np.float32) for c in pair_images(size)}
+    for index, found in _pairs(rows, dataset, bank, cosmology):
         for row, place in enumerate(index):
-            smooth_peak = float(chunk["smooth_peak"][row])
-            without, having = _noiseless_pair(pair, row, smooth_peak, block, dataset.contrast)
-            snr, noise = float(chunk["peak_snr"][row]), dataset.instrument.noise
-            mask = obs.velocity_errors(without.flux, obs.flux_variance(without.flux, snr, noise.background_share), noise, block).mask
-            velocities = (np.where(mask, v, np.nan) for v in (without.block_velocity, having.block_velocity))
-            images = (without.flux, having.flux, *(obs.spread(v, block) for v in velocities))
-            for name, image in zip(names, images, strict=True):
-                out[name][place] = image
+            flux = found["smooth_flux"][row]
+            mask = obs.velocity_errors(flux, obs.flux_variance(flux, snr[place], noise.background_share), noise, block).mask
+            for name in out:
+                image = found[name][row]
+                out[name][place] = np.where(obs.spread(mask, block), image, np.nan) if name.endswith("velocity") else image
     return out
 
 
@@ -163,6 +192,19 @@ def _chunks(columns: Columns, dataset: SubhaloDataset, bank: pa.Table | None, co
             index = group[start : start + batch]
             chunk = take(columns, np.concatenate([index, np.full(-len(index) % BLOCK, index[-1])]))
             yield index, chunk, light(chunk)
+
+
+def _pairs(rows: pa.Table, dataset: SubhaloDataset, bank: pa.Table | None, cosmology: Cosmology):
+    """Yield indices of rows with the images of their noiseless pairs, (m, size, size) float64, and the subhalos' places (m,)."""
+    block = dataset.instrument.velocity_block
+    for index, chunk, light in _chunks(row_columns(rows), dataset, bank, cosmology):
+        seen = _seen(chunk, light, dataset, cosmology)
+        pairs = [_noiseless_pair(seen.pair, row, float(chunk["smooth_peak"][row]), block, dataset.contrast) for row in range(len(index))]
+        found = {c.name: seen.measures[c.name][: len(index)] for c in PLACE}
+        for k, name in enumerate(("smooth", "perturbed")):
+            found[f"{name}_flux"] = np.stack([pair[k].flux for pair in pairs])
+            found[f"{name}_velocity"] = np.stack([obs.spread(pair[k].block_velocity, block) for pair in pairs])
+        yield index, found
 
 
 # --- one chunk ---------------------------------------------------------------------------------
@@ -279,30 +321,14 @@ def _stamp(columns: Columns, row: int, pair: _Pair, dataset: SubhaloDataset) -> 
     shown = having if label else without
     # Label-blind where the label allows it: the smooth lens stands for both classes.
     reference = shown if dataset.contrast == "lensed" else without
-    variance = obs.flux_variance(reference.flux, snr, noise.background_share)
-    blind = obs.velocity_errors(reference.flux, variance, noise, block)
-
     flux = obs.noisy_flux(shown.flux, snr, noise.background_share, dataset.seed, number) if noise.flux else shown.flux
-    observed = _observed_errors(flux, snr, noise, block)
-    errors = observed if instrument.mask == "observed" else blind
-    true = obs.velocity_errors_everywhere(shown.flux, obs.flux_variance(shown.flux, snr, noise.background_share), noise, block)
-    velocity = {
-        # Each velocity has the noise that its own σ_v states: of the reference image, or of what is really there.
-        "blind": obs.noisy_velocity(shown.block_velocity, blind, dataset.seed, number) if noise.velocity else shown.block_velocity,
-        "observed": obs.noisy_velocity(shown.block_velocity, true, dataset.seed, number) if noise.velocity else shown.block_velocity,
-    }
+    seen = obs.images_of(flux, shown, reference, snr, instrument, dataset.seed, number)
     d_flux, d_velocity = _d_primes(without, having, snr, noise, block, dataset.contrast)
     return {
-        "flux": flux,
-        "velocity": obs.spread(np.where(errors.mask, velocity["observed" if instrument.mask == "observed" else "blind"], 0), block),
-        "velocity_sigma": obs.spread(errors.sigma_v, block),
-        "mask": obs.spread(errors.mask, block),
-        "observed_velocity": obs.spread(np.where(observed.mask, velocity["observed"], 0), block),
-        "observed_sigma": obs.spread(observed.sigma_v, block),
-        "observed_mask": obs.spread(observed.mask, block),
+        **seen,
         **arc_signal_to_noise(reference.flux, 1 / obs.flux_variance(np.zeros_like(reference.flux), snr, noise.background_share)),
         "flux_noise": np.sqrt(noise.background_share) / snr,
-        "mask_fraction": errors.mask.mean(),
+        "mask_fraction": seen["mask"].mean(),
         "d_prime_flux": d_flux,
         "d_prime_velocity": d_velocity,
         "d_prime_both": np.hypot(d_flux, d_velocity),
@@ -320,10 +346,6 @@ def _noiseless_pair(pair: _Pair, row: int, smooth_peak: float, block: int, contr
     if contrast == "kinematics":
         having = obs.Noiseless(without.flux, without.block_flux, having.block_velocity)
     return without, having
-
-
-def _observed_errors(flux: NDArray, snr: float, noise: Noise, block: int) -> obs.Errors:
-    return obs.velocity_errors(flux, obs.flux_variance(flux, snr, noise.background_share), noise, block)
 
 
 def _d_primes(without: obs.Noiseless, having: obs.Noiseless, snr: float, noise: Noise, block: int, contrast: str) -> tuple[float, float]:

@@ -60,9 +60,13 @@ INSTRUMENT = (
 
 MANIFEST = Schema("manifest", (*IDENTITY, *SOURCE, *LENS, *SUBHALO, *INSTRUMENT))
 
-MEASURES = (
+PLACE = (
     Column("subhalo_x_arcsec", "float64", "arcsec", "Place of the (phantom) subhalo, to the right"),
     Column("subhalo_y_arcsec", "float64", "arcsec", "Place of the (phantom) subhalo, up"),
+)
+
+MEASURES = (
+    *PLACE,
     Column(
         "subhalo_arc_distance_arcsec",
         "float64",
@@ -133,6 +137,22 @@ def stamp_images(size: int) -> tuple[Column, ...]:
             "observed_mask", "uint8", "", "1 where the observed flux is high enough for a velocity. For networks that see the flux", shape
         ),
     )
+
+
+def pair_images(size: int) -> tuple[Column, ...]:
+    """Return the image columns of noiseless pairs with `size` pixels on a side."""
+    flux, velocity = "in the unit of the stamp's flux, without noise", "without noise; 0 where there is no light"
+    return (
+        Column("smooth_flux", "float32", "flux/pixel", f"What the control shows, {flux}", (size, size)),
+        Column("perturbed_flux", "float32", "flux/pixel", f"What the positive shows, {flux}", (size, size)),
+        Column("smooth_velocity", "float32", "km/s", f"Velocity of the control in every block, {velocity}", (size, size)),
+        Column("perturbed_velocity", "float32", "km/s", f"Velocity of the positive in every block, {velocity}", (size, size)),
+    )
+
+
+def pair_schema(size: int) -> Schema:
+    """Return the schema of a shard of noiseless pairs; its metadata hold the instrument and the seed of the stamps' noise."""
+    return Schema("pairs", (*MANIFEST.columns, *PLACE, *pair_images(size)))
 
 
 def stamp_schema(size: int) -> Schema:

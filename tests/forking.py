@@ -1,0 +1,111 @@
+"""Snakemake in processes that begin with its modules imported: importing them is half of what a dry run takes.
+
+`run` asks a server, one for each process that asks, which imports and forks. What it forks has never run anything.
+"""
+
+import atexit
+import functools
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+
+def run(arguments: list[str], folder: Path, environment: dict[str, str], timeout_s: float, touch: bool = False) -> tuple[int, str]:
+    """Run Snakemake in a folder; return its exit status and all that it printed.
+
+    Parameters
+    ----------
+    arguments : those of its command line
+    environment : all that is in its environment
+    timeout_s : after which it is killed, with exit status -9
+    touch : its jobs leave empty outputs (`touching.py`)
+    """
+    server = _server()
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
+        asked = {"arguments": arguments, "folder": str(folder), "environment": environment, "timeout_s": timeout_s, "touch": touch}
+        asked["output"] = f"/proc/{os.getpid()}/fd/{output.fileno()}"
+        server.stdin.write(json.dumps(asked) + "\n")
+        server.stdin.flush()
+        answer = server.stdout.readline()
+        assert answer, "the server that forks Snakemake has died"
+        output.seek(0)
+        return int(answer), output.read()
+
+
+@functools.cache
+def _server() -> subprocess.Popen:
+    # A thread that numpy's BLAS had started would not be there after a fork.
+    settings = os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    settings.pop("PYTHONPATH", None)
+    server = subprocess.Popen([sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=settings)
+
+    def end() -> None:
+        server.stdin.close()
+        server.wait()
+
+    atexit.register(end)
+    return server
+
+
+def _serve() -> None:
+    import snakemake.cli  # noqa: F401
+    import yaml  # noqa: F401
+
+    import touching
+
+    here = str(Path(__file__).parent)
+    sys.path[:] = [path for path in sys.path if path != here]
+    for line in sys.stdin:
+        asked = json.loads(line)
+        child = os.fork()
+        if not child:
+            _become(asked, touching)
+        print(_wait(child, asked["timeout_s"]), flush=True)
+
+
+def _become(asked: dict, touching: object) -> None:
+    """Be Snakemake; never return."""
+    status = 1
+    try:
+        os.setsid()
+        os.chdir(asked["folder"])
+        os.environ.clear()
+        os.environ.update(asked["environment"])
+        output = os.open(asked["output"], os.O_WRONLY | os.O_APPEND)
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        for number, file in ((0, nothing), (1, output), (2, output)):
+            os.dup2(file, number)
+        sys.path.insert(0, asked["folder"])
+        sys.argv = ["snakemake", *asked["arguments"]]
+        from snakemake.cli import main
+
+        (touching.main if asked["touch"] else main)(sys.argv[1:])
+        status = 0
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def _wait(child: int, timeout_s: float) -> int:
+    def kill(*_: object) -> None:
+        os.killpg(child, signal.SIGKILL)
+
+    signal.signal(signal.SIGALRM, kill)
+    signal.setitimer(signal.ITIMER_REAL, timeout_s)
+    try:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+if __name__ == "__main__":
+    _serve()

@@ -1,0 +1,195 @@
+"""Observed lenses: galaxy's light, arcs, fit without a person, and subhalos, on images that lenstronomy made."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import multivariate_normal
+
+from darkhaloscope.config.cosmology import Cosmology
+from darkhaloscope.config.observed import Fit, Observed, Subhalos
+from darkhaloscope.detectors.evidence.fit import linearise
+from darkhaloscope.detectors.evidence.pixels import stack
+from darkhaloscope.detectors.evidence.process import Kernel, solve
+from darkhaloscope.detectors.evidence.scan import try_subhalos
+from darkhaloscope.detectors.observed.arcs import NoArcs, find_arcs
+from darkhaloscope.detectors.observed.fit import fit_lens, focus, mass_prior
+from darkhaloscope.detectors.observed.light import fit_galaxy
+from darkhaloscope.detectors.observed.pixels import cut_pixels
+from darkhaloscope.detectors.observed.subhalos import Looker, covariance, mass_posterior
+from darkhaloscope.surveys.observed import read_lens
+from observed_lens import SCALE, simulate, write
+
+#: A search of fewer draws than the default's: the tests' lens is not far from the prior's mean.
+QUICK = Fit(draws=64, starts=6, finalists=2)
+
+
+def observed(folder, **kinds):
+    image, noise, psf, arc = simulate(**kinds)
+    return read_lens(write(folder, image, noise, psf), Observed(path=str(folder.parent))), arc
+
+
+@pytest.fixture(scope="module")
+def lens(tmp_path_factory):
+    return observed(tmp_path_factory.mktemp("lenses") / "smooth")
+
+
+@pytest.fixture(scope="module")
+def fitted(lens):
+    return fit_lens(lens[0], QUICK)
+
+
+@pytest.fixture(scope="module")
+def looker(fitted):
+    return Looker(fitted, Subhalos(place_step=4, controls=3, injections=1), Cosmology(), (0.2, 0.6))
+
+
+def test_the_galaxy_is_fitted_beneath_the_arcs(lens):
+    one, arc = lens
+    galaxy = fit_galaxy(one)
+    light = one.image - arc  # the galaxy with noise
+    y, x = (np.indices(one.image.shape) - 60) * SCALE
+    ring = (np.hypot(x, y) > 0.4) & (np.hypot(x, y) < 2.5)
+    # Half a percent of the galaxy's light, or a tenth of the noise of single pixels, on average over the ring where arcs are.
+    assert abs((galaxy.model - light)[ring].mean()) < max(0.005 * light[ring].mean(), 0.1 * one.noise[ring].mean())
+    # Pixels without arcs have residuals of the noise alone: scatter 1 to 5%.
+    empty = ring & (arc < 0.1 * one.noise)
+    assert ((one.image - galaxy.model) / one.noise)[empty].std() == pytest.approx(1, abs=0.05)
+    assert np.hypot(galaxy.x - 0.02, galaxy.y + 0.01) < 0.01
+    e = (1 - 0.8) / (1 + 0.8)
+    assert np.hypot(galaxy.e1 - e * np.cos(1.3), galaxy.e2 - e * np.sin(1.3)) < 0.02
+
+
+def test_other_light_is_integrated_out_as_a_dense_gaussian_likelihood_says(lens):
+    one, _ = lens
+    galaxy = fit_galaxy(one)
+    pixels = cut_pixels(one, galaxy, find_arcs(one, galaxy).within(1.3), 4, 8)
+    channel, kernel = pixels.channel, Kernel.of(((0.5, 0.2),), 1)
+    batch = stack([channel])
+    prior = mass_prior(galaxy, QUICK)
+    values = torch.as_tensor(prior.mean)[None]
+    beta = (torch.stack((batch.x, batch.y), -1) - prior.deflect(values, batch.x, batch.y))[0].numpy()
+    distance = np.linalg.norm(beta[:, None] - beta[None], axis=-1) * np.sqrt(3) / 0.2
+    source = 0.25 * (1 + distance) * np.exp(-distance)
+    b = channel.operator.toarray()
+    dense = b @ source @ b.T + channel.light @ channel.light.T + np.diag(channel.variance)
+    expected = multivariate_normal(np.zeros(len(dense)), dense, allow_singular=False).logpdf(channel.data)
+    # Kernels are float32: 10⁻⁴ of a sum of hundreds of terms.
+    assert float(solve(batch, torch.as_tensor(beta)[None], kernel).log_evidence) == pytest.approx(expected, rel=1e-3, abs=0.1)
+    bare = solve(stack([replace(channel, light=None)]), torch.as_tensor(beta)[None], kernel)
+    assert abs(float(bare.log_evidence) - expected) > 1
+
+
+def test_stamps_with_and_without_other_light_stand_together(lens):
+    one, _ = lens
+    galaxy = fit_galaxy(one)
+    channel = cut_pixels(one, galaxy, find_arcs(one, galaxy).within(1.3), 4, 8, rays_per_pixel=False).channel
+    prior, kernel = mass_prior(galaxy, QUICK), Kernel.of(((0.5, 0.2),), 2)
+    values = torch.as_tensor(prior.mean).expand(2, -1)
+    together = linearise(stack([channel, replace(channel, light=None)]), prior, values, kernel).log_posterior
+    alone = [linearise(stack([c]), prior, values[:1], kernel[:1]).log_posterior for c in (channel, replace(channel, light=None))]
+    assert torch.allclose(together, torch.cat(alone), rtol=1e-6)
+
+
+def test_bins_see_what_a_direct_mean_over_pixels_sees(lens):
+    one, _ = lens
+    galaxy = fit_galaxy(one)
+    pixels = cut_pixels(one, galaxy, find_arcs(one, galaxy), 2, 4)
+    data = pixels.image(pixels.channel.data)
+    for number in (0, len(pixels.channel.data) // 2, len(pixels.channel.data) - 1):
+        inside = pixels.bins == number
+        assert data[inside][0] * pixels.unit == pytest.approx((one.image - galaxy.model)[inside].mean())
+    # A flat source is seen as flat: the weights of a bin's rays add up to 1, but for the PSF's reach beyond the rays.
+    seen = np.asarray(pixels.channel.operator.sum(1)).ravel()
+    assert seen.max() < 1 + 1e-9 and np.median(seen) > 0.98
+
+
+def test_arcs_are_found_and_an_image_without_any_is_said_to_have_none(lens, tmp_path):
+    one, arc = lens
+    arcs = find_arcs(one, fit_galaxy(one))
+    y, x = (np.indices(arc.shape) - 60) * SCALE
+    outside = np.hypot(x, y) > 0.4
+    assert arc[arcs.light & outside].sum() > 0.95 * arc[outside].sum()
+    assert 1.15 < arcs.outer < 2.8
+    empty, _ = observed(tmp_path / "empty", arcs=False)
+    with pytest.raises(NoArcs, match="pixels of light beside the galaxy's"):
+        find_arcs(empty, fit_galaxy(empty))
+
+
+def test_masked_pixels_are_in_no_bin_and_change_nothing(lens):
+    one, _ = lens
+    good = one.good.copy()
+    good[40:44, 70:90] = False
+    masked = replace(one, good=good, image=np.where(good, one.image, 1e6), noise=np.where(good, one.noise, 1e6))
+    galaxy = fit_galaxy(masked)
+    pixels = cut_pixels(masked, galaxy, find_arcs(masked, galaxy), 2, 4)
+    assert (pixels.bins[~good] == -1).all() and np.abs(pixels.channel.data).max() < 10
+    assert np.hypot(galaxy.x - 0.02, galaxy.y + 0.01) < 0.01
+
+
+@pytest.mark.parametrize(("seed", "theta_e"), [(2, 0.85), (3, 1.4)])
+def test_the_mass_is_found_without_a_person(tmp_path, seed, theta_e):
+    fit = fit_lens(observed(tmp_path / "lens", seed=seed, theta_e=theta_e)[0], QUICK)
+    # HST images give θ_E to about a percent, systematic errors of binned pixels included.
+    assert fit.parameter("theta_e") == pytest.approx(theta_e, rel=0.015)
+    assert fit.converged and fit.chi2 < 1.15 and fit.focus < QUICK.focus
+
+
+def test_a_lens_of_too_large_an_einstein_radius_does_not_bring_the_arcs_together(fitted):
+    values = fitted.values[None].repeat(2, 1)
+    values[1, 0] *= 1.38
+    small, large = focus(stack([fitted.pixels.channel] * 2), fitted.prior, values).tolist()
+    assert small < QUICK.focus < large
+
+
+def test_the_fit_has_the_lens_slope_shape_and_shear(fitted):
+    values = dict(zip(fitted.prior.names, fitted.values.tolist(), strict=True))
+    errors = dict(zip(fitted.prior.names, fitted.errors.tolist(), strict=True))
+    e = (1 - 0.75) / (1 + 0.75)
+    truth = {"theta_e": 1.15, "e1": e * np.cos(1.2), "e2": e * np.sin(1.2), "x": 0.0, "y": 0.0}
+    for name, value in truth.items():
+        assert abs(values[name] - value) < max(4 * errors[name], 0.01), name
+    assert fitted.chi2 == pytest.approx(1, abs=0.15)
+
+
+def test_other_data_of_the_same_lens_are_linearised_as_the_observed_ones_were(looker):
+    fit = looker.fit
+    batch, linear = looker.with_data(fit.batch.data[0])
+    assert torch.allclose(linear.fields.score, fit.linear.fields.score, rtol=1e-3, atol=1e-3 * float(fit.linear.fields.score.abs().max()))
+    assert torch.allclose(linear.jacobian, fit.linear.jacobian, rtol=1e-4, atol=1e-4 * float(fit.linear.jacobian.abs().max()))
+    again, first = try_subhalos(batch, linear, 0, looker.searched), try_subhalos(fit.batch, fit.linear, 0, looker.searched)
+    assert torch.allclose(again.whitened, first.whitened, atol=1e-3 * float(first.whitened.abs().max()))
+
+
+def test_a_halo_of_no_mass_changes_nothing_and_a_light_one_what_the_linear_model_says(looker):
+    fit = looker.fit
+    place = (float(looker.where.x[3]), float(looker.where.y[3]))
+    assert looker.masses[0] == 8.5
+    exact = looker.changed(0, place)
+    linear = try_subhalos(fit.batch, fit.linear, 0, looker.moved).whitened[:, 3]
+    linear = fit.linear.solved.factor[0] @ linear
+    assert float((exact - linear).abs().max()) < 0.2 * float(linear.abs().max())
+    beta = fit.linear.solved.beta[0]
+    assert torch.allclose(covariance(beta, beta, fit), fit.linear.solved.covariance[0], atol=1e-5)
+
+
+def test_a_massive_halo_is_found_where_it_is_and_controls_stay_low(looker):
+    fit = looker.fit
+    depth = np.sqrt(looker.scan().information[list(looker.masses).index(10.5)])
+    place = int(depth.argmax())
+    x, y = float(looker.where.x[place]), float(looker.where.y[place])
+    scan = looker.look(fit.batch.data[0] + looker.changed(list(looker.masses).index(10.5), (x, y)))
+    best = np.unravel_index(int(scan.z.argmax()), scan.z.shape)[1]
+    assert scan.z.max() > 5 and np.hypot(looker.where.x[best] - x, looker.where.y[best] - y) < 0.3
+    trials = looker.trials()
+    assert [t.kind for t in trials].count("control") == 3 and [t.kind for t in trials].count("injection") == 4
+    assert max(t.z_max for t in trials if t.kind == "control") < 5
+    # The same draws each time.
+    assert [t.z_max for t in looker.trials()] == [t.z_max for t in trials]
+
+
+def test_the_mass_posterior_of_a_parabola_is_its_middle_and_width():
+    masses = np.linspace(8, 11, 61)
+    mean, error = mass_posterior(-0.5 * ((masses - 9.6) / 0.2) ** 2, masses)
+    assert mean == pytest.approx(9.6, abs=0.01) and error == pytest.approx(0.2, abs=0.01)

@@ -1,0 +1,128 @@
+"""Observed lenses that the user brings: where they are, how they are fitted, and what is tried on them."""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from .base import FilePath, Name, Positive, Section
+from .evidence import Kernels, Terms
+
+
+class Fit(Section):
+    """How the mass of an observed lens is found: pixels, priors, search."""
+
+    bin: int = Field(2, ge=1, le=8, description="Side of the bins on arcs [pixels]; every pixel in them has a ray")
+    dark_bin: int = Field(
+        4, ge=1, le=16, description="Side of the bins where there is no light but the galaxy's [pixels], a multiple of `bin`"
+    )
+    coarse_bin: int = Field(
+        3, ge=1, le=8, description="Side of the bins of the coarse image that is searched; twice that where there is no arc"
+    )
+    extent: float = Field(
+        1.9, gt=1, le=3, description="Pixels are used out to this many Einstein radii: beyond two, nothing has a second image"
+    )
+    theta_e_arcsec: tuple[Positive, Positive] = Field((1.2, 0.28), description="Mean and width of the normal prior of θ_E [arcsec]")
+    slope: tuple[Positive, Positive] = Field(
+        (2.08, 0.12), description="Mean and width of the prior of the slope of the mass (Auger et al. 2010: 2.08, 0.16)"
+    )
+    ellipticity: Positive = Field(0.12, description="Width of the prior of e1 and e2 about those of the light")
+    centre_arcsec: Positive = Field(0.04, description="Width of the prior of the centre about that of the light [arcsec]")
+    shear: Positive = Field(0.05, description="Width of the prior of each component of the shear")
+    multipole: Positive = Field(0.01, description="Width of the prior of each component of the m = 3 and 4 multipoles, relative to θ_E")
+    source_kernels: Kernels = Field(
+        (((0.3, 0.06),), ((0.3, 0.12),), ((0.6, 0.12),), ((0.3, 0.25),), ((0.6, 0.25),), ((0.6, 0.5),)),
+        description="Kernels of the source, [amplitude in units of the arcs' brightness, length in arcsec]; the evidence chooses",
+    )
+    start_kernel: Terms = Field(((0.5, 0.3),), description="Smooth kernel of the search on the coarse image", min_length=1)
+    start_noise: float = Field(4.0, ge=1, description="Factor on the variance of the coarse image in the first search")
+    draws: int = Field(128, ge=8, le=4096, description="Lenses of the prior that are tried on the coarse image")
+    theta_e_range_arcsec: tuple[Positive, Positive] = Field((0.6, 2.0), description="Range of θ_E of the search [arcsec]")
+    starts: int = Field(10, ge=2, description="Values of θ_E in that range; the best lens of each is climbed from")
+    finalists: int = Field(
+        4, ge=2, description="Different optima that are fitted with the noise that there is, and then on the image itself"
+    )
+    coarse_steps: int = Field(8, ge=1, description="Most Gauss–Newton steps on the coarse image")
+    focus: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="A lens brings the arcs together: their rms radius on the source plane is at most this share of that in the image; others are chosen where there is none",
+    )
+    first_steps: int = Field(2, ge=1, description="Steps of each finalist on the image itself; the best two go on")
+    steps: int = Field(6, ge=1, description="Most Gauss–Newton steps on the image itself")
+    enough: float = Field(
+        0.3, ge=0, description="Fit no further where the next step promises less than this in the logarithm of the evidence"
+    )
+    converged: float = Field(2.0, gt=0, description="A fit has not converged where another step promises more than this")
+    most_widths: float = Field(
+        3.5, gt=0, description="A fit is flagged where a parameter is further than this from the mean of its prior, in widths"
+    )
+    good_chi2: float = Field(1.25, gt=1, description="χ² per pixel above which a fit is flagged")
+
+
+class Subhalos(Section):
+    """Which subhalos are looked for in observed lenses, and which are injected."""
+
+    log10_mass_msun: tuple[float, ...] = Field(
+        (8.5, 9.0, 9.5, 10.0, 10.5, 11.0), description="Masses that are mapped, log₁₀ M200/M☉ of NFW halos, increasing", min_length=2
+    )
+    searched_log10_mass_msun: tuple[float, ...] = Field(
+        (9.0, 10.0), description="Those whose z is searched for its greatest value", min_length=1
+    )
+    concentration: Positive = Field(15.0, description="Concentration c200 of the halos")
+    place_step: int = Field(3, ge=1, le=20, description="Pixels between places that are tried, along rows and columns, on the arcs")
+    controls: int = Field(24, ge=0, description="Draws of the fitted lens without a subhalo")
+    injections: int = Field(12, ge=0, description="Injections of each mass into the observed image")
+    injected_log10_mass_msun: tuple[float, ...] = Field((9.0, 9.5, 10.0, 10.5), description="Masses that are injected, of those mapped")
+    threshold: float = Field(5.0, gt=0, description="z that counts as found in mass limits and completeness")
+
+    @model_validator(mode="after")
+    def _check(self) -> Subhalos:
+        masses = self.log10_mass_msun
+        if any(a >= b for a, b in pairwise(masses)):
+            raise ValueError(f"log10_mass_msun must increase, found {list(masses)}")
+        for key in ("searched_log10_mass_msun", "injected_log10_mass_msun"):
+            if strangers := sorted(set(getattr(self, key)) - set(masses)):
+                raise ValueError(f"{key} has {strangers}, which log10_mass_msun lacks: {list(masses)}")
+        return self
+
+
+class Observed(Section):
+    """Observed lenses, through the model-based detector. A bare path is the folder."""
+
+    path: FilePath | None = Field(
+        None,
+        description="Folder with a folder for each lens: image.fits, noise.fits or weight.fits, psf.fits; where it is given, its lenses are looked through in place of `run`",
+    )
+    name: Name | None = Field(None, description="Name of the folder of their results; left out, that of `path`")
+    lenses: tuple[Name, ...] = Field((), description="Which of them; all where it is left out")
+    pixel_scale_arcsec: Positive = Field(0.05, description="Side of a pixel [arcsec]")
+    table: FilePath | None = Field(None, description="CSV with z_lens, z_source and, to compare with, theta_e [arcsec] of the lenses")
+    name_column: str = Field("system_name", min_length=1, description="Its column of names")
+    name_prefix: str = Field("", description="What its names have before those of the folders, such as `SDSS `")
+    z_lens: Positive = Field(0.2, description="Redshift of lenses that the table lacks")
+    z_source: Positive = Field(0.6, description="Redshift of sources that the table lacks")
+    fit: Fit = Field(Fit(), description="How the mass is found")
+    subhalos: Subhalos = Field(Subhalos(), description="What is looked for and injected")
+    shown_arcsec: Positive = Field(6.0, description="Side of the maps in the tables and on the page [arcsec]")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_path(cls, value: Any) -> Any:
+        return {"path": value} if isinstance(value, str) else value
+
+    @property
+    def folder(self) -> str:
+        """Name of the folder of its results: `name`, or that of the folder of lenses."""
+        plain = Path(self.path or "").resolve().name
+        return self.name or re.sub(r"[^\w.=+-]", "_", plain).lstrip("._=+-") or "observed"
+
+    @property
+    def shown(self) -> int:
+        """Pixels on a side of the maps, odd as those of the images mostly are."""
+        return int(self.shown_arcsec / self.pixel_scale_arcsec) // 2 * 2 + 1

@@ -1,0 +1,199 @@
+"""From the images of a lens to its mass, without a person: galaxy, arcs, many starts on a coarse image, the best few on the image itself.
+
+No setting knows which lens it sees. The search has the priors of `mass_prior`; arcs and galaxy come from the image.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ...config.observed import Fit
+from ...surveys.observed import ObservedLens
+from ..evidence.fit import NEAR, Linear, climb, draws, evaluate, pick_kernel
+from ..evidence.pixels import Batch, stack
+from ..evidence.prior import LensPrior
+from ..evidence.process import Kernel
+from .arcs import Arcs, find_arcs
+from .light import Galaxy, fit_galaxy
+from .pixels import Pixels, cut_pixels
+
+#: Lenses whose evidence on the coarse image is computed at a time.
+TOGETHER = 16
+#: Two lenses are the same optimum where no parameter differs by more than this many widths of the prior.
+SAME = 0.1
+#: Bins brighter than this, in units of the arcs' brightness, are images of the source.
+BRIGHT = 0.3
+#: Evidence that a lens loses per unit of focus above the limit.
+UNFOCUSED = 1e5
+MULTIPOLES = ("m3_cos", "m3_sin", "m4_cos", "m4_sin")
+
+
+@dataclass(frozen=True)
+class ObservedFit:
+    """A lens with its mass found.
+
+    `prior` and `values` (q,) of the mass, `errors` (q,); `kernel` of the source; `batch` and `linear` as the detector has them, of one row;
+    `chi2` per pixel; `rivals` (s,) ln evidence of other optima less that of the best; `converged`: whether the last step promised nothing;
+    `seconds` by part.
+    """
+
+    lens: ObservedLens
+    galaxy: Galaxy
+    arcs: Arcs
+    pixels: Pixels
+    prior: LensPrior
+    values: Tensor
+    errors: NDArray
+    kernel: Kernel
+    batch: Batch
+    linear: Linear
+    chi2: float
+    rivals: NDArray
+    converged: bool
+    focus: float
+    seconds: dict[str, float]
+
+    def parameter(self, name: str) -> float:
+        """Return one parameter of the mass."""
+        return float(self.values[self.prior.names.index(name)])
+
+
+def mass_prior(galaxy: Galaxy, settings: Fit, multipoles: bool = True) -> LensPrior:
+    """Return the prior of the mass: about the galaxy's centre and, with freedom, its shape; places are from the galaxy's centre."""
+    means = {"theta_e": settings.theta_e_arcsec[0], "slope": settings.slope[0], "e1": galaxy.e1, "e2": galaxy.e2, "x": 0.0, "y": 0.0}
+    widths = {"theta_e": settings.theta_e_arcsec[1], "slope": settings.slope[1], "e1": settings.ellipticity, "e2": settings.ellipticity}
+    widths |= {"x": settings.centre_arcsec, "y": settings.centre_arcsec, "gamma1": settings.shear, "gamma2": settings.shear}
+    widths |= dict.fromkeys(MULTIPOLES, settings.multipole)
+    fixed = {} if multipoles else dict.fromkeys(MULTIPOLES, 0.0)
+    names = tuple(name for name in widths if name not in fixed)
+    return LensPrior("epl", names, np.array([means.get(n, 0.0) for n in names]), np.array([widths[n] for n in names]), fixed)
+
+
+def fit_lens(lens: ObservedLens, settings: Fit) -> ObservedFit:
+    """Return a lens with its mass found.
+
+    Raises
+    ------
+    NoArcs
+        Hardly any light beside the galaxy's.
+    """
+    clock, seconds = time.process_time(), {}
+
+    def lap(name: str) -> None:
+        nonlocal clock
+        seconds[name], clock = time.process_time() - clock, time.process_time()
+
+    galaxy = fit_galaxy(lens)
+    arcs = find_arcs(lens, galaxy)
+    lap("galaxy")
+    coarse = cut_pixels(lens, galaxy, arcs, settings.coarse_bin, 2 * settings.coarse_bin, rays_per_pixel=False)
+    starts = search(coarse, mass_prior(galaxy, settings, multipoles=False), settings)
+    lap("search")
+    prior = mass_prior(galaxy, settings)
+    # What lies beyond twice the Einstein radius has one image, and says nothing about the lens.
+    arcs = arcs.within(settings.extent * max(float(start[0]) for start, _ in starts))
+    pixels = cut_pixels(lens, galaxy, arcs, settings.bin, settings.dark_bin)
+    batch = stack([pixels.channel])
+
+    def height(found: tuple[Linear, Kernel]) -> float:
+        return float(found[0].log_posterior) - float(_unfocused(batch, prior, found[0].values, settings))
+
+    rough = []
+    for start, kernel in starts:
+        values = torch.as_tensor(prior.mean)[None].clone()
+        values[0, : len(start)] = start
+        rough.append((climb(batch, prior, values, kernel, settings.first_steps, NEAR, settings.enough)[0], kernel))
+    rough.sort(key=height, reverse=True)
+    fitted = []
+    # The kernel of the coarse image may hide which of the best is better.
+    for linear, _ in rough[:2]:
+        kernel = pick_kernel(batch, prior, linear.values, settings.source_kernels)
+        fitted.append((climb(batch, prior, linear.values, kernel, settings.steps, NEAR, settings.enough)[0], kernel))
+    linear, again = max(fitted, key=height)
+    rivals = [float(found.log_posterior) for found, _ in (*fitted, *rough[2:]) if found is not linear]
+    lap("fit")
+    hessian = linear.information[0] + torch.eye(len(prior.names), dtype=torch.float64)
+    slope = linear.score[0] - prior.offset(linear.values)[0]
+    promised = float(slope @ torch.linalg.solve(hessian, slope)) / 2
+    errors = torch.linalg.inv(hessian).diagonal().sqrt().numpy() * prior.width
+    chi2 = float(linear.solved.chi2(batch)[0])
+    others = np.sort(np.array(rivals))[::-1] - float(linear.log_posterior)
+    return ObservedFit(
+        lens,
+        galaxy,
+        arcs,
+        pixels,
+        prior,
+        linear.values[0],
+        errors,
+        again,
+        batch,
+        linear,
+        chi2,
+        others,
+        promised < settings.converged,
+        float(focus(batch, prior, linear.values)),
+        seconds,
+    )
+
+
+def search(coarse: Pixels, prior: LensPrior, settings: Fit) -> list[tuple[Tensor, Kernel]]:
+    """Return lens parameters (q,) and kernels near some of the best optima of a coarse image, the best first.
+
+    With a smooth source and more noise than there is, a rough lens already counts as near. Draws of the prior are tried at each of some
+    θ_E, and the best of each is climbed from. A lens of too large a θ_E gives every arc a source of its own, which fits nearly as well (Maresca et al.
+    2021): what does not bring the arcs together (`focus`) is chosen where nothing else is left. What differs is fitted once more with the noise that there is.
+    """
+    noisy = replace(coarse.channel, variance=coarse.channel.variance * settings.start_noise)
+    radii = np.geomspace(*settings.theta_e_range_arcsec, settings.starts)
+    tried = draws(prior, settings.draws)
+    tried[:, 0] = torch.as_tensor(radii).repeat(-(-settings.draws // len(radii)))[: settings.draws]
+    one = stack([noisy])
+    heights = torch.cat([evaluate(one.of([0] * len(some)), prior, some, _smooth(len(some), settings)) for some in tried.split(TOGETHER)])
+    stratum = torch.arange(settings.draws) % len(radii)
+    near = torch.stack([tried[torch.where(stratum == k, heights, -torch.inf).argmax()] for k in range(len(radii))])
+    found, _ = climb(one.of([0] * len(near)), prior, near, _smooth(len(near), settings), settings.coarse_steps, enough=settings.enough)
+    height = found.log_posterior - _unfocused(one.of([0] * len(near)), prior, found.values, settings)
+    different = distinct(prior, found.values, height)[: settings.finalists]
+    alone = stack([coarse.channel]).of([0] * len(different))
+    kernel = pick_kernel(alone, prior, different, settings.source_kernels)
+    found, _ = climb(alone, prior, different, kernel, settings.coarse_steps, NEAR, settings.enough)
+    order = found.log_posterior.argsort(descending=True)
+    return [(found.values[k], kernel[k : k + 1]) for k in order.tolist()]
+
+
+def focus(batch: Batch, prior: LensPrior, values: Tensor) -> Tensor:
+    """Return how much smaller the bright light is on the source plane than in the image, (b,): the ratio of its rms radii."""
+    bright = batch.project(torch.where(batch.data > BRIGHT, batch.data, 0.0).float()[..., None])[..., 0].double()
+    weight = bright / bright.sum(1, keepdim=True)
+    image = torch.stack((batch.x, batch.y), -1)
+    sizes = []
+    for at in (image - prior.deflect(values, batch.x, batch.y), image):
+        centre = (weight[..., None] * at).sum(1, keepdim=True)
+        sizes.append((weight * (at - centre).square().sum(-1)).sum(1).sqrt())
+    return sizes[0] / sizes[1]
+
+
+def _unfocused(batch: Batch, prior: LensPrior, values: Tensor, settings: Fit) -> Tensor:
+    """What is taken off the evidence of lenses that leave the arcs apart: more than any evidence."""
+    return UNFOCUSED * (focus(batch, prior, values) - settings.focus).clamp(min=0)
+
+
+def distinct(prior: LensPrior, values: Tensor, height: Tensor) -> Tensor:
+    """Return those of some lenses (n, q) that differ, the highest first."""
+    kept: list[Tensor] = []
+    for row in height.argsort(descending=True):
+        offset = prior.offset(values[row][None])
+        if all(float((offset - prior.offset(k[None])).abs().max()) > SAME for k in kept):
+            kept.append(values[row])
+    return torch.stack(kept)
+
+
+def _smooth(count: int, settings: Fit) -> Kernel:
+    return Kernel.of(settings.start_kernel, count)
