@@ -157,7 +157,7 @@ def _factorise(batch: Batch, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 def _matern(beta: Tensor, kernel: Kernel) -> tuple[Tensor, Tensor]:
     """`matern` on other devices."""
-    distance = torch.cdist(beta, beta, compute_mode="use_mm_for_euclid_dist")
+    distance = torch.cdist(beta, beta, compute_mode="donot_use_mm_for_euclid_dist")
     covariance = steepness = None
     for amplitude, length in zip(kernel.amplitude.unbind(1), kernel.length.unbind(1), strict=True):
         if covariance is not None and not bool(amplitude.any()):
