@@ -136,7 +136,9 @@ def test_setup_takes_cpu_builds_where_there_is_no_gpu_and_their_index_answers(tm
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
 
     def show(*arguments):
-        done = subprocess.run(["make", "-f", "Makefile", "show", *arguments], cwd=tmp_path, capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            ["make", "--no-print-directory", "-f", "Makefile", "show", *arguments], cwd=tmp_path, capture_output=True, text=True, check=True
+        )
         return done.stdout.strip()
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:

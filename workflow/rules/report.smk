@@ -21,8 +21,6 @@ rule show_galaxies:
         mem_mb=1000,
         runtime="10m",
     params:
-        galaxies=lambda wildcards: galaxies(wildcards.sample),
-        accepted=lambda wildcards: accepted(wildcards.sample),
         mock=needs("manga.samples.{sample}.mock"),
         code=digest("show_galaxies"),
     message:

@@ -11,9 +11,10 @@ from darkhaloscope.report.galaxies import galaxies_page
 with stage(snakemake) as job:
     folder = Path(job.output.page).parent
     scored = pd.read_csv(job.input.scores, dtype={"galaxy_id": str})
+    # Whose they are, their names say: a parameter that waits for the ranking could not be compared where Snakemake's records are lost.
     inspections, pictures = (
-        {name: os.path.relpath(path, folder) for name, path in zip(names, paths, strict=True)}
-        for names, paths in ((job.params.galaxies, job.input.inspections), (job.params.accepted, job.input.pictures))
+        {Path(path).stem.removeprefix("source_tensor_"): os.path.relpath(path, folder) for path in paths}
+        for paths in (job.input.inspections, job.input.pictures)
     )
     pages = {"All experiments": "../../index.html"}  # from manga/{sample}
     job.write_text(job.output.page, galaxies_page(job.wildcards.sample, scored, inspections, pictures, mock=job.params.mock, pages=pages))

@@ -40,11 +40,11 @@ def quiet_sky(tmp_path, monkeypatch):
 
 def test_a_gate_is_added_by_its_registration_alone(quiet_sky, honest):
     found = {g.name: g for g in measure_injections(honest, dataset()).gates}
-    assert len(found) == 14 and not found["quiet sky"].passed and found["quiet sky"].found == "0.03"
+    assert len(found) == 18 and not found["quiet sky"].passed and found["quiet sky"].found == "0.03"
     # In place of the shared gate of that name.
     assert found["balance"].asked == "any balance"
     with pytest.raises(
-        QualityError, match=r"fail 1 of 14 gates .*\n  quiet sky: asked noise of the sky below 0\.02 nanomaggy; found 0\.03"
+        QualityError, match=r"fail 1 of 18 gates .*\n  quiet sky: asked noise of the sky below 0\.02 nanomaggy; found 0\.03"
     ):
         require(list(found.values()))
 
