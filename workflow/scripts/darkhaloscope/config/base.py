@@ -47,6 +47,11 @@ def expanded(path: str) -> str:
     return found
 
 
+def as_name(text: str) -> str:
+    """Return what a user called a file as a name that a folder can have; empty where nothing of it is left."""
+    return re.sub(r"[^\w.=+-]", "_", text).lstrip("._=+-")
+
+
 def _folder(path: str) -> str:
     """Return a folder by its one plain name: `results/x/`, `./results/x` and `results//x` are the same."""
     found = os.path.normpath(expanded(path))

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from .base import FilePath, Fraction, Name, Positive, Section
+from .base import FilePath, Fraction, Name, Positive, Section, as_name
 from .legacysurvey import BANDS, PIXEL_SCALE_ARCSEC, ZERO_POINT
 
 
@@ -124,7 +124,7 @@ class Cutouts(Labelled):
     def folder(self) -> str:
         """Name of the folder of its results: `name`, or that of the folder or file of cutouts."""
         plain = re.sub(r"\.(parquet|pq|npz)$", "", Path(self.path or "").resolve().name)
-        return self.name or re.sub(r"[^\w.=+-]", "_", plain).lstrip("._=+-") or "cutouts"
+        return self.name or as_name(plain) or "cutouts"
 
 
 class RealSky(Labelled):

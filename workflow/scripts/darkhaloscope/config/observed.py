@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field, model_validator
 
-from .base import FilePath, Name, Positive, Section
+from .base import FilePath, Name, Positive, Section, as_name
 from .evidence import Kernels, Terms
 
 
@@ -123,7 +122,7 @@ class Observed(Section):
     def folder(self) -> str:
         """Name of the folder of its results: `name`, or that of the folder of lenses."""
         plain = Path(self.path or "").resolve().name
-        return self.name or re.sub(r"[^\w.=+-]", "_", plain).lstrip("._=+-") or "observed"
+        return self.name or as_name(plain) or "observed"
 
     @property
     def shown(self) -> int:

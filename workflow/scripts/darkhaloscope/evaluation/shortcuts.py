@@ -242,17 +242,22 @@ def _of_brightness(own: NDArray, label: NDArray, flux: NDArray, gates: ShortcutG
     return _row("brightness", measure, whole - auc(fair), whole - high, whole - low, gates.max_matched_loss, _counts(fair))
 
 
+def _passing(name: str, measure: str, changed: NDArray, own: NDArray, limit: float, positives: int, confidence: float) -> dict:
+    """The share of controls whose changed scores pass where `FPR` of their own scores do, as a row of the table."""
+    [cut] = cuts_at_fpr(np.sort(own), [FPR])
+    passed = int(np.sum(changed > cut))
+    low, high = (float(v) for v in wilson(passed, len(own), confidence))
+    return _row(name, measure, passed / len(own), low, high, limit, (positives, len(own)))
+
+
 def _of_ring(score: Score, own: NDArray, images: NDArray, label: NDArray, radius: NDArray, gates: ShortcutGates, confidence: float) -> dict:
     """A ring as red as the galaxy is pasted on controls: no lensed source looks like that, and few should pass for lenses."""
     rows = np.flatnonzero(~label)
     profile = np.exp(-0.5 * ((radius - gates.ring_radius_arcsec) / gates.ring_width_arcsec) ** 2)
     light = np.maximum(images[rows].sum((2, 3)), 0) * gates.ring_flux
     pasted = images[rows] + (light[:, :, None, None] * (profile / profile.sum())).astype(images.dtype)
-    [cut] = cuts_at_fpr(np.sort(own[rows]), [FPR])
-    passed = int(np.sum(score(pasted, rows) > cut))
-    low, high = (float(v) for v in wilson(passed, len(rows), confidence))
     measure = f"share of controls with a ring of their own colour that pass at FPR {FPR:g}"
-    return _row("ring", measure, passed / len(rows), low, high, gates.max_ring_share, (int(label.sum()), len(rows)))
+    return _passing("ring", measure, score(pasted, rows), own[rows], gates.max_ring_share, int(label.sum()), confidence)
 
 
 def _of_colour(
@@ -261,11 +266,8 @@ def _of_colour(
     """Controls whose cores have the colours of positives' cores show no more arcs than before, and few should pass for lenses."""
     rows = np.flatnonzero(~label)
     changed = recoloured(images[rows], images[label], radius, gates.core_radius_arcsec)
-    [cut] = cuts_at_fpr(np.sort(own[rows]), [FPR])
-    passed = int(np.sum(score(changed, rows) > cut))
-    low, high = (float(v) for v in wilson(passed, len(rows), confidence))
     measure = f"share of controls that pass at FPR {FPR:g} once their cores have the colours of the positives' cores"
-    return _row("core colour", measure, passed / len(rows), low, high, gates.max_colour_share, (int(label.sum()), len(rows)))
+    return _passing("core colour", measure, score(changed, rows), own[rows], gates.max_colour_share, int(label.sum()), confidence)
 
 
 def _of_noise(
@@ -275,11 +277,16 @@ def _of_noise(
     rows = np.flatnonzero(~label)
     more = math.sqrt(gates.noise_factor**2 - 1) * sky_noise(images[rows], radius)
     noise = stream(0, stable_hash("noise gate"), "noise").standard_normal(images[rows].shape, np.float32)
-    [cut] = cuts_at_fpr(np.sort(own[rows]), [FPR])
-    passed = int(np.sum(score((images[rows] + noise * more[:, :, None, None]).astype(images.dtype), rows) > cut))
-    low, high = (float(v) for v in wilson(passed, len(rows), confidence))
     measure = f"share of controls that pass at FPR {FPR:g} once their noise is {gates.noise_factor:g} times as large"
-    return _row("noise", measure, passed / len(rows), low, high, gates.max_noise_share, (int(label.sum()), len(rows)))
+    return _passing(
+        "noise",
+        measure,
+        score((images[rows] + noise * more[:, :, None, None]).astype(images.dtype), rows),
+        own[rows],
+        gates.max_noise_share,
+        int(label.sum()),
+        confidence,
+    )
 
 
 def recoloured(images: NDArray, others: NDArray, radius: NDArray, core_arcsec: float) -> NDArray:

@@ -8,6 +8,7 @@
 - Sizes: half-light radius against stellar mass (van der Wel et al. 2014, ApJ 788, 28, table 1), stars of 2.8 solar masses per
   solar luminosity in r for early types and 1.8 for late ones.
 - Sérsic indices of early types between 3 and 6, about 4.5 for the most massive (Caon, Capaccioli & D'Onofrio 1993, MNRAS 265, 1013).
+- The constants of luminosity, size and index were written from memory: hold them against these papers before a figure rests on them.
 - Shares of red galaxies with neighbours, and of groups, are assumptions: one in eight is the first of a group.
 """
 

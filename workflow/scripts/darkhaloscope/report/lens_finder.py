@@ -92,7 +92,7 @@ def criterion(context: LensContext, network: str) -> str:
     fpr = f"FPR between {number(row['low'])} and {number(row['high'])} ({passed})" if few else f"FPR {rate_text(row)}"
     stands = f"“{network}” has {fpr} at {100 * CRITERION_TPR:g}% of {count(row['n_positives'])} resolved lenses"
     if outcome == "not met" and not few:
-        return f"not met, {stands}, {row['value'] / CRITERION_FPR:.2g} times the limit."
+        return f"not met, {stands}, {count(round(row['value'] / CRITERION_FPR))} times the limit."
     if outcome == "undecided":
         return f"undecided, {stands}; to show it met takes at least {count(found['controls_needed'])} controls, of which none passes."
     return f"{outcome}, {stands}."
