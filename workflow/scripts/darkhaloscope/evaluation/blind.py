@@ -21,6 +21,7 @@ import pandas as pd
 import pyarrow as pa
 import torch
 from numpy.typing import NDArray
+from scipy.special import ndtri
 
 from ..config.cosmology import Cosmology
 from ..config.subhalo import SubhaloDataset
@@ -31,7 +32,6 @@ from ..detectors.evidence.scan import Places, deflections, places
 from ..lensing.lens import deflection
 from ..stamps.rows import Columns
 from ..tasks.subhalo.marginal import Whitened, marginal_d_prime, residual
-from .information import d_prime, saturation
 
 CHANNELS = ("flux", "velocity", "both")
 #: Draws of the noise of each stamp, with its subhalo and without.
@@ -78,13 +78,12 @@ def blind_ceiling(
         scores.append({c: _draw(seen.signal[c], seen.directions[c], trials[c], share, rng) for c in CHANNELS})
         found.append({"stamp_id": str(one["stamp_id"][0]), "n_templates": len(share)})
 
-    marginal, most = marginal_d_prime(rows, dataset, cosmology, progress, look), saturation(DRAWS, DRAWS)
+    marginal = marginal_d_prime(rows, dataset, cosmology, progress, look)
     for c in CHANNELS:
         controls = np.concatenate([drawn[c][0] for drawn in scores] or [np.zeros(0)])
         for line, drawn in zip(found, scores, strict=True):
             without, with_it = drawn[c]
-            own = np.clip(d_prime(_share_below(without, with_it)), 0, most)
-            line |= {f"blind_d_prime_{c}": float(own), f"blind_auc_{c}": _share_below(controls, with_it)}
+            line |= {f"blind_d_prime_{c}": d_prime(_share_below(without, with_it)), f"blind_auc_{c}": _share_below(controls, with_it)}
     names = [f"blind_{what}_{c}" for what in ("d_prime", "auc") for c in CHANNELS]
     return marginal.merge(pd.DataFrame(found, columns=["stamp_id", *names, "n_templates"]), on="stamp_id", validate="one_to_one")
 
@@ -116,6 +115,11 @@ def templates(seen: Whitened, where: Places, profiles: Sequence[SubhaloProfile])
             by_velocity.append((with_it[1] - velocity)[:, seen.good] / seen.sigma_v[seen.good])
     found = {"flux": np.concatenate(by_flux), "velocity": np.concatenate(by_velocity)}
     return {**found, "both": np.hstack(list(found.values()))}
+
+
+def d_prime(auc: float) -> float:
+    """Return √2 Φ⁻¹(AUC), between 0 and that of one wrong pair among all."""
+    return float(math.sqrt(2) * ndtri(np.clip(auc, 0.5, 1 - 1 / DRAWS**2)))
 
 
 def _draw(signal: NDArray, directions: NDArray, trials: NDArray, share: NDArray, rng: np.random.Generator) -> tuple[NDArray, NDArray]:
