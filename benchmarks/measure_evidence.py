@@ -184,8 +184,8 @@ def plot_quantiles(frame: pd.DataFrame, injections: pd.DataFrame | None, path: s
     from matplotlib.figure import Figure
 
     figure = Figure((7.1, 2.9), layout="constrained")
-    one, greatest = figure.subplots(1, 2)
-    if injections is not None:
+    *before, greatest = figure.subplots(1, 1 if injections is None else 2, squeeze=False)[0]
+    for one in before:
         z = np.sort(injections["before"].dropna())
         expected = norm.ppf((np.arange(len(z)) + 0.5) / len(z))
         one.plot(expected, z, ".", ms=3)
