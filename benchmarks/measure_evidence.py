@@ -27,6 +27,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 from scipy.stats import norm, rankdata
 
+from darkhaloscope.evaluation.information import ideal_auc
+
 CHANNELS = ("flux", "velocity", "both")
 #: Paired differences that are told: the first less the second.
 DIFFERENCES = (("both", "flux"), ("both", "velocity"))
@@ -218,16 +220,29 @@ def tell_shares(frame: pd.DataFrame, observers: pd.DataFrame) -> None:
             share = group[f"d_prime_{channel}"] / group[f"marginal_d_prime_{channel}"].replace(0, np.nan)
             line.append(f"{channel} {share.median():.2f} [{share.quantile(0.25):.2f}, {share.quantile(0.75):.2f}]")
         print(f"{name:28}{len(group):5}  " + "  ".join(line))
-    print(f"\nd′ of {len(observers)} disks, medians; the blind ceiling's AUC; that of this detector on those of them that are here")
-    here = frame[frame["stamp_id"].isin(observers["stamp_id"])]
-    aucs = _aucs(here) if here["label"].nunique() == 2 else [(np.nan,) * 3] * len(CHANNELS)
-    for channel, (auc, low, high) in zip(CHANNELS, aucs, strict=False):
-        medians = {
-            w: observers[f"{w}_d_prime_{channel}"].median() for w in ("ideal", "marginal", "blind") if f"{w}_d_prime_{channel}" in observers
-        }
-        ceiling = observers.get(f"blind_auc_{channel}", pd.Series(dtype=float)).mean()
-        told = ", ".join(f"{w} {d:.2f}" for w, d in medians.items())
-        print(f"{channel:10}{told}; blind AUC {ceiling:.3f}; detector {auc:.3f} [{low:.3f}, {high:.3f}] ({len(here)} stamps)")
+    tell_ceiling(frame[frame["source_kind"] != "manga"], observers)
+
+
+def tell_ceiling(analytic: pd.DataFrame, observers: pd.DataFrame) -> None:
+    """Print AUC and d′ of the marginal and the blind observer over their stamps, and of the detector over all stamps with such sources.
+
+    d′ = √2 Φ⁻¹(AUC) in all three, so that they compare; the marginal observer's AUC is `ideal_auc` of its d′.
+    """
+    known = observers.merge(analytic[["stamp_id", *STRATA]], on="stamp_id", suffixes=("_", ""))
+    print(f"\nAUC (d′) of observers over {len(known)} disks and hybrids, of this detector over {len(analytic)}; its share of both d′")
+    groups = [("all", known, analytic)]
+    for name in ("subhalo_profile", "mass_bin"):
+        groups += [(f"{name} {value}", known[known[name] == value], part) for value, part in analytic.groupby(name)]
+    for name, seen, part in groups:
+        for channel, (auc, low, high) in zip(CHANNELS, _aucs(part), strict=False):
+            found = {"marginal": ideal_auc(*[seen[f"marginal_d_prime_{channel}"]] * 2)[0]}
+            if f"blind_auc_{channel}" in seen:
+                found["blind"] = seen[f"blind_auc_{channel}"].mean()
+            own = np.sqrt(2) * norm.ppf(auc)
+            told = "  ".join(
+                f"{who} {a:.3f} ({np.sqrt(2) * norm.ppf(a):.2f}): {own / (np.sqrt(2) * norm.ppf(a)):4.0%}" for who, a in found.items()
+            )
+            print(f"{name:24}{channel:10}{len(seen):4} {len(part):5}  detector {auc:.3f} [{low:.3f}, {high:.3f}] ({own:.2f})  {told}")
 
 
 def _aucs(group: pd.DataFrame) -> list[tuple[float, float, float]]:
