@@ -202,9 +202,7 @@ def plot_quantiles(frame: pd.DataFrame, injections: pd.DataFrame | None, path: s
             level = (np.arange(len(z)) + 0.5) / len(z)
             greatest.plot(norm.ppf(level ** (1 / places)), z, ".", ms=3, label=f"{name} ({len(z)})")
     greatest.axline((median, median), slope=1, color="0.5", lw=0.8)
-    greatest.set(
-        xlabel=f"quantile of the greatest of {places:.0f} normal numbers", ylabel="z_max, flux and velocity", title="trusted controls"
-    )
+    greatest.set(xlabel=f"greatest of {places:.0f} normal numbers", ylabel="z_max, flux and velocity", title="trusted controls")
     greatest.legend(frameon=False, fontsize=7)
     figure.savefig(path, dpi=200)
 
