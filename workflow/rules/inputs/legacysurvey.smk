@@ -57,5 +57,7 @@ def until_used(folder):
 
 
 def cutout_limits(wildcards):
-    """The keys of a dataset's survey that say which pixels and cutouts are good."""
+    """The keys of a dataset's survey that say which pixels and cutouts are good; of cutouts as hosts, those of their own."""
+    if hosts_are_cutouts(wildcards.dataset):
+        return {"maskbits": [], "max_bad_fraction": settings.datasets[wildcards.dataset].hosts.cutouts.max_bad_fraction}
     return settings.legacysurvey.surveys[survey_of(wildcards)].only("maskbits", "max_bad_fraction")

@@ -117,9 +117,9 @@ def _lensfinder_facts(dataset: LensFinderDataset) -> Facts:
     shape = {"moffat": f"Moffat, β = {camera.beta:g}", "gaussian": "Gaussian"}[camera.psf]
     controls = {"unpaired": "other galaxies, matched in PSF, depth and magnitude", "paired": "the same galaxies without an arc"}
     return [
-        ("survey", dataset.survey),
+        ("survey", dataset.sky_survey or f"cutouts of {dataset.hosts.cutouts.path}"),
         ("stamp", _stamp(camera.stamp_size, PIXEL_SCALE_ARCSEC) + " in g, r, z"),
-        ("hosts", f"luminous red galaxies, psfsize in r {hosts.psfsize_r_arcsec[0]:g}–{hosts.psfsize_r_arcsec[1]:g}″"),
+        ("hosts", f"{_hosts(dataset)}, psfsize in r {hosts.psfsize_r_arcsec[0]:g}–{hosts.psfsize_r_arcsec[1]:g}″"),
         ("injections per host", str(hosts.replicates)),
         ("controls", controls[dataset.controls]),
         ("sources", _mix(dataset.sources.mix)),
@@ -129,6 +129,14 @@ def _lensfinder_facts(dataset: LensFinderDataset) -> Facts:
         ("PSF of the arcs", f"{shape}, FWHM from psfsize"),
         ("arcs' own noise", f"Poisson, electrons per nanomaggy {gain} (assumed)" if camera.poisson else "none"),
     ]
+
+
+def _hosts(dataset: LensFinderDataset) -> str:
+    cutouts = dataset.hosts.cutouts
+    if cutouts is None:
+        return "luminous red galaxies"
+    instead = "".join(f", {other} in place of {band}" for band, other in cutouts.stand_in.items())
+    return f"real cutouts in {', '.join(cutouts.bands)}{instead}"
 
 
 def _mix(mix: Mapping[str, float]) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ..config.cutouts import Cutouts
+from ..config.cutouts import Labelled
 from ..config.legacysurvey import BANDS, PIXEL_SCALE_ARCSEC, ZERO_POINT
 from ..core.reading import readable
 from ..core.tables import Column, Schema, read_columns
@@ -59,7 +59,7 @@ class Label:
     place: tuple[float, float] | None
 
 
-def prepare_cutouts(settings: Cutouts, size: int) -> Iterator[pa.Table]:
+def prepare_cutouts(settings: Labelled, size: int) -> Iterator[pa.Table]:
     """Give the cutouts as tables of `prepared_schema(size)`, in the order of their names; one that cannot be used has a row that says why.
 
     Parameters
@@ -73,14 +73,7 @@ def prepare_cutouts(settings: Cutouts, size: int) -> Iterator[pa.Table]:
         There are none; none of them can be used; the table of labels is unreadable, or knows none of them.
     """
     cutouts = cutouts_of(settings)
-    labels = read_labels(settings) if settings.labels else {}
-    if labels and not set(labels) & set(cutouts.names):
-        raise CutoutError(
-            f"{settings.labels}: none of its {len(labels)} ids, such as {next(iter(labels))}, is the name of a cutout, such as {cutouts.names[0]}; "
-            "ids are the names of files without their ending, or those of a table's objects"
-        )
-    if labels:
-        log.info("%s: says something of %d of %d cutouts", settings.labels, len(set(labels) & set(cutouts.names)), len(cutouts.names))
+    labels = labels_of(settings, cutouts)
     schema, rows, usable, first = prepared_schema(size), [], 0, ""
     for name in cutouts.names:
         rows.append(_row(cutouts, name, labels.get(name), settings, size))
@@ -98,7 +91,7 @@ def prepare_cutouts(settings: Cutouts, size: int) -> Iterator[pa.Table]:
     log.info("%s: %d cutouts, %s", settings.path, usable, what_was_done(settings))
 
 
-def what_was_done(settings: Cutouts) -> str:
+def what_was_done(settings: Labelled) -> str:
     """Say in words how cutouts became stamps."""
     same = np.isclose(settings.pixel_scale_arcsec, PIXEL_SCALE_ARCSEC, rtol=1e-3)
     pixels = (
@@ -116,7 +109,26 @@ def what_was_done(settings: Cutouts) -> str:
     return f"{pixels}; {flux}{instead}"
 
 
-def read_labels(settings: Cutouts) -> dict[str, Label]:
+def labels_of(settings: Labelled, cutouts: FolderOfCutouts) -> dict[str, Label]:
+    """Return what the table of labels says of the cutouts, by name; empty without a table.
+
+    Raises
+    ------
+    CutoutError
+        As `read_labels`; also where the table knows none of them.
+    """
+    labels = read_labels(settings) if settings.labels else {}
+    if labels and not set(labels) & set(cutouts.names):
+        raise CutoutError(
+            f"{settings.labels}: none of its {len(labels)} ids, such as {next(iter(labels))}, is the name of a cutout, such as {cutouts.names[0]}; "
+            "ids are the names of files without their ending, or those of a table's objects"
+        )
+    if labels:
+        log.info("%s: says something of %d of %d cutouts", settings.labels, len(set(labels) & set(cutouts.names)), len(cutouts.names))
+    return labels
+
+
+def read_labels(settings: Labelled) -> dict[str, Label]:
     """Return what the table of labels says, by name.
 
     Raises
@@ -153,7 +165,7 @@ def _number(value: object, column: str, path: Path) -> float | None:
         raise CutoutError(f"{path}: column {column} holds {value!r}, expected numbers; write lenses as 1 and controls as 0") from None
 
 
-def _row(cutouts: FolderOfCutouts, name: str, known: Label | None, settings: Cutouts, size: int) -> dict[str, object]:
+def _row(cutouts: FolderOfCutouts, name: str, known: Label | None, settings: Labelled, size: int) -> dict[str, object]:
     """Return one row, its image among it."""
     blank = {"stamp_id": name, **dict.fromkeys(("ra", "dec", "label", "given_label", "width", "height")), "covered": 0.0, "ok": False}
     blank |= {f"{kind}_{b}": None for kind in ("psfsize", "psfdepth") for b in BANDS}
@@ -161,17 +173,17 @@ def _row(cutouts: FolderOfCutouts, name: str, known: Label | None, settings: Cut
     try:
         found = cutouts.read(name)
         whole = cutouts.middle(name, found, max(found.image.shape[1:]))
-        stamp = _stamp(cutouts, name, found, whole, settings, size)
+        stamp = stamp_of(cutouts, name, found, whole, settings, size)
     except CutoutError as error:
-        return _told(blank, known, None, settings) | {"reason": str(error)}
+        return told(blank, known, None, settings) | {"reason": str(error)}
     height, width = found.image.shape[1:]
     row = blank | {"width": width, "height": height, "covered": 1 - stamp.bad_fraction, "image": stamp.image}
     row |= _scalars(whole, settings) | {"ok": bool(stamp.good.any((1, 2)).all())}
-    return _told(row, known, found, settings) | {"reason": "" if row["ok"] else f"{name} has a band without a good pixel"}
+    return told(row, known, found, settings) | {"reason": "" if row["ok"] else f"{name} has a band without a good pixel"}
 
 
-def _told(row: dict[str, object], known: Label | None, found: Found | None, settings: Cutouts) -> dict[str, object]:
-    """Return a row with position and label, from the cutout or from the table of labels, which comes first."""
+def told(row: dict[str, object], known: Label | None, found: Found | None, settings: Labelled) -> dict[str, object]:
+    """Return a row with position (`ra`, `dec`) and label (`given_label`, `label`), from the cutout or from the table of labels, which comes first."""
     place = (found.place if found else None) or (known.place if known else None)
     value = known.value if known and known.value is not None else found.label if found else None
     if place:
@@ -181,8 +193,20 @@ def _told(row: dict[str, object], known: Label | None, found: Found | None, sett
     return row
 
 
-def _stamp(cutouts: FolderOfCutouts, name: str, found: Found, whole: Cutout, settings: Cutouts, size: int) -> Cutout:
-    """Return a cutout in the networks' bands, on their pixels and in nanomaggies."""
+def stamp_of(cutouts: FolderOfCutouts, name: str, found: Found, whole: Cutout, settings: Labelled, size: int) -> Cutout:
+    """Return a cutout in the networks' bands, on their pixels and in nanomaggies.
+
+    Parameters
+    ----------
+    cutouts, name : what it is one of
+    found, whole : what `cutouts` read of it, and its largest square
+    size : pixels on a side
+
+    Raises
+    ------
+    CutoutError
+        Its image has another shape than its noise.
+    """
     cutout = whole
     if np.isclose(settings.pixel_scale_arcsec, PIXEL_SCALE_ARCSEC, rtol=1e-3):
         # An odd image in an even stamp, or the other way round, is cropped by a pixel: half a pixel's shift would blur it.
@@ -193,7 +217,7 @@ def _stamp(cutouts: FolderOfCutouts, name: str, found: Found, whole: Cutout, set
     return replace(stamp, **{key: getattr(stamp, key)[order] for key in ("image", "invvar", "good", "psfsize", "bad_fractions")})
 
 
-def _scalars(cutout: Cutout, settings: Cutouts) -> Mapping[str, float | None]:
+def _scalars(cutout: Cutout, settings: Labelled) -> Mapping[str, float | None]:
     """PSF size and depth where they are known: the variance of a point source's flux is that of a pixel times 4π σ² [pixel], for white noise."""
     out: dict[str, float | None] = {}
     weighed = bool((settings.noise_hdus or settings.noise_files) or not np.isin(cutout.invvar, (0, 1)).all())
