@@ -188,7 +188,11 @@ def learnt_skies(detector, dataset):
     rounds = [settings.detectors[name] for name in all_rounds(detector, settings.detectors)]
     extra = [name for network in rounds if network.rounds > 1 for name in network.mining.extra]
     surveys = settings.legacysurvey.surveys
-    return [name for name in dict.fromkeys([dataset, *extra]) if hosts_are_cutouts(name) or (sky_survey(name) and not surveys[sky_survey(name)].mock)]
+    return [
+        name
+        for name in dict.fromkeys([dataset, *extra])
+        if hosts_are_cutouts(name) or (sky_survey(name) and not surveys[sky_survey(name)].mock)
+    ]
 
 
 def joined_training(wildcards):

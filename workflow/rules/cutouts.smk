@@ -99,6 +99,7 @@ rule show_cutouts:
     input:
         stamps="<results>/cutouts/{cutouts}/stamps.parquet",
         scores="<results>/cutouts/{cutouts}/scores.parquet",
+        network=first_scoring_network,
         rates="<results>/cutouts/{cutouts}/rates.csv",
     output:
         page=report(

@@ -27,7 +27,7 @@ from .experiment import (
 )
 from .kinds import Dataset, dataset_kind
 from .legacysurvey import LegacySurvey
-from .lensfinder import BANDS, LENS_KINDS, ImportedDataset, LensFinderDataset
+from .lensfinder import LENS_KINDS, ImportedDataset, LensFinderDataset
 from .manga import Downloads, Manga
 from .observed import Observed
 from .presets import preset
@@ -275,10 +275,10 @@ class Run(Section):
         if dataset.survey not in self.legacysurvey.surveys:
             return [f"datasets.{name}.survey names {unknown(dataset.survey, self.legacysurvey.surveys)} under legacysurvey.surveys"]
         survey, problems = self.legacysurvey.surveys[dataset.survey], []
-        missing = [band for band in BANDS if band not in survey.bands]
+        missing = [band for band in survey.sources if band not in survey.bands]
         if missing:
             problems.append(
-                f"datasets.{name} needs bands {', '.join(BANDS)}; legacysurvey.surveys.{dataset.survey}.bands lacks {', '.join(missing)}"
+                f"datasets.{name} needs bands {', '.join(survey.sources)}; legacysurvey.surveys.{dataset.survey}.bands lacks {', '.join(missing)}"
             )
         if sampled and not survey.mock:
             problems.append(
