@@ -14,7 +14,11 @@ from darkhaloscope.core.tables import images
 def test_real_sources_are_lensed_into_real_hosts_by_the_workflow(real, project):
     sky, table, catalog = (
         real / name
-        for name in ("candidates/spacewarps-cfhtls-gri.npz", "candidates/spacewarps-cfhtls.csv", "cosmos/paltas-real_galaxy_catalog_23.5.fits")
+        for name in (
+            "candidates/spacewarps-cfhtls-gri.npz",
+            "candidates/spacewarps-cfhtls.csv",
+            "cosmos/paltas-real_galaxy_catalog_23.5.fits",
+        )
     )
     for path in (sky, table, catalog):
         if not path.exists():
@@ -32,7 +36,10 @@ def test_real_sources_are_lensed_into_real_hosts_by_the_workflow(real, project):
         **{"kind": "lensfinder", "size": {"train": 20, "validation": 6, "test": 10}, "shard_size": 20, "rendering": {"accuracy": 0.005}},
         **{"splits": {"fractions": {"train": 0.5, "validation": 0.2, "test": 0.3}, "tolerance": 0.15}},
         **{"hosts": {"cutouts": cutouts, "psfsize_r_arcsec": [0.7, 1.2], "match_bins": [1, 1, 1]}},
-        **{"injection": "gen6", "sources": {"mix": {"cosmos": 1.0}, "cosmos": {"catalog": "cosmos/real_galaxy_catalog_23.5.fits", "exclusion": "none"}}},
+        **{
+            "injection": "gen6",
+            "sources": {"mix": {"cosmos": 1.0}, "cosmos": {"catalog": "cosmos/real_galaxy_catalog_23.5.fits", "exclusion": "none"}},
+        },
     }
     run = {
         "run": [],
