@@ -42,7 +42,7 @@ def test_real_sources_are_lensed_into_real_hosts_by_the_workflow(real, project):
         },
     }
     run = {
-        "run": [],
+        "run": ["finder"],
         "datasets": {"real": dataset},
         "detectors": {"lens": {"channels": "bands", "architecture": "slim"}},
         "experiments": {"finder": {"question": "Is it a lens?", "dataset": "real", "detectors": ["lens"]}},
