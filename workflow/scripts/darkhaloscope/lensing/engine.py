@@ -6,9 +6,9 @@ fewer rays a pixel needs. Without a PSF the accuracy is that of single pixels.
 
 `render_accurate` renders each stamp once, with the rays that stamps behind such a PSF mostly need, estimates the
 error of that very image from differences among its rays, and renders again, with more, the stamps that have not
-reached the accuracy. Pixel images, and disks in closed form, follow a plan (`sampling`),
-summed by compiled loops on a CPU and by torch elsewhere (`planned`); other lights are rendered by `render`, with the
-rays on a side doubled until the estimate is met.
+reached the accuracy. Pixel images, and disks in closed form, follow a plan (`planned`) and are summed by compiled loops
+(`sampling`) on a CPU; other lights, and lights on another device, are rendered by `render`, with the rays on a side doubled
+until the estimate is met.
 
 `render_together` does so for one light behind several lenses with the same rays: what is left of their errors is much
 the same, and the difference of two images that differ little is truer than either.
@@ -30,7 +30,7 @@ from .lens import MacroLens, Subhalos, macro_lens
 from .light import DiskLight, PixelLight
 from .observe import convolve
 from .packing import disk_tables, disk_units, halo_table, lens_tables, source_table
-from .planned import Plan, sum_plan
+from .planned import Plan
 from .profiles import MAIN
 from .pyramid import EDGE, build_pyramid
 from .render import Grid, Light, render
@@ -179,8 +179,8 @@ def plan_images(
 
 
 def _planned(light: Light) -> bool:
-    """Whether the compiled loops know the light."""
-    return isinstance(light, DiskLight | PixelLight)
+    """Whether the compiled loops know the light, and can reach it."""
+    return isinstance(light, DiskLight | PixelLight) and light.x.device.type == "cpu"
 
 
 def _with_pyramid(light: PixelLight | DiskLight) -> PixelLight | DiskLight:
@@ -243,15 +243,12 @@ def _until_accurate(attempt, attempts, accuracy, light, lensings: Sequence[Lensi
 
 def _follow_plan(light, lensings: list[Lensing], density, previous, *, grid: Grid, kernel: Tensor | None):
     reach = 0.0 if kernel is None else REACH
-    cpu, plan = light.x.device.type == "cpu", None
-    if len(lensings) > 1 or not cpu:
+    plan = None
+    if len(lensings) > 1:
         plan = Plan.finest([plan_images(light, *lensing, grid, density, reach) for lensing in lensings])
     images, errors = [], []
     for k, lensing in enumerate(lensings):
-        if cpu:
-            image, doubt, _ = compiled_images(light, *lensing, grid, density, reach, plan)
-        else:
-            image, doubt = sum_plan(plan, light, *lensing, grid)
+        image, doubt, _ = compiled_images(light, *lensing, grid, density, reach, plan)
         factor = TRUE_OVER_DOUBT_DISK if isinstance(light, DiskLight) else TRUE_OVER_DOUBT
         factor = TRUE_OVER_DOUBT_UNBLURRED if kernel is None else factor
         error = max(factor, TRUE_OVER_DOUBT_DENSITY / density) * _relative(doubt, image[:, :1], kernel)
