@@ -262,7 +262,10 @@ def test_srun_starts_the_ranks_of_other_nodes(monkeypatch):
     here, elsewhere = together._commands(training, Rank(ranks=6, devices=2, threads=16))
     assert here[0][0] == sys.executable and here[1]["CUDA_VISIBLE_DEVICES"] == "0,1" and here[2:] == (1, False)
     command, environment, start, step = elsewhere
-    assert {"--jobid=7", "--exclude=n1", "--nodes=2", "--ntasks=4", "--ntasks-per-node=2"} < set(command) and (start, step) == (2, True)
+    assert {"--jobid=7", "--exclude=n1", "--nodes=2", "--ntasks=4", "--ntasks-per-node=2", "--gpus=4"} < set(command) and (start, step) == (
+        2,
+        True,
+    )
     assert "CUDA_VISIBLE_DEVICES" not in environment and environment["OMP_NUM_THREADS"] == "16"
     environments = [together.RankEnvironment(dataclasses.replace(Rank(ranks=6, devices=2), rank=k)) for k in range(6)]
     assert [(e.node_rank(), e.local_rank()) for e in environments] == [(0, 0), (0, 1), (1, 0), (1, 1), (2, 0), (2, 1)]

@@ -247,7 +247,10 @@ def _commands(training: Training, first: Rank) -> Iterator[tuple[list[str], dict
         # The other nodes' GPUs are not those of this one. A rank has all that the job has on its node, as on this one.
         elsewhere = {name: value for name, value in environment.items() if name != "CUDA_VISIBLE_DEVICES"}
         srun = ["srun", f"--jobid={os.environ['SLURM_JOB_ID']}", f"--exclude={os.environ['SLURMD_NODENAME']}"]
-        srun += [f"--nodes={training.nodes - 1}", f"--ntasks={(training.nodes - 1) * first.devices}", f"--ntasks-per-node={first.devices}"]
+        there = (training.nodes - 1) * first.devices
+        srun += [f"--nodes={training.nodes - 1}", f"--ntasks={there}", f"--ntasks-per-node={first.devices}"]
+        if environment.get("CUDA_VISIBLE_DEVICES"):  # otherwise a step asks for all GPUs of the job, of which this node has some
+            srun.append(f"--gpus={there}")
         yield [*srun, "--overlap", "--whole", "--mem=0", "--cpu-bind=none", "--kill-on-bad-exit=1", *python], elsewhere, first.devices, True
 
 
