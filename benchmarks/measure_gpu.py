@@ -55,7 +55,7 @@ def engine(device: torch.device, small: bool) -> None:
     from darkhaloscope.lensing.render import render
     from unit.lensing.planned_rays import sum_plan
 
-    n = 4 if small else 64
+    n = 2 if small else 64
     light, lens, subhalos, grid, _ = subhalo_rows(n)
     light = _with_pyramid(light)
     plan = plan_images(light, lens, subhalos, grid, 3.0, 0.2)
