@@ -86,6 +86,7 @@ rule check_shortcuts:
         bare=without_arcs("bare.parquet"),
         lenses=real_lenses,
         real=lambda wildcards: real_sky(settings.experiments[wildcards.experiment].dataset),
+        learnt=learnt_hosts,
         weights=members("network.safetensors"),
         networks=members("network.json"),
     output:

@@ -94,7 +94,7 @@ def trained_on(wildcards):
 
 def known_lens_tables(wildcards):
     """The table of known lenses of the survey that a dataset is made of, or nothing."""
-    survey = getattr(settings.datasets[wildcards.dataset], "survey", None)
+    survey = sky_survey(wildcards.dataset)
     return [f"<results>/legacysurvey/{survey}/known_lenses.parquet"] if survey else []
 
 

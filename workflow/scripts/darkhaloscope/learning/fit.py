@@ -28,6 +28,7 @@ from ..config.network import Network, Training
 from ..core.files import write_text
 from ..core.random import stable_hash
 from ..core.stopping import Stopped
+from ..stamps.rows import bands_of
 from .checkpoints import WholeCheckpoints, usable_checkpoint
 from .device import find_device, training_arithmetic
 from .index import Emphasis, Extra
@@ -160,7 +161,7 @@ def train_rank(
     log.info(
         "best epoch %d of %d: validation AUC %.4f", course.best_epoch, len(course.history), course.history[course.best_epoch - 1]["val_auc"]
     )
-    classifier = Classifier(module, network, training.normalisation, training.size, seed)
+    classifier = Classifier(module, network, training.normalisation, training.size, seed, bands=bands_of(train_paths))
     counts = {"training": len(training), "validation": len(validation)}
     splits = (("training", training), ("validation", validation))
     counts |= {f"{use}, {reason}": n for use, split in splits for reason, n in split.stamps.dropped.items()}
