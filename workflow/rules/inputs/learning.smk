@@ -16,6 +16,17 @@ def network_section(wildcards):
     return settings.detectors[wildcards.detector].without("kind", "description", "mining")
 
 
+def ranks(count):
+    """What a training asks of a cluster: one task for each device, on as many nodes; `None`, so nothing, where it has one device."""
+
+    def asked(wildcards):
+        training = settings.detectors[wildcards.detector].training
+        together = training.devices * training.nodes > 1
+        return count(training.devices, training.nodes) if together else None
+
+    return asked
+
+
 def training_shards(wildcards):
     """The shards that a network learns from: training stamps, or the noiseless pairs of the same rows."""
     if settings.detectors[wildcards.detector].trains_on_pairs:
