@@ -55,7 +55,7 @@ def engine(device: torch.device, small: bool) -> None:
     from darkhaloscope.lensing.render import render
     from unit.lensing.planned_rays import sum_plan
 
-    n = 4 if small else 64
+    n = 2 if small else 64
     light, lens, subhalos, grid, _ = subhalo_rows(n)
     light = _with_pyramid(light)
     plan = plan_images(light, lens, subhalos, grid, 3.0, 0.2)
@@ -122,7 +122,7 @@ def detector(device: torch.device, small: bool) -> None:
 def training(device: torch.device, small: bool, networks: list = BANDS) -> None:
     """Forward, backward and optimiser's step, in bfloat16 as `training.precision` chooses on a GPU that has it."""
     for name, section, size in networks:
-        batch = 8 if small else 256
+        batch = 2 if small else 256
         module, inputs = network(section, size, batch, device)
         labels = torch.arange(batch, device=device) % 2
         settings = Network.model_validate(section).training
@@ -213,7 +213,7 @@ def rate(work: Callable[[], Any], n: int, device: torch.device, repeats: int = 3
 
 def steady(step: Callable[[], Any], n: int, device: torch.device, small: bool) -> float:
     """Return stamps per second over some seconds of steps, after three that choose algorithms."""
-    for _ in range(1 if small else 3):
+    for _ in range(0 if small else 3):
         step()
     wait(device)
     started, steps = time.perf_counter(), 0

@@ -33,7 +33,8 @@ rule train_network:
         gpu=lambda wildcards: ranks(lambda devices, nodes: devices * nodes)(wildcards) or 1,
         nodes=ranks(lambda devices, nodes: nodes),
         tasks=ranks(lambda devices, nodes: devices * nodes),
-        # Slurm's executor would ask for as many tasks for each GPU otherwise.
+        # Slurm's executor runs the script beside the tasks, which it starts itself, and does not ask for as many tasks for each GPU.
+        mpi=ranks(lambda devices, nodes: "srun"),
         tasks_per_gpu=ranks(lambda devices, nodes: 0),
         slurm_extra=ranks(lambda devices, nodes: f"'--ntasks-per-node={devices}'"),
     params:

@@ -6,7 +6,8 @@ from darkhaloscope.core.tables import write_table
 from darkhaloscope.jobs.stage import stage
 from darkhaloscope.surveys.legacysurvey.schema import PARENT
 from darkhaloscope.surveys.prepared import PART
-from darkhaloscope.tasks.lensfinder.real_hosts import host_schema, read_hosts
+from darkhaloscope.tasks.lensfinder.host_cutouts import host_schema
+from darkhaloscope.tasks.lensfinder.real_hosts import read_hosts
 
 with stage(snakemake) as job:
     camera = Camera.model_validate(job.params.camera)

@@ -250,21 +250,27 @@ def test_what_another_rank_said_is_the_error(tmp_path, how):
 # --- Slurm's commands
 
 
-def test_srun_starts_the_ranks_of_this_node_and_of_the_others(monkeypatch):
-    step = {"SLURM_JOB_ID": "7", "SLURM_STEP_ID": "0", "SLURM_JOB_CPUS_PER_NODE": "32(x3)", "SLURM_JOB_NUM_NODES": "3"}
-    for name, value in {**step, "SLURMD_NODENAME": "n1", "SLURM_NTASKS": "1", "CUDA_VISIBLE_DEVICES": "0"}.items():
+def test_srun_starts_the_ranks_of_other_nodes(monkeypatch):
+    for name in [name for name in os.environ if name.startswith("SLURM")]:
+        monkeypatch.delenv(name)
+    assert not together._is_job_of_tasks()
+    # What Slurm's executor leaves of the variables of a job with resource `mpi`.
+    for name, value in {"SLURM_JOB_ID": "7", "SLURMD_NODENAME": "n1", "CUDA_VISIBLE_DEVICES": "0,1"}.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(together.shutil, "which", lambda name: f"/usr/bin/{name}")
+    assert together._is_job_of_tasks()
     training = network(2, nodes=3, batch_size=64).training
-    assert together._tasks_of_slurm(training, 16) and not together._tasks_of_slurm(training, 17)
-    assert not together._tasks_of_slurm(training.model_copy(update={"nodes": 4}), 16)
-    (here, environment, start), (elsewhere, _, second) = together._commands(training, Rank(ranks=6, devices=2, threads=16), slurm=True)
-    assert {"--nodelist=n1", "--nodes=1", "--ntasks=1"} < set(here) and start == 1
-    assert {"--exclude=n1", "--nodes=2", "--ntasks=4", "--ntasks-per-node=2"} < set(elsewhere) and second == 2
-    # What the step of rank 0 has must not become a wish of the new ones.
-    assert {name for name in environment if name.startswith("SLURM_")} == {"SLURM_JOB_ID"} and "CUDA_VISIBLE_DEVICES" not in environment
+    here, elsewhere = together._commands(training, Rank(ranks=6, devices=2, threads=16))
+    assert here[0][0] == sys.executable and here[1]["CUDA_VISIBLE_DEVICES"] == "0,1" and here[2:] == (1, False)
+    command, environment, start, step = elsewhere
+    assert {"--jobid=7", "--exclude=n1", "--nodes=2", "--ntasks=4", "--ntasks-per-node=2", "--gpus=4"} < set(command) and (start, step) == (
+        2,
+        True,
+    )
+    assert "CUDA_VISIBLE_DEVICES" not in environment and environment["OMP_NUM_THREADS"] == "16"
     environments = [together.RankEnvironment(dataclasses.replace(Rank(ranks=6, devices=2), rank=k)) for k in range(6)]
     assert [(e.node_rank(), e.local_rank()) for e in environments] == [(0, 0), (0, 1), (1, 0), (1, 1), (2, 0), (2, 1)]
-    # A shell in an allocation (sbatch --wrap) is no step with tasks of its own.
-    monkeypatch.delenv("SLURM_STEP_ID")
-    assert not together._tasks_of_slurm(training, 16)
+    # A shell in an allocation (sbatch --wrap), or a step: ranks of one node share the job's threads.
+    for name in ("SLURM_NTASKS", "SLURM_STEP_ID"):
+        monkeypatch.setenv(name, "1")
+        assert not together._is_job_of_tasks()
+        monkeypatch.delenv(name)

@@ -17,11 +17,12 @@ from darkhaloscope.stamps.rows import read_rows
 from darkhaloscope.surveys.folder import CutoutError
 from darkhaloscope.surveys.legacysurvey.schema import PARENT
 from darkhaloscope.surveys.real_sky import prepare_real_sky, real_sky_schema
+from darkhaloscope.tasks.lensfinder.host_cutouts import host_schema
 from darkhaloscope.tasks.lensfinder.hosts import read_parent
 from darkhaloscope.tasks.lensfinder.inject import InjectionError, inject_rows
 from darkhaloscope.tasks.lensfinder.inputs import cut_rows
 from darkhaloscope.tasks.lensfinder.manifest import draw_manifest
-from darkhaloscope.tasks.lensfinder.real_hosts import host_schema, read_hosts
+from darkhaloscope.tasks.lensfinder.real_hosts import read_hosts
 from darkhaloscope.tasks.lensfinder.schema import MANIFEST, stamp_schema
 
 N, SIZE, NOISE = 400, 64, 0.02

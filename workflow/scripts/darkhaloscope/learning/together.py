@@ -1,7 +1,6 @@
 """Training in several processes, one for each device: which stamps are whose, how the processes start, and how they end together.
 
-The process that asked for the training is rank 0. On one machine it starts the others itself; in a job of Slurm that gave each rank a task
-of its own, `srun` starts them within the job. They get the call that they are to make through their standard input, and end when it closes:
+The process that asked for the training is rank 0. It starts the others of its machine itself, and those of other nodes, in a job of Slurm, by `srun`. They get the call that they are to make through their standard input, and end when it closes:
 none outlives rank 0. What a rank prints is kept until all is well, and said where it is not.
 """
 
@@ -12,7 +11,6 @@ import dataclasses
 import logging
 import os
 import pickle
-import shutil
 import signal
 import socket
 import subprocess
@@ -96,7 +94,7 @@ def all_ranks(training: Training, threads: int, call: Callable[..., Any], log: l
     Parameters
     ----------
     training : says on how many devices and nodes
-    threads : of the job: shared by the ranks of one machine; in a job of Slurm with a task for each rank, those of a task
+    threads : of the job, shared by the ranks; in a job of Slurm those of a task, and each rank is one
     call : a function of a module; what it returns in other ranks is dropped
 
     Raises
@@ -109,7 +107,7 @@ def all_ranks(training: Training, threads: int, call: Callable[..., Any], log: l
         yield Rank(threads=threads)
         return
     check_devices(training.devices)
-    slurm = _tasks_of_slurm(training, threads)
+    slurm = _is_job_of_tasks()
     if training.nodes > 1 and not slurm:
         raise LearningError(
             f"training.nodes is {training.nodes}, but this is no job of Slurm on as many nodes: run with `--profile slurm`, or set "
@@ -125,8 +123,8 @@ def all_ranks(training: Training, threads: int, call: Callable[..., Any], log: l
     log.info("%d processes train together, %d on each of %d nodes, %d threads each", ranks, training.devices, training.nodes, first.threads)
     others = _Others(log)
     try:
-        for command, environment, start in _commands(training, first, slurm):
-            others.start(command, environment, pickle.dumps((call, given, first, start, slurm)))
+        for command, environment, start, step in _commands(training, first):
+            others.start(command, environment, pickle.dumps((call, given, first, start, step)))
         others.watch()
         yield first
         others.join()
@@ -232,38 +230,28 @@ class _Others:
             os._exit(1)
 
 
-def _tasks_of_slurm(training: Training, threads: int) -> bool:
-    """Say whether this is a step of a job of Slurm that has a task's CPUs for each rank."""
-    environment = os.environ
-    if "SLURM_JOB_ID" not in environment or "SLURM_STEP_ID" not in environment or not shutil.which("srun"):
-        return False
-    cpus = environment.get("SLURM_JOB_CPUS_PER_NODE", "0").split(",")[0].split("(")[0]
-    enough = int(cpus) >= training.devices * threads
-    return enough and int(environment.get("SLURM_JOB_NUM_NODES", 1)) >= training.nodes
+def _is_job_of_tasks() -> bool:
+    """Say whether Slurm's executor started this as a job of several tasks: with resource `mpi` Snakemake runs beside the tasks, told of the job alone."""
+    return "SLURM_JOB_ID" in os.environ and not {"SLURM_NTASKS", "SLURM_STEP_ID"} & set(os.environ)
 
 
-def _commands(training: Training, first: Rank, slurm: bool) -> Iterator[tuple[list[str], dict[str, str], int]]:
-    """Give the commands that start the other ranks, their environments, and the rank of each command's first task."""
+def _commands(training: Training, first: Rank) -> Iterator[tuple[list[str], dict[str, str], int, bool]]:
+    """Give the commands that start the other ranks, their environments, the rank of the first that each starts, and whether it starts several."""
     python = [sys.executable, "-m", __name__]
     environment = dict(os.environ)
     environment["PYTHONPATH"] = os.pathsep.join(p for p in (str(Path(__file__).parents[2]), environment.get("PYTHONPATH")) if p)
     environment["OMP_NUM_THREADS"] = str(first.threads)
-    if not slurm:
-        for rank in range(1, first.ranks):
-            yield python, environment, rank
-        return
-    # What the step of rank 0 was given must not be taken for what the new steps ask for; and they see all of the job that is on their node.
-    kept = ("SLURM_JOB_ID", "SLURM_JOBID", "SLURM_CONF")
-    for name in list(environment):
-        if name == "CUDA_VISIBLE_DEVICES" or (name.startswith(("SLURM_", "SRUN_", "SBATCH_")) and name not in kept):
-            del environment[name]
-    srun = ["srun", f"--jobid={os.environ['SLURM_JOB_ID']}", "--overlap", "--whole", "--mem=0", "--cpu-bind=none", "--kill-on-bad-exit=1"]
-    here = os.environ["SLURMD_NODENAME"]
-    if first.devices > 1:
-        yield [*srun, f"--nodelist={here}", "--nodes=1", f"--ntasks={first.devices - 1}", *python], environment, 1
+    for rank in range(1, first.devices):
+        yield python, environment, rank, False
     if training.nodes > 1:
-        elsewhere = [f"--exclude={here}", f"--nodes={training.nodes - 1}", f"--ntasks={(training.nodes - 1) * first.devices}"]
-        yield [*srun, *elsewhere, f"--ntasks-per-node={first.devices}", *python], environment, first.devices
+        # The other nodes' GPUs are not those of this one. A rank has all that the job has on its node, as on this one.
+        elsewhere = {name: value for name, value in environment.items() if name != "CUDA_VISIBLE_DEVICES"}
+        srun = ["srun", f"--jobid={os.environ['SLURM_JOB_ID']}", f"--exclude={os.environ['SLURMD_NODENAME']}"]
+        there = (training.nodes - 1) * first.devices
+        srun += [f"--nodes={training.nodes - 1}", f"--ntasks={there}", f"--ntasks-per-node={first.devices}"]
+        if environment.get("CUDA_VISIBLE_DEVICES"):  # otherwise a step asks for all GPUs of the job, of which this node has some
+            srun.append(f"--gpus={there}")
+        yield [*srun, "--overlap", "--whole", "--mem=0", "--cpu-bind=none", "--kill-on-bad-exit=1", *python], elsewhere, first.devices, True
 
 
 def _free_port() -> int:
@@ -280,9 +268,9 @@ def _work() -> None:
     size = int.from_bytes(source.read(8), "big")
     if not size:
         sys.exit("rank 0 ended before it had said what to do")
-    call, given, first, start, slurm = pickle.loads(source.read(size))  # from the process that started this one
+    call, given, first, start, step = pickle.loads(source.read(size))  # from the process that started this one
     threading.Thread(target=_end_with, args=(source.fileno(),), daemon=True).start()
-    rank = dataclasses.replace(first, rank=start + (int(os.environ["SLURM_PROCID"]) if slurm else 0))
+    rank = dataclasses.replace(first, rank=start + (int(os.environ["SLURM_PROCID"]) if step else 0))
     try:
         check_devices(rank.devices)
         call(**given, rank=rank)

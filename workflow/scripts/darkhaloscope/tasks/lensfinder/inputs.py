@@ -13,9 +13,9 @@ from ...config.sources import STILL
 from ...sources.kinds import Files
 from ...sources.stills import INPUTS, KINDS
 from ...surveys.legacysurvey.bricks import Cutout, open_brick
+from .host_cutouts import cut_hosts, is_table
 from .inject import InjectionError
 from .light import Stills
-from .real_hosts import cut_hosts, is_table
 
 
 def cut_rows(

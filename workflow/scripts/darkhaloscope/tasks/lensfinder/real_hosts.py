@@ -7,13 +7,10 @@ the parent sample, split by sky, and a cutout for each.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from os import PathLike
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from astropy import units
 from astropy_healpix import lonlat_to_healpix
 from numpy.typing import NDArray
@@ -22,13 +19,13 @@ from ...config.cutouts import HostCutouts
 from ...config.legacysurvey import BANDS, PIXEL_SCALE_ARCSEC, ZERO_POINT
 from ...config.lensfinder import Camera
 from ...core.random import stable_hash
-from ...core.tables import Column, Schema, images, parquet_errors
 from ...surveys.cutouts import Cutout
 from ...surveys.folder import CutoutError, FolderOfCutouts
 from ...surveys.legacysurvey.schema import PARENT
 from ...surveys.prepared import Label, labels_of, stamp_of, told, what_was_done
 from ...surveys.table import cutouts_of
-from .inject import HOST_ARCSEC, InjectionError
+from .host_cutouts import host_schema
+from .inject import HOST_ARCSEC
 from .light import psf_fwhm
 
 log = logging.getLogger("darkhaloscope")
@@ -37,22 +34,6 @@ log = logging.getLogger("darkhaloscope")
 PSFSIZE_PER_SIGMA = 2.355
 #: What a labelled look-alike is called among the classes of contaminants.
 LOOKALIKE = "look-alike"
-
-
-def host_schema(size: int) -> Schema:
-    """Return the columns of cutouts that serve as hosts, of `size` pixels on a side."""
-    shape = (len(BANDS), size, size)
-    return Schema(
-        "host cutouts",
-        (
-            Column("brickname", "string", "", "Name of the file or object, by which the manifest knows it"),
-            Column("x_offset_arcsec", "float32", "arcsec", "Object from the stamp's middle, to the right"),
-            Column("y_offset_arcsec", "float32", "arcsec", "Object from the stamp's middle, up"),
-            *(Column(f"psfsize_{b}", "float32", "arcsec", f"psfsize that the FWHM in {b} stands for") for b in BANDS),
-            Column("image", "float32", "nanomaggy", f"Cutout in {', '.join(BANDS)}, or what stands in for one of them", shape),
-            Column("invvar", "float32", "nanomaggy⁻²", "Inverse variance of a pixel; 0 where it is bad", shape),
-        ),
-    )
 
 
 @dataclass(frozen=True)
@@ -114,37 +95,6 @@ def read_hosts(settings: HostCutouts, camera: Camera) -> RealHosts:
     )
 
 
-def cut_hosts(rows: pa.Table, path: str | PathLike, size: int, max_bad_fraction: float) -> Iterator[Cutout]:
-    """Yield the cutout of each row of a manifest from a table that `read_hosts` gave, one row group in memory at a time.
-
-    Parameters
-    ----------
-    rows : manifest rows; those of one host should follow each other
-    path : table of `host_schema(size)`
-    size : pixels on a side
-    max_bad_fraction : a cutout is not `ok` above this share of bad pixels in any one band
-
-    Raises
-    ------
-    InjectionError
-        A row's host is not in the table.
-    """
-    with parquet_errors(path), pq.ParquetFile(path) as file:
-        host_schema(size).check(file.schema_arrow, str(path))
-        groups = [file.read_row_group(k, columns=["brickname"])["brickname"].to_pylist() for k in range(file.num_row_groups)]
-    where = {name: (group, row) for group, names in enumerate(groups) for row, name in enumerate(names)}
-    held, table, planes = -1, None, {}
-    for name in rows["brickname"].to_pylist():
-        if name not in where:
-            raise InjectionError(f"host {name} of the manifest is not among the {len(where)} of {path}; build the manifest again")
-        group, row = where[name]
-        if group != held:
-            with parquet_errors(path), pq.ParquetFile(path) as file:
-                held, table = group, file.read_row_group(group, use_threads=False)
-            planes = {column: images(table, column) for column in ("image", "invvar")}
-        yield _cutout(table, planes, row, max_bad_fraction)
-
-
 # --- one host ----------------------------------------------------------------------------------
 
 
@@ -196,31 +146,3 @@ def _weights(name: str, stamp: Cutout, given: bool) -> NDArray[np.float32]:
             raise CutoutError(f"{name} has no noise in {BANDS[k]} that could be measured; give weights (`noise`)")
         out[k] = np.where(good, 1 / sigma**2, 0)
     return out
-
-
-def _cutout(table: pa.Table, planes: Mapping[str, NDArray], row: int, max_bad_fraction: float) -> Cutout:
-    invvar = planes["invvar"][row]
-    good = invvar > 0
-    bad = 1 - good.mean((1, 2))
-    ok = bool(bad.max() <= max_bad_fraction)
-    x, y = (float(table[f"{axis}_offset_arcsec"][row].as_py()) for axis in "xy")
-    return Cutout(
-        image=planes["image"][row],
-        invvar=invvar,
-        good=good,
-        psfsize=np.array([table[f"psfsize_{b}"][row].as_py() for b in BANDS], np.float32),
-        bad_fractions=bad.astype(np.float32),
-        n_not_finite=0,
-        ok=ok,
-        reason="" if ok else f"{bad.max():.0%} of a band's pixels are bad, more than {max_bad_fraction:.0%}",
-        x_offset_arcsec=x,
-        y_offset_arcsec=y,
-        x0=0,
-        y0=0,
-        pixel_scale_arcsec=PIXEL_SCALE_ARCSEC,
-    )
-
-
-def is_table(paths: Sequence[str | PathLike]) -> bool:
-    """Say whether the cutouts of a manifest are a table of hosts, and not folders of bricks."""
-    return len(paths) == 1 and str(paths[0]).endswith(".parquet")
