@@ -120,9 +120,9 @@ def detector(device: torch.device, small: bool) -> None:
 
 
 def training(device: torch.device, small: bool, networks: list = BANDS) -> None:
-    """Forward, backward and optimiser's step, in bfloat16 as `training.precision` chooses on a GPU that has it."""
+    """Forward, backward and optimiser's step; in bfloat16, as `training.precision` chooses on a GPU that has it, or float32 on a CPU."""
+    batch, half = 2 if small else 256, device.type == "cuda"
     for name, section, size in networks:
-        batch = 2 if small else 256
         module, inputs = network(section, size, batch, device)
         labels = torch.arange(batch, device=device) % 2
         settings = Network.model_validate(section).training
@@ -130,12 +130,15 @@ def training(device: torch.device, small: bool, networks: list = BANDS) -> None:
 
         def step(module=module, inputs=inputs, labels=labels, optimizer=optimizer, settings=settings) -> None:
             optimizer.zero_grad()
-            with torch.autocast(device.type, torch.bfloat16):
+            with torch.autocast(device.type, torch.bfloat16, enabled=half):
                 logits = module(*inputs)
             stamp_losses(logits.float(), labels, settings).each.mean().backward()
             optimizer.step()
 
-        tell(f"training, {name}, {size} pixels, bfloat16, batches of {batch}", f"{steady(step, batch, device, small):,.0f} stamps/s")
+        tell(
+            f"training, {name}, {size} pixels, {'bfloat16' if half else 'float32'}, batches of {batch}",
+            f"{steady(step, batch, device, small):,.0f} stamps/s",
+        )
 
 
 def kinematic(device: torch.device, small: bool) -> None:
@@ -147,11 +150,12 @@ def scoring(device: torch.device, small: bool) -> None:
     """Scores as rule score_stamps computes them: float32, the same algorithms each time, batches of 64; CPU and device agree."""
     from darkhaloscope.learning.score import BATCH
 
+    batch = 2 if small else BATCH
     for name, section, size in (*BANDS, *KINEMATIC[1:2]):
-        module, inputs = network(section, size, BATCH, device)
+        module, inputs = network(section, size, batch, device)
         module.eval()
         with torch.inference_mode(), repeatable_float32():
-            speed = steady(lambda module=module, inputs=inputs: module(*inputs), BATCH, device, small)
+            speed = steady(lambda module=module, inputs=inputs: module(*inputs), batch, device, small)
             there = module(*inputs).float().cpu()
             here = module.cpu()(*(part.cpu() for part in inputs))
         margins = [(logits[:, 1] - logits[:, 0]).double().sigmoid() for logits in (here, there)]
