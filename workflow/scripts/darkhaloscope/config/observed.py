@@ -23,7 +23,7 @@ class Fit(Section):
         3, ge=1, le=8, description="Side of the bins of the coarse image that is searched; twice that where there is no arc"
     )
     most_rays: int = Field(
-        4000, ge=100, description="Where arcs have more pixels than this, bins have one ray each: time grows as its square"
+        2500, ge=100, description="Where arcs have more pixels than this, bins have one ray each: time grows as its square"
     )
     extent: float = Field(
         1.9, gt=1, le=3, description="Pixels are used out to this many Einstein radii: beyond two, nothing has a second image"
@@ -85,7 +85,7 @@ class Subhalos(Section):
         (9.5,), description="Those whose z is searched for its greatest value", min_length=1
     )
     concentration: Positive = Field(15.0, description="Concentration c200 of the halos")
-    place_step: int = Field(4, ge=1, le=20, description="Pixels between places that are tried, along rows and columns, on the arcs")
+    place_step: int = Field(5, ge=1, le=20, description="Pixels between places that are tried, along rows and columns, on the arcs")
     controls: int = Field(16, ge=0, description="Draws of the fitted lens without a subhalo")
     injections: int = Field(6, ge=0, description="Injections of each mass into the observed image")
     injected_log10_mass_msun: tuple[float, ...] = Field((9.5, 10.0, 10.5), description="Masses that are injected, of those mapped")
