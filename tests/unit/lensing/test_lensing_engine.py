@@ -1,5 +1,6 @@
 """The adaptive renderer: accuracy reached against converged images, bits, pyramids."""
 
+import logging
 import os
 import subprocess
 import sys
@@ -8,16 +9,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from lenstronomy.LensModel.lens_model import LensModel
+from lenstronomy.LightModel.light_model import LightModel
 
 from darkhaloscope.config.subhalo import Psf
 from darkhaloscope.lensing import engine
 from darkhaloscope.lensing.lens import NFW, Subhalos, macro_lens
 from darkhaloscope.lensing.light import PixelLight
 from darkhaloscope.lensing.observe import convolve, psf_kernel
-from darkhaloscope.lensing.planned import sum_plan
 from darkhaloscope.lensing.pyramid import _weights, build_pyramid
 from darkhaloscope.lensing.render import Grid, render
-from darkhaloscope.lensing.sampling import PLACES, SMOOTH, SMOOTHER, TRACED
+from darkhaloscope.lensing.sampling import MOST, PLACES, SMOOTH, SMOOTHER, TRACED
+from darkhaloscope.sources.sersic import sersic_image
+from unit.lensing.planned_rays import sum_plan
 
 GRID = Grid(32, 0.2)
 
@@ -79,6 +83,64 @@ def test_closed_forms_reach_the_accuracy_too(example, kind):
     image = convolve(engine.render_accurate(light, lens, None, grid, 3e-3, kernel), kernel)
     error = (image - converged).abs().amax((2, 3)) / converged.abs().amax((2, 3))
     assert error.max() <= 3e-3
+
+
+def compact(n, half_light_radius=0.05, sersic_n=1.0, seed=3):
+    """Sources of a fraction of a pixel of 0.262″, of which each spans 42 pixels of their images."""
+    rng = np.random.default_rng(seed)
+    still = sersic_image(half_light_radius, sersic_n, 0.2)
+    x, y, phi = (torch.as_tensor(rng.uniform(-a, a, n)) for a in (0.25, 0.25, 3))
+    scale = torch.full((n,), still.pixel_scale_arcsec, dtype=torch.float64)
+    return PixelLight(torch.as_tensor(still.light)[None, None], torch.zeros(n, dtype=torch.int64), scale, x, y, phi, x > 9), still
+
+
+@pytest.mark.parametrize("sersic_n", [1.0, 4.0])
+def test_compact_sources_keep_their_flux(caplog, sersic_n):
+    """Within the lens finder's gate. With 32 rays on a side of a pixel, as many as there are, they are off by up to 0.001 (n = 1) and 0.04 (n = 4)."""
+    light, _ = compact(48, sersic_n=sersic_n)
+    with caplog.at_level(logging.WARNING):
+        image = engine.render_accurate(light, None, None, Grid(12, 0.262), 2e-4)
+    # Of n = 4 some cusps cannot be had to 2 × 10⁻⁴, and that is said.
+    assert sersic_n > 1 or not caplog.messages
+    assert (image.sum((1, 2, 3)) - 1).abs().max() < 1e-3
+
+
+def test_lensed_compact_sources_are_lenstronomys():
+    """64 × 64 of lenstronomy's own rays to a pixel: 32 × 32 differ from them by 0.006, so that they err by a third of that. This engine erred by 0.006, too."""
+    light, still = compact(3, sersic_n=4.0)
+    n, size, scale = 3, 20, 0.262
+    theta_e, e1 = np.array([0.8, 1.1, 1.4]), np.array([0.1, -0.15, 0.0])
+    lens = macro_lens("sie", torch.as_tensor(theta_e), e1=torch.as_tensor(e1), gamma2=torch.full((n,), 0.03, dtype=torch.float64))
+    kernel = psf_kernel(Psf(kind="moffat", fwhm_arcsec=0.75), scale)
+    image = engine.render_accurate(light, lens, None, Grid(size, scale), 1e-3, kernel)
+
+    def theirs(row, fine):
+        axis = (np.arange(size * fine) - (size * fine - 1) / 2) * scale / fine
+        x, y = (a.ravel() for a in np.meshgrid(axis, axis))
+        macro = {"theta_E": theta_e[row], "e1": e1[row], "e2": 0.0}
+        bx, by = LensModel(["SIE", "SHEAR"]).ray_shooting(x, y, [macro, {"gamma1": 0.0, "gamma2": 0.03}])
+        place = {"center_x": float(light.x[row]), "center_y": float(light.y[row]), "phi_G": float(light.phi[row])}
+        shown = {"image": still.light, "amp": 1.0, "scale": still.pixel_scale_arcsec, **place}
+        rays = LightModel(["INTERPOL"]).surface_brightness(bx, by, [shown])
+        return torch.as_tensor(rays.reshape(size, fine, size, fine).mean((1, 3)) * scale**2)[None, None]
+
+    def difference(a, b):
+        a, b = convolve(a, kernel), convolve(b, kernel)
+        return float((a - b).abs().max() / b.max())
+
+    true = [theirs(row, 64) for row in range(n)]
+    assert max(difference(theirs(row, 32), true[row]) for row in range(n)) < 7e-3
+    assert max(difference(image[row : row + 1], true[row]) for row in range(n)) < 2e-3
+
+
+def test_full_pixels_are_found_and_images_that_stay_wrong_are_told(monkeypatch, caplog):
+    light, _ = compact(4, sersic_n=4.0)
+    plan = engine.plan_images(light, None, None, Grid(12, 0.262), 6.0, 0.0)
+    assert (plan.columns == MOST).any()
+    monkeypatch.setattr(engine, "SPLITS", ())
+    with caplog.at_level(logging.WARNING):
+        engine.render_accurate(light, None, None, Grid(12, 0.262), 2e-4)
+    assert "4 images are not accurate to 0.0002 of their peak" in caplog.text
 
 
 def test_one_light_behind_two_lenses_keeps_their_difference(example):

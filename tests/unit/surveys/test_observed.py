@@ -55,6 +55,27 @@ def test_redshifts_and_published_values_come_from_the_table(lens, tmp_path):
     assert np.isnan(read_lens(lens.parent / "J0001+0000", settings).z_lens)
 
 
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ("SDSS J0000+0000,1.2,0.2,0.6,7\n", "line 2: 5 fields, expected the 4 of the header"),
+        ("SDSS J0000+0000,1.2,about 0.2,0.6\n", "expected a number in column z_lens of J0000\\+0000, found 'about 0.2'"),
+        ("SDSS J0000+0000,1.2,0.2,0.6\nSDSS J0000+0000,1.2,0.3,0.6\n", "expected one row for J0000\\+0000, found 2"),
+    ],
+)
+def test_a_table_that_is_not_clear_is_refused(lens, tmp_path, rows, said):
+    (tmp_path / "table.csv").write_text(f"system_name,theta_e,z_lens,z_source\n{rows}")
+    with pytest.raises(ObservedError, match=said):
+        published("J0000+0000", Observed(path=str(lens.parent), table=str(tmp_path / "table.csv"), name_prefix="SDSS "))
+
+
+def test_a_comma_at_the_rows_end_shifts_no_column(lens, tmp_path):
+    (tmp_path / "table.csv").write_text("system_name,theta_e,z_lens,z_source\nJ0000+0000,1.2,0.2,0.6,\nNA,-,,n/a,\n")
+    settings = Observed(path=str(lens.parent), table=str(tmp_path / "table.csv"))
+    assert published("J0000+0000", settings) == {"theta_e": 1.2, "z_lens": 0.2, "z_source": 0.6}
+    assert published("NA", settings) == {}
+
+
 def damage(name, values):
     def change(lens):
         fits.writeto(lens / name, values, overwrite=True)

@@ -6,9 +6,13 @@ fewer rays a pixel needs. Without a PSF the accuracy is that of single pixels.
 
 `render_accurate` renders each stamp once, with the rays that stamps behind such a PSF mostly need, estimates the
 error of that very image from differences among its rays, and renders again, with more, the stamps that have not
-reached the accuracy. Pixel images, and disks in closed form, follow a plan (`sampling`),
-summed by compiled loops on a CPU and by torch elsewhere (`planned`); other lights are rendered by `render`, with the
-rays on a side doubled until the estimate is met.
+reached the accuracy. Pixel images, and disks in closed form, follow a plan (`planned`) and are summed by compiled loops
+(`sampling`) on a CPU; other lights, and lights on another device, are rendered by `render`, with the rays on a side doubled
+until the estimate is met.
+
+A pixel has at most `sampling.MOST` rays on a side. Where a source is so compact that it asks for more, a further attempt
+changes nothing there, and what changed since the attempt before says nothing of the error. Such stamps are compared with
+images of 2 × 2, 4 × 4, … pixels in place of each, and rendered by these until two in turn agree (`_split`).
 
 `render_together` does so for one light behind several lenses with the same rays: what is left of their errors is much
 the same, and the difference of two images that differ little is truer than either.
@@ -16,6 +20,7 @@ the same, and the difference of two images that differ little is truer than eith
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -30,10 +35,12 @@ from .lens import MacroLens, Subhalos, macro_lens
 from .light import DiskLight, PixelLight
 from .observe import convolve
 from .packing import disk_tables, disk_units, halo_table, lens_tables, source_table
-from .planned import Plan, sum_plan
+from .planned import Plan
 from .profiles import MAIN
 from .pyramid import EDGE, build_pyramid
 from .render import Grid, Light, render
+
+log = logging.getLogger("darkhaloscope")
 
 #: A lens and its subhalos; no lens is the unlensed source.
 Lensing = tuple[MacroLens | None, Subhalos | None]
@@ -57,6 +64,10 @@ REACH = 0.2
 #: The compiled loops work in single precision and cannot promise more than this.
 FINEST_ACCURACY = 1e-4
 MAX_ATTEMPTS = 8
+#: Pixels on a side in place of one, where `sampling.MOST` rays on a side are not enough.
+SPLITS = (2, 4, 8, 16)
+#: Rays per source pixel of the plan that tells how many rays a full pixel lacks: `sampling.MOST` of them span 128 source pixels.
+SPARSE = 0.25
 #: Rays on a side of each pixel in the attempts of the general path.
 DOUBLINGS = (2, 4, 8, 16, 32)
 
@@ -100,16 +111,17 @@ def render_together(
     rows_at_a_time: int = 256,
 ) -> list[Tensor]:
     """Images of one light behind several lenses, each as `render_accurate` makes it, with the rays that the neediest asks for."""
-    attempts = DOUBLINGS
+    attempts, split = DOUBLINGS, None
     attempt = partial(_double, grid=grid, kernel=kernel)
     if _planned(light) and accuracy >= FINEST_ACCURACY:
         light = _with_pyramid(light)
         first = first_density(kernel, accuracy)
         attempts = tuple(first * DENSER**k for k in range(MAX_ATTEMPTS))
         attempt = partial(_follow_plan, grid=grid, kernel=kernel)
+        split = partial(_split, accuracy=accuracy, grid=grid, kernel=kernel)
     n = light.x.shape[0]
     parts = [
-        _until_accurate(attempt, attempts, accuracy, light, lensings, torch.arange(start, min(start + rows_at_a_time, n)))
+        _until_accurate(attempt, attempts, split, accuracy, light, lensings, torch.arange(start, min(start + rows_at_a_time, n)))
         for start in range(0, n, rows_at_a_time)
     ]
     return [torch.cat(images) for images in zip(*parts, strict=True)]
@@ -179,8 +191,8 @@ def plan_images(
 
 
 def _planned(light: Light) -> bool:
-    """Whether the compiled loops know the light."""
-    return isinstance(light, DiskLight | PixelLight)
+    """Whether the compiled loops know the light, and can reach it."""
+    return isinstance(light, DiskLight | PixelLight) and light.x.device.type == "cpu"
 
 
 def _with_pyramid(light: PixelLight | DiskLight) -> PixelLight | DiskLight:
@@ -222,58 +234,123 @@ def _in_threads(function: Callable[[int, int], None], n: int) -> None:
             list(pool.map(lambda k: function(cuts[k], cuts[k + 1]), range(threads)))
 
 
-def _until_accurate(attempt, attempts, accuracy, light, lensings: Sequence[Lensing], rows: Tensor) -> list[Tensor]:
+def _until_accurate(attempt, attempts, split, accuracy, light, lensings: Sequence[Lensing], rows: Tensor) -> list[Tensor]:
     """Attempt rows, and those again, more finely, of which an image is not accurate yet."""
     images, waiting, previous = None, torch.arange(len(rows)), None
     for fineness in attempts:
-        chosen = rows[waiting]
-        some = [tuple(None if part is None else part[chosen] for part in lensing) for lensing in lensings]
-        found, error = attempt(light[chosen], some, fineness, previous)
+        some = _of_rows(lensings, rows[waiting])
+        found, error, lacking = attempt(light[rows[waiting]], some, fineness, previous)
+        failed = (error > accuracy).cpu()
+        stuck = failed if fineness == attempts[-1] else ~failed & (lacking > accuracy).cpu()
+        if split is not None and bool(stuck.any()):
+            mended = split(light[rows[waiting[stuck]]], _of_rows(some, stuck), [image[stuck] for image in found], fineness)
+            for image, better in zip(found, mended, strict=True):
+                image[stuck] = better
         if images is None:
             images = [image.clone() for image in found]
         else:
             for image, again in zip(images, found, strict=True):
                 image[waiting] = again
-        failed = error > accuracy
         waiting, previous = waiting[failed], [image[failed] for image in found]
         if not len(waiting):
-            break
+            return images
+    if split is None:
+        _tell_unfinished(len(waiting), accuracy)
     return images
 
 
+def _of_rows(lensings: Sequence[Lensing], rows: Tensor) -> list[Lensing]:
+    return [tuple(None if part is None else part[rows] for part in lensing) for lensing in lensings]
+
+
 def _follow_plan(light, lensings: list[Lensing], density, previous, *, grid: Grid, kernel: Tensor | None):
-    reach = 0.0 if kernel is None else REACH
-    cpu, plan = light.x.device.type == "cpu", None
-    if len(lensings) > 1 or not cpu:
-        plan = Plan.finest([plan_images(light, *lensing, grid, density, reach) for lensing in lensings])
-    images, errors = [], []
-    for k, lensing in enumerate(lensings):
-        if cpu:
-            image, doubt, _ = compiled_images(light, *lensing, grid, density, reach, plan)
-        else:
-            image, doubt = sum_plan(plan, light, *lensing, grid)
+    """Images of one plan, the error of each row, and the error of rows of which pixels are full: 0 where none is."""
+    images, doubts, full = _planned_images(light, lensings, density, grid, 0.0 if kernel is None else REACH)
+    errors, lacking = [], []
+    for k, (image, doubt) in enumerate(zip(images, doubts, strict=True)):
         factor = TRUE_OVER_DOUBT_DISK if isinstance(light, DiskLight) else TRUE_OVER_DOUBT
         factor = TRUE_OVER_DOUBT_UNBLURRED if kernel is None else factor
-        error = max(factor, TRUE_OVER_DOUBT_DENSITY / density) * _relative(doubt, image[:, :1], kernel)
+        factor = max(factor, TRUE_OVER_DOUBT_DENSITY / density)
+        peak, step = _peak(image[:, :1], kernel), None
+        error = factor * _relative(doubt, peak, kernel)
         if previous is not None and kernel is not None:
             # The step from the attempt before shows convergence that is faster than the doubt tells.
-            error = torch.minimum(error, TRUE_OVER_STEP * _relative((image - previous[k])[:, :1], image[:, :1], kernel))
-        images.append(image)
+            step = (image - previous[k])[:, :1]
+            error = torch.minimum(error, TRUE_OVER_STEP * _relative(step, peak, kernel))
         errors.append(error)
-    return images, torch.stack(errors).amax(0)
+        lacking.append(torch.zeros_like(error))
+        # A full pixel has the same rays in every attempt: its step is none, and its doubt is that of the rays it has.
+        rows = (full & (doubt != 0)).flatten(1).any(1)
+        if bool(rows.any()):
+            some, (lensing,) = light[rows], _of_rows([lensings[k]], rows)
+            sparse = plan_images(some, *lensing, grid, SPARSE, 0.0 if kernel is None else REACH)
+            asked = torch.as_tensor(np.maximum(sparse.columns, sparse.rows)[:, None], dtype=doubt.dtype, device=doubt.device)
+            scaled = doubt[rows] * (TRUE_OVER_DOUBT_DENSITY / SPARSE * asked / sampling.MOST).clamp(min=factor)
+            found = _relative(torch.where(full[rows], scaled, factor * doubt[rows]), peak[rows], kernel)
+            if step is not None:
+                mixed = torch.where(full[rows], scaled, TRUE_OVER_STEP * step[rows])
+                found = torch.minimum(found, _relative(mixed, peak[rows], kernel))
+            lacking[-1][rows] = found
+    return images, torch.stack(errors).amax(0), torch.stack(lacking).amax(0)
+
+
+def _planned_images(light, lensings: list[Lensing], density, grid: Grid, reach: float):
+    """Images and doubts behind each lens, (n, c, size, size) and (n, 1, size, size), and which pixels have as many rays as there may be."""
+    plan = Plan.finest([plan_images(light, *lensing, grid, density, reach) for lensing in lensings])
+    images, doubts = [], []
+    for lensing in lensings:
+        image, doubt, _ = compiled_images(light, *lensing, grid, density, reach, plan)
+        images.append(image)
+        doubts.append(doubt)
+    full = (plan.columns == sampling.MOST) | (plan.rows == sampling.MOST)
+    return images, doubts, torch.as_tensor(full[:, None], device=light.x.device)
+
+
+def _split(light, lensings: list[Lensing], images: list[Tensor], density, *, accuracy, grid: Grid, kernel: Tensor | None) -> list[Tensor]:
+    """Keep images of which those of twice the rays along each side differ by less than the accuracy; put the latter in place of others."""
+    images, waiting = [image.clone() for image in images], torch.arange(len(light.x))
+    for pixels in SPLITS:
+        density, finer = density * DENSER, Grid(grid.size * pixels, grid.pixel_scale / pixels)
+        # At the finest level of the source: what is smaller than a pixel is what the first image lacks. Memory is that of unsplit stamps.
+        failed = []
+        for rows in waiting.split(max(256 // pixels**2, 1)):
+            found, _, _ = _planned_images(light[rows], _of_rows(lensings, rows), density, finer, 0.0)
+            found = [f.reshape(*f.shape[:2], grid.size, pixels, grid.size, pixels).sum((3, 5)) for f in found]
+            steps = [_relative((f - image[rows])[:, :1], _peak(f[:, :1], kernel), kernel) for f, image in zip(found, images, strict=True)]
+            worse = (TRUE_OVER_STEP * torch.stack(steps).amax(0) > accuracy).cpu()
+            for image, better in zip(images, found, strict=True):
+                image[rows[worse]] = better[worse]
+            failed.append(rows[worse])
+        waiting = torch.cat(failed)
+        if not len(waiting):
+            return images
+    _tell_unfinished(len(waiting), accuracy)
+    return images
+
+
+def _tell_unfinished(count: int, accuracy: float) -> None:
+    log.warning(
+        "%d images are not accurate to %g of their peak with as many rays as there may be; make the source less compact, or `accuracy` larger",
+        count,
+        accuracy,
+    )
 
 
 def _double(light, lensings: list[Lensing], rays, previous, *, grid: Grid, kernel: Tensor | None):
     """Rays on a side; the change from half as many is at least the error that is left where errors fall by two or more."""
     images = [render(light, *lensing, grid, rays) for lensing in lensings]
+    none = torch.zeros(len(images[0]), dtype=images[0].dtype, device=images[0].device)
     if previous is None:
-        return images, torch.full((len(images[0]),), torch.inf, dtype=images[0].dtype, device=images[0].device)
-    steps = [_relative((a - b)[:, :1], a[:, :1], kernel) for a, b in zip(images, previous, strict=True)]
-    return images, torch.stack(steps).amax(0)
+        return images, none + torch.inf, none
+    steps = [_relative((a - b)[:, :1], _peak(a[:, :1], kernel), kernel) for a, b in zip(images, previous, strict=True)]
+    return images, torch.stack(steps).amax(0), none
 
 
-def _relative(difference: Tensor, image: Tensor, kernel: Tensor | None) -> Tensor:
+def _peak(image: Tensor, kernel: Tensor | None) -> Tensor:
+    return (image if kernel is None else convolve(image, kernel)).abs().amax((1, 2, 3))
+
+
+def _relative(difference: Tensor, peak: Tensor, kernel: Tensor | None) -> Tensor:
     if kernel is not None:
-        difference, image = convolve(difference, kernel), convolve(image, kernel)
-    peak = image.abs().amax((1, 2, 3))
+        difference = convolve(difference, kernel)
     return torch.where(peak > 0, difference.abs().amax((1, 2, 3)) / torch.where(peak > 0, peak, 1.0), 0.0)

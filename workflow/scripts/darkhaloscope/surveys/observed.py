@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from astropy.io import fits
 from numpy.typing import NDArray
 
 from ..config.observed import Observed
 from ..core.reading import readable
 from .observed_names import IMAGE, ObservedError
+from .text_tables import TextTableError, read_text_table
 
 NOISE, WEIGHT, PSF, MASK, VELOCITY, VELOCITY_ERROR = (
     f"{name}.fits" for name in ("noise", "weight", "psf", "mask", "velocity", "velocity_error")
@@ -27,6 +27,8 @@ NOISE, WEIGHT, PSF, MASK, VELOCITY, VELOCITY_ERROR = (
 MASKED = 1e3
 #: Least side of an image [pixels].
 MIN_SIDE = 32
+#: How tables write that they do not know a number.
+UNKNOWN = ("", "nan", "na", "n/a", "none", "null", "-", "--", "---", "...")
 #: A PSF sums to 1 within this before it is normalised.
 PSF_SUM = 0.1
 
@@ -162,22 +164,33 @@ def published(name: str, settings: Observed) -> dict[str, float]:
     Raises
     ------
     ObservedError
-        The table is missing, damaged, or has no column of names.
+        The table is missing, damaged, has no column of names, words in place of a number, or the lens twice with other numbers.
     """
     if settings.table is None:
         return {}
     path = Path(settings.table)
     if not path.is_file():
         raise ObservedError(f"{path}: expected the table of the sample (observed.table), but there is no such file; name yours, or none")
-    with readable(path, "a CSV table of lenses", "fetch the file again", ObservedError):
-        frame = pd.read_csv(path, skipinitialspace=True)
+    try:
+        frame = read_text_table(path)
+    except TextTableError as error:
+        raise ObservedError(str(error)) from None
     if settings.name_column not in frame.columns:
         raise ObservedError(
             f"{path}: expected the names of lenses in column {settings.name_column} (observed.name_column), found columns {', '.join(map(str, frame.columns[:12]))}"
         )
-    names = frame[settings.name_column].astype(str).str.strip(' "').str.removeprefix(settings.name_prefix)
-    rows = frame[names == name]
-    if not len(rows):
-        return {}
-    row = rows.iloc[0]
-    return {key: float(row[key]) for key in ("z_lens", "z_source", "theta_e") if key in frame.columns and np.isfinite(float(row[key]))}
+    names = frame[settings.name_column].str.strip(' "').str.removeprefix(settings.name_prefix)
+    keys = [key for key in ("z_lens", "z_source", "theta_e") if key in frame.columns]
+    rows = [{key: _number(text, path, name, key) for key, text in row.items()} for row in frame.loc[names == name, keys].to_dict("records")]
+    rows = [{key: value for key, value in row.items() if np.isfinite(value)} for row in rows]
+    if any(row != rows[0] for row in rows):
+        raise ObservedError(f"{path}: expected one row for {name}, found {len(rows)} with different numbers; keep the right one")
+    return rows[0] if rows else {}
+
+
+def _number(text: str, path: Path, name: str, key: str) -> float:
+    text = text.strip(' "')
+    try:
+        return np.nan if text.lower() in UNKNOWN else float(text)
+    except ValueError:
+        raise ObservedError(f"{path}: expected a number in column {key} of {name}, found {text!r}; correct it, or leave it empty") from None
