@@ -11,9 +11,9 @@ from darkhaloscope.config.cosmology import Cosmology
 from darkhaloscope.config.observed import Fit, Observed, Subhalos
 from darkhaloscope.detectors.evidence.fit import linearise
 from darkhaloscope.detectors.evidence.pixels import stack
-from darkhaloscope.detectors.evidence.process import Kernel, solve
-from darkhaloscope.detectors.observed.arcs import NoArcs, find_arcs
-from darkhaloscope.detectors.observed.fit import fit_lens, focus, mass_prior
+from darkhaloscope.detectors.evidence.process import Kernel, evidence, fields, solve
+from darkhaloscope.detectors.observed.arcs import NoArcs, find_arcs, radius_of
+from darkhaloscope.detectors.observed.fit import CentredPrior, fit_lens, focus, mass_prior
 from darkhaloscope.detectors.observed.light import fit_galaxy
 from darkhaloscope.detectors.observed.pixels import cut_pixels
 from darkhaloscope.detectors.observed.subhalos import Looker, covariance, mass_posterior
@@ -65,7 +65,7 @@ def test_other_light_is_integrated_out_as_a_dense_gaussian_likelihood_says(lens)
     pixels = cut_pixels(one, galaxy, find_arcs(one, galaxy).within(1.3), 4, 8)
     channel, kernel = pixels.channel, Kernel.of(((0.5, 0.2),), 1)
     batch = stack([channel])
-    prior = mass_prior(galaxy, DEFAULT)
+    prior = mass_prior(galaxy, 1.15, DEFAULT)
     values = torch.as_tensor(prior.mean)[None]
     beta = (torch.stack((batch.x, batch.y), -1) - prior.deflect(values, batch.x, batch.y))[0].numpy()
     distance = np.linalg.norm(beta[:, None] - beta[None], axis=-1) * np.sqrt(3) / 0.2
@@ -79,11 +79,61 @@ def test_other_light_is_integrated_out_as_a_dense_gaussian_likelihood_says(lens)
     assert abs(float(bare.log_evidence) - expected) > 1
 
 
+def test_a_source_of_some_extent_is_a_dense_gaussian_process_and_its_score_the_slope_of_the_evidence(lens):
+    one, _ = lens
+    galaxy = fit_galaxy(one)
+    batch = stack([cut_pixels(one, galaxy, find_arcs(one, galaxy).within(1.3), 4, 8, rays_per_pixel=False).channel])
+    kernel = Kernel.of(((0.5, 0.2),), 1, extent=0.3)
+    prior = CentredPrior.about(mass_prior(galaxy, 1.15, DEFAULT), batch)
+    values = torch.as_tensor(prior.mean)[None]
+    beta = torch.stack((batch.x, batch.y), -1) - prior.deflect(values, batch.x, batch.y)
+    # The bright light is about the origin.
+    assert float(torch.einsum("r,brk->bk", prior.bright, beta).abs().max()) < 1e-9
+    at = beta[0].numpy()
+    distance, bright = np.linalg.norm(at[:, None] - at[None], axis=-1) * np.sqrt(3) / 0.2, 1 / (1 + (at**2).sum(1) / 0.09)
+    dense = 0.25 * (1 + distance) * np.exp(-distance) * bright[:, None] * bright
+    solved = solve(batch, beta, kernel)
+    assert np.abs(solved.covariance[0].numpy() - dense).max() < 1e-5
+    assert float(evidence(batch, beta, kernel)) == pytest.approx(float(solved.log_evidence), rel=1e-5)
+    score = fields(batch, solved).score.double()
+    step = torch.as_tensor(np.random.default_rng(1).standard_normal(beta.shape)) * 1e-3
+    rise = float(evidence(batch, beta + step, kernel) - evidence(batch, beta - step, kernel)) / 2
+    # Kernels are float32, the step is not small: a hundredth.
+    assert float((score * step).sum()) == pytest.approx(rise, rel=0.02)
+
+
+def test_the_lens_parameters_have_the_slope_of_the_evidence_with_the_light_in_the_middle(lens):
+    one, _ = lens
+    galaxy = fit_galaxy(one)
+    batch = stack([cut_pixels(one, galaxy, find_arcs(one, galaxy).within(1.3), 4, 8, rays_per_pixel=False).channel])
+    kernel = Kernel.of(((0.5, 0.2),), 1, extent=0.3)
+    prior = CentredPrior.about(mass_prior(galaxy, 1.15, DEFAULT, multipoles=False), batch)
+    values = torch.as_tensor(prior.mean)[None]
+    score = linearise(batch, prior, values, kernel).score[0]
+    for k, width in enumerate(prior.width):
+        step = torch.zeros_like(values)
+        step[0, k] = 0.005 * width
+        up, down = (
+            evidence(batch, torch.stack((batch.x, batch.y), -1) - prior.deflect(values + s, batch.x, batch.y), kernel)
+            for s in (step, -step)
+        )
+        # The difference of two sums in float32, over a step in which the slope changes: some percent.
+        assert float(score[k]) == pytest.approx(float(up - down) / 0.01, rel=0.05, abs=5), prior.names[k]
+
+
+def test_the_radius_of_two_images_is_the_mean_of_both_and_one_image_is_said_to_be_alone():
+    # θ_E + β on one side, three times as bright, and θ_E − β opposite.
+    radius, two = radius_of(np.array([1.5, -0.7]), np.array([0.0, 0.1]), np.array([3.0, 1.0]))
+    assert radius == pytest.approx((1.5 + np.hypot(0.7, 0.1)) / 2) and two
+    radius, two = radius_of(np.array([1.5, 1.4]), np.array([0.0, 0.2]), np.array([3.0, 1.0]))
+    assert radius == pytest.approx(1.5) and not two
+
+
 def test_stamps_with_and_without_other_light_stand_together(lens):
     one, _ = lens
     galaxy = fit_galaxy(one)
     channel = cut_pixels(one, galaxy, find_arcs(one, galaxy).within(1.3), 4, 8, rays_per_pixel=False).channel
-    prior, kernel = mass_prior(galaxy, DEFAULT), Kernel.of(((0.5, 0.2),), 2)
+    prior, kernel = mass_prior(galaxy, 1.15, DEFAULT), Kernel.of(((0.5, 0.2),), 2)
     values = torch.as_tensor(prior.mean).expand(2, -1)
     together = linearise(stack([channel, replace(channel, light=None)]), prior, values, kernel).log_posterior
     alone = [linearise(stack([c]), prior, values[:1], kernel[:1]).log_posterior for c in (channel, replace(channel, light=None))]
@@ -142,15 +192,18 @@ def test_a_lens_of_too_large_an_einstein_radius_does_not_bring_the_arcs_together
     assert small < 0.5 * large and small < DEFAULT.focus
 
 
-def test_the_fit_has_the_lens_slope_shape_and_shear(fitted):
+def test_the_fit_has_the_lens_radius_and_place_and_roughly_its_shape(fitted):
     values = dict(zip(fitted.prior.names, fitted.values.tolist(), strict=True))
-    errors = dict(zip(fitted.prior.names, fitted.errors.tolist(), strict=True))
+    assert values["theta_e"] == pytest.approx(1.15, rel=0.015)
+    # Places are from the galaxy's centre, which is the mass's.
+    assert np.hypot(values["x"], values["y"]) < 0.01
+    # Ellipticity and shear stand in for each other, slope and size of the source too (docs/real-lenses.md says by how much): a third of what an
+    # ellipticity makes is a shear, and the sum is what the arcs know.
     e = (1 - 0.75) / (1 + 0.75)
-    truth = {"theta_e": 1.15, "e1": e * np.cos(1.2), "e2": e * np.sin(1.2), "x": 0.0, "y": 0.0}
-    for name, value in truth.items():
-        # Radii to 1.5%, as above; shapes and places within their errors, or a hundredth.
-        assert abs(values[name] - value) < max(4 * errors[name], 0.0175 if name == "theta_e" else 0.02), name
-    assert fitted.chi2 == pytest.approx(1, abs=0.15)
+    truth = np.array([e * np.cos(1.2) / 3 + 0.02, e * np.sin(1.2) / 3 - 0.015])
+    found = np.array([values["e1"] / 3 + values["gamma1"], values["e2"] / 3 + values["gamma2"]])
+    assert np.abs(found - truth).max() < 0.02
+    assert fitted.chi2 == pytest.approx(1, abs=0.2)
 
 
 def test_other_data_of_the_same_lens_are_linearised_as_the_observed_ones_were(looker):

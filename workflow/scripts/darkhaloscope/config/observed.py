@@ -23,37 +23,45 @@ class Fit(Section):
         3, ge=1, le=8, description="Side of the bins of the coarse image that is searched; twice that where there is no arc"
     )
     most_rays: int = Field(
-        4000, ge=100, description="Where arcs have more pixels than this, bins have one ray each: time grows as its square"
+        2500, ge=100, description="Where arcs have more pixels than this, bins have one ray each: time grows as its square"
     )
     extent: float = Field(
         1.9, gt=1, le=3, description="Pixels are used out to this many Einstein radii: beyond two, nothing has a second image"
     )
-    theta_e_arcsec: tuple[Positive, Positive] = Field((1.2, 0.28), description="Mean and width of the normal prior of θ_E [arcsec]")
+    theta_e: Positive = Field(0.12, description="Width of the normal prior of θ_E about the radius of the arcs, relative to it")
     slope: tuple[Positive, Positive] = Field(
         (2.08, 0.12), description="Mean and width of the prior of the slope of the mass (Auger et al. 2010: 2.08, 0.16)"
     )
     ellipticity: Positive = Field(0.12, description="Width of the prior of e1 and e2 about those of the light")
-    centre_arcsec: Positive = Field(0.04, description="Width of the prior of the centre about that of the light [arcsec]")
+    centre_arcsec: Positive = Field(0.06, description="Width of the prior of the centre about that of the light [arcsec]")
     shear: Positive = Field(0.05, description="Width of the prior of each component of the shear")
     multipole: Positive = Field(0.01, description="Width of the prior of each component of the m = 3 and 4 multipoles, relative to θ_E")
     source_kernels: Kernels = Field(
         (((0.3, 0.06),), ((0.3, 0.12),), ((0.6, 0.12),), ((0.3, 0.25),), ((0.6, 0.25),), ((0.6, 0.5),)),
         description="Kernels of the source, [amplitude in units of the arcs' brightness, length in arcsec]; the evidence chooses",
     )
+    source_extents_arcsec: tuple[Positive, ...] = Field(
+        (0.2, 0.4, 0.8),
+        description="What sources are bright within: their amplitude falls as 1/(1 + β²/R²) about the middle of the light; the evidence chooses R",
+        min_length=1,
+    )
     start_kernel: Terms = Field(((0.5, 0.3),), description="Smooth kernel of the search on the coarse image", min_length=1)
+    start_extent_arcsec: Positive = Field(0.5, description="R of that search")
     start_noise: float = Field(4.0, ge=1, description="Factor on the variance of the coarse image in the first search")
     draws: int = Field(128, ge=8, le=4096, description="Lenses of the prior that are tried on the coarse image")
-    theta_e_range_arcsec: tuple[Positive, Positive] = Field((0.6, 2.0), description="Range of θ_E of the search [arcsec]")
+    theta_e_range: tuple[Positive, Positive] = Field(
+        (0.65, 1.4), description="Range of θ_E of the search, relative to the radius of the arcs"
+    )
     starts: int = Field(10, ge=2, description="Values of θ_E in that range; the best lens of each is climbed from")
     finalists: int = Field(
         4, ge=2, description="Different optima that are fitted with the noise that there is, and then on the image itself"
     )
     coarse_steps: int = Field(8, ge=1, description="Most Gauss–Newton steps on the coarse image")
     focus: float = Field(
-        0.5,
+        0.7,
         gt=0,
         le=1,
-        description="A lens brings the arcs together: their rms radius on the source plane is at most this share of that in the image; others are chosen where there is none",
+        description="A lens brings the arcs together: their median radius on the source plane is at most this share of that in the image; others are chosen where there is none",
     )
     first_steps: int = Field(2, ge=1, description="Steps of each finalist on the image itself; the best two go on")
     steps: int = Field(6, ge=1, description="Most Gauss–Newton steps on the image itself")
@@ -77,7 +85,7 @@ class Subhalos(Section):
         (9.5,), description="Those whose z is searched for its greatest value", min_length=1
     )
     concentration: Positive = Field(15.0, description="Concentration c200 of the halos")
-    place_step: int = Field(4, ge=1, le=20, description="Pixels between places that are tried, along rows and columns, on the arcs")
+    place_step: int = Field(5, ge=1, le=20, description="Pixels between places that are tried, along rows and columns, on the arcs")
     controls: int = Field(16, ge=0, description="Draws of the fitted lens without a subhalo")
     injections: int = Field(6, ge=0, description="Injections of each mass into the observed image")
     injected_log10_mass_msun: tuple[float, ...] = Field((9.5, 10.0, 10.5), description="Masses that are injected, of those mapped")

@@ -148,16 +148,27 @@ def draws(prior: LensPrior, count: int) -> Tensor:
     return prior.values(torch.as_tensor(norm.ppf(sobol * 0.98 + 0.01)))
 
 
-def pick_kernel(batch: Batch, prior: LensPrior, values: Tensor, kernels: tuple[tuple[tuple[float, float], ...], ...]) -> Kernel:
-    """Return for each stamp the kernel, of some, with the greatest evidence at lens parameters (b, q)."""
+def pick_kernel(
+    batch: Batch,
+    prior: LensPrior,
+    values: Tensor,
+    kernels: tuple[tuple[tuple[float, float], ...], ...],
+    extents: tuple[float | None, ...] = (None,),
+) -> Kernel:
+    """Return for each stamp the kernel, of some, with the greatest evidence at lens parameters (b, q); `extents` are tried with each."""
     most = max(map(len, kernels))
     # Terms of no amplitude fill up the shorter sums.
-    choices = [Kernel.of((*terms, *[(0.0, 1.0)] * (most - len(terms))), len(values), values.device) for terms in kernels]
+    choices = [
+        Kernel.of((*terms, *[(0.0, 1.0)] * (most - len(terms))), len(values), values.device, extent)
+        for extent in extents
+        for terms in kernels
+    ]
     heights = torch.stack([evaluate(batch, prior, values, kernel) for kernel in choices], 1)
     best = heights.argmax(1)
     rows = torch.arange(len(best), device=best.device)
     amplitude, length = (torch.stack([getattr(k, name) for k in choices], 1)[rows, best] for name in ("amplitude", "length"))
-    return Kernel(amplitude, length)
+    wide = None if extents == (None,) else torch.stack([k.extent for k in choices], 1)[rows, best]
+    return Kernel(amplitude, length, wide)
 
 
 def _summary(linear: Linear, prior: LensPrior) -> dict[str, Tensor]:

@@ -9,6 +9,11 @@ With pixels d = B s(β) + n, n ~ N(0, V), and s ~ GP(0, K), a sum of Matérn ker
 
 Other light in the pixels, L a with a ~ N(0, 1) such as the lens galaxy's, adds L Lᵀ to C: it is integrated out with the source.
 
+A source of some extent R about the origin has the covariance W K W, W = diag w(βᵢ), w = 1/(1 + |β|²/R²). Without it, a source is as bright anywhere,
+and each dark patch of the source plane costs evidence: a lens that leaves less of it to be seen (shallow, or too strong) wins by that alone. With s = W K W u, fields have further terms:
+
+    mᵢ += ∇ln wᵢ (uᵢ sᵢ − Σⱼ Pᵢⱼ (W K W)ᵢⱼ),   gᵢ += sᵢ ∇ln wᵢ.
+
 Rasmussen & Williams (2006), eqs. 2.30, 4.17 and 5.9. Kernels and products with B are float32, factorisations float64.
 """
 
@@ -26,14 +31,24 @@ from .pixels import Batch
 
 @dataclass(frozen=True)
 class Kernel:
-    """Covariance of the source, a sum of Matérn-3/2 terms: `amplitude` and `length` [arcsec], (b, t) each, one row per stamp."""
+    """Covariance of the source, a sum of Matérn-3/2 terms: `amplitude` and `length` [arcsec], (b, t) each, one row per stamp.
+
+    `extent` (b,) [arcsec]: where the source is bright, about the origin of the source plane; everywhere where it is None.
+    """
 
     amplitude: Tensor
     length: Tensor
+    extent: Tensor | None = None
 
     def __getitem__(self, rows: Tensor | slice) -> Kernel:
         """Return some of the rows."""
-        return Kernel(self.amplitude[rows], self.length[rows])
+        return Kernel(self.amplitude[rows], self.length[rows], None if self.extent is None else self.extent[rows])
+
+    def envelope(self, beta: Tensor) -> tuple[Tensor, Tensor]:
+        """w (b, r) of a kernel with an extent, and ∇ln w (b, r, 2), at source positions (b, r, 2) from its middle."""
+        square = self.extent.to(beta.dtype)[:, None].square()
+        spread = square + beta.square().sum(-1)
+        return square / spread, -2 * beta / spread[..., None]
 
     def equals(self, other: Kernel) -> bool:
         """Whether all rows are those of another one; terms of no amplitude do not count."""
@@ -47,18 +62,22 @@ class Kernel:
         )
 
     @classmethod
-    def of(cls, terms: tuple[tuple[float, float], ...], stamps: int, device: torch.device | str = "cpu") -> Kernel:
+    def of(
+        cls, terms: tuple[tuple[float, float], ...], stamps: int, device: torch.device | str = "cpu", extent: float | None = None
+    ) -> Kernel:
         """Return one sum of (amplitude, length) terms for each of some stamps."""
         values = torch.tensor(terms, dtype=torch.float64, device=device)
-        return cls(values[:, 0].expand(stamps, -1), values[:, 1].expand(stamps, -1))
+        wide = None if extent is None else torch.full((stamps,), extent, dtype=torch.float64, device=device)
+        return cls(values[:, 0].expand(stamps, -1), values[:, 1].expand(stamps, -1), wide)
 
 
 @dataclass(frozen=True)
 class Solved:
     """A batch solved for given positions of its rays.
 
-    `beta` (b, r, 2) float32, relative to their mean; `covariance` K and `steepness` (b, r, r) float32, ∇K(Δ) = steepness · Δ;
+    `beta` (b, r, 2) float32, relative to their mean, or to the middle of a source of some extent; `covariance` K and `steepness` (b, r, r) float32, ∇K(Δ) = steepness · Δ;
     `factor` (b, n, n), lower, of C; `weights` w (b, n); `log_evidence` (b,).
+    `edge` (b, r, 2) is ∇ln w of a source of some extent; its w is part of K and steepness.
     """
 
     beta: Tensor
@@ -67,6 +86,7 @@ class Solved:
     factor: Tensor
     weights: Tensor
     log_evidence: Tensor
+    edge: Tensor | None = None
 
     def chi2(self, batch: Batch) -> Tensor:
         """dᵀ C⁻¹ d per pixel, (b,): about 1 for a model that fits."""
@@ -91,17 +111,26 @@ def solve(batch: Batch, beta: Tensor, kernel: Kernel) -> Solved:
     kernel : Kernel of b rows
     """
     # Differences alone matter; near zero float32 is at its best.
-    near = (beta - beta.mean(1, keepdim=True)).float()
+    near = _near(beta, kernel)
     covariance, steepness = matern(near, kernel)
+    edge = None
+    if kernel.extent is not None:
+        bright, edge = kernel.envelope(near)
+        for matrix in (covariance, steepness):
+            matrix.mul_(bright[:, :, None]).mul_(bright[:, None])
     factor, white, log_evidence = _factorise(batch, batch.operator.between_pixels(covariance))
     weights = torch.linalg.solve_triangular(factor.mT, white, upper=True)[..., 0]
-    return Solved(near, covariance, steepness, factor, weights, log_evidence)
+    return Solved(near, covariance, steepness, factor, weights, log_evidence, edge)
 
 
 def evidence(batch: Batch, beta: Tensor, kernel: Kernel) -> Tensor:
     """Return `solve`'s ln E alone, (b,)."""
-    near = (beta - beta.mean(1, keepdim=True)).float()
-    return _factorise(batch, batch.operator.between_pixels(matern(near, kernel, steep=False)[0]))[2]
+    near = _near(beta, kernel)
+    covariance = matern(near, kernel, steep=False)[0]
+    if kernel.extent is not None:
+        bright, _ = kernel.envelope(near)
+        covariance.mul_(bright[:, :, None]).mul_(bright[:, None])
+    return _factorise(batch, batch.operator.between_pixels(covariance))[2]
 
 
 def fields(batch: Batch, solved: Solved) -> Fields:
@@ -114,9 +143,14 @@ def fields(batch: Batch, solved: Solved) -> Fields:
         score, gradient = torch.empty_like(beta), torch.empty_like(beta)
         for one in zip(*(a.numpy() for a in (beta.mT.contiguous(), solved.steepness, pull, u[..., 0], score, gradient)), strict=True):
             loops.vector_fields(*one)
+    else:
+        score = _field((u * u.mT - pull).mul_(solved.steepness), beta, torch.ones_like(u))
+        gradient = _field(solved.steepness, beta, u)
+    if solved.edge is None:
         return Fields(score, gradient)
-    score = _field((u * u.mT - pull).mul_(solved.steepness), beta, torch.ones_like(u))
-    return Fields(score, _field(solved.steepness, beta, u))
+    source = solved.covariance @ u
+    pulled = pull.mul_(solved.covariance).sum(2, keepdim=True)
+    return Fields(score + solved.edge * (u * source - pulled), gradient + solved.edge * source)
 
 
 def source_flux(batch: Batch, solved: Solved) -> Tensor:
@@ -139,6 +173,11 @@ def matern(beta: Tensor, kernel: Kernel, steep: bool = True) -> tuple[Tensor, Te
     for one in zip(*(a.numpy() for a in given), strict=True):
         loops.matern(*one)
     return covariance, steepness
+
+
+def _near(beta: Tensor, kernel: Kernel) -> Tensor:
+    """Source positions from their mean, or from the origin where that matters, float32."""
+    return (beta - beta.mean(1, keepdim=True) if kernel.extent is None else beta).float()
 
 
 def _factorise(batch: Batch, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:

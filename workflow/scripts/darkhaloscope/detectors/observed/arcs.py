@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation, label
 
 from ...surveys.observed import ObservedLens
-from .light import Galaxy, coordinates, excess_over
+from .light import Galaxy, coordinates, excess_over, unsure
 
 #: The mean of 3 × 3 pixels is light of an arc above this many of its standard deviations.
 ARC_SIGMA = 4.0
@@ -23,6 +23,8 @@ SHARE, MARGIN = 0.93, 1.25
 AROUND = 3
 #: Fewest pixels of arcs that say anything about a lens.
 MIN_PIXELS = 60
+#: A side of the galaxy has light of arcs where it has at least this share of it.
+SIDE = 0.05
 
 
 class NoArcs(ValueError):
@@ -31,16 +33,20 @@ class NoArcs(ValueError):
 
 @dataclass(frozen=True)
 class Arcs:
-    """`light` (h, w) bool, pixels of arcs with their surroundings; `inner`, `outer` radius of the annulus [arcsec]; `brightness` of the arcs."""
+    """`light` (h, w) bool, pixels of arcs with their surroundings; `inner`, `outer` radius of the annulus [arcsec]; `brightness` of the arcs;
+    `radius` about which they lie [arcsec], near θ_E; `two_sided`, whether they lie on two sides of the galaxy: else their radius says less.
+    """
 
     light: NDArray
     inner: float
     outer: float
     brightness: float
+    radius: float
+    two_sided: bool
 
     def within(self, outer: float) -> Arcs:
         """Return the arcs with a smaller annulus."""
-        return Arcs(self.light, self.inner, min(self.outer, outer), self.brightness)
+        return replace(self, outer=min(self.outer, outer))
 
 
 def find_arcs(lens: ObservedLens, galaxy: Galaxy) -> Arcs:
@@ -53,7 +59,7 @@ def find_arcs(lens: ObservedLens, galaxy: Galaxy) -> Arcs:
     """
     x, y = coordinates(lens.image.shape, lens.scale)
     radius = np.hypot(x - galaxy.x, y - galaxy.y)
-    bright = (excess_over(lens, galaxy.model) > ARC_SIGMA) & (radius > INNER) & (radius < OUTER) & lens.good
+    bright = (excess_over(lens, galaxy.model, unsure(radius)) > ARC_SIGMA) & (radius > INNER) & (radius < OUTER) & lens.good
     pieces, _ = label(bright, np.ones((3, 3)))
     size = np.bincount(pieces.ravel())
     size[0] = 0
@@ -69,4 +75,22 @@ def find_arcs(lens: ObservedLens, galaxy: Galaxy) -> Arcs:
     order = np.argsort(radius[kept])
     share = np.cumsum(weight[order]) / weight.sum()
     outer = float(np.clip(MARGIN * radius[kept][order][np.searchsorted(share, SHARE)], 1.0, OUTER))
-    return Arcs(binary_dilation(kept, iterations=AROUND), INNER - 0.05, outer, brightness)
+    middle, two_sided = radius_of(x[kept] - galaxy.x, y[kept] - galaxy.y, weight)
+    return Arcs(binary_dilation(kept, iterations=AROUND), INNER - 0.05, outer, brightness, middle, two_sided)
+
+
+def radius_of(x: NDArray, y: NDArray, weight: NDArray) -> tuple[float, bool]:
+    """Return the radius of a lens by its images at (n,) places from the galaxy, and whether they are on two sides of it.
+
+    An image at θ_E + β on one side has its counterpart at θ_E − β: the mean of the median radii on the brighter side and opposite.
+    """
+    middle = np.array([(weight * x).sum(), (weight * y).sum()])
+    along, radius = x * middle[0] + y * middle[1] > 0, np.hypot(x, y)
+    sides = [side for side in (along, ~along) if weight[side].sum() > SIDE * weight.sum()]
+    return float(np.mean([_weighted_median(radius[side], weight[side]) for side in sides])), len(sides) == 2
+
+
+def _weighted_median(values: NDArray, weight: NDArray) -> float:
+    order = np.argsort(values)
+    share = np.cumsum(weight[order])
+    return float(values[order][np.searchsorted(share, share[-1] / 2)])

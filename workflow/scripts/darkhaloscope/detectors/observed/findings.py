@@ -84,6 +84,8 @@ def fitted_row(fit: ObservedFit, settings: Observed) -> dict[str, object]:
         flags.append("not converged")
     if fit.focus > settings.fit.focus:
         flags.append("arcs are not brought together")
+    if not fit.arcs.two_sided:
+        flags.append("light on one side of the galaxy only")
     pulls = np.abs(fit.prior.offset(fit.values[None])[0].numpy())
     if pulls.max() > settings.fit.most_widths:
         flags.append(f"{fit.prior.names[int(pulls.argmax())]} {pulls.max():.1f} widths from the mean of its prior")

@@ -29,9 +29,43 @@ TOGETHER = 16
 SAME = 0.1
 #: Bins brighter than this, in units of the arcs' brightness, are images of the source.
 BRIGHT = 0.3
+#: and by this many standard deviations.
+SURE = 3.0
 #: Evidence that a lens loses per unit of focus above the limit.
 UNFOCUSED = 1e5
 MULTIPOLES = ("m3_cos", "m3_sin", "m4_cos", "m4_sin")
+
+
+@dataclass(frozen=True)
+class CentredPrior(LensPrior):
+    """A lens whose source plane has its origin in the middle of the bright light.
+
+    `bright` (r,), sums to 1: how much each ray counts. A source of some extent is about the origin; where the lens puts it is no parameter.
+    """
+
+    bright: Tensor
+
+    @classmethod
+    def about(cls, prior: LensPrior, batch: Batch) -> CentredPrior:
+        """Return a prior for the rays of a batch of one lens."""
+        return cls(prior.profile, prior.names, prior.mean, prior.width, prior.fixed, brightness(batch)[0])
+
+    def deflect(self, values: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        """Deflection (n, r, 2), and where the middle of the light comes to lie."""
+        return self._centred(super().deflect(values, x, y), x, y)
+
+    def derivatives(self, values: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """As `LensPrior.derivatives`."""
+        deflection, pushed = super().derivatives(values, x, y)
+        return self._centred(deflection, x, y), self.still(pushed)
+
+    def still(self, shift: Tensor) -> Tensor:
+        """Return shifts (..., r, 2) of rays less that of the middle of the light."""
+        return shift - torch.einsum("r,...rk->...k", self.bright.to(shift.dtype), shift)[..., None, :]
+
+    def _centred(self, deflection: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        beta = torch.stack((x, y), -1) - deflection
+        return deflection + torch.einsum("r,...rk->...k", self.bright.to(beta.dtype), beta)[..., None, :]
 
 
 @dataclass(frozen=True)
@@ -47,7 +81,7 @@ class ObservedFit:
     galaxy: Galaxy
     arcs: Arcs
     pixels: Pixels
-    prior: LensPrior
+    prior: CentredPrior
     values: Tensor
     errors: NDArray
     kernel: Kernel
@@ -64,10 +98,13 @@ class ObservedFit:
         return float(self.values[self.prior.names.index(name)])
 
 
-def mass_prior(galaxy: Galaxy, settings: Fit, multipoles: bool = True) -> LensPrior:
-    """Return the prior of the mass: about the galaxy's centre and, with freedom, its shape; places are from the galaxy's centre."""
-    means = {"theta_e": settings.theta_e_arcsec[0], "slope": settings.slope[0], "e1": galaxy.e1, "e2": galaxy.e2, "x": 0.0, "y": 0.0}
-    widths = {"theta_e": settings.theta_e_arcsec[1], "slope": settings.slope[1], "e1": settings.ellipticity, "e2": settings.ellipticity}
+def mass_prior(galaxy: Galaxy, radius: float, settings: Fit, multipoles: bool = True) -> LensPrior:
+    """Return the prior of the mass: θ_E about the radius of the arcs, the rest about the galaxy's centre and, with freedom, its shape.
+
+    Places are from the galaxy's centre.
+    """
+    means = {"theta_e": radius, "slope": settings.slope[0], "e1": galaxy.e1, "e2": galaxy.e2, "x": 0.0, "y": 0.0}
+    widths = {"theta_e": settings.theta_e * radius, "slope": settings.slope[1], "e1": settings.ellipticity, "e2": settings.ellipticity}
     widths |= {"x": settings.centre_arcsec, "y": settings.centre_arcsec, "gamma1": settings.shear, "gamma2": settings.shear}
     widths |= dict.fromkeys(MULTIPOLES, settings.multipole)
     fixed = {} if multipoles else dict.fromkeys(MULTIPOLES, 0.0)
@@ -93,19 +130,19 @@ def fit_lens(lens: ObservedLens, settings: Fit) -> ObservedFit:
     arcs = find_arcs(lens, galaxy)
     lap("galaxy")
     coarse = cut_pixels(lens, galaxy, arcs, settings.coarse_bin, 2 * settings.coarse_bin, rays_per_pixel=False)
-    starts = search(coarse, mass_prior(galaxy, settings, multipoles=False), settings)
+    starts = search(coarse, mass_prior(galaxy, arcs.radius, settings, multipoles=False), settings)
     lap("search")
-    prior = mass_prior(galaxy, settings)
+    prior = mass_prior(galaxy, arcs.radius, settings)
     # What lies beyond twice the Einstein radius has one image, and says nothing about the lens.
-    arcs = arcs.within(settings.extent * max(float(start[0]) for start, _ in starts))
-    chosen, rivals = choose(
-        stack([cut_pixels(lens, galaxy, arcs, settings.bin, settings.dark_bin, rays_per_pixel=False).channel]), prior, starts, settings
-    )
+    arcs = arcs.within(settings.extent * max(arcs.radius, *(float(start[0]) for start, _ in starts)))
+    rough = stack([cut_pixels(lens, galaxy, arcs, settings.bin, settings.dark_bin, rays_per_pixel=False).channel])
+    chosen, rivals = choose(rough, CentredPrior.about(prior, rough), starts, settings)
     pixels = cut_pixels(lens, galaxy, arcs, settings.bin, settings.dark_bin)
     if len(pixels.rays) > settings.most_rays:
         pixels = cut_pixels(lens, galaxy, arcs, settings.bin, settings.dark_bin, rays_per_pixel=False)
     batch = stack([pixels.channel])
-    kernel = pick_kernel(batch, prior, chosen, settings.source_kernels)
+    prior = CentredPrior.about(prior, batch)
+    kernel = pick_kernel(batch, prior, chosen, settings.source_kernels, settings.source_extents_arcsec)
     linear, _ = climb(batch, prior, chosen, kernel, settings.steps, NEAR, settings.enough)
     lap("fit")
     hessian = linear.information[0] + torch.eye(len(prior.names), dtype=torch.float64)
@@ -148,7 +185,7 @@ def choose(batch: Batch, prior: LensPrior, starts: list[tuple[Tensor, Kernel]], 
     fitted = []
     # The kernel of the coarse image may hide which of the best is better.
     for linear, _ in rough[:2]:
-        kernel = pick_kernel(batch, prior, linear.values, settings.source_kernels)
+        kernel = pick_kernel(batch, prior, linear.values, settings.source_kernels, settings.source_extents_arcsec)
         fitted.append((climb(batch, prior, linear.values, kernel, settings.steps, NEAR, settings.enough)[0], kernel))
     best = max(fitted, key=height)[0]
     others = [float(found.log_posterior) for found, _ in (*fitted, *rough[2:]) if found is not best]
@@ -163,10 +200,11 @@ def search(coarse: Pixels, prior: LensPrior, settings: Fit) -> list[tuple[Tensor
     2021): what does not bring the arcs together (`focus`) is chosen where nothing else is left. What differs is fitted once more with the noise that there is.
     """
     noisy = replace(coarse.channel, variance=coarse.channel.variance * settings.start_noise)
-    radii = np.geomspace(*settings.theta_e_range_arcsec, settings.starts)
+    radii = float(prior.mean[0]) * np.geomspace(*settings.theta_e_range, settings.starts)
     tried = draws(prior, settings.draws)
     tried[:, 0] = torch.as_tensor(radii).repeat(-(-settings.draws // len(radii)))[: settings.draws]
     one = stack([noisy])
+    prior = CentredPrior.about(prior, one)
     heights = torch.cat([evaluate(one.of([0] * len(some)), prior, some, _smooth(len(some), settings)) for some in tried.split(TOGETHER)])
     stratum = torch.arange(settings.draws) % len(radii)
     near = torch.stack([tried[torch.where(stratum == k, heights, -torch.inf).argmax()] for k in range(len(radii))])
@@ -174,22 +212,29 @@ def search(coarse: Pixels, prior: LensPrior, settings: Fit) -> list[tuple[Tensor
     height = found.log_posterior - _unfocused(one.of([0] * len(near)), prior, found.values, settings)
     different = distinct(prior, found.values, height)[: settings.finalists]
     alone = stack([coarse.channel]).of([0] * len(different))
-    kernel = pick_kernel(alone, prior, different, settings.source_kernels)
+    kernel = pick_kernel(alone, prior, different, settings.source_kernels, settings.source_extents_arcsec)
     found, _ = climb(alone, prior, different, kernel, settings.coarse_steps, NEAR, settings.enough)
     order = found.log_posterior.argsort(descending=True)
     return [(found.values[k], kernel[k : k + 1]) for k in order.tolist()]
 
 
 def focus(batch: Batch, prior: LensPrior, values: Tensor) -> Tensor:
-    """Return how much smaller the bright light is on the source plane than in the image, (b,): the ratio of its rms radii."""
-    bright = batch.project(torch.where(batch.data > BRIGHT, batch.data, 0.0).float()[..., None])[..., 0].double()
-    weight = bright / bright.sum(1, keepdim=True)
+    """Return how much smaller the bright light is on the source plane than in the image, (b,): the ratio of its median radii."""
+    weight = brightness(batch)
     image = torch.stack((batch.x, batch.y), -1)
     sizes = []
     for at in (image - prior.deflect(values, batch.x, batch.y), image):
-        centre = (weight[..., None] * at).sum(1, keepdim=True)
-        sizes.append((weight * (at - centre).square().sum(-1)).sum(1).sqrt())
+        radius, order = (at - (weight[..., None] * at).sum(1, keepdim=True)).square().sum(-1).sqrt().sort(1)
+        half = (weight.gather(1, order).cumsum(1) > 0.5).double().argmax(1, keepdim=True)
+        sizes.append(radius.gather(1, half)[:, 0])
     return sizes[0] / sizes[1]
+
+
+def brightness(batch: Batch) -> Tensor:
+    """Return how bright the image is at each ray, (b, r), where it is; sums to 1."""
+    sure = (batch.data > BRIGHT) & (batch.data > SURE * batch.variance.sqrt())
+    bright = batch.project(torch.where(sure, batch.data.clamp(max=1.0), 0.0).float()[..., None])[..., 0].double()
+    return bright / bright.sum(1, keepdim=True)
 
 
 def _unfocused(batch: Batch, prior: LensPrior, values: Tensor, settings: Fit) -> Tensor:
@@ -208,4 +253,4 @@ def distinct(prior: LensPrior, values: Tensor, height: Tensor) -> Tensor:
 
 
 def _smooth(count: int, settings: Fit) -> Kernel:
-    return Kernel.of(settings.start_kernel, count)
+    return Kernel.of(settings.start_kernel, count, extent=settings.start_extent_arcsec)

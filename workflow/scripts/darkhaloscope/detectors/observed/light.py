@@ -39,6 +39,9 @@ BLURRED = 0.2
 CORE = 0.25
 #: Used out to this radius [arcsec].
 EXTENT = 4.0
+#: Error of the galaxy's light beyond its waves (dust, PSF), as a share of it: everywhere, and how much more in the middle and within
+#: which radius [arcsec].
+LIGHT_ERROR, CORE_ERROR, CORE_RADIUS = 0.01, 0.05, 0.45
 
 
 @dataclass(frozen=True)
@@ -108,9 +111,14 @@ def fit_galaxy(lens: ObservedLens) -> Galaxy:
     return Galaxy(*(float(v) for v in shape), widths, profile, model, float(amplitudes[-1]), sky_error)
 
 
-def excess_over(lens: ObservedLens, model: NDArray) -> NDArray:
-    """Mean of 3 × 3 pixels above a model of the galaxy, (h, w), in standard deviations of such means; `SHARE` of the model counts as error."""
-    error = np.hypot(lens.noise, 3 * SHARE * np.abs(model) / CLIP)
+def unsure(radius: NDArray) -> NDArray:
+    """Return the error of a galaxy's light as a share of it, beyond what its waves can do, at radii from its centre [arcsec]."""
+    return LIGHT_ERROR + CORE_ERROR * np.exp(-((radius / CORE_RADIUS) ** 2))
+
+
+def excess_over(lens: ObservedLens, model: NDArray, share: NDArray | float = SHARE / CLIP) -> NDArray:
+    """Mean of 3 × 3 pixels above a model of the galaxy, (h, w), in standard deviations of such means; a share of the model counts as error."""
+    error = np.hypot(lens.noise, 3 * share * np.abs(model))
     # Errors of the galaxy's model are alike in neighbouring pixels: unlike noise they do not average out.
     return uniform_filter(np.where(lens.good, (lens.image - model) / error, 0), 3, mode="nearest") * 3
 

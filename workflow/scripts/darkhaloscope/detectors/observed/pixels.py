@@ -16,10 +16,7 @@ from numpy.typing import NDArray
 from ...surveys.observed import ObservedLens
 from ..evidence.pixels import Channel
 from .arcs import Arcs
-from .light import Galaxy, coordinates
-
-#: Error of the galaxy's light beyond its waves (dust, PSF), as a share of it.
-LIGHT_ERROR = 0.01
+from .light import Galaxy, coordinates, unsure
 
 
 @dataclass(frozen=True)
@@ -91,11 +88,11 @@ def cut_pixels(lens: ObservedLens, galaxy: Galaxy, arcs: Arcs, small: int, large
     variance = lens.noise.ravel() ** 2
     weight = mean.multiply(mean)
     light = mean @ galaxy.basis(x, y, lens.psf).reshape(used.size, -1)
-    smooth = mean @ galaxy.model.ravel()
+    light_error = mean @ (unsure(radius) * galaxy.model).ravel()
     unit = arcs.brightness
     channel = Channel(
         data=(mean @ rest) / unit,
-        variance=(np.asarray(weight @ variance).ravel() + (LIGHT_ERROR * smooth) ** 2) / unit**2,
+        variance=(np.asarray(weight @ variance).ravel() + light_error**2) / unit**2,
         operator=operator,
         x=np.append(ray_x, flat[dark, 0]) - galaxy.x,
         y=np.append(ray_y, flat[dark, 1]) - galaxy.y,

@@ -45,7 +45,7 @@ def lens_columns() -> tuple[Column, ...]:
         *(_f(f"fit_{n}_error", "arcsec" if n in _ANGLES else "", f"Standard error of {n}, the rest marginalised") for n in MASS),
         _f("light_q", "", "Axis ratio of the galaxy's light"),
         _f("chi2", "", "dᵀC⁻¹d per bin"),
-        _f("focus", "", "rms radius of the bright light on the source plane over that in the image"),
+        _f("focus", "", "median radius of the bright light on the source plane over that in the image"),
         _f("rival", "", "ln evidence of the next best optimum less that of the best"),
         _c("converged", "bool", "", "Whether another step promises nothing"),
         _c("bins", "int64", "", "Bins that were fitted"),

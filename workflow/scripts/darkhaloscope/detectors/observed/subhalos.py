@@ -95,11 +95,13 @@ class Looker:
     def attempt(self, batch: Batch, linear: Linear, deflection: Tensor) -> tuple[Tried, Tensor]:
         """Return subhalos of deflections (s, r, 2) tried on one lens, with L⁻¹ T̃ and L⁻¹ J̃, and L⁻¹ T (n, s) beside."""
         u = batch.project(linear.solved.weights.float()[..., None])[0]
-        direct, whole = self._seen(linear, u, batch, -deflection)
+        still = self.fit.prior.still(deflection)
+        direct, _ = self._seen(linear, u, batch, -deflection)
+        _, whole = self._seen(linear, u, batch, -still)
         _, lens = self._seen(linear, u, batch, -self.pushed[0])
         tried = Tried(
             whitened=whole,
-            score=-(deflection.flatten(1) @ linear.fields.score[0].flatten()).double(),
+            score=-(still.flatten(1) @ linear.fields.score[0].flatten()).double(),
             jacobian=lens,
             lens_score=linear.score[0],
         )
@@ -112,9 +114,11 @@ class Looker:
         beta, gradient, steepness = linear.solved.beta[0], linear.fields.gradient[0], linear.solved.steepness[0]
         fixed = (shift * gradient).sum(2).T
         weighted = u[None] * shift
+        edge = linear.solved.edge[0]
         count = len(shift)
         moments = steepness @ torch.cat((weighted[..., 0].T, weighted[..., 1].T, (weighted * beta).sum(2).T), 1)
         along = beta[:, :1] * moments[:, :count] + beta[:, 1:] * moments[:, count : 2 * count] - moments[:, 2 * count :]
+        along = along - linear.solved.covariance[0] @ (weighted * edge).sum(2).T
         seen = batch.observe(torch.cat((fixed, fixed - along), 1)[None])[0]
         white = torch.linalg.solve_triangular(linear.solved.factor[0].float(), seen, upper=False).double()
         return white[:, :count], white[:, count:]
@@ -126,7 +130,7 @@ class Looker:
         u = batch.project(weights.float()[..., None])
         beta = old.solved.beta
         moments = old.solved.steepness @ torch.cat((u, u * beta), 2)
-        gradient = beta * moments[..., :1] - moments[..., 1:]
+        gradient = beta * moments[..., :1] - moments[..., 1:] + old.solved.edge * (old.solved.covariance @ u)
         fields = Fields(u * gradient - self.trace, gradient)
         solved = replace(old.solved, weights=weights)
         jacobian = whiten(solved, batch.observe(-torch.einsum("brk,bqrk->brq", gradient, self.pushed)).double())
@@ -195,12 +199,12 @@ def places(fit: ObservedFit, step: int) -> Places:
 
 
 def covariance(at: Tensor, of: Tensor, fit: ObservedFit) -> Tensor:
-    """Covariance (k, r) float32 of the source between places (k, 2) and (r, 2): Matérn 3/2, as the fit's kernel."""
+    """Covariance (k, r) float32 of the source between places (k, 2) and (r, 2) from its middle: that of the fit's kernel."""
     distance, out = torch.cdist(at, of), 0.0
     for amplitude, length in zip(fit.kernel.amplitude[0].float(), fit.kernel.length[0].float(), strict=True):
         scaled = distance * (3**0.5 / length)
         out = out + amplitude**2 * (1 + scaled) * torch.exp(-scaled)
-    return out
+    return out * fit.kernel.envelope(at[None])[0][0][:, None] * fit.kernel.envelope(of[None])[0][0]
 
 
 def mass_posterior(log_bayes: NDArray, log10_mass: NDArray) -> tuple[float, float]:
