@@ -206,6 +206,19 @@ def test_the_fit_has_the_lens_radius_and_place_and_roughly_its_shape(fitted):
     assert fitted.chi2 == pytest.approx(1, abs=0.2)
 
 
+@pytest.mark.xfail(
+    strict=True,
+    reason="slope, ellipticity and shear are biased while the source's lengths are in arcsec (docs/real-lenses.md, What it cannot say)",
+)
+def test_the_fit_has_the_lens_slope_ellipticity_and_shear(fitted):
+    found = dict(zip(fitted.prior.names, zip(fitted.values.tolist(), fitted.errors.tolist(), strict=True), strict=True))
+    e = (1 - 0.75) / (1 + 0.75)
+    truth = {"slope": 2.05, "e1": e * np.cos(1.2), "e2": e * np.sin(1.2), "gamma1": 0.02, "gamma2": -0.015}
+    for name, value in truth.items():
+        # Within the errors, or a hundredth or two.
+        assert abs(found[name][0] - value) < max(4 * found[name][1], 0.02), name
+
+
 def test_other_data_of_the_same_lens_are_linearised_as_the_observed_ones_were(looker):
     fit = looker.fit
     batch, linear = looker.with_data(fit.batch.data[0])
