@@ -8,9 +8,10 @@ Takes shards of findings and of the stamps they belong to (labels, strata and tr
         --stamps results/reference/datasets/informative/stamps/test/*.parquet
 
 With --validation FINDINGS… --validation-stamps STAMPS… thresholds come from validation stamps, else from one half of the test controls
-(and are tried on the other half). With --observers (`results/…/observers.parquet` of rule `observe_marginal`) the detector's own √ν′ at
-the place where it found the subhalo is told as a share of the marginal observer's d′. With --variants NAME=FINDINGS:STAMPS … rows of
-robustness variants are added to the first table, and their false positives to the last.
+(and are tried on the other half). With --observers (`results/…/observers/informative.csv` of rule `observe_marginal`) the detector's own √ν′
+at the place where it found the subhalo is told as a share of the marginal observer's d′, and the blind ceiling's AUC. With --variants
+NAME=FINDINGS:STAMPS … rows of robustness variants are added to the first table, and their false positives to the last. With --plot FILE
+quantiles of controls' z are drawn: of z_max, and with --injections FILE (of `recover_injections.py`) of z at one place, against N(0, 1).
 
 Intervals are 95% of 1,000 bootstraps over stamps, paired where two channels are compared. Stamps of one galaxy count as independent.
 """
@@ -26,12 +27,17 @@ import pandas as pd
 import pyarrow.parquet as pq
 from scipy.stats import norm, rankdata
 
+from darkhaloscope.evaluation.information import ideal_auc
+
 CHANNELS = ("flux", "velocity", "both")
 #: Paired differences that are told: the first less the second.
 DIFFERENCES = (("both", "flux"), ("both", "velocity"))
 STRATA = ("subhalo_profile", "mass_bin", "source_kind", "peak_snr")
 SNR_EDGES = (0, 16, 22, np.inf)
 BOOTSTRAPS = 1000
+#: What false positives may come from, beside the source's kind: columns whose upper and lower halves are told.
+HALVES = ("multipoles", "disk_knot_fraction")
+LEVELS = np.array((0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99))
 #: Columns of the stamps that a true lens is made of; vectors as length and direction, and how many turns the direction takes.
 SCALARS = {"theta_e": "theta_e_arcsec", "slope": "lens_slope", "x": "lens_x_arcsec", "y": "lens_y_arcsec"}
 VECTORS = {"e": ("lens_e", "lens_phi_rad", 2), "gamma": ("shear", "shear_phi_rad", 2)}
@@ -47,6 +53,8 @@ def main() -> None:
     parser.add_argument("--validation", nargs="+", default=[])
     parser.add_argument("--validation-stamps", nargs="+", default=[])
     parser.add_argument("--observers")
+    parser.add_argument("--plot")
+    parser.add_argument("--injections")
     parser.add_argument("--variants", nargs="+", default=[], metavar="NAME=FINDINGS:STAMPS")
     arguments = parser.parse_args()
     frame = read(arguments.findings, arguments.stamps)
@@ -63,14 +71,26 @@ def main() -> None:
         tell_rates(other, frame if thresholds is None else thresholds)
         tell_quantiles(other)
     if arguments.observers:
-        tell_shares(frame, pd.read_parquet(arguments.observers))
+        tell_shares(frame, pd.read_csv(arguments.observers))
+    if arguments.plot:
+        plot_quantiles(frame, pd.read_parquet(arguments.injections) if arguments.injections else None, arguments.plot)
 
 
 def read(findings: Sequence[str], stamps: Sequence[str]) -> pd.DataFrame:
     """Return findings beside labels, strata and true lenses of their stamps."""
-    columns = ["stamp_id", "label", *STRATA, *SCALARS.values(), *(c for length, angle, _ in VECTORS.values() for c in (length, angle))]
+    columns = [
+        "stamp_id",
+        "label",
+        "multipole_m3",
+        "multipole_m4",
+        "disk_knot_fraction",
+        *STRATA,
+        *SCALARS.values(),
+        *(c for length, angle, _ in VECTORS.values() for c in (length, angle)),
+    ]
     known = pd.concat([pq.read_table(path, columns=columns).to_pandas() for path in stamps])
     found = pd.concat([pq.read_table(path).to_pandas() for path in findings])
+    known["multipoles"] = np.hypot(known["multipole_m3"], known["multipole_m4"])
     return found.merge(known, on="stamp_id", validate="one_to_one").assign(peak_snr=lambda f: pd.cut(f["peak_snr"], SNR_EDGES))
 
 
@@ -137,17 +157,54 @@ def tell_rates(frame: pd.DataFrame, thresholds: pd.DataFrame | None) -> None:
 def tell_quantiles(frame: pd.DataFrame) -> None:
     """Print quantiles of controls' z_max beside those of the greatest of some independent normal numbers."""
     controls = frame[(frame["label"] == 0) & frame["trusted"]]
-    levels = np.array((0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99))
     print(f"\nz_max of {len(controls)} trusted controls, by quantile; below, of the greatest of k normal numbers with the same median")
-    print(f"{'':14}" + "".join(f"{q:8.0%}" for q in levels))
-    groups = [("all", controls), *((str(kind), group) for kind, group in controls.groupby("source_kind"))]
+    print(f"{'':32}{'stamps':>6}" + "".join(f"{q:8.0%}" for q in LEVELS))
+    groups = groups_of(controls)
     for channel in CHANNELS:
         for name, group in groups:
             values = group[f"z_max_{channel}"].to_numpy()
-            print(f"{channel + ' ' + name:16}" + "".join(f"{q:8.2f}" for q in np.quantile(values, levels)))
+            print(f"{channel + ' ' + name:32}{len(group):6}" + "".join(f"{q:8.2f}" for q in np.quantile(values, LEVELS)))
         median = np.median(controls[f"z_max_{channel}"])
         places = max(np.log(0.5) / np.log(norm.cdf(median)), 1)
-        print(f"{f'  k = {places:.0f}':16}" + "".join(f"{q:8.2f}" for q in norm.ppf(levels ** (1 / places))))
+        print(f"{f'  k = {places:.0f}':38}" + "".join(f"{q:8.2f}" for q in norm.ppf(LEVELS ** (1 / places))))
+
+
+def groups_of(controls: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """Return controls by what might be taken for a subhalo: kind of source, upper and lower half of multipoles and of knots."""
+    groups = [("all", controls), *((str(kind), group) for kind, group in controls.groupby("source_kind"))]
+    for column in HALVES:
+        middle = controls[column].median()
+        groups += [
+            (f"{column} {sign} {middle:.3f}", controls[part])
+            for sign, part in ((">", controls[column] > middle), ("<=", controls[column] <= middle))
+        ]
+    return groups
+
+
+def plot_quantiles(frame: pd.DataFrame, injections: pd.DataFrame | None, path: str) -> None:
+    """Draw quantiles of controls' z against those that they would have if the detector's model were true."""
+    from matplotlib.figure import Figure
+
+    figure = Figure((7.1, 2.9), layout="constrained")
+    *before, greatest = figure.subplots(1, 1 if injections is None else 2, squeeze=False)[0]
+    for one in before:
+        z = np.sort(injections["before"].dropna())
+        expected = norm.ppf((np.arange(len(z)) + 0.5) / len(z))
+        one.plot(expected, z, ".", ms=3)
+        one.axline((0, 0), slope=1, color="0.5", lw=0.8)
+        one.set(xlabel="quantile of N(0, 1)", ylabel="z at one place, flux and velocity", title=f"{len(z)} controls")
+    controls = frame[(frame["label"] == 0) & frame["trusted"]]
+    median = controls["z_max_both"].median()
+    places = max(np.log(0.5) / np.log(norm.cdf(median)), 1)
+    for name, group in groups_of(controls):
+        if name in ("all", "disk", "hybrid", "manga"):
+            z = np.sort(group["z_max_both"])
+            level = (np.arange(len(z)) + 0.5) / len(z)
+            greatest.plot(norm.ppf(level ** (1 / places)), z, ".", ms=3, label=f"{name} ({len(z)})")
+    greatest.axline((median, median), slope=1, color="0.5", lw=0.8)
+    greatest.set(xlabel=f"greatest of {places:.0f} normal numbers", ylabel="z_max, flux and velocity", title="trusted controls")
+    greatest.legend(frameon=False, fontsize=7)
+    figure.savefig(path, dpi=200)
 
 
 def tell_shares(frame: pd.DataFrame, observers: pd.DataFrame) -> None:
@@ -161,6 +218,29 @@ def tell_shares(frame: pd.DataFrame, observers: pd.DataFrame) -> None:
             share = group[f"d_prime_{channel}"] / group[f"marginal_d_prime_{channel}"].replace(0, np.nan)
             line.append(f"{channel} {share.median():.2f} [{share.quantile(0.25):.2f}, {share.quantile(0.75):.2f}]")
         print(f"{name:28}{len(group):5}  " + "  ".join(line))
+    tell_ceiling(frame[frame["source_kind"] != "manga"], observers)
+
+
+def tell_ceiling(analytic: pd.DataFrame, observers: pd.DataFrame) -> None:
+    """Print AUC and d′ of the marginal and the blind observer over their stamps, and of the detector over all stamps with such sources.
+
+    d′ = √2 Φ⁻¹(AUC) in all three, so that they compare; the marginal observer's AUC is `ideal_auc` of its d′.
+    """
+    known = observers.merge(analytic[["stamp_id", *STRATA]], on="stamp_id", suffixes=("_", ""))
+    print(f"\nAUC (d′) of observers over {len(known)} disks and hybrids, of this detector over {len(analytic)}; its share of both d′")
+    groups = [("all", known, analytic)]
+    for name in ("subhalo_profile", "mass_bin"):
+        groups += [(f"{name} {value}", known[known[name] == value], part) for value, part in analytic.groupby(name)]
+    for name, seen, part in groups:
+        for channel, (auc, low, high) in zip(CHANNELS, _aucs(part), strict=False):
+            found = {"marginal": ideal_auc(*[seen[f"marginal_d_prime_{channel}"]] * 2)[0]}
+            if f"blind_auc_{channel}" in seen:
+                found["blind"] = seen[f"blind_auc_{channel}"].mean()
+            own = np.sqrt(2) * norm.ppf(auc)
+            told = "  ".join(
+                f"{who} {a:.3f} ({np.sqrt(2) * norm.ppf(a):.2f}): {own / (np.sqrt(2) * norm.ppf(a)):4.0%}" for who, a in found.items()
+            )
+            print(f"{name:24}{channel:10}{len(seen):4} {len(part):5}  detector {auc:.3f} [{low:.3f}, {high:.3f}] ({own:.2f})  {told}")
 
 
 def _aucs(group: pd.DataFrame) -> list[tuple[float, float, float]]:

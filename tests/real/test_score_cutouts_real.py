@@ -18,7 +18,7 @@ from darkhaloscope.surveys.prepared import prepare_cutouts, prepared_schema, wha
 from toy_finder import train_toy, write_run
 
 CFHTLS = {"pixel_scale_arcsec": 0.186, "zero_point": 30.0}
-HSC = {"pixel_scale_arcsec": 0.168, "zero_point": 27.0, "noise": "variance"}
+HSC = {"pixel_scale_arcsec": 0.168, "zero_point": 27.0}
 #: What each set is in `cutouts`, and how many objects it has.
 SETS = {
     "dr10": ({"path": "candidates/dr10"}, 3),
@@ -54,8 +54,8 @@ SETS = {
         | {
             "path": "candidates/other/holismokes9",
             "bands": ["g", "r", "i", "z"],
+            # HDUs 2, 4, 6, 8 are not the sky's variance: they are 0 in up to half of the pixels.
             "image_hdus": [1, 3, 5, 7],
-            "noise_hdus": [2, 4, 6, 8],
         },
         16,
     ),

@@ -1,10 +1,10 @@
-"""A real Slurm on this one machine, from Debian's packages: munge, MariaDB, slurmdbd, slurmctld and three nodes.
+"""A real Slurm on this one machine, from Debian's packages: munge, MariaDB, slurmdbd, slurmctld and four nodes.
 
     python tests/slurm/cluster.py start FOLDER    prints the line that points Slurm's commands at it
     python tests/slurm/cluster.py stop FOLDER
 
 The nodes `cpu1` and `cpu2` are the partition `cpu`; `gpu1`, with a declared GPU of model gh200, is the partition
-`gh200`. Nothing outside FOLDER is written and every port is free when it starts, so that several clusters can run
+`gh200`; it and `gpu2`, with two of them, are the partition `several`. Nothing outside FOLDER is written and every port is free when it starts, so that several clusters can run
 side by side. No systemd and no cgroups are needed: jobs over their memory are killed by Slurm's own accounting.
 """
 
@@ -37,6 +37,8 @@ USER = pwd.getpwuid(os.geteuid()).pw_name
 
 #: In the environment of every process of a cluster and of its jobs: how `stop` finds them, and no others.
 MARK = "DARK_HALO_SCOPE_TEST_CLUSTER"
+
+NODES = ("cpu1", "cpu2", "gpu1", "gpu2")
 
 #: Memory and CPUs are declared, not measured: jobs may ask for what a real node has. Few CPUs per node keep jobs in
 #: Slurm's queue instead of crowding this machine.
@@ -87,8 +89,10 @@ GresTypes=gpu,shard
 NodeName=cpu1 NodeHostname={host} NodeAddr=127.0.0.1 Port={port_cpu1} CPUs={cpus} RealMemory=16000
 NodeName=cpu2 NodeHostname={host} NodeAddr=127.0.0.1 Port={port_cpu2} CPUs={cpus} RealMemory=16000
 NodeName=gpu1 NodeHostname={host} NodeAddr=127.0.0.1 Port={port_gpu1} CPUs=72 RealMemory=480000 Gres=gpu:gh200:1,shard:4
+NodeName=gpu2 NodeHostname={host} NodeAddr=127.0.0.1 Port={port_gpu2} CPUs=72 RealMemory=480000 Gres=gpu:gh200:2
 PartitionName=cpu Nodes=cpu1,cpu2 Default=YES MaxTime=1-0
 PartitionName=gh200 Nodes=gpu1 MaxTime=1-0
+PartitionName=several Nodes=gpu1,gpu2 MaxTime=1-0
 """
 
 SLURMDBD_CONF = """\
@@ -111,6 +115,8 @@ StorageLoc=slurm
 GRES_CONF = """\
 NodeName=gpu1 Name=gpu Type=gh200 File=/dev/null
 NodeName=gpu1 Name=shard Count=4
+NodeName=gpu2 Name=gpu Type=gh200 File=/dev/null
+NodeName=gpu2 Name=gpu Type=gh200 File=/dev/zero
 """
 
 
@@ -153,7 +159,7 @@ class Cluster:
         # munge's socket must be reachable by every user.
         for folder in (self.folder, self.folder / "munge"):
             folder.chmod(0o755)
-        names = ("ctld", "dbd", "db", "cpu1", "cpu2", "gpu1")
+        names = ("ctld", "dbd", "db", *NODES)
         ports = {f"port_{name}": port for name, port in zip(names, _free_ports(len(names)), strict=True)}
         values = {"folder": self.folder, "host": socket.gethostname().split(".")[0], "user": USER, "cpus": self.cpus, **ports}
         for name, text in (("slurm.conf", SLURM_CONF), ("slurmdbd.conf", SLURMDBD_CONF), ("gres.conf", GRES_CONF)):
@@ -171,10 +177,13 @@ class Cluster:
             for what in (["cluster", "testcluster"], ["account", "astro"], ["user", USER, "account=astro", "adminlevel=admin"]):
                 self.command("sacctmgr", "-i", "add", *what)
             self.start_controller()
-            for node in ("cpu1", "cpu2", "gpu1"):
+            for node in NODES:
                 (self.folder / "spool" / node).mkdir()
                 self._launch(f"slurmd-{node}", ["slurmd", "-D", "-N", node])
-            self._wait("slurmctld", lambda: self.command("sinfo", "-h", "-N", "-o", "%N %T").split() == _idle("cpu1", "cpu2", "gpu1"))
+            self._wait(
+                "slurmctld",
+                lambda: set(self.command("sinfo", "-h", "-N", "-o", "%N %T").splitlines()) == {f"{node} idle" for node in NODES},
+            )
         except BaseException:
             self.stop()
             raise
@@ -285,10 +294,6 @@ class Cluster:
                 tail = "\n".join(path.read_text(errors="replace")[-2000:] for path in logs if path.exists())
                 raise ClusterError(f"{name} {'ended' if ended else f'was not ready after {limit_s:.0f} s'}:\n{tail}")
             time.sleep(0.1)
-
-
-def _idle(*nodes: str) -> list[str]:
-    return [word for node in nodes for word in (node, "idle")]
 
 
 def _free_ports(number: int) -> list[int]:

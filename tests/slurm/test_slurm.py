@@ -354,6 +354,36 @@ def test_the_chain_on_slurm_leaves_what_a_local_run_leaves(chain, finished):
     assert not list((chain.project.folder / "results/logs/slurm").rglob("*.log"))
 
 
+def test_a_training_on_two_devices_or_nodes_is_one_job_of_two_tasks(cluster, finished, tmp_path):
+    """Flux on two nodes of one GPU each, velocity on two GPUs of one node; the GPUs are declared, so the ranks compute on the CPU."""
+    project = finished.copy(tmp_path / "project")
+    project.forget("detectors", "experiments", "logs")
+    project.edit(PROFILE, "gpu_partition: gh200 ", "gpu_partition: several ")
+    for name, key in (("flux", "nodes"), ("velocity", "devices")):
+        old = f"{name}: {{architecture: toy, training: {{epochs: 2, batch_size: 16"
+        project.edit("tests/tiny.yaml", old, f"{old}, {key}: 2")
+    run = Run(project, cluster, *(f"{NETWORKS}/{name}/seed-1/network.safetensors" for name in ("flux", "velocity")))
+    run.finish()
+    asked = {
+        "flux": ("gpu[1-2]", "2 processes train together, 1 on each of 2 nodes"),
+        "velocity": ("gpu2", "2 processes train together, 2 on each of 1 nodes"),
+    }
+    for name, (nodes, said) in asked.items():
+        (job,) = run.jobs("train_network", f"subhalo_{name}_1")
+        assert (job["State"], job["NodeList"], job["ReqCPUS"]) == ("COMPLETED", nodes, "32"), job
+        assert "gres/gpu:gh200=2" in job["AllocTRES"], job
+        # Rank 0 is in the batch script; a step holds those of other nodes.
+        steps = cluster.command(
+            "sacct", "--noheader", "--parsable2", "--jobs", job["JobID"], "--format=JobID,NTasks,State,NodeList"
+        ).splitlines()
+        assert [step for step in steps if re.match(r"\d+\.\d", step)] == [f"{job['JobID']}.0|1|COMPLETED|gpu2"] * (name == "flux"), steps
+        log = (project.folder / RESULTS / f"logs/train_network/subhalo/{name}/seed-1.log").read_text()
+        assert f"{said}," in log
+        one, two = (pd.read_csv(p.folder / NETWORKS / name / "seed-1/history.csv") for p in (finished, project))
+        # Sums in another order, of the same batches; steps of Adam make more of it.
+        np.testing.assert_allclose(two[["train_loss", "val_loss"]], one[["train_loss", "val_loss"]], rtol=0.01)
+
+
 def test_two_clusters_run_side_by_side_and_stop_alone(cluster, chain, tmp_path):
     other = Cluster(tmp_path / "other")
     other.start()

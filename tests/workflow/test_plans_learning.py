@@ -114,3 +114,28 @@ def test_networks_that_see_the_evidence_read_its_maps_with_their_own_priors():
     assert found.evidence_settings()["maps"] is True and "maps" not in found.evidence_settings("maps")
     # Findings without maps have the parameters that they had before there was such a key.
     assert "maps" not in rule_files({}).evidence_settings()
+
+
+def test_the_blind_ceiling_is_computed_beside_a_model_based_detector_alone():
+    overlay = {
+        "detectors": {"evidence": {"kind": "evidence"}},
+        "evidence": {"place_step": 3},
+        "experiments": {"subhalo": {"comparisons": [], "detectors": ["evidence"]}},
+    }
+    assert rule_files(overlay).blind_step(wildcards(experiment="subhalo")) == 3
+    assert rule_files({}).blind_step(wildcards(experiment="subhalo")) is None
+
+
+def test_variants_are_seen_with_the_priors_of_the_dataset_itself():
+    variant = {"slope": {"lens.slope": {"normal": [2.1, 0.1, 1.8, 2.4]}, "size.test": 100}}
+    overlay = {
+        "detectors": {"evidence": {"kind": "evidence"}},
+        "experiments": {"subhalo": {"comparisons": [], "detectors": ["evidence"], "robustness": variant}},
+    }
+    found = rule_files(overlay)
+    name = found.settings.experiments["subhalo"].variants["slope"]
+    assert f"<results>/detectors/subhalo/evidence/seed-0/scores/{name}.parquet" in found.robustness_scores(wildcards(experiment="subhalo"))
+    [path] = found.findings("subhalo", name, "test")
+    assert path == f"<results>/findings/subhalo/{name}/test/00000.parquet"
+    section = found.dataset_without("size")
+    assert section(wildcards(dataset="subhalo"))["lens"]["slope"] != section(wildcards(dataset=name))["lens"]["slope"]

@@ -107,3 +107,25 @@ def test_pieces_of_the_survey_are_scored_once_and_their_stamps_go(project):
     ran = project.touch_run("results/demo-full/experiments/lens-finder/search/lens.html", config=config)
     assert ran["cut_parents"] == ran["score_parents"] == 2 and ran["rank_parents"] == 1 and ran["retrieve_brick"] >= 3
     assert not list((project.folder / "results/demo-full/datasets/lensfinder").glob("parents/*"))
+
+
+def test_cutouts_as_hosts_need_no_survey_and_join_a_finder_as_mined_negatives(project):
+    """A dataset whose hosts are real cutouts plans no brick and no sweep; named in `mining.extra`, its controls are mined."""
+    (project.folder / "sky.npz").write_bytes(b"")
+    fwhm = {"g": 0.9, "r": 0.8, "z": 0.8}
+    real = {"hosts": {"cutouts": {"path": "sky.npz", "psf_fwhm_arcsec": fwhm}}, "sources": {"mix": {"sersic": 1.0}}}
+    alone = {"datasets": {"lensfinder": real}}
+    found = project.plan(config=overlay(project, **alone))
+    sky = {"make_mock_survey", "retrieve_sweep", "retrieve_survey_tables", "select_lrgs", "list_cosmos_sources", "list_shard_bricks"}
+    lenses = {"list_known_lens_bricks", "find_known_lenses", "cut_known_lenses", "score_known_lenses"}
+    assert found >= {"prepare_host_cutouts", "build_manifest", "inject_stamps", *LEARNING, *REPORT} and not found & (sky | lenses)
+    mined = {
+        "datasets": {"own": real | {"kind": "lensfinder", "size": {"train": 20, "validation": 10, "test": 10}}},
+        "detectors": {"lens": {"channels": "bands", "rounds": 2, "mining": {"extra": ["own"]}}},
+    }
+    network = "results/demo-full/detectors/lensfinder/lens/seed-1/network.json"
+    assert project.plan(network, config=overlay(project, **mined)) >= {"prepare_host_cutouts", "mine_hard_negatives", "train_network"}
+    # A search ranks a survey's galaxies, of which there are none.
+    searched = alone | {"experiments": {"lens-finder": {"search": {"make": True}}}}
+    printed = project.snakemake("--dry-run", config=overlay(project, **searched), check=False)
+    assert "search.make, which ranks the galaxies of a survey, and the hosts of lensfinder are cutouts: take it out" in printed

@@ -68,8 +68,13 @@ def test_every_rule_is_either_local_or_has_its_own_memory_and_time_that_grow():
 def test_gpu_rules_and_no_others_ask_for_a_gpu_and_its_cpus():
     entries = options()["set-resources"]
     gpu = GPU_RULES
-    for resource, value in (("gpu", "1"), ("gpu_model", "gh200"), ("slurm_partition", "gh200")):
-        assert {e for e in entries if f":{resource}=" in e} == {f"{rule}:{resource}={value}" for rule in gpu}
+    # How many GPUs a training has says its rule, by the network's devices and nodes.
+    for resource, value, rules_of in (
+        ("gpu", "1", gpu - {"train_network"}),
+        ("gpu_model", "gh200", gpu),
+        ("slurm_partition", "gh200", gpu),
+    ):
+        assert {e for e in entries if f":{resource}=" in e} == {f"{rule}:{resource}={value}" for rule in rules_of}
     # `threads` and not `cpus_per_task`: torch and numpy keep to the first.
     assert {e.split("=")[0] for e in options()["set-threads"]} == gpu
     assert not any("cpus_per_task" in e for e in entries)
@@ -99,8 +104,9 @@ def test_the_two_ways_to_deploy_differ_in_one_line(tmp_path):
 
 def test_jobs_of_small_networks_can_share_a_gpu(tmp_path):
     whole, shared = options()["set-resources"], edited(tmp_path, gpu_shards="2")["set-resources"]
-    assert {f"{rule}:gres=shard:2" for rule in GPU_RULES} == set(shared) - set(whole)
-    assert not any(":gpu=" in entry or ":gpu_model=" in entry for entry in shared)
+    # The rule of a training says one GPU, which a share of one is not.
+    assert {*(f"{rule}:gres=shard:2" for rule in GPU_RULES), "train_network:gpu=0"} == set(shared) - set(whole)
+    assert {entry for entry in shared if ":gpu=" in entry or ":gpu_model=" in entry} == {"train_network:gpu=0"}
 
 
 def test_every_rule_has_what_a_rule_should_have():

@@ -47,6 +47,16 @@ def survey_of(wildcards):
     return settings.datasets[wildcards.dataset].survey
 
 
+def sky_survey(dataset):
+    """The survey that a dataset's galaxies come from; none where they are cutouts, and for other kinds of datasets."""
+    return getattr(settings.datasets[dataset], "sky_survey", None)
+
+
+def hosts_are_cutouts(dataset):
+    """Whether a dataset takes real cutouts as hosts."""
+    return settings.datasets[dataset].kind == "lensfinder" and sky_survey(dataset) is None
+
+
 def shards(dataset, split):
     """The shards of one split of a dataset."""
     n = settings.datasets[dataset].shards(split)
@@ -153,7 +163,7 @@ def kept_networks():
 def known_recalls(experiment):
     """The recall tables of an experiment's networks by name, where its survey's config or mock sky has known lenses."""
     section = settings.experiments[experiment]
-    survey = settings.legacysurvey.surveys.get(getattr(settings.datasets[section.dataset], "survey", None))
+    survey = settings.legacysurvey.surveys.get(sky_survey(section.dataset))
     if survey is None or not (survey.known_lenses or survey.mock):
         return {}
     return {name: f"<results>/experiments/{experiment}/known_lenses/{name}/recall.csv" for name in networks_of(experiment)}
@@ -163,6 +173,26 @@ def real_sky(dataset):
     """The stamps of a dataset's real galaxies with labels, if its config names some."""
     named = getattr(settings.datasets[dataset], "real_sky", None)
     return [f"<results>/datasets/{dataset}/real_sky.parquet"] if named else []
+
+
+def listed_files(folder):
+    """How many files a folder of cutouts has, and what is known of them without reading: cutouts of one survey have one size, so that times count."""
+    if not folder or not Path(folder).is_dir():
+        return []
+    listed = sorted((entry.name, entry.stat().st_size, entry.stat().st_mtime_ns) for entry in os.scandir(folder) if entry.is_file())
+    return [len(listed), hashlib.sha256(repr(listed).encode()).hexdigest()]
+
+
+def learnt_skies(detector, dataset):
+    """The datasets of the real sky whose training stamps a network learnt from, those that its rounds mine among them."""
+    rounds = [settings.detectors[name] for name in all_rounds(detector, settings.detectors)]
+    extra = [name for network in rounds if network.rounds > 1 for name in network.mining.extra]
+    surveys = settings.legacysurvey.surveys
+    return [
+        name
+        for name in dict.fromkeys([dataset, *extra])
+        if hosts_are_cutouts(name) or (sky_survey(name) and not surveys[sky_survey(name)].mock)
+    ]
 
 
 def joined_training(wildcards):

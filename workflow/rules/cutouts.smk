@@ -36,7 +36,7 @@ rule score_cutouts:
         stamps="<results>/cutouts/{cutouts}/stamps.parquet",
         weights=scoring_networks("network.safetensors"),
         networks=scoring_networks("network.json"),
-        real=lambda wildcards: [ancient(path) for path in scoring_real_sky()],
+        real=lambda wildcards: scoring_learnt_tables(),
     output:
         scores="<results>/cutouts/{cutouts}/scores.parquet",
         table=report(
@@ -99,6 +99,7 @@ rule show_cutouts:
     input:
         stamps="<results>/cutouts/{cutouts}/stamps.parquet",
         scores="<results>/cutouts/{cutouts}/scores.parquet",
+        network=first_scoring_network,
         rates="<results>/cutouts/{cutouts}/rates.csv",
     output:
         page=report(

@@ -86,6 +86,7 @@ rule check_shortcuts:
         bare=without_arcs("bare.parquet"),
         lenses=real_lenses,
         real=lambda wildcards: real_sky(settings.experiments[wildcards.experiment].dataset),
+        learnt=learnt_hosts,
         weights=members("network.safetensors"),
         networks=members("network.json"),
     output:
@@ -322,7 +323,7 @@ rule explain_scores:
 
 
 rule observe_marginal:
-    """What an observer who must also find out lens and source could see, on test stamps of analytic disks."""
+    """What observers could see who must also find out lens and source, and beside a model-based detector where the subhalo is."""
     input:
         shards=lambda wildcards: shards(wildcards.test, "test"),
         kernel=stays_here(lambda wildcards: kernel_of(wildcards.test)),
@@ -346,6 +347,7 @@ rule observe_marginal:
         ),
         cosmology=needs("cosmology"),
         stamps=needs("experiments.{experiment}.evaluation.marginal_stamps"),
+        place_step=blind_step,
         code=digest("observe_marginal"),
     message:
         "Computing the marginal observer on {wildcards.test}"

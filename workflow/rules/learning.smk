@@ -24,11 +24,19 @@ rule train_network:
         detector=imported(False),
     conda:
         "../envs/learning.yaml"
-    # One core each: networks train side by side, and small ones gain little from a second core.
-    threads: 1
+    # One core for each device: networks train side by side, and small ones gain little from a second core.
+    threads: lambda wildcards: ranks(lambda devices, nodes: devices)(wildcards) or 1
     resources:
         mem_mb=8000,
         runtime="8h",
+        # Counted by Snakemake, and asked for by the Slurm profile.
+        gpu=lambda wildcards: ranks(lambda devices, nodes: devices * nodes)(wildcards) or 1,
+        nodes=ranks(lambda devices, nodes: nodes),
+        tasks=ranks(lambda devices, nodes: devices * nodes),
+        # Slurm's executor runs the script beside the tasks, which it starts itself, and does not ask for as many tasks for each GPU.
+        mpi=ranks(lambda devices, nodes: "srun"),
+        tasks_per_gpu=ranks(lambda devices, nodes: 0),
+        slurm_extra=ranks(lambda devices, nodes: f"'--ntasks-per-node={devices}'"),
     params:
         network=network_section,
         mining=mining,

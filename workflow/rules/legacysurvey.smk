@@ -18,6 +18,7 @@ rule make_mock_survey:
     params:
         base=survey_base,
         sky=needs("legacysurvey.surveys.{survey}.mock_sky"),
+        bands=lambda wildcards: list(settings.legacysurvey.surveys[wildcards.survey].sources),
         code=digest("make_mock_survey"),
     message:
         "Making the mock survey {wildcards.survey}"

@@ -55,6 +55,35 @@ checkpoint list_shard_bricks:
         "../scripts/list_shard_bricks.py"
 
 
+rule prepare_host_cutouts:
+    """Make galaxies and stamps of the real cutouts that are a dataset's hosts."""
+    input:
+        cutouts=stays_here(host_files),
+    output:
+        galaxies="<results>/datasets/{dataset}/host_galaxies.parquet",
+        cutouts="<results>/datasets/{dataset}/host_cutouts.parquet",
+    log:
+        "<logs>/prepare_host_cutouts/{dataset}.log",
+    benchmark:
+        "<benchmarks>/prepare_host_cutouts/{dataset}.tsv"
+    wildcard_constraints:
+        dataset=with_host_cutouts(),
+    conda:
+        "../envs/lensing.yaml"
+    resources:
+        mem_mb=4000,
+        runtime="2h",
+    params:
+        hosts=needs("datasets.{dataset}.hosts.cutouts"),
+        camera=needs("datasets.{dataset}.camera"),
+        listed=host_listing,
+        code=digest("prepare_host_cutouts"),
+    message:
+        "Preparing the cutouts that are hosts of dataset {wildcards.dataset}"
+    script:
+        "../scripts/prepare_host_cutouts.py"
+
+
 rule inject_stamps:
     """Cut one shard's galaxies out of their bricks and add the lensed sources."""
     input:

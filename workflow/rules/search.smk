@@ -117,6 +117,7 @@ rule rank_parents:
         shown=needs("experiments.{experiment}.search.shown"),
         survey=lambda wildcards: searched_survey(wildcards.experiment),
         mock=lambda wildcards: settings.legacysurvey.surveys[searched_survey(wildcards.experiment)].mock,
+        bands=lambda wildcards: list(settings.legacysurvey.surveys[searched_survey(wildcards.experiment)].sources),
         seeds=lambda wildcards: len(settings.experiments[wildcards.experiment].seeds),
         code=digest("rank_parents"),
     message:

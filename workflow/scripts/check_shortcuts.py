@@ -23,7 +23,7 @@ with stage(snakemake) as job:
     # A network that learnt from known lenses is shown those of the test sky alone.
     lenses = [all_bands(path, "test" if job.params.joined else None) for path in job.input.lenses]
     # Real galaxies with labels come first: what a mock survey calls known lenses was drawn like the injected ones.
-    real_lenses, lookalikes = labelled_bands(list(job.input.real), "test" if job.params.real_joined else None)
+    real_lenses, lookalikes = labelled_bands(list(job.input.real), "test" if job.params.real_joined else None, list(job.input.learnt))
     lenses = [real_lenses] if job.input.real else lenses
     injected = positive & one_of_each_host(shards, stamps.numbers)
     found = features(images[injected], stamps.scalars[injected])

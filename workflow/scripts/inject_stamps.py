@@ -14,4 +14,6 @@ with stage(snakemake) as job:
     rows = read_rows(job.input.manifest, MANIFEST, job.wildcards.split, int(job.wildcards.shard), dataset.shard_size)
     cutouts = cut_rows(rows, list(job.input.bricks), dataset.camera.stamp_size, **job.params.survey)
     stills = open_stills({"cosmos": job.input.cosmos, "catalog": [job.params.catalog], "bank": job.input.bank})
-    write_table(job.output.shard, stamp_schema(dataset.camera.stamp_size), inject_rows(rows, dataset, cutouts, stills))
+    write_table(
+        job.output.shard, stamp_schema(dataset.camera.stamp_size), inject_rows(rows, dataset, cutouts, stills, job.params.survey["bands"])
+    )

@@ -20,6 +20,7 @@ with stage(snakemake) as job:
         shown=job.params.shown,
         survey=job.params.survey,
         mock=job.params.mock,
+        bands=job.params.bands,
         network=detector,
         seeds=job.params.seeds,
         table=Path(job.output.table).name,

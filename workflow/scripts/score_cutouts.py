@@ -10,7 +10,7 @@ from darkhaloscope.learning.weights import load_network
 with stage(snakemake) as job:
     weights, described = (job.grouped(job.params.seeds, files) for files in (job.input.weights, job.input.networks))
     networks = {name: [load_network(*pair) for pair in zip(weights[name], described[name], strict=True)] for name in weights}
-    learnt = {name: list(job.input.real) for name in job.params.learnt}
+    learnt = job.grouped(job.params.learnt, job.input.real)
     scored = score_cutouts(job.input.stamps, networks, job.threads, trained_on=learnt)
     job.write_csv(job.output.table, scored)
     with job.whole(job.output.scores) as temporary:

@@ -24,6 +24,7 @@ with stage(snakemake) as job:
         lens_radius_arcsec=cuts["match_radius_arcsec"],
         labels=read_labels(labels.path) if labels else None,
         label_radius_arcsec=labels.radius_arcsec if labels else 0.0,
+        stand_in=cuts["stand_in"],
     )
     write_table(job.output.parent, PARENT, rows, row_group=65536)
     job.write_csv(job.output.cut_flow, flow.frame())

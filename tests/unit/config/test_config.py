@@ -48,7 +48,10 @@ def test_the_full_expansion_reads_back_as_the_run(tmp_path, capsys):
     assert main([str(overlay)]) == 1 and "nearest: `seed`" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["demo.yaml", "demo-full.yaml", "real-sample.yaml", "subhalo-reference.yaml", "lensfinder-reference.yaml"])
+@pytest.mark.parametrize(
+    "name",
+    ["demo.yaml", "demo-full.yaml", "real-sample.yaml", "subhalo-reference.yaml", "evidence-reference.yaml", "lensfinder-reference.yaml"],
+)
 def test_every_overlay_is_valid_and_fits_the_schema(name):
     overlay = yaml.safe_load((ROOT / "config" / name).read_text())
     run = load(overlay, ROOT)

@@ -15,6 +15,7 @@ SAYS_ERRORS = {
     "core/tables.py",
     "surveys/prepared.py",  # why a cutout has no score, for people: no number depends on it
     "tasks/__init__.py",
+    "tasks/lensfinder/real_hosts.py",  # why a cutout is no host, for the log
     "surveys/legacysurvey/retrieve.py",
     "detectors/evidence/findings.py",
     "detectors/fusion.py",

@@ -19,7 +19,7 @@ from darkhaloscope.detectors.evidence.scan import Trial, marginalise
 from darkhaloscope.lensing.lens import join
 from darkhaloscope.stamps.rows import row_columns
 from darkhaloscope.tasks.subhalo.lights import subhalos_at
-from darkhaloscope.tasks.subhalo.marginal import MACRO, MULTIPOLES, _Model, marginal_d_prime, tangents
+from darkhaloscope.tasks.subhalo.marginal import MACRO, MULTIPOLES, Model, marginal_d_prime, tangents
 from darkhaloscope.tasks.subhalo.observation import flux_variance
 
 #: Width of a parameter that is as good as free, in σ.
@@ -123,7 +123,7 @@ def test_what_is_left_after_lens_and_source_is_the_marginal_observers(disks, sha
     rows = shard[0].slice(0, 1)
     expected = marginal_d_prime(rows, disks, Cosmology())["marginal_d_prime_flux"][0]
     one = row_columns(rows)
-    model = _Model.of(one, disks, Cosmology())
+    model = Model.of(one, disks, Cosmology())
     subhalos = subhalos_at(one, one["subhalo_x_arcsec"], one["subhalo_y_arcsec"], torch.float64)
     flux, with_it = (
         m.observe(m.start()[None])[0][0].numpy().ravel() for m in (model, replace(model, subhalos=join(model.subhalos, subhalos)))

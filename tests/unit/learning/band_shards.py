@@ -37,6 +37,7 @@ def band_columns(n: int, *, size: int = 16, first: int = 0, seed: int = 0, signa
         "theta_e_arcsec": np.where(labels == 1, theta, 0.0),
         "theta_over_psf": np.where(labels == 1, theta / 1.2, 0.0),
         "arc_snr": np.where(labels == 1, rng.uniform(0, 20, n), 0.0),
+        "bandset": np.full(n, "grz"),
         "psfsize_r": rng.uniform(1.0, 1.5, n),
         "psfdepth_r": rng.uniform(200, 900, n),
         "image": image.astype(np.float32),

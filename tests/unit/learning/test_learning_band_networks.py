@@ -15,6 +15,7 @@ from sklearn.metrics import roc_auc_score
 
 from darkhaloscope.config.network import PRESETS, Network
 from darkhaloscope.core.files import sha256
+from darkhaloscope.core.tables import TableError
 from darkhaloscope.detectors.schema import LENS_SCORES, scores_schema
 from darkhaloscope.learning.backbones import build_backbone
 from darkhaloscope.learning.calibration import fit_calibration
@@ -25,6 +26,7 @@ from darkhaloscope.learning.scaling import SCALARS, LearningError
 from darkhaloscope.learning.score import score_split, score_stamps
 from darkhaloscope.learning.splits import read_split
 from darkhaloscope.learning.weights import load_network, save_network
+from darkhaloscope.stamps.rows import bands_of
 from unit.learning.band_shards import band_columns, write_band_shards
 from unit.learning.interrupted import train_until
 
@@ -287,3 +289,16 @@ def test_presets_are_all_built():
 
 def _files(folder):
     return folder / "weights.safetensors", folder / "network.json"
+
+
+def test_a_network_says_the_bands_of_its_stamps_and_takes_no_mixture(tmp_path):
+    columns = [band_columns(n, first=first, signal=0.3) | {"bandset": np.full(n, "gri")} for n, first in ((48, 0), (24, 1000))]
+    shards = [write_band_shards(tmp_path, c, [0, len(c["number"])], f"s{k}") for k, c in enumerate(columns)]
+    toy = Network.model_validate({"architecture": "toy", "channels": "bands", "training": {"epochs": 1, "batch_size": 16, "scratch_gb": 0}})
+    trained = train_network(*shards, toy, 1, tmp_path / "checkpoints", 1)
+    save_network(trained, tmp_path / "n.safetensors", tmp_path / "n.json")
+    assert load_network(tmp_path / "n.safetensors", tmp_path / "n.json").bands == ("g", "r", "i")
+    other = write_band_shards(tmp_path, band_columns(10), [0, 10], "other")
+    assert bands_of(other) == ("g", "r", "z")
+    with pytest.raises(TableError, match="different bands: gri .*, grz .*make the stamps of one dataset again"):
+        bands_of([*shards[0], *other])

@@ -17,11 +17,11 @@ from darkhaloscope.lensing import engine
 from darkhaloscope.lensing.lens import NFW, Subhalos, macro_lens
 from darkhaloscope.lensing.light import PixelLight
 from darkhaloscope.lensing.observe import convolve, psf_kernel
-from darkhaloscope.lensing.planned import sum_plan
 from darkhaloscope.lensing.pyramid import _weights, build_pyramid
 from darkhaloscope.lensing.render import Grid, render
 from darkhaloscope.lensing.sampling import MOST, PLACES, SMOOTH, SMOOTHER, TRACED
 from darkhaloscope.sources.sersic import sersic_image
+from unit.lensing.planned_rays import sum_plan
 
 GRID = Grid(32, 0.2)
 

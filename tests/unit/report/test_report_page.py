@@ -27,6 +27,7 @@ from darkhaloscope.report.page import build_report, summarise
 from darkhaloscope.report.robustness import read_robustness, robustness_charts
 from darkhaloscope.report.sections import comparison_tables, rates_tables, strata_table
 from darkhaloscope.report.story import shared_charts
+from darkhaloscope.report.subhalo_story import observer_tables
 from unit.report import synthetic
 
 
@@ -457,3 +458,20 @@ def test_a_fusion_stands_among_the_networks(tmp_path):
     build_report(synthetic.context(detectors={**context.detectors, "both": joined}, histories=histories), tmp_path)
     page = (tmp_path / "index.html").read_text(encoding="utf-8")
     assert "fusion of flux, velocity" in page and "Two scores in one fit" in page
+
+
+def test_the_blind_ceiling_stands_beside_the_marginal_observer_where_there_is_one():
+    context = synthetic.context()
+    [(_, plain)] = observer_tables(context).values()
+    assert not any(head.startswith("Blind") for head in plain.heads)
+    observers = context.observers["subhalo"]
+    blind = {
+        f"blind_{what}_{c}": np.full(len(observers), k)
+        for what in ("d_prime", "auc")
+        for k, c in ((0.4, "flux"), (0.25, "velocity"), (0.75, "both"))
+    }
+    observers = observers.assign(**blind)
+    observers.loc[:3, "blind_d_prime_velocity"] = np.nan
+    [(_, table)] = observer_tables(dataclasses.replace(context, observers={"subhalo": observers})).values()
+    assert table.heads[-2:] == ("Blind d′, flux / velocity / both", "Blind AUC, flux / velocity / both")
+    assert list(table.rows[0][-2:]) == ["0.4 / 0.2 / 0.8", "0.40 / 0.25 / 0.75"]

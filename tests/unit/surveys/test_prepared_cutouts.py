@@ -167,3 +167,22 @@ def test_tables_that_cannot_be_read_are_refused_in_words(tmp_path):
     (tmp_path / "labels.csv").write_text("id,label\none,lens\n")
     with pytest.raises(CutoutError, match="column label holds 'lens', expected numbers"):
         prepared(tmp_path, labels=str(tmp_path / "labels.csv"))
+
+
+def test_networks_of_other_bands_are_refused_and_their_own_are_no_stand_in(tmp_path):
+    np.savez(tmp_path / "a.npz", image=np.ones((3, 64, 64), np.float32))
+    gri = Cutouts(path=str(tmp_path), bands=("g", "r", "i"), stand_in={"z": "i"})
+    assert "g, r, i, as in training" in what_was_done(gri, ("g", "r", "i")) and "i stands in for z" in what_was_done(gri)
+    assert next(prepare_cutouts(gri, 64, ("g", "r", "i"))).num_rows == 1
+    with pytest.raises(CutoutError, match="the networks were trained on g, r, i, expected the same of the cutouts; found g, r, z"):
+        next(prepare_cutouts(Cutouts(path=str(tmp_path)), 64, ("g", "r", "i")))
+
+
+def test_weights_that_call_most_pixels_bad_are_told(tmp_path, caplog):
+    """As variances of zero do, where a file holds those of something else than the sky."""
+    variance = np.ones((3, 64, 64))
+    variance[:, 20:, :] = 0
+    np.savez(tmp_path / "a.npz", image=np.ones((3, 64, 64)), variance=variance)
+    (table,) = prepare_cutouts(Cutouts(path=str(tmp_path), noise="variance"), 64)
+    assert table["usable"].to_pylist() == [pytest.approx(20 / 64)]
+    assert "more than half of the pixels of 1 cutouts bad" in caplog.text

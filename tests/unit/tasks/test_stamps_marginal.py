@@ -7,7 +7,7 @@ import torch
 from darkhaloscope.config.cosmology import Cosmology
 from darkhaloscope.stamps.rows import row_columns, take
 from darkhaloscope.tasks.subhalo.manifest import build_manifest
-from darkhaloscope.tasks.subhalo.marginal import KNOT, MACRO, MULTIPOLES, SOURCE, _Model, marginal_d_prime, residual_norm, tangents
+from darkhaloscope.tasks.subhalo.marginal import KNOT, MACRO, MULTIPOLES, SOURCE, Model, marginal_d_prime, residual_norm, tangents
 from darkhaloscope.tasks.subhalo.render import StampError, render_rows
 
 COSMOLOGY = Cosmology()
@@ -50,7 +50,7 @@ def test_derivatives_are_finite_differences(notes):
     dataset = notes(size={"train": 2}, instrument={"velocity_block": 2, "stamp_size": 24})
     one = take(row_columns(stamps(dataset)), np.array([1]))
     by_flux, by_velocity = tangents(one, dataset, COSMOLOGY)
-    model = _Model.of(one, dataset, COSMOLOGY)
+    model = Model.of(one, dataset, COSMOLOGY)
     values = model.start()
     assert len(by_flux) == len(values) == len(MACRO) + len(SOURCE) + 8 * len(KNOT)
     for k in range(len(values)):

@@ -17,12 +17,8 @@ def cutouts_labels(wildcards):
 
 
 def cutouts_listed():
-    """How many files a folder of cutouts has, and what is known of them without reading: cutouts of one survey have one size, so that times count."""
-    folder = Path(settings.cutouts.path or "")
-    if not settings.cutouts.path or not folder.is_dir():
-        return []
-    listed = sorted((entry.name, entry.stat().st_size, entry.stat().st_mtime_ns) for entry in os.scandir(folder) if entry.is_file())
-    return [len(listed), hashlib.sha256(repr(listed).encode()).hexdigest()]
+    """How many files a folder of cutouts has, and what is known of them without reading."""
+    return listed_files(settings.cutouts.path)
 
 
 def scoring_networks(file):
@@ -45,8 +41,22 @@ def scoring_seeds():
 
 
 def scoring_learnt():
-    """The networks that score the cutouts and learnt from real galaxies: these objects count in no rate."""
-    return [name for name in scoring_folders() if settings.detectors[name].training.real_share > 0 and scoring_sky()]
+    """Tables of the real galaxies that each network which scores the cutouts learnt from: these objects count in no rate."""
+    found = {}
+    for name in scoring_folders():
+        joined = scoring_sky() if settings.detectors[name].training.real_share > 0 else []
+        found[name] = joined + scoring_hosts(name)
+    return {name: paths for name, paths in found.items() if paths}
+
+
+def scoring_hosts(detector):
+    """The manifests of the real skies whose galaxies a network was trained on as hosts and controls; those of surveys where they are still there."""
+    own = settings.experiments[settings.scoring[0]].dataset
+    return [
+        f"<results>/datasets/{name}/manifest.parquet"
+        for name in learnt_skies(detector, own)
+        if hosts_are_cutouts(name) or os.path.exists(f"{settings.root}/datasets/{name}/manifest.parquet")
+    ]
 
 
 def scoring_sky():
@@ -54,9 +64,9 @@ def scoring_sky():
     return real_sky(settings.experiments[settings.scoring[0]].dataset) if settings.cutouts.path else []
 
 
-def scoring_real_sky():
-    """The real galaxies that networks which score the cutouts learnt from."""
-    return scoring_sky() if scoring_learnt() else []
+def scoring_learnt_tables():
+    """All tables of `scoring_learnt`, network by network: used as they are, however old."""
+    return [ancient(path) for paths in scoring_learnt().values() for path in paths]
 
 
 def scoring_evaluation():

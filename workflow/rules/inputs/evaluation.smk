@@ -50,7 +50,7 @@ def without_arcs(name):
 def real_lenses(wildcards):
     """The stamps of known lenses that a test dataset's injected ones are compared with: those of the same survey, if it has any."""
     own = settings.experiments[wildcards.experiment].dataset
-    same = getattr(settings.datasets[wildcards.test], "survey", None) == getattr(settings.datasets[own], "survey", None)
+    same = sky_survey(wildcards.test) == sky_survey(own)
     return [f"<results>/datasets/{own}/known_lenses.parquet"] if same and known_recalls(wildcards.experiment) else []
 
 
@@ -143,3 +143,9 @@ def scores_table(wildcards):
 def scores_name():
     """A pattern of the name of the table of scores made elsewhere."""
     return any_of([settings.scores.folder] if settings.scores.table else [])
+
+
+def learnt_hosts(wildcards):
+    """The training shards of a network whose hosts are galaxies of the real sky, where gates ask about real galaxies: none is asked about twice."""
+    own = settings.experiments[wildcards.experiment].dataset
+    return [path for name in learnt_skies(wildcards.detector, own) for path in shards(name, "train")] if real_sky(own) else []

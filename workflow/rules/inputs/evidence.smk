@@ -12,12 +12,21 @@ def evidence_settings(*keys):
     return settings.evidence.without("batch_size", *keys, *(() if settings.evidence.maps else ("maps",)))
 
 
+def has_evidence(experiment):
+    """Whether an experiment has a model-based detector."""
+    return any(settings.detectors[d].kind == "evidence" for d in settings.experiments[experiment].detectors)
+
+
 def experiments_with_evidence():
     """A pattern of the names of the experiments that have a model-based detector."""
-    return any_of(name for name, e in settings.experiments.items() if any(settings.detectors[d].kind == "evidence" for d in e.detectors))
+    return any_of(filter(has_evidence, settings.experiments))
+
+
+def blind_step(wildcards):
+    """How far apart the blind observer's places are, in an experiment with a model-based detector; none elsewhere."""
+    return settings.evidence.place_step if has_evidence(wildcards.experiment) else None
 
 
 def evidence_shown(experiment):
     """What the model-based detector makes of the stamp that a report shows first, where the experiment has such a detector."""
-    has = any(settings.detectors[d].kind == "evidence" for d in settings.experiments[experiment].detectors)
-    return [f"<results>/experiments/{experiment}/evidence.parquet"] if has else []
+    return [f"<results>/experiments/{experiment}/evidence.parquet"] if has_evidence(experiment) else []

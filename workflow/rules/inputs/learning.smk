@@ -16,6 +16,17 @@ def network_section(wildcards):
     return settings.detectors[wildcards.detector].without("kind", "description", "mining")
 
 
+def ranks(count):
+    """What a training asks of a cluster: one task for each device, on as many nodes; `None`, so nothing, where it has one device."""
+
+    def asked(wildcards):
+        training = settings.detectors[wildcards.detector].training
+        together = training.devices * training.nodes > 1
+        return count(training.devices, training.nodes) if together else None
+
+    return asked
+
+
 def training_shards(wildcards):
     """The shards that a network learns from: training stamps, or the noiseless pairs of the same rows."""
     if settings.detectors[wildcards.detector].trains_on_pairs:
@@ -83,7 +94,7 @@ def trained_on(wildcards):
 
 def known_lens_tables(wildcards):
     """The table of known lenses of the survey that a dataset is made of, or nothing."""
-    survey = getattr(settings.datasets[wildcards.dataset], "survey", None)
+    survey = sky_survey(wildcards.dataset)
     return [f"<results>/legacysurvey/{survey}/known_lenses.parquet"] if survey else []
 
 

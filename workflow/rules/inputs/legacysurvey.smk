@@ -48,7 +48,7 @@ def lens_and_label_files(wildcards):
 
 def parent_cuts(wildcards):
     """The keys of a survey that decide its parent sample."""
-    return settings.legacysurvey.surveys[wildcards.survey].only("lrg", "conditions", "nside", "match_radius_arcsec")
+    return settings.legacysurvey.surveys[wildcards.survey].only("lrg", "conditions", "nside", "match_radius_arcsec", "stand_in")
 
 
 def until_used(folder):
@@ -57,5 +57,9 @@ def until_used(folder):
 
 
 def cutout_limits(wildcards):
-    """The keys of a dataset's survey that say which pixels and cutouts are good."""
-    return settings.legacysurvey.surveys[survey_of(wildcards)].only("maskbits", "max_bad_fraction")
+    """What of a dataset's survey says how stamps are cut: the bands that are looked at, which pixels and cutouts are good; of cutouts as hosts, those of their own."""
+    if hosts_are_cutouts(wildcards.dataset):
+        cutouts = settings.datasets[wildcards.dataset].hosts.cutouts
+        return {"bands": list(cutouts.sources), "maskbits": [], "max_bad_fraction": cutouts.max_bad_fraction}
+    survey = settings.legacysurvey.surveys[survey_of(wildcards)]
+    return survey.only("maskbits", "max_bad_fraction") | {"bands": list(survey.sources)}

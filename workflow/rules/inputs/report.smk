@@ -58,7 +58,7 @@ def mock_datasets(wildcards):
     """The datasets of an experiment that take galaxies from a mock archive or a mock sky."""
 
     def mock(dataset):
-        sample, survey = getattr(getattr(dataset, "sources", None), "sample", None), getattr(dataset, "survey", None)
+        sample, survey = getattr(getattr(dataset, "sources", None), "sample", None), getattr(dataset, "sky_survey", None)
         return (sample and settings.manga.samples[sample].mock) or (survey and settings.legacysurvey.surveys[survey].mock)
 
     return [name for name in scored_datasets(wildcards.experiment) if mock(settings.datasets[name])]

@@ -3,7 +3,7 @@
 
 def searching_experiments():
     """A pattern of the names of the experiments whose survey can be searched."""
-    return any_of(name for name, e in settings.experiments.items() if settings.datasets[e.dataset].kind == "lensfinder")
+    return any_of(name for name, e in settings.experiments.items() if sky_survey(e.dataset))
 
 
 def searches(experiment):

@@ -3,7 +3,9 @@
 
 def parent(wildcards):
     """The parent sample that a dataset takes its hosts from, if it does."""
-    survey = getattr(settings.datasets[wildcards.dataset], "survey", None)
+    if hosts_are_cutouts(wildcards.dataset):
+        return [f"<results>/datasets/{wildcards.dataset}/host_galaxies.parquet"]
+    survey = sky_survey(wildcards.dataset)
     return [f"<results>/legacysurvey/{survey}/parent.parquet"] if survey else []
 
 

@@ -55,6 +55,7 @@ make config CONFIG=mine.yaml TO=all.yaml # every key of a run, into a file
 | `demo-full.yaml` | the same with networks, controls and rounds that take longer: `make demo-full` |
 | `real-sample.yaml` | one real galaxy in the DR15 layout, scored with the long demo's networks |
 | `subhalo-reference.yaml` | the reference run whose figures are in `docs/results.md` |
+| `evidence-reference.yaml` | the model-based detector on its stamps (`docs/evidence.md`) |
 | `slacs.yaml` | 63 observed lenses through the model-based detector (`docs/real-lenses.md`) |
 | `lensfinder-reference.yaml` | the reference run of the lens finder: two networks and 10⁵ test controls |
 

@@ -135,3 +135,21 @@ class RealSky(Labelled):
         0.5,
         description="Share of the sky (HEALPix cells of 3.7 degrees, by a hash; objects without a position by their name) whose objects may join training: networks with `training.real_share` above 0 are asked about the rest alone, all others about all",
     )
+
+
+class HostCutouts(Labelled):
+    """Real cutouts that serve as hosts and controls of a lens-finder dataset, in place of a survey's galaxies."""
+
+    path: FilePath = Field(description="Folder of FITS or NPZ files, one per object, or one NPZ file or Parquet table of many")
+    nside: int = Field(64, ge=1, le=8192, description="HEALPix resolution of the sky cells by which splits are made; 64 is 55 arcmin")
+    max_bad_fraction: Fraction = Field(0.2, description="A cutout is not usable above this fraction of bad pixels in any one band")
+
+    @model_validator(mode="after")
+    def _check_hosts(self) -> HostCutouts:
+        if lost := [band for band in self.sources if band not in self.psf_fwhm_arcsec]:
+            raise ValueError(
+                f"arcs are blurred as their hosts are: psf_fwhm_arcsec lacks {', '.join(dict.fromkeys(lost))}; give the resolution in arcsec"
+            )
+        if self.nside & (self.nside - 1):
+            raise ValueError(f"nside must be a power of two, found {self.nside}")
+        return self

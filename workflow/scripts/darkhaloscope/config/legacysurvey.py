@@ -153,6 +153,10 @@ class Survey(Section):
         description="Sweep files, by name without ending, or boxes {ra: [from, to], dec: [from, to]}",
     )
     bands: tuple[Band, ...] = Field(BANDS, min_length=1, description="Bands whose coadds are fetched; the stamps need g, r and z")
+    stand_in: dict[Literal["z"], Literal["i"]] = Field(
+        {},
+        description="`z: i` makes stamps, and networks trained on them, of g, r and i: whatever the stamps call z is then i's, PSF, depth and magnitude among it; the parent sample is still cut in z",
+    )
     lrg: LrgCuts = Field(LrgCuts(), description="Cuts of the parent sample")
     conditions: Literal["sweep", "bricks"] = Field(
         "sweep",
@@ -175,7 +179,16 @@ class Survey(Section):
             raise ValueError(f"bands names one band twice: {', '.join(self.bands)}")
         if self.nside & (self.nside - 1):
             raise ValueError(f"nside must be a power of two, found {self.nside}")
+        if self.stand_in and self.conditions == "bricks":
+            raise ValueError("stand_in needs the sweep's PSFSIZE_I: set conditions to sweep")
+        if self.stand_in and (lost := [band for band in self.sources if band not in self.bands]):
+            raise ValueError(f"stand_in takes coadds of {', '.join(self.sources)}: bands lacks {', '.join(lost)}; set bands to [g, r, i]")
         return self
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The band of the survey that each band of the stamps is taken from."""
+        return tuple(self.stand_in.get(band, band) for band in BANDS)
 
     @property
     def sweep_names(self) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from .base import AboveZero, Distribution, FilePath, Fraction, Name, NonNegative, Positive, Section, draw, within
-from .cutouts import RealSky
+from .cutouts import HostCutouts, RealSky
 from .legacysurvey import BANDS, PIXEL_SCALE_ARCSEC
 from .sources import STILL, Mixed, with_sections
 from .subhalo import SPLITS, Size, check_adds_up, check_rings_fit
@@ -40,6 +40,10 @@ class Hosts(Section):
     match_bins: tuple[int, int, int] = Field(
         (4, 4, 4),
         description="Quantile bins of psfsize, psfdepth and magnitude in r; positives and their controls come from the same bin",
+    )
+    cutouts: HostCutouts | None = Field(
+        None,
+        description="Real cutouts of any survey as hosts and controls, in place of the galaxies of `survey`: those that labels call lenses, or may be ones, serve only without veto_known_lenses",
     )
 
     @model_validator(mode="after")
@@ -240,6 +244,11 @@ class LensFinderDataset(Section):
             if getattr(self.size, split) and not self.splits.fractions.get(split, 0.0):
                 raise ValueError(f"{split} has {getattr(self.size, split)} stamps but no share of the sky in splits.fractions")
         return self
+
+    @property
+    def sky_survey(self) -> str | None:
+        """The survey that hosts come from; none where they are cutouts."""
+        return None if self.hosts.cutouts else self.survey
 
     def shards(self, split: str) -> int:
         """Return the number of shards of a split."""

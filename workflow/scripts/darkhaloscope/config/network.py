@@ -81,7 +81,11 @@ class Training(Section):
     """How a network is fitted."""
 
     epochs: int = Field(20, ge=1, description="Largest number of passes over the training stamps")
-    batch_size: int = Field(64, ge=2, description="Stamps per step")
+    batch_size: int = Field(64, ge=2, description="Stamps per step, over all devices")
+    devices: int = Field(
+        1, ge=1, le=64, description="GPUs on each node that train together, each a share of every batch; without GPUs, processes of the CPU"
+    )
+    nodes: int = Field(1, ge=1, le=256, description="Nodes that train together, each with `devices`; more than one in a job of Slurm alone")
     optimizer: Literal["adam", "adamw"] = Field("adamw", description="Optimiser")
     learning_rate: Positive = Field(1e-3, description="Learning rate; the largest one when the schedule is one_cycle")
     weight_decay: float = Field(0.01, ge=0, description="Weight decay, for adamw")

@@ -27,7 +27,7 @@ from .experiment import (
 )
 from .kinds import Dataset, dataset_kind
 from .legacysurvey import LegacySurvey
-from .lensfinder import BANDS, LENS_KINDS, ImportedDataset, LensFinderDataset
+from .lensfinder import LENS_KINDS, ImportedDataset, LensFinderDataset
 from .manga import Downloads, Manga
 from .observed import Observed
 from .presets import preset
@@ -125,6 +125,7 @@ class Run(Section):
                 problems.append(
                     f"experiments.{name}.search ranks the galaxies of a survey, and dataset {experiment.dataset} is of none: its kind must be lensfinder"
                 )
+            problems += [f"experiments.{name} {p}" for p in self._problems_of_host_cutouts(experiment)]
             problems += [f"experiments.{name} {p}" for p in self._problems_of_pairs(experiment)]
             problems += [f"experiments.{name} {p}" for p in self._problems_of_maps(experiment)]
             for dataset in dict.fromkeys((experiment.dataset, *experiment.test_datasets)):
@@ -230,6 +231,19 @@ class Run(Section):
             return [f"trains {', '.join(names)} on maps of the evidence detector, which are not kept: set evidence.maps to true"]
         return []
 
+    def _problems_of_host_cutouts(self, experiment: Experiment) -> list[str]:
+        """What asks for a survey of a dataset whose hosts are cutouts."""
+        dataset = self.datasets.get(experiment.dataset)
+        if not isinstance(dataset, LensFinderDataset) or dataset.sky_survey is not None:
+            return []
+        asked = ["search.make, which ranks the galaxies of a survey"] if experiment.search.make else []
+        networks = [self.detectors[n] for n in experiment.detectors if n in self.detectors and self.detectors[n].kind == "network"]
+        if any(network.training.known_lens_weight > 0 for network in networks):
+            asked.append(
+                "training.known_lens_weight, which takes lenses of a survey (real lenses of cutouts join by real_sky and training.real_share)"
+            )
+        return [f"has {what}, and the hosts of {experiment.dataset} are cutouts: take it out" for what in asked]
+
     @property
     def reported(self) -> list[str]:
         """Names of the run's experiments."""
@@ -248,17 +262,25 @@ class Run(Section):
         ]
 
     def _problems_of_survey(self, name: str, dataset: LensFinderDataset) -> list[str]:
-        """What keeps a lens-finder dataset from being made of its survey."""
+        """What keeps a lens-finder dataset from being made of its survey, or of cutouts."""
+        used = any(name in (e.dataset, *e.test_datasets) for e in self.experiments.values())
+        sampled = used and dataset.sources.uses("cosmos") and dataset.sources.cosmos.catalog is None
+        if dataset.sky_survey is None:
+            if not sampled:
+                return []
+            return [
+                f"datasets.{name} takes cosmos sources into cutouts: give the path of GalSim's real_galaxy_catalog file in "
+                f"datasets.{name}.sources.cosmos.catalog, or set sources.mix to sersic (only a mock survey brings a sample of its own)"
+            ]
         if dataset.survey not in self.legacysurvey.surveys:
             return [f"datasets.{name}.survey names {unknown(dataset.survey, self.legacysurvey.surveys)} under legacysurvey.surveys"]
         survey, problems = self.legacysurvey.surveys[dataset.survey], []
-        missing = [band for band in BANDS if band not in survey.bands]
+        missing = [band for band in survey.sources if band not in survey.bands]
         if missing:
             problems.append(
-                f"datasets.{name} needs bands {', '.join(BANDS)}; legacysurvey.surveys.{dataset.survey}.bands lacks {', '.join(missing)}"
+                f"datasets.{name} needs bands {', '.join(survey.sources)}; legacysurvey.surveys.{dataset.survey}.bands lacks {', '.join(missing)}"
             )
-        used = any(name in (e.dataset, *e.test_datasets) for e in self.experiments.values())
-        if used and dataset.sources.uses("cosmos") and dataset.sources.cosmos.catalog is None and not survey.mock:
+        if sampled and not survey.mock:
             problems.append(
                 f"datasets.{name} takes cosmos sources: give the path of GalSim's real_galaxy_catalog file in datasets.{name}.sources.cosmos.catalog "
                 "(only a mock survey brings a sample of its own)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +18,9 @@ from .networks import Classifier
 from .pixels import IMAGE
 from .scaling import SCALARS
 from .score import features_of, margins_of
+from .sky import seen, trained_sky
+
+log = logging.getLogger("darkhaloscope")
 
 
 def sample_bands(paths: Sequence[str | Path], n: int) -> tuple[Stamps, NDArray]:
@@ -70,31 +74,39 @@ def all_bands(path: str | Path, split: str | None = None) -> tuple[NDArray, NDAr
     return images[mine], stamps.scalars[mine]
 
 
-def labelled_bands(paths: Sequence[str | Path], split: str | None = None) -> tuple[tuple[NDArray, NDArray], tuple[NDArray, NDArray]]:
+def labelled_bands(
+    paths: Sequence[str | Path], split: str | None = None, learnt: Sequence[str | Path] = ()
+) -> tuple[tuple[NDArray, NDArray], tuple[NDArray, NDArray]]:
     """Return images (m, 3, size, size) and scalars (m, 6) of real lenses, and the same of real look-alikes; m may be 0.
 
     Parameters
     ----------
     paths : tables of `surveys.real_sky`; none where there are no real galaxies
     split : the part of the sky that is taken; all of it by default
+    learnt : training shards: objects that they show are left out, by position
 
     Raises
     ------
     TableError, LearningError
         As `index_stamps`.
     """
+    sky, _ = trained_sky(learnt)
     none = np.empty((0, 3, 1, 1), np.float32), np.empty((0, len(SCALARS)), np.float32)
     classes = []
     for label in (1, 0):
-        parts = [_of_label(path, split, label) for path in paths]
+        parts = [_of_label(path, split, label, sky) for path in paths]
         classes.append(tuple(np.concatenate(values) for values in zip(*parts, strict=True)) if parts else none)
     return classes[0], classes[1]
 
 
-def _of_label(path: str | Path, split: str | None, label: int) -> tuple[NDArray, NDArray]:
+def _of_label(path: str | Path, split: str | None, label: int, sky: NDArray) -> tuple[NDArray, NDArray]:
     stamps, images = sample_bands([path], len(read_columns(path, ["number"])))
-    table = read_columns(path, ["number", "split"]).to_pandas()
-    numbers = table["number"].to_numpy()[(table["split"] == split).to_numpy() if split else np.ones(len(table), bool)]
+    table = read_columns(path, ["number", "split", "ra", "dec"])
+    known = seen(table, sky)
+    if label and known.any():
+        log.info("%d of %d real galaxies are hosts of training stamps and are left out", known.sum(), len(known))
+    asked = np.array([part == split for part in table["split"].to_pylist()]) if split else np.ones(len(known), bool)
+    numbers = table["number"].to_numpy()[asked & ~known]
     mine = np.isin(stamps.numbers, numbers) & (stamps.labels == label)
     return images[mine], stamps.scalars[mine]
 

@@ -11,6 +11,7 @@ import numpy as np
 from sklearn.metrics import log_loss, roc_auc_score
 
 from ..config.network import Network
+from ..stamps.rows import bands_of
 from .band_network import ForeignNetwork
 from .calibration import fit_calibration, logistic
 from .foreign import check_bands, load_into, read_state, recognise
@@ -67,7 +68,9 @@ def import_network(
     module = ForeignNetwork(taken, network.scaling.bands)
     load_into(module.foreign, state)
     module.set_normalisation(training.normalisation)
-    classifier = Classifier(module.eval(), network, training.normalisation, training.size, seed, recognised=taken)
+    classifier = Classifier(
+        module.eval(), network, training.normalisation, training.size, seed, recognised=taken, bands=bands_of(train_paths)
+    )
     margins, labels = _margins(classifier, validation_paths, threads, log)
     score = logistic(margins)
     row = dict.fromkeys(HISTORY, float("nan")) | {

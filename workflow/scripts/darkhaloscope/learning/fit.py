@@ -7,6 +7,8 @@ import csv
 import hashlib
 import io
 import logging
+import signal
+import threading
 import time
 import warnings
 from collections.abc import Iterator, Sequence
@@ -17,6 +19,7 @@ import lightning.pytorch as lightning
 import numpy as np
 import torch
 from lightning.pytorch.plugins.environments import LightningEnvironment
+from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
@@ -25,6 +28,7 @@ from ..config.network import Network, Training
 from ..core.files import write_text
 from ..core.random import stable_hash
 from ..core.stopping import Stopped
+from ..stamps.rows import bands_of
 from .checkpoints import WholeCheckpoints, usable_checkpoint
 from .device import find_device, training_arithmetic
 from .index import Emphasis, Extra
@@ -32,8 +36,10 @@ from .losses import place_loss, stamp_losses
 from .networks import HISTORY, Classifier, Trained, build_network
 from .pair_batches import PairSplit, choose_pairs, pair_loader
 from .pretrained import start_from_file
+from .ranks import Rank
 from .scaling import LearningError
 from .splits import Split, read_split, training_loader, validation_loader
+from .together import RankEnvironment, all_ranks, gathered
 
 CHECKPOINT = "last.ckpt"
 
@@ -42,6 +48,10 @@ VALIDATION_BATCH = 256
 
 #: Seconds between progress lines.
 PROGRESS_SECONDS = 15.0
+
+#: Where ranks other than 0 say how far they are: nowhere.
+_SILENT = logging.Logger("silent")
+_SILENT.addHandler(logging.NullHandler())
 
 
 def train_network(
@@ -61,6 +71,10 @@ def train_network(
     Called again after it was killed, it goes on from the last finished epoch and, on a CPU with
     the same number of threads, ends with the same bits as an uninterrupted run.
 
+    On several devices or nodes (`network.training`) one process for each trains a share of every batch; the batch size is that of all
+    together. Rank 0 is this process. The metrics are those of all stamps, history and checkpoint are written by rank 0, and the same
+    number of devices and nodes ends with the same bits.
+
     Training loss, accuracy and AUC are those of the running predictions during the epoch, each made
     before its own step and on turned stamps; validation follows the epoch. The learning rate is
     that of the epoch's last step.
@@ -72,29 +86,49 @@ def train_network(
     seed : initial weights, order of stamps and augmentation follow from it
     folder_for_checkpoints : where the state after each epoch is kept; a state of other stamps,
         settings or seed is not used
-    threads : CPU threads
+    threads : CPU threads of the job; ranks on one machine share them
     log : where progress goes
     extras, emphasis : stamps of bands that join the training ones, and those that weigh more
 
     Raises
     ------
     TableError, LearningError, BadPixels
-        As `read_split` and `read_pairs`; also for a split of one class, stamps in both splits, a loss that is not finite.
+        As `read_split` and `read_pairs`; also for a split of one class, stamps in both splits, a loss that is not finite, devices
+        that are not there, a rank that failed.
     TrainingStopped
         SIGTERM or SIGINT came while fitting.
     """
     log = log or logging.getLogger(__name__)
+    files = {"train_paths": list(train_paths), "validation_paths": list(validation_paths), "folder": Path(folder_for_checkpoints)}
+    given = {**files, "network": network, "seed": seed, "extras": tuple(extras), "emphasis": emphasis}
+    with all_ranks(network.training, threads, train_rank, log, **given) as rank:
+        return train_rank(**given, rank=rank, log=log)
+
+
+def train_rank(
+    train_paths: Sequence[str | Path],
+    validation_paths: Sequence[str | Path],
+    network: Network,
+    seed: int,
+    folder: Path,
+    extras: Sequence[Extra],
+    emphasis: Emphasis | None,
+    rank: Rank,
+    log: logging.Logger | None = None,
+) -> Trained:
+    """Train as one of the processes that train together; `train_network` says what is given and starts them. Without `log` in silence."""
+    log, threads = log or _SILENT, rank.threads
     if network.trains_on_pairs:
         training = choose_pairs(train_paths, network, seed, log)
     else:
         training = read_split(train_paths, network, seed=seed, extras=extras, emphasis=emphasis, workers=threads, log=log)
     validation = read_split(validation_paths, network, normalisation=training.normalisation, workers=threads, log=log)
     _check_splits(training, validation)
+    _check_shares(training, validation, network.training, rank)
     log.info(
         "%d training and %d validation stamps of %d×%d pixels, on the %s",
         *(len(training), len(validation), training.size, training.size, find_device().type.upper().replace("CUDA", "GPU")),
     )
-    folder = Path(folder_for_checkpoints)
     folder.mkdir(parents=True, exist_ok=True)
     settings = network.training
     with _reproducible(seed, threads), _quiet():
@@ -106,15 +140,17 @@ def train_network(
         if network.regresses_lens:
             module.lens.mean.copy_(torch.from_numpy(training.lens_mean))
             module.lens.width.copy_(torch.from_numpy(training.lens_width))
-        fitting = _Fitting(module, settings, steps=-(-len(training) // settings.batch_size))
-        course = _Course(_fingerprint(network, seed, training, validation), settings, folder / CHECKPOINT, log)
+        fitting = _Fitting(module, settings, -(-len(training) // settings.batch_size), rank)
+        course = _Course(_fingerprint(network, seed, training, validation), settings, folder / CHECKPOINT, log, seed)
         resume = course.restore(usable_checkpoint(course.path))
         if not course.finished():
             try:
-                _trainer(settings, course, folder).fit(
+                _trainer(settings, course, folder, rank).fit(
                     fitting,
-                    pair_loader(training, seed, threads, log) if network.trains_on_pairs else training_loader(training, network, seed),
-                    validation_loader(validation, VALIDATION_BATCH),
+                    pair_loader(training, seed, threads, log, rank)
+                    if network.trains_on_pairs
+                    else training_loader(training, network, seed, rank),
+                    validation_loader(validation, VALIDATION_BATCH, rank),
                     ckpt_path=str(course.path) if resume else None,
                     weights_only=True,
                 )
@@ -125,7 +161,7 @@ def train_network(
     log.info(
         "best epoch %d of %d: validation AUC %.4f", course.best_epoch, len(course.history), course.history[course.best_epoch - 1]["val_auc"]
     )
-    classifier = Classifier(module, network, training.normalisation, training.size, seed)
+    classifier = Classifier(module, network, training.normalisation, training.size, seed, bands=bands_of(train_paths))
     counts = {"training": len(training), "validation": len(validation)}
     splits = (("training", training), ("validation", validation))
     counts |= {f"{use}, {reason}": n for use, split in splits for reason, n in split.stamps.dropped.items()}
@@ -148,9 +184,10 @@ class TrainingStopped(LearningError):
 class _Fitting(lightning.LightningModule):
     """Loss, predictions and optimiser, as the training library asks for them."""
 
-    def __init__(self, module: nn.Module, training: Training, steps: int) -> None:
+    def __init__(self, module: nn.Module, training: Training, steps: int, rank: Rank) -> None:
         super().__init__()
         self.module = module
+        self.process = rank
         self.training_settings = training
         self.steps = steps
         self.seen: dict[str, list[Tensor]] = {"train": [], "val": []}
@@ -165,22 +202,33 @@ class _Fitting(lightning.LightningModule):
         inputs, labels, weights, *known = batch
         pairs = self.training_settings.pairs
         beside = torch.zeros((), device=labels.device)
+        of_stamps, of_positives = self._shares(labels) if use == "train" else (1.0, 1.0)
         if known and (pairs.place_weight or pairs.lens_weight):
             logits, found, lens = self.module.outputs(inputs)
-            beside = pairs.place_weight * place_loss(found.float(), known[0], labels, inputs.shape[-2:], self.module.cell)
+            beside = of_positives * pairs.place_weight * place_loss(found.float(), known[0], labels, inputs.shape[-2:], self.module.cell)
             if lens is not None:
-                beside = beside + pairs.lens_weight * nn.functional.smooth_l1_loss(lens.float(), known[1], beta=0.5)
+                beside = beside + of_stamps * pairs.lens_weight * nn.functional.smooth_l1_loss(lens.float(), known[1], beta=0.5)
         else:
             logits = self.module(*inputs) if isinstance(inputs, tuple | list) else self.module(inputs)
         losses = stamp_losses(logits.float(), labels, self.training_settings)
         margin = losses.logits[:, 1] - losses.logits[:, 0]
         self.seen[use].append(torch.stack([margin, labels.float(), losses.each], 1).detach())
-        return (losses.each * weights).mean() + beside
+        return of_stamps * (losses.each * weights).mean() + beside
+
+    def _shares(self, labels: Tensor) -> tuple[Any, Any]:
+        """Return the factors of this rank's means over stamps and over positives with which the ranks' mean is that over all."""
+        if not self.process.together:
+            return 1.0, 1.0
+        own = torch.stack([torch.ones_like(labels).sum(), (labels > 0).sum()]).float()
+        every = own.clone()
+        torch.distributed.all_reduce(every)
+        return tuple(self.process.ranks * own / every.clamp(min=1))
 
     def metrics(self, use: str) -> dict[str, float]:
         """Return loss, accuracy and AUC of the predictions since the last call."""
-        margin, label, loss = torch.cat(self.seen[use]).double().cpu().numpy().T
+        seen = torch.cat(self.seen[use]).double().cpu().numpy()
         self.seen[use] = []
+        margin, label, loss = (gathered(seen) if self.process.together else seen).T
         if not (np.isfinite(loss).all() and np.isfinite(margin).all()):
             raise LearningError(
                 f"the {'training' if use == 'train' else 'validation'} loss is not finite: training diverged; lower "
@@ -210,7 +258,7 @@ class _Course(lightning.Callback):
 
     state_key = "course"
 
-    def __init__(self, fingerprint: str, training: Training, path: Path, log: logging.Logger) -> None:
+    def __init__(self, fingerprint: str, training: Training, path: Path, log: logging.Logger, seed: int) -> None:
         self.fingerprint = fingerprint
         self.settings = training
         self.path = path
@@ -219,6 +267,8 @@ class _Course(lightning.Callback):
         self.best: dict[str, Tensor] = {}
         self.best_epoch = 0
         self.learning_rate = training.learning_rate
+        self.seed = seed
+        self.on_sigterm = signal.getsignal(signal.SIGTERM)
 
     def restore(self, checkpoint: dict[str, Any] | None) -> bool:
         """Take over the state of a checkpoint of this very training; say whether there was one."""
@@ -247,12 +297,27 @@ class _Course(lightning.Callback):
     def on_train_start(self, trainer: lightning.Trainer, module: _Fitting) -> None:
         self.started = self.told = time.monotonic()
         self.steps_here = 0
+        if module.process.together:
+            # The library's own handler would send to the other ranks in the middle of whatever they are at.
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGTERM, self.on_sigterm)
+            if len(set(gathered(np.array([len(self.history)])).tolist())) > 1:
+                raise LearningError(
+                    f"not all processes of the training can read {self.path}: put the results on a file system that all nodes share"
+                )
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, module: _Fitting) -> None:
+        if module.process.together:  # dropout differs by rank, and a training that goes on draws what it would have drawn
+            torch.manual_seed(stable_hash("epoch of a rank", self.seed, trainer.current_epoch, module.process.rank) % (1 << 63))
 
     def on_train_batch_start(self, trainer: lightning.Trainer, module: _Fitting, batch: Any, step: int) -> None:
         self.learning_rate = trainer.optimizers[0].param_groups[0]["lr"]
 
     def on_train_batch_end(self, trainer: lightning.Trainer, module: _Fitting, outputs: Any, batch: Any, step: int) -> None:
         self.steps_here += 1
+        if module.process.together and step + 1 == module.steps:
+            for buffer in module.module.buffers():  # means of batches, which on CPUs are those of a rank's share
+                torch.distributed.broadcast(buffer, 0)
         now = time.monotonic()
         if now - self.told >= PROGRESS_SECONDS:
             self.told = now
@@ -311,6 +376,16 @@ def _check_splits(training: Split | PairSplit, validation: Split) -> None:
         )
 
 
+def _check_shares(training: Split | PairSplit, validation: Split, settings: Training, rank: Rank) -> None:
+    """Raise `LearningError` where a rank would have less than two stamps in a step, or none to validate."""
+    smallest = len(training) // -(-len(training) // settings.batch_size)
+    if rank.together and (smallest < 2 * rank.ranks or len(validation) < rank.ranks):
+        raise LearningError(
+            f"{rank.ranks} processes share batches of {smallest} training stamps, and {len(validation)} validation stamps: each needs two of a "
+            "batch and one of these; raise training.batch_size, which is that of all together, or lower training.devices or nodes"
+        )
+
+
 def _fingerprint(network: Network, seed: int, training: Split | PairSplit, validation: Split) -> str:
     """Digest of all that decides the outcome, threads and device apart: settings, seed and stamps."""
     digest = hashlib.sha256(f"{network.model_dump_json(exclude={'description'})} {seed} {torch.__version__}".encode())
@@ -321,16 +396,24 @@ def _fingerprint(network: Network, seed: int, training: Split | PairSplit, valid
     return digest.hexdigest()
 
 
-def _trainer(settings: Training, course: _Course, folder: Path) -> lightning.Trainer:
+def _trainer(settings: Training, course: _Course, folder: Path, rank: Rank) -> lightning.Trainer:
     device = find_device()
+    strategy = "auto"
+    if rank.together:
+        # Gradients are summed in one order throughout: of more than two, without a look for unused parameters, the order changes after the
+        # first step, and a training that goes on has a first step of its own.
+        strategy = DDPStrategy(find_unused_parameters=rank.ranks > 2, process_group_backend="nccl" if device.type == "cuda" else "gloo")
     return lightning.Trainer(
         accelerator="gpu" if device.type == "cuda" else "cpu",
-        devices=1,
+        devices=rank.devices,
+        num_nodes=rank.ranks // rank.devices,
+        strategy=strategy,
+        sync_batchnorm=rank.together and device.type == "cuda",
         precision={"float32": "32-true", "bfloat16": "bf16-mixed", "float16": "16-mixed"}[training_arithmetic(settings.precision, device)],
         max_epochs=settings.epochs,
         callbacks=[course],
-        # One process on one device, also inside a Slurm job, whose variables must not be taken for a launcher's.
-        plugins=[WholeCheckpoints(), LightningEnvironment()],
+        # Never what the variables of a Slurm job say, which must not be taken for a launcher's.
+        plugins=[WholeCheckpoints(), RankEnvironment(rank) if rank.together else LightningEnvironment()],
         default_root_dir=folder,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,

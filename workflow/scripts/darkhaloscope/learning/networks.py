@@ -14,7 +14,7 @@ from .band_network import build_band_network
 from .calibration import Calibration
 from .foreign import Recognised
 from .map_network import MapNetwork
-from .scaling import Normalisation, inputs_of
+from .scaling import BANDS, Normalisation, inputs_of
 
 #: Names of input channels, in order.
 Inputs = tuple[str, ...]
@@ -36,6 +36,7 @@ class Classifier:
     seed : training seed
     calibration : how margins become probabilities, where that was fitted
     recognised : what weights trained elsewhere were taken for
+    bands : what its stamps held in the places of g, r and z, of networks that see bands
     """
 
     module: nn.Module
@@ -45,6 +46,7 @@ class Classifier:
     seed: int
     calibration: Calibration | None = None
     recognised: Recognised | None = None
+    bands: tuple[str, ...] = BANDS
 
 
 @dataclass(frozen=True)

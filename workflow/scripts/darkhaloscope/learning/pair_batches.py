@@ -25,6 +25,7 @@ from .index import MEASURED, chosen_share
 from .map_network import LENS
 from .pairs import Pairs, read_pairs
 from .pixels import KinematicPixels
+from .ranks import ALONE, Rank
 from .scaling import LearningError, Normalisation, measure, normalise
 
 #: Places of the images in `Pairs.images`.
@@ -168,10 +169,10 @@ def amplification(settings: PairTraining, done: float) -> float:
 
 
 class PairOrder(Sampler):
-    """Every pair exactly once per epoch: (rows, epoch, factor on the signal)."""
+    """Every pair exactly once per epoch: (rows, epoch, factor on the signal). Ranks share each batch."""
 
-    def __init__(self, split: PairSplit, seed: int, log: logging.Logger | None = None) -> None:
-        self.split, self.seed, self.epoch = split, seed, 0
+    def __init__(self, split: PairSplit, seed: int, log: logging.Logger | None = None, rank: Rank = ALONE) -> None:
+        self.split, self.seed, self.epoch, self.rank = split, seed, 0, rank
         self.epochs = split.network.training.epochs
         self.steps = -(-len(split) // split.network.training.batch_size)
         self.log = log or logging.getLogger(__name__)
@@ -191,7 +192,7 @@ class PairOrder(Sampler):
         if first > 1:
             self.log.info("epoch %d of %d: the subhalo's signal is amplified by %.2f at its start", epoch + 1, self.epochs, first)
         for step, rows in enumerate(np.array_split(order, self.steps)):
-            yield rows, epoch, amplification(settings, (epoch + step / self.steps) / self.epochs)
+            yield self.rank.share(rows), epoch, amplification(settings, (epoch + step / self.steps) / self.epochs)
 
 
 class PairBatches(Dataset):
@@ -228,9 +229,9 @@ class PairBatches(Dataset):
         return pixels, torch.from_numpy(labels), torch.ones(len(rows)), places.float(), lenses.float()
 
 
-def pair_loader(split: PairSplit, seed: int, threads: int, log: logging.Logger | None = None) -> DataLoader:
-    """Return the loader of training pairs, as the training library takes it."""
-    return DataLoader(PairBatches(split, seed, threads), sampler=PairOrder(split, seed, log), batch_size=None)
+def pair_loader(split: PairSplit, seed: int, threads: int, log: logging.Logger | None = None, rank: Rank = ALONE) -> DataLoader:
+    """Return the loader of training pairs, of a rank's share of each batch, as the training library takes it."""
+    return DataLoader(PairBatches(split, seed, threads), sampler=PairOrder(split, seed, log, rank), batch_size=None)
 
 
 def oriented_lenses(lenses: Tensor, codes: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from ..core.random import stable_hash
 from .augment import hashed
 from .index import Emphasis, Extra, Stamps, index_stamps, measure_bands, measured_rows
 from .pixels import pixels_of
+from .ranks import ALONE, Rank
 from .scaling import LearningError, Normalisation, inputs_of, measure, normalise
 from .streaming import Batches, EpochOrder, InOrder, Stream, loader
 
@@ -116,15 +117,16 @@ def read_split(
     return Split(images.stamps, images, normalisation)
 
 
-def training_loader(training: Split, network: Network, seed: int) -> DataLoader:
-    """Return the loader of training stamps, in a new order each epoch."""
+def training_loader(training: Split, network: Network, seed: int, rank: Rank = ALONE) -> DataLoader:
+    """Return the loader of training stamps, in a new order each epoch, of a rank's share of each batch."""
     t = network.training
-    return loader(Batches(training.images, seed, t.augment, t.shift_pixels, t.jitter), EpochOrder(training.images, t.batch_size, seed))
+    order = EpochOrder(training.images, t.batch_size, seed, rank)
+    return loader(Batches(training.images, seed, t.augment, t.shift_pixels, t.jitter), order)
 
 
-def validation_loader(validation: Split, batch: int) -> DataLoader:
-    """Return the loader of validation stamps, in batches of `batch`."""
-    return loader(Batches(validation.images), InOrder(validation.images, batch))
+def validation_loader(validation: Split, batch: int, rank: Rank = ALONE) -> DataLoader:
+    """Return the loader of a rank's share of the validation stamps, in batches of `batch`."""
+    return loader(Batches(validation.images), InOrder(validation.images, batch, rank))
 
 
 def derangement(numbers: NDArray) -> NDArray:

@@ -27,6 +27,7 @@ from ..config.network import Jitter
 from ..core.random import stream
 from .augment import jitter_images, orient_images, orientations, shift_images, shifts
 from .index import Stamps
+from .ranks import ALONE, Rank
 from .scaling import LearningError
 
 NO_JITTER = Jitter()
@@ -154,10 +155,11 @@ class Stream:
 
 
 class EpochOrder(Sampler):
-    """Every row exactly once per epoch in batches whose sizes differ by one at most: (rows, epoch)."""
+    """Every row exactly once per epoch in batches whose sizes differ by one at most: (rows, epoch). Ranks share each batch."""
 
-    def __init__(self, images: Stream, batch_size: int, seed: int) -> None:
+    def __init__(self, images: Stream, batch_size: int, seed: int, rank: Rank = ALONE) -> None:
         self.images = images
+        self.rank = rank
         self.steps = -(-len(images.stamps) // batch_size)
         self.seed = seed
         self.epoch = 0
@@ -173,17 +175,19 @@ class EpochOrder(Sampler):
         # A generator: the training library sets the epoch after it has asked for the iterator.
         epoch = self.epoch
         order = self.images.epoch_order(self.seed, epoch)
-        self.images.begin(order)
-        for rows in np.array_split(order, self.steps):
+        batches = [self.rank.share(rows) for rows in np.array_split(order, self.steps)]
+        self.images.begin(np.concatenate(batches))
+        for rows in batches:
             yield rows, epoch
 
 
 class InOrder(Sampler):
-    """Every row once, row group by row group, unturned."""
+    """Every row once, row group by row group, unturned; ranks share the rows."""
 
-    def __init__(self, images: Stream, batch_size: int) -> None:
+    def __init__(self, images: Stream, batch_size: int, rank: Rank = ALONE) -> None:
         self.images = images
-        self.order = np.argsort(images.stamps.group, kind="stable") if images.resident is None else np.arange(len(images.stamps))
+        order = np.argsort(images.stamps.group, kind="stable") if images.resident is None else np.arange(len(images.stamps))
+        self.order = rank.share(order)
         self.batches = np.split(self.order, range(batch_size, len(self.order), batch_size))
 
     def __len__(self) -> int:

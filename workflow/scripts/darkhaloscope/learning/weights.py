@@ -17,7 +17,7 @@ from .band_network import ForeignNetwork
 from .calibration import calibration_of
 from .foreign import Recognised
 from .networks import Classifier, Trained, build_network, describe_network
-from .scaling import SCALARS, LearningError, Normalisation, inputs_of
+from .scaling import BANDS, SCALARS, LearningError, Normalisation, inputs_of
 
 FORMAT = "darkhaloscope network 1"
 
@@ -46,6 +46,7 @@ def save_network(trained: Trained, safetensors_path: str | Path, json_path: str 
                 "scale": list(normalisation.scale),
                 **({"softening": list(normalisation.softening)} if normalisation.softening else {}),
             },
+            **({"bands": list(classifier.bands)} if classifier.network.channels == "bands" else {}),
             "image_size": classifier.size,
             "seed": classifier.seed,
             "best_epoch": trained.best_epoch,
@@ -100,6 +101,7 @@ def load_network(safetensors_path: str | Path, json_path: str | Path) -> Classif
         found = described.get("recognised")
         recognised = Recognised(**{**found, "alike": tuple(found["alike"])}) if found else None
         size, seed = int(described["image_size"]), int(described["seed"])
+        bands = tuple(map(str, described.get("bands", BANDS)))
     except (ValidationError, KeyError, TypeError, ValueError) as error:
         raise LearningError(
             f"{json_path}: this description of a network does not hold what scoring needs ({error}); train again"
@@ -118,7 +120,7 @@ def load_network(safetensors_path: str | Path, json_path: str | Path) -> Classif
         module.load_state_dict(load_file(safetensors_path))
     except (SafetensorError, RuntimeError) as error:
         raise LearningError(f"{safetensors_path} does not fit the architecture `{network.architecture}` of {json_path}: {error}") from error
-    return Classifier(module.eval(), network, normalisation, size, seed, calibration, recognised)
+    return Classifier(module.eval(), network, normalisation, size, seed, calibration, recognised, bands)
 
 
 def _read_description(path: str | Path) -> dict[str, Any]:

@@ -6,9 +6,9 @@ fewer rays a pixel needs. Without a PSF the accuracy is that of single pixels.
 
 `render_accurate` renders each stamp once, with the rays that stamps behind such a PSF mostly need, estimates the
 error of that very image from differences among its rays, and renders again, with more, the stamps that have not
-reached the accuracy. Pixel images, and disks in closed form, follow a plan (`sampling`),
-summed by compiled loops on a CPU and by torch elsewhere (`planned`); other lights are rendered by `render`, with the
-rays on a side doubled until the estimate is met.
+reached the accuracy. Pixel images, and disks in closed form, follow a plan (`planned`) and are summed by compiled loops
+(`sampling`) on a CPU; other lights, and lights on another device, are rendered by `render`, with the rays on a side doubled
+until the estimate is met.
 
 A pixel has at most `sampling.MOST` rays on a side. Where a source is so compact that it asks for more, a further attempt
 changes nothing there, and what changed since the attempt before says nothing of the error. Such stamps are compared with
@@ -35,7 +35,7 @@ from .lens import MacroLens, Subhalos, macro_lens
 from .light import DiskLight, PixelLight
 from .observe import convolve
 from .packing import disk_tables, disk_units, halo_table, lens_tables, source_table
-from .planned import Plan, sum_plan
+from .planned import Plan
 from .profiles import MAIN
 from .pyramid import EDGE, build_pyramid
 from .render import Grid, Light, render
@@ -192,8 +192,8 @@ def plan_images(
 
 
 def _planned(light: Light) -> bool:
-    """Whether the compiled loops know the light."""
-    return isinstance(light, DiskLight | PixelLight)
+    """Whether the compiled loops know the light, and can reach it."""
+    return isinstance(light, DiskLight | PixelLight) and light.x.device.type == "cpu"
 
 
 def _with_pyramid(light: PixelLight | DiskLight) -> PixelLight | DiskLight:
@@ -302,10 +302,7 @@ def _planned_images(light, lensings: list[Lensing], density, grid: Grid, reach: 
     plan = Plan.finest([plan_images(light, *lensing, grid, density, reach) for lensing in lensings])
     images, doubts = [], []
     for lensing in lensings:
-        if light.x.device.type == "cpu":
-            image, doubt, _ = compiled_images(light, *lensing, grid, density, reach, plan)
-        else:
-            image, doubt = sum_plan(plan, light, *lensing, grid)
+        image, doubt, _ = compiled_images(light, *lensing, grid, density, reach, plan)
         images.append(image)
         doubts.append(doubt)
     full = (plan.columns == sampling.MOST) | (plan.rows == sampling.MOST)

@@ -2,8 +2,7 @@
 
 A *plan* says for every pixel how many rays it gets along its two sides, through which level of the source's
 pyramid, and whether they are traced through the lens or interpolated between the pixel centres to second order.
-`plan_rows` makes it; `render_rows` makes it and sums the rays; `planned.sum_plan` sums the same rays in torch, on
-any device.
+`plan_rows` makes it; `render_rows` makes it and sums the rays.
 
 A pixel's rays are the points of a grid of columns and rows, spread by n/√(n² − 1) from the centres of its cells, so
 that the second moment of n points is that of the pixel's side, 1/12: of the pixel's own blur nothing is lost before the

@@ -7,14 +7,15 @@ Beside the archive's own files lie what a user would bring: known lenses, labels
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 from ..archive.addresses import brick_table_url, legacysurvey_checksum_url, sweep_url
-from ..config.legacysurvey import MOCK_LABELS, MOCK_LENSES, MOCK_SOURCES, MOCK_SWEEPS, MockSky
+from ..config.legacysurvey import BANDS, MOCK_LABELS, MOCK_LENSES, MOCK_SOURCES, MOCK_SWEEPS, MockSky
 from .archive import TRUTH_NAME, make_room, place, write_checksums
 from .survey_bricks import draw_sky, write_coadds
-from .survey_sky import draw_bricks, draw_conditions, draw_things
+from .survey_sky import draw_bricks, draw_conditions, draw_things, seen_in
 from .survey_sources import write_sources
 from .survey_tables import sky_positions, sweep_rows, write_brick_tables, write_known_lenses, write_labels, write_sweep, write_truth
 
@@ -24,7 +25,7 @@ BASE = "https://mock/dr10/"
 SWEEP_EDGE_DEG = 155.0
 
 
-def make_mock_survey(folder: Path, sky: MockSky, seed: int) -> None:
+def make_mock_survey(folder: Path, sky: MockSky, seed: int, bands: Sequence[str] = BANDS) -> None:
     """Write a mock survey: sweeps, brick tables, coadds, checksums; known lenses, labels, sources, truth, README.
 
     Parameters
@@ -35,19 +36,21 @@ def make_mock_survey(folder: Path, sky: MockSky, seed: int) -> None:
         How many bricks of what size, with how many lenses and contaminants.
     seed : int
         The same seed gives the same bytes. An object does not depend on how many bricks there are.
+    bands : g, r, z; or g, r, i
+        What coadds are of. The same galaxies are in both skies.
     """
     folder = Path(folder)
     make_room(folder, "readme_survey.txt", ("south", "cosmos"))
     cells = draw_bricks(sky.bricks)
     conditions, members, sweeps, written = [], [], defaultdict(list), []
     for cell in cells:
-        observed, things = draw_conditions(cell, sky.brick_size, seed, sky.imaging), draw_things(cell, sky, seed)
-        pixels = draw_sky(cell, observed, things, sky.brick_size, seed)
-        written += write_coadds(folder, BASE, cell, observed, pixels)
+        observed, things = draw_conditions(cell, sky.brick_size, seed, sky.imaging, bands), draw_things(cell, sky, seed)
+        pixels = draw_sky(cell, observed, seen_in(things, bands, observed.ebv), sky.brick_size, seed)
+        written += write_coadds(folder, BASE, cell, observed, pixels, bands)
         ra, dec = sky_positions(cell, things, sky.brick_size)
         members.append([(t, float(a), float(d)) for t, a, d in zip(things, ra, dec, strict=True)])
         conditions.append(observed)
-        sweeps[MOCK_SWEEPS[int(cell.ra >= SWEEP_EDGE_DEG)]].append(sweep_rows(cell, observed, things, pixels, seed))
+        sweeps[MOCK_SWEEPS[int(cell.ra >= SWEEP_EDGE_DEG)]].append(sweep_rows(cell, observed, things, pixels, seed, bands))
     for name, bricks in sweeps.items():
         written.append(place(folder, BASE, sweep_url(BASE, name)))
         write_sweep(written[-1], bricks)

@@ -22,7 +22,7 @@ from .survey_sky import BrickCell, Conditions, Thing
 
 #: Electrons per nanomaggy: what an object's light adds to the noise.
 GAIN = 150.0
-#: Bits of MASKBITS: per band SATUR and ALLMASK, MEDIUM stars.
+#: Bits of MASKBITS: per band SATUR and ALLMASK, MEDIUM stars. Where i is in the place of z, it has z's bits.
 SATUR = {"g": 2, "r": 3, "z": 4}
 ALLMASK = {"g": 5, "r": 6, "z": 7}
 MEDIUM = 11
@@ -77,11 +77,11 @@ def draw_sky(cell: BrickCell, conditions: Conditions, things: Sequence[Thing], s
     return sky
 
 
-def write_coadds(folder: Path, base: str, cell: BrickCell, conditions: Conditions, sky: Sky) -> list[Path]:
+def write_coadds(folder: Path, base: str, cell: BrickCell, conditions: Conditions, sky: Sky, bands: Sequence[str] = BANDS) -> list[Path]:
     """Write the coadds of a brick below `folder`, which stands for the archive's base address; return their paths."""
     written = []
     psfsize = np.array(conditions.psfsize, np.float32)[:, None, None] * np.ones_like(sky.image[0])
-    for i, band in enumerate(BANDS):
+    for i, band in enumerate(bands):
         for product, pixels, unit in (
             ("image", sky.image[i], "nanomaggy"),
             ("invvar", sky.invvar[i], "1/nanomaggy^2"),
@@ -110,8 +110,8 @@ def _spiral(canvas: Canvas, thing: Thing, fluxes: NDArray, rng: np.random.Genera
     disk = np.exp(-r / scale)
     bulge, arm = thing.more["bulge"], rng.uniform(0.15, 0.45)
     bluer = rng.uniform(0.15, 0.5)
-    blue = _share(fluxes, arm * (1 - bulge), bluer, bluer)
-    red = _share(fluxes, bulge, -thing.more["bulge_gr"], -thing.more["bulge_rz"])
+    blue = _share(thing, fluxes, arm * (1 - bulge), bluer, bluer)
+    red = _share(thing, fluxes, bulge, -thing.more["bulge_gr"], -thing.more["bulge_rz"])
     canvas.add(sersic(r, 0.2 * thing.re, rng.choice([1.5, 2.5, 4.0])), red)
     arms_light = disk * grown * np.exp(rng.uniform(1.0, 3.0) * (wave - 1))
     knots = _knots(canvas, arms_light, rng)
@@ -135,7 +135,7 @@ def _ring(canvas: Canvas, thing: Thing, fluxes: NDArray, rng: np.random.Generato
     radius, width = rng.uniform(1.4, 4.5), rng.uniform(0.25, 0.7)
     lumps = 1 + 0.5 * np.cos(rng.integers(1, 4) * np.arctan2(v, u) + rng.uniform(0, 6.28))
     bluer = rng.uniform(0.3, 1.0)
-    blue = _share(fluxes, rng.uniform(0.08, 0.35), bluer, bluer)
+    blue = _share(thing, fluxes, rng.uniform(0.08, 0.35), bluer, bluer)
     ring = np.exp(-((r - radius) ** 2) / (2 * width**2)) * lumps
     knots = _knots(canvas, ring, rng)
     lumpy = rng.uniform(0.0, 0.5)
@@ -148,7 +148,7 @@ def _edge_on(canvas: Canvas, thing: Thing, fluxes: NDArray, rng: np.random.Gener
     """Draw an old bulge and a thin disk seen from its side."""
     u, v, _ = canvas.rotated(0, 0, thing.phi, 1.0)
     scale = 1.4 * thing.re / 1.678
-    bulge = _share(fluxes, 0.8 * thing.more["bulge"], -thing.more["bulge_gr"], -thing.more["bulge_rz"])
+    bulge = _share(thing, fluxes, 0.8 * thing.more["bulge"], -thing.more["bulge_gr"], -thing.more["bulge_rz"])
     canvas.add(sersic(np.hypot(u, v / 0.8), 0.25 * thing.re, 2.0), bulge)
     # Thinner than two points of the canvas it would fall between them.
     height = max(thing.q * scale, 0.25 * PIXEL_ARCSEC)
@@ -159,9 +159,9 @@ def _merger(canvas: Canvas, thing: Thing, fluxes: NDArray, rng: np.random.Genera
     """Draw two galaxies, the second as red or bluer, and a tidal tail."""
     angle, distance = rng.uniform(0, 2 * math.pi), rng.uniform(1.2, 3.5)
     bluer = rng.uniform(0.1, 0.7)
-    tail = _share(fluxes, rng.uniform(0.05, 0.18), bluer, bluer)
+    tail = _share(thing, fluxes, rng.uniform(0.05, 0.18), bluer, bluer)
     bluer = max(rng.uniform(-0.5, 0.6), 0.0)
-    second = _share(fluxes - tail, rng.uniform(0.25, 0.45), bluer, bluer)
+    second = _share(thing, fluxes - tail, rng.uniform(0.25, 0.45), bluer, bluer)
     _, _, r = canvas.rotated(0, 0, thing.phi, thing.q)
     canvas.add(sersic(r, 0.8 * thing.re, thing.n), np.maximum(fluxes - tail - second, 0.1 * fluxes))
     x, y = distance * math.cos(angle), distance * math.sin(angle)
@@ -222,9 +222,12 @@ def _beside_a_star(light: NDArray, maskbits: NDArray, seeing, thing: Thing, flux
 _SHAPES = {"spiral": _spiral, "ring": _ring, "edge-on": _edge_on, "merger": _merger, "lens": _lens, "star-artefact": _beside_a_star}
 
 
-def _share(fluxes: NDArray, share: float, bluer_gr: float, bluer_rz: float) -> NDArray:
-    """Return a share of the light in r, bluer than the whole by so many magnitudes in g − r and r − z, and never more than there is."""
-    part = share * fluxes * 10 ** (0.4 * np.array([bluer_gr, 0.0, -bluer_rz]))
+def _share(thing: Thing, fluxes: NDArray, share: float, bluer_gr: float, bluer_rz: float) -> NDArray:
+    """Return a share of the light in r, bluer than the whole by so many magnitudes in g − r and r − z, and never more than there is.
+
+    Where i is in the place of z (`seen_in`), by the share of it that `third` says.
+    """
+    part = share * fluxes * 10 ** (0.4 * np.array([bluer_gr, 0.0, -bluer_rz * thing.more.get("third", 1.0)]))
     return np.minimum(part, 0.8 * fluxes)
 
 

@@ -46,6 +46,15 @@ TEMPLATES = {
         (0.00, -0.03, -0.10, -0.14, -0.09, -0.05, 0.04, 0.15, 0.26, 0.38, 0.39),
     ),
 }
+#: r − i of the same templates at the same redshifts [mag].
+RED_COLOURS_I = {
+    "E": (0.35, 0.42, 0.49, 0.58, 0.68, 0.96, 1.23, 1.38, 1.30, 1.14, 1.08),
+    "Sbc": (0.34, 0.33, 0.32, 0.35, 0.40, 0.52, 0.68, 0.85, 0.98, 1.03, 1.02),
+    "Scd": (0.21, 0.22, 0.23, 0.26, 0.32, 0.45, 0.61, 0.71, 0.78, 0.79, 0.71),
+    "Im": (0.22, 0.18, 0.11, 0.08, 0.20, 0.31, 0.42, 0.44, 0.52, 0.61, 0.52),
+}
+#: r − i over r − z, where only the latter is drawn: of the templates to redshift 0.4, and of dust.
+I_SHARE = 0.6
 #: Mean absolute magnitude in r and its scatter, and how much brighter per unit of redshift.
 RED, DISK, AGEING = (-22.9, 0.55), (-21.6, 0.6), 0.8
 SUN_R = 4.65
@@ -63,6 +72,16 @@ def colours(template: str, redshift: float) -> tuple[float, float]:
     """Return the observed g − r and r − z of a template [mag]."""
     gr, rz, _ = TEMPLATES[template]
     return float(np.interp(redshift, REDSHIFTS, gr)), float(np.interp(redshift, REDSHIFTS, rz))
+
+
+def colour_i(template: str, redshift: float) -> float:
+    """Return the observed r − i of a template [mag]."""
+    return float(np.interp(redshift, REDSHIFTS, RED_COLOURS_I[template]))
+
+
+def mixed_i(first: float, second: float, share: float) -> float:
+    """Return r − i of two lights together, the second being `share` of the whole in r."""
+    return 2.5 * math.log10((1 - share) * 10 ** (0.4 * first) + share * 10 ** (0.4 * second))
 
 
 def mixed(first: tuple[float, float], second: tuple[float, float], share: float) -> tuple[float, float]:
@@ -91,7 +110,7 @@ def half_light_radius(absolute: float, redshift: float, early: bool, rng: Genera
 
 
 def draw_red(rng: Generator, brighter: float = 0.0) -> dict[str, float]:
-    """Draw a luminous red galaxy: redshift, absolute magnitude, mags in g, r and z, half-light radius, Sérsic index, axis ratio.
+    """Draw a luminous red galaxy: redshift, absolute magnitude, mags in g, r, i and z, half-light radius, Sérsic index, axis ratio.
 
     One in ten still forms a few stars. `brighter` shifts the mean luminosity [mag].
     """
@@ -101,14 +120,16 @@ def draw_red(rng: Generator, brighter: float = 0.0) -> dict[str, float]:
         r = apparent_r(absolute, redshift, "E")
         share = float(rng.uniform(0.05, 0.3)) if rng.random() < 0.1 else 0.0
         gr, rz = mixed(colours("E", redshift), colours("Sbc", redshift), share)
-        gr, rz = gr + float(rng.normal(0, 0.05)), rz + float(rng.normal(0, 0.04))
+        gr, scatter = gr + float(rng.normal(0, 0.05)), float(rng.normal(0, 0.04))
+        rz = rz + scatter
         if BRIGHT_Z < r - rz < FAINT_Z and r < FAINT_R:
             break
     q = float(np.clip(rng.normal(0.78, 0.13), 0.4, 0.98))
     # The relation is one of long axes; the mock's radius is that of the circle of the same area.
     re = half_light_radius(absolute, redshift, True, rng) * math.sqrt(q)
     n = float(rng.choice(INDICES, p=INDEX_SHARES))
-    return {"redshift": redshift, "absolute": absolute, "g": r + gr, "r": r, "z": r - rz, "re": re, "n": n, "q": q}
+    ri = mixed_i(colour_i("E", redshift), colour_i("Sbc", redshift), share) + I_SHARE * scatter
+    return {"redshift": redshift, "absolute": absolute, "g": r + gr, "r": r, "i": r - ri, "z": r - rz, "re": re, "n": n, "q": q}
 
 
 def draw_disk(rng: Generator) -> dict[str, float]:
@@ -122,7 +143,8 @@ def draw_disk(rng: Generator) -> dict[str, float]:
         r = apparent_r(absolute, redshift, "Sbc")
         bulge = float(np.clip(rng.normal(0.22, 0.15), 0.02, 0.65))
         pair = ("Sbc", "Scd") if rng.random() < 0.5 else ("Scd", "Im")
-        disk = mixed(colours(pair[0], redshift), colours(pair[1], redshift), float(rng.random()))
+        later = float(rng.random())
+        disk = mixed(colours(pair[0], redshift), colours(pair[1], redshift), later)
         red = float(rng.uniform(0, 0.12))  # dust
         disk = disk[0] + red, disk[1] + red
         old = colours("E", redshift)
@@ -130,8 +152,10 @@ def draw_disk(rng: Generator) -> dict[str, float]:
         if BRIGHT_Z < r - rz < FAINT_Z and r < FAINT_R:
             break
     re = half_light_radius(absolute, redshift, False, rng)
+    ri = mixed_i(colour_i(pair[0], redshift), colour_i(pair[1], redshift), later) + I_SHARE * red
+    ri = mixed_i(ri, colour_i("E", redshift), bulge)
     return {
-        **{"redshift": redshift, "absolute": absolute, "g": r + gr, "r": r, "z": r - rz, "re": re},
+        **{"redshift": redshift, "absolute": absolute, "g": r + gr, "r": r, "i": r - ri, "z": r - rz, "re": re},
         **{"bulge": bulge, "bulge_gr": old[0] - gr, "bulge_rz": old[1] - rz},
     }
 

@@ -8,21 +8,21 @@ far denser than the real sky.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.random import Generator
 
-from ..config.legacysurvey import ZERO_POINT, MockSky
+from ..config.legacysurvey import BANDS, ZERO_POINT, MockSky
 from ..core.random import stream
 from .survey_light import PIXEL_ARCSEC, Seeing, psfsize_of
-from .survey_population import draw_disk, draw_red
+from .survey_population import I_SHARE, draw_disk, draw_red
 
 #: DR10 has 10000 to 10999.
 RELEASE = 30999
-#: Extinction per E(B−V) of DECam's g, r, z and of W1.
-EXTINCTION = {"g": 3.214, "r": 2.165, "z": 1.211, "w1": 0.184}
+#: Extinction per E(B−V) of DECam's bands and of W1.
+EXTINCTION = {"g": 3.214, "r": 2.165, "i": 1.592, "z": 1.211, "w1": 0.184}
 #: Classes of contaminants, with their shares among them.
 CONTAMINANTS = {"spiral": 0.36, "ring": 0.12, "edge-on": 0.2, "merger": 0.16, "star-artefact": 0.16}
 #: Shares of sites that hold a star or a galaxy too faint for the parent sample.
@@ -40,6 +40,8 @@ IMAGING = {
     "des": ((1.02, 0.88, 0.82), (25.2, 24.9, 23.8)),
     "cfhtls": ((0.82, 0.72, 0.7), (25.8, 25.2, 23.8)),
 }
+#: The same in i, for surveys in which it stands in for z.
+IMAGING_I = {"wide": (1.0, 23.6), "des": (0.85, 24.4), "cfhtls": (0.7, 25.0)}
 WIDE_ALONE = {"wide": 1.0}
 BRICK_SIDE_DEG = 0.25
 
@@ -141,23 +143,50 @@ def draw_bricks(n: int) -> list[BrickCell]:
     return cells
 
 
-def draw_conditions(cell: BrickCell, size: int, seed: int, imaging: Mapping[str, float] = WIDE_ALONE) -> Conditions:
+def draw_conditions(
+    cell: BrickCell, size: int, seed: int, imaging: Mapping[str, float] = WIDE_ALONE, bands: Sequence[str] = BANDS
+) -> Conditions:
     """Draw how a brick was observed: seeing, depth and extinction.
 
     Parameters
     ----------
     size : pixels on a side
     imaging : shares of bricks that are as those of each survey of `IMAGING`
+    bands : what is observed in the places of g, r and z
     """
     rng = stream(seed, cell.brickid, "conditions")
     common = rng.normal(0, 0.09)
     which = np.searchsorted(np.cumsum(list(imaging.values())), rng.random())
-    seeing, depths = IMAGING[list(imaging)[min(int(which), len(imaging) - 1)]]
+    name = list(imaging)[min(int(which), len(imaging) - 1)]
+    seeing, depths = IMAGING[name]
+    if bands[2] == "i":
+        (*seeing, _), (*depths, _) = IMAGING[name]
+        seeing, depths = [*seeing, IMAGING_I[name][0]], [*depths, IMAGING_I[name][1]]
     fwhm = tuple(float(np.clip(m + common + rng.normal(0, 0.05), 0.55, 1.5)) for m in seeing)
     depth = tuple(float(m + 0.5 * common + rng.normal(0, 0.12)) for m in depths)
     nexp = tuple(int(v) for v in rng.integers(3, 9, 3))
     shallow = float(size * rng.uniform(0.2, 0.5)) if rng.random() < 0.25 else 0.0
     return Conditions(float(rng.uniform(0.012, 0.075)), fwhm, depth, nexp, shallow)
+
+
+def seen_in(things: Sequence[Thing], bands: Sequence[str], ebv: float) -> list[Thing]:
+    """Return the objects as bands see them: where i is in the place of z, its light stands under that name.
+
+    Parts of an object that are bluer or redder than the whole are so in i by the share of r − z that the whole's r − i is; extinction
+    is that of i.
+    """
+    if bands[2] != "i":
+        return list(things)
+    dimmer = (EXTINCTION["i"] - EXTINCTION["z"]) * ebv
+    out = []
+    for thing in things:
+        rz = thing.mags["r"] - thing.mags["z"]
+        share = min(max((thing.mags["r"] - thing.mags["i"]) / rz, 0.3), 1.0) if rz > 0 else I_SHARE
+        more = {**thing.more, "third": share}
+        if "source_rz" in more:
+            more["source_rz"] *= I_SHARE
+        out.append(replace(thing, mags={**thing.mags, "z": thing.mags["i"] + dimmer}, more=more))
+    return out
 
 
 def draw_things(cell: BrickCell, sky: MockSky, seed: int) -> list[Thing]:
@@ -229,7 +258,7 @@ def _disk(rng: Generator, objid: int, kind: str, x: float, y: float) -> Thing:
 def _with_w1(drawn: dict[str, float], rng: Generator, most: float) -> dict[str, float]:
     """Return magnitudes with a W1 by which the galaxy passes the parent sample's cut."""
     rz = drawn["r"] - drawn["z"]
-    return {**{b: drawn[b] for b in "grz"}, "w1": drawn["z"] - (0.8 * rz - 0.6) - float(rng.uniform(0.15, most))}
+    return {**{b: drawn[b] for b in "griz"}, "w1": drawn["z"] - (0.8 * rz - 0.6) - float(rng.uniform(0.15, most))}
 
 
 def _neighbours(rng: Generator, objid: int, host: Thing) -> list[Thing]:
@@ -253,6 +282,7 @@ def _beside(rng: Generator, objid: int, host: Thing, near: float, far: float, re
         return thing
     mag_z, gr, rz = thing.mags["z"], host.mags["g"] - host.mags["r"] - 0.05, host.mags["r"] - host.mags["z"] - 0.03
     mags = {"g": mag_z + rz + gr, "r": mag_z + rz, "z": mag_z, "w1": mag_z - (0.8 * rz - 0.6) + rng.uniform(0.3, 1.0)}
+    mags["i"] = mags["r"] - (host.mags["r"] - host.mags["i"]) + 0.03 * I_SHARE
     return Thing(**{**vars(thing), "mags": mags, "n": 2.5, "tractor": "SER"})
 
 
@@ -266,13 +296,14 @@ def _field_galaxy(rng: Generator, objid: int, size: int) -> Thing:
 def _small(rng: Generator, objid: int, kind: str, x: float, y: float, mag_z: float) -> Thing:
     gr, rz = float(rng.uniform(0.1, 1.2)), float(rng.uniform(0.1, 1.0))
     mags = {"g": mag_z + rz + gr, "r": mag_z + rz, "z": float(mag_z), "w1": mag_z - (0.8 * rz - 0.6) + rng.uniform(0.3, 1.0)}
+    mags["i"] = mags["r"] - I_SHARE * rz
     re, q, phi = float(rng.uniform(0.25, 0.7)), float(rng.uniform(0.3, 1.0)), float(rng.uniform(0, math.pi))
     return Thing(objid, kind, x, y, mags, re, 1.0, q, phi, "EXP")
 
 
 def _stellar(r: float, rng: Generator) -> dict[str, float]:
     gr = float(rng.uniform(0.3, 1.3))
-    return {"g": r + gr, "r": float(r), "z": r - 0.5 * gr, "w1": r - 0.5 * gr + 0.9}
+    return {"g": r + gr, "r": float(r), "i": r - I_SHARE * 0.5 * gr, "z": r - 0.5 * gr, "w1": r - 0.5 * gr + 0.9}
 
 
 def _columns(row: int) -> int:

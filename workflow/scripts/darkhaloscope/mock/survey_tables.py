@@ -39,8 +39,13 @@ def sky_positions(cell: BrickCell, things: Sequence[Thing], size: int) -> tuple[
     return wcs.wcs_pix2world([t.x for t in things], [t.y for t in things], 0)
 
 
-def sweep_rows(cell: BrickCell, conditions: Conditions, things: Sequence[Thing], sky: Sky, seed: int) -> dict[str, NDArray]:
-    """Return the sweep's columns for a brick's objects: fluxes as observed, with their errors."""
+def sweep_rows(
+    cell: BrickCell, conditions: Conditions, things: Sequence[Thing], sky: Sky, seed: int, bands: Sequence[str] = BANDS
+) -> dict[str, NDArray]:
+    """Return the sweep's columns for a brick's objects: fluxes as observed, with their errors.
+
+    Where `bands` have i in the place of z, there are columns of both, observed alike.
+    """
     size = sky.image.shape[1]
     things = [t for t in things if t.mags["z"] < LIMIT_Z and 0 <= round(t.x) < size and 0 <= round(t.y) < size]
     ra, dec = sky_positions(cell, things, size)
@@ -60,12 +65,12 @@ def sweep_rows(cell: BrickCell, conditions: Conditions, things: Sequence[Thing],
         "MASKBITS": sky.maskbits[y, x],
     }
     rng = stream(seed, cell.brickid, "catalogue")
-    for band in MAGNITUDES:
+    for band in (*MAGNITUDES, *(b for b in bands if b not in BANDS)):
         flux = 10 ** ((ZERO_POINT - np.array([t.mags[band] for t in things])) / 2.5) * conditions.transmission(band)
         if band == "w1":
             ivar = np.full(n, 4.0)
         else:
-            i = BANDS.index(band)
+            i = (bands if band in bands else BANDS).index(band)
             # A galaxy's flux is less certain than a star's, in proportion to the area it covers.
             area = 1 + (2 * re / conditions.psfsize[i]) ** 2
             share = sky.invvar[i, y, x] / conditions.invvar[i]

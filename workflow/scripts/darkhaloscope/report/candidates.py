@@ -15,12 +15,15 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..config.legacysurvey import PIXEL_SCALE_ARCSEC
+from ..config.legacysurvey import BANDS, PIXEL_SCALE_ARCSEC
+from ..stamps.rows import bands_of
 from .composites import three_colours
 from .html import render
 from .pictures import data_uri
 
 #: Candidates with a picture.
+#: Below this share of good pixels a cutout is said to be mostly bad.
+MOSTLY = 0.5
 SHOWN = 120
 #: The Legacy Surveys' sky viewer; a stamp of 26″ is a sixth of the window at this zoom.
 VIEWER = "https://www.legacysurvey.org/viewer"
@@ -110,7 +113,7 @@ def candidate_page(
         total=len(ranked),
         notes=[truth] if truth else [],
         table=table,
-        bands="g, r, z",
+        bands=", ".join(bands_of(shards)),
         side=f"{size * PIXEL_SCALE_ARCSEC:.1f}",
         cards=cards,
         pages=dict(pages or {}),
@@ -215,6 +218,7 @@ def search_page(
     network: str,
     seeds: int,
     table: str,
+    bands: Sequence[str] = BANDS,
     pages: Mapping[str, str] | None = None,
 ) -> str:
     """Return the page of a survey's own candidates, nothing injected, known lenses marked.
@@ -227,6 +231,7 @@ def search_page(
     survey, mock : the survey's name, and whether its sky is a mock
     network, seeds : the network, and the number of seeds whose mean the score is
     table : address of the whole list, relative to the page
+    bands : what the survey gives for g, r and z
     pages : further addresses that the page links to, by their texts
     """
     scored = ranked.num_rows - ranked["score"].null_count
@@ -257,7 +262,7 @@ def search_page(
             *(["The sky is a mock: the viewer shows what really is at these places."] if mock else []),
         ],
         table=table,
-        bands="g, r, z",
+        bands=", ".join(bands),
         side=side,
         cards=cards,
         pages=dict(pages or {}),
@@ -316,7 +321,8 @@ def _card(
         "rank": rank,
         "id": name,
         "score": f"{scores[0]:.4f}",
-        "calibrated": f"{scores[1]:.3f}",
+        # A network without a calibration gives its score again.
+        "calibrated": "" if scores[1] == scores[0] else f"{scores[1]:.3f}",
         "place": " · ".join(text for text in (name if named or not place else "", where) if text),
         "ra": ra,
         "dec": dec,
@@ -345,7 +351,14 @@ def _counts(scored: pd.DataFrame) -> list[str]:
     if short:
         least = scored.loc[scored["ok"], "covered"].min()
         said.append(
-            f"{short} cutouts do not fill their stamp (the emptiest {100 * least:.0f}% of it): pixels without data are 0, as no training stamp has so many."
+            f"{short} {'cutout does not fill its' if short == 1 else 'cutouts do not fill their'} stamp (the emptiest {100 * least:.0f}% of it): "
+            "pixels without data are 0, as no training stamp has so many."
+        )
+    holed = int((scored["ok"] & (scored["usable"] < MOSTLY)).sum()) if "usable" in scored else 0
+    if holed:
+        said.append(
+            f"In {holed} {'cutout' if holed == 1 else 'cutouts'} more than half of the pixels are called bad in some band by the weights, noise or mask "
+            "that came along: the scores are of what is left. Are they what the config says?"
         )
     return said
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..stamps.pictures import Pictures
+from ..stamps.rows import bands_of
 from . import charts
 from .answer import quality_gates
 from .composites import enlarged
@@ -65,7 +66,7 @@ def dataset_page(
         maps=bool(pictures) and pictures[0].images.shape[1] == 2,
         groups=[(p.title, list(zip(_stamps(p.images), p.captions, strict=True))) for p in pictures],
         gates=checks_table(gates),
-        facts=dataset_facts(dataset),
+        facts=dataset_facts(dataset, bands_of(shards)),
         counts=dataset_counts(checks["splits"]),
         notes=checks.get("notes", ()),
         distributions=distributions(checks.get("distributions") or []),

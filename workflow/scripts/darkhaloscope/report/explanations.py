@@ -62,7 +62,7 @@ def draw_explanations(context: ReportContext) -> Figure:
     networks = list(dict.fromkeys(explained.table["network"]))
     first = context.test_datasets.get(context.experiment.test_datasets[0], context.dataset)
     subhalo = isinstance(first, SubhaloDataset)
-    heads = [*(("flux", "velocity") if subhalo else ("g, r, z",)), *(f"seen by {n}" for n in networks)]
+    heads = [*(("flux", "velocity") if subhalo else ("three bands",)), *(f"seen by {n}" for n in networks)]
     stamps = explained.table[explained.table["network"] == networks[0]].groupby("group", sort=False).head(DRAWN)
     side = min(charts.TWO_COLUMNS_INCH / len(heads), 1.1)
     figure = charts.figure_of(charts.TWO_COLUMNS_INCH, len(stamps) * (side + 0.2) + 0.2)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..config.lensfinder import PIXEL_SCALE_ARCSEC, ImportedDataset, LensFinderDataset
@@ -33,13 +33,13 @@ _DISTRIBUTION = ("count", "missing", "mean", "sd", "min", "p5", "p25", "p50", "p
 _ABOVE = "arc_snr_above_"
 
 
-def dataset_facts(dataset: Dataset) -> Facts:
-    """Return what a dataset is made of."""
+def dataset_facts(dataset: Dataset, bands: Sequence[str] = ()) -> Facts:
+    """Return what a dataset is made of; `bands` are those of its stamps, where they are known."""
     if isinstance(dataset, SubhaloDataset):
         return _subhalo_facts(dataset)
     if isinstance(dataset, ImportedDataset):
         return [("table", dataset.table), ("stamp", _stamp(dataset.stamp_size, PIXEL_SCALE_ARCSEC) + " in g, r, z")]
-    return _lensfinder_facts(dataset)
+    return _lensfinder_facts(dataset, bands)
 
 
 def dataset_counts(splits: Mapping[str, Mapping[str, Any]], size: Any = None) -> Grid:
@@ -111,15 +111,15 @@ def _subhalo_facts(dataset: SubhaloDataset) -> Facts:
     return facts
 
 
-def _lensfinder_facts(dataset: LensFinderDataset) -> Facts:
+def _lensfinder_facts(dataset: LensFinderDataset, bands: Sequence[str]) -> Facts:
     priors, camera, hosts = dataset.injection, dataset.camera, dataset.hosts
     gain = ", ".join(f"{v:g} in {b}" for b, v in camera.electrons_per_nanomaggy.items())
     shape = {"moffat": f"Moffat, β = {camera.beta:g}", "gaussian": "Gaussian"}[camera.psf]
     controls = {"unpaired": "other galaxies, matched in PSF, depth and magnitude", "paired": "the same galaxies without an arc"}
     return [
-        ("survey", dataset.survey),
-        ("stamp", _stamp(camera.stamp_size, PIXEL_SCALE_ARCSEC) + " in g, r, z"),
-        ("hosts", f"luminous red galaxies, psfsize in r {hosts.psfsize_r_arcsec[0]:g}–{hosts.psfsize_r_arcsec[1]:g}″"),
+        ("survey", dataset.sky_survey or f"cutouts of {dataset.hosts.cutouts.path}"),
+        ("stamp", _stamp(camera.stamp_size, PIXEL_SCALE_ARCSEC) + (f" in {', '.join(bands)}" if bands else "")),
+        ("hosts", f"{_hosts(dataset)}, psfsize in r {hosts.psfsize_r_arcsec[0]:g}–{hosts.psfsize_r_arcsec[1]:g}″"),
         ("injections per host", str(hosts.replicates)),
         ("controls", controls[dataset.controls]),
         ("sources", _mix(dataset.sources.mix)),
@@ -129,6 +129,14 @@ def _lensfinder_facts(dataset: LensFinderDataset) -> Facts:
         ("PSF of the arcs", f"{shape}, FWHM from psfsize"),
         ("arcs' own noise", f"Poisson, electrons per nanomaggy {gain} (assumed)" if camera.poisson else "none"),
     ]
+
+
+def _hosts(dataset: LensFinderDataset) -> str:
+    cutouts = dataset.hosts.cutouts
+    if cutouts is None:
+        return "luminous red galaxies"
+    instead = "".join(f", {other} in place of {band}" for band, other in cutouts.stand_in.items())
+    return f"real cutouts in {', '.join(cutouts.bands)}{instead}"
 
 
 def _mix(mix: Mapping[str, float]) -> str:

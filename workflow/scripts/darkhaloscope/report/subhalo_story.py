@@ -19,6 +19,7 @@ from .story import Chart, Story
 #: What the two lenses of an example are called, by the dataset's contrast.
 CONTRASTS = {"subhalo": ("smooth", "perturbed"), "kinematics": ("smooth", "perturbed"), "lensed": ("unlensed", "lensed")}
 _SEEN = ("flux", "velocity", "both")
+_BLIND = ("Blind d′, flux / velocity / both", "Blind AUC, flux / velocity / both")
 
 
 def information_bins(context: ReportContext) -> pd.DataFrame:
@@ -57,7 +58,7 @@ def information_table(context: ReportContext) -> Grid | None:
 
 
 def observer_tables(context: ReportContext) -> dict[str, tuple[str, Grid]]:
-    """Return, per test dataset, how many stamps and the medians of the ideal and the marginal observer, over all and by mass bin."""
+    """Return, per test dataset, how many stamps and the medians of the ideal, the marginal and, where there is one, the blind observer, over all and by mass bin."""
     out = {}
     for test, frame in context.observers.items():
         if not len(frame):
@@ -68,10 +69,20 @@ def observer_tables(context: ReportContext) -> dict[str, tuple[str, Grid]]:
         rows = []
         for name, part in groups:
             medians = [_one_decimal(part[f"{who}_d_prime_{c}"].median()) for who in ("ideal", "marginal") for c in _SEEN]
-            rows.append((name, count(len(part)), *medians, marginal_gain(part)))
+            rows.append((name, count(len(part)), *medians, marginal_gain(part), *_blind(part)))
         observers = (f"{who} d′, {c}" for who in ("Ideal", "Marginal") for c in _SEEN)
-        out[test] = count(len(frame)), plain_grid(("log₁₀ mass", "Stamps", *observers, "Marginal, flux → both"), rows)
+        heads = ("log₁₀ mass", "Stamps", *observers, "Marginal, flux → both", *(_BLIND if "blind_auc_both" in frame else ()))
+        out[test] = count(len(frame)), plain_grid(heads, rows)
     return out
+
+
+def _blind(observers: pd.DataFrame) -> tuple[str, ...]:
+    """Return the blind observer's median d′ and its AUC from flux, velocity and both, where the table has it."""
+    if "blind_auc_both" not in observers:
+        return ()
+    d, aucs = ([observers[f"blind_{what}_{c}"] for c in _SEEN] for what in ("d_prime", "auc"))
+    values = [value.median() for value in d], [value.mean() for value in aucs]
+    return " / ".join(map(_one_decimal, values[0])), " / ".join(f"{v:.2f}" if is_number(v) else "–" for v in values[1])
 
 
 def _one_decimal(value: float) -> str:

@@ -11,7 +11,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ..core.tables import Schema, TableError, open_table
+from ..config.legacysurvey import BANDS
+from ..core.tables import Schema, TableError, open_table, parquet_errors
 from .columns import IDENTITY
 from .manifest import ManifestError
 
@@ -94,3 +95,23 @@ def read_stamps(shards: Sequence[str | os.PathLike], numbers: Sequence[int]) -> 
             f"{found} of {len(wanted)} stamps are in the {len(shards)} shards given; score the test stamps of these shards again"
         )
     return pa.concat_tables(parts).combine_chunks()
+
+
+def bands_of(paths: Sequence[str | os.PathLike]) -> tuple[str, ...]:
+    """Return what stamps hold in the places of g, r and z, by their column `bandset`; those that lack it hold g, r and z.
+
+    Raises
+    ------
+    TableError
+        A shard cannot be read, or shards hold different bands.
+    """
+    found: dict[str, str | os.PathLike] = {}
+    for path in paths:
+        with parquet_errors(path), pq.ParquetFile(path) as file:
+            if "bandset" in file.schema_arrow.names and file.metadata.num_rows:
+                for name in pc.unique(file.read_row_group(0, columns=["bandset"])["bandset"]).to_pylist():
+                    found.setdefault(name, path)
+    if len(found) > 1:
+        said = ", ".join(f"{name} ({path})" for name, path in found.items())
+        raise TableError(f"stamps hold different bands: {said}; make the stamps of one dataset again")
+    return tuple(next(iter(found), "".join(BANDS)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ..config.cutouts import Cutouts
+from ..config.cutouts import Labelled
 from ..config.legacysurvey import BANDS, PIXEL_SCALE_ARCSEC, ZERO_POINT
 from ..core.reading import readable
 from ..core.tables import Column, Schema, read_columns
@@ -22,6 +22,8 @@ from .text_tables import read_text_table
 
 log = logging.getLogger("darkhaloscope")
 
+#: Below this share of good pixels a cutout is mostly bad.
+MOSTLY = 0.5
 #: Stamps that are written at a time.
 PART = 256
 
@@ -43,6 +45,7 @@ def prepared_schema(size: int) -> Schema:
             Column("width", "int32", "pixel", "Width of the cutout as it came", nullable=True),
             Column("height", "int32", "pixel", "Height of the cutout as it came", nullable=True),
             Column("covered", "float32", "", "Share of the stamp's pixels with data in the worst band; others are 0"),
+            Column("usable", "float32", "", "Share of the cutout's own pixels that are good in the worst band: finite, of some weight, not masked"),
             Column("ok", "bool", "", "Whether it can be scored"),
             Column("reason", "string", "", "Why it cannot; empty where it can"),
             *scalars,
@@ -59,32 +62,32 @@ class Label:
     place: tuple[float, float] | None
 
 
-def prepare_cutouts(settings: Cutouts, size: int) -> Iterator[pa.Table]:
+def prepare_cutouts(settings: Labelled, size: int, bands: Sequence[str] = BANDS) -> Iterator[pa.Table]:
     """Give the cutouts as tables of `prepared_schema(size)`, in the order of their names; one that cannot be used has a row that says why.
 
     Parameters
     ----------
     settings : where they are and what they hold
     size : pixels on a side of the stamps that the networks were trained on
+    bands : what networks saw in the places of g, r and z
 
     Raises
     ------
     CutoutError
-        There are none; none of them can be used; the table of labels is unreadable, or knows none of them.
+        There are none; none of them can be used; the networks saw other bands; the table of labels is unreadable, or knows none of them.
     """
-    cutouts = cutouts_of(settings)
-    labels = read_labels(settings) if settings.labels else {}
-    if labels and not set(labels) & set(cutouts.names):
+    if tuple(bands) not in (BANDS, settings.sources):
         raise CutoutError(
-            f"{settings.labels}: none of its {len(labels)} ids, such as {next(iter(labels))}, is the name of a cutout, such as {cutouts.names[0]}; "
-            "ids are the names of files without their ending, or those of a table's objects"
+            f"{settings.path}: the networks were trained on {', '.join(bands)}, expected the same of the cutouts; found {', '.join(settings.sources)} "
+            f"in these places. Name the bands that they have (such as stand_in: {{z: {bands[-1]}}}), or take networks trained on g, r, z"
         )
-    if labels:
-        log.info("%s: says something of %d of %d cutouts", settings.labels, len(set(labels) & set(cutouts.names)), len(cutouts.names))
-    schema, rows, usable, first = prepared_schema(size), [], 0, ""
+    cutouts = cutouts_of(settings)
+    labels = labels_of(settings, cutouts)
+    schema, rows, usable, first, holed = prepared_schema(size), [], 0, "", 0
     for name in cutouts.names:
         rows.append(_row(cutouts, name, labels.get(name), settings, size))
         usable, first = usable + rows[-1]["ok"], first or rows[-1]["reason"]
+        holed += rows[-1]["ok"] and rows[-1]["usable"] < MOSTLY
         if len(rows) == PART:
             yield _table(schema, rows)
             rows = []
@@ -95,11 +98,16 @@ def prepare_cutouts(settings: Cutouts, size: int) -> Iterator[pa.Table]:
         raise CutoutError(f"{settings.path}: none of its {total} cutouts can be used; the first: {first}")
     if usable < total:
         log.warning("%s: %d of %d cutouts cannot be used and get no score; the first: %s", settings.path, total - usable, total, first)
-    log.info("%s: %d cutouts, %s", settings.path, usable, what_was_done(settings))
+    if holed:
+        log.warning(
+            "%s: weights, noise or masks call more than half of the pixels of %d cutouts bad, which are then 0; are they what the config says?",
+            *(settings.path, holed),
+        )
+    log.info("%s: %d cutouts, %s", settings.path, usable, what_was_done(settings, bands))
 
 
-def what_was_done(settings: Cutouts) -> str:
-    """Say in words how cutouts became stamps."""
+def what_was_done(settings: Labelled, bands: Sequence[str] = BANDS) -> str:
+    """Say in words how cutouts became stamps; `bands` is what networks saw in the places of g, r and z."""
     same = np.isclose(settings.pixel_scale_arcsec, PIXEL_SCALE_ARCSEC, rtol=1e-3)
     pixels = (
         f"pixels of {settings.pixel_scale_arcsec:g}″ as they are, cropped about the middle"
@@ -112,11 +120,32 @@ def what_was_done(settings: Cutouts) -> str:
         if settings.zero_point == ZERO_POINT
         else f"fluxes of zero point {settings.zero_point:g} times {factor:.4g}, in nanomaggies"
     )
+    own = settings.stand_in and tuple(bands) == settings.sources
     instead = "".join(f"; {other} stands in for {band}" for band, other in settings.stand_in.items())
+    instead = f"; {', '.join(bands)}, as in training" if own else instead
     return f"{pixels}; {flux}{instead}"
 
 
-def read_labels(settings: Cutouts) -> dict[str, Label]:
+def labels_of(settings: Labelled, cutouts: FolderOfCutouts) -> dict[str, Label]:
+    """Return what the table of labels says of the cutouts, by name; empty without a table.
+
+    Raises
+    ------
+    CutoutError
+        As `read_labels`; also where the table knows none of them.
+    """
+    labels = read_labels(settings) if settings.labels else {}
+    if labels and not set(labels) & set(cutouts.names):
+        raise CutoutError(
+            f"{settings.labels}: none of its {len(labels)} ids, such as {next(iter(labels))}, is the name of a cutout, such as {cutouts.names[0]}; "
+            "ids are the names of files without their ending, or those of a table's objects"
+        )
+    if labels:
+        log.info("%s: says something of %d of %d cutouts", settings.labels, len(set(labels) & set(cutouts.names)), len(cutouts.names))
+    return labels
+
+
+def read_labels(settings: Labelled) -> dict[str, Label]:
     """Return what the table of labels says, by name.
 
     Raises
@@ -153,25 +182,37 @@ def _number(value: object, column: str, path: Path) -> float | None:
         raise CutoutError(f"{path}: column {column} holds {value!r}, expected numbers; write lenses as 1 and controls as 0") from None
 
 
-def _row(cutouts: FolderOfCutouts, name: str, known: Label | None, settings: Cutouts, size: int) -> dict[str, object]:
+def _row(cutouts: FolderOfCutouts, name: str, known: Label | None, settings: Labelled, size: int) -> dict[str, object]:
     """Return one row, its image among it."""
-    blank = {"stamp_id": name, **dict.fromkeys(("ra", "dec", "label", "given_label", "width", "height")), "covered": 0.0, "ok": False}
+    blank = {
+        "stamp_id": name,
+        **dict.fromkeys(("ra", "dec", "label", "given_label", "width", "height")),
+        "covered": 0.0,
+        "usable": 0.0,
+        "ok": False,
+    }
     blank |= {f"{kind}_{b}": None for kind in ("psfsize", "psfdepth") for b in BANDS}
     blank |= {"image": np.zeros((len(BANDS), size, size), np.float32)}
     try:
         found = cutouts.read(name)
         whole = cutouts.middle(name, found, max(found.image.shape[1:]))
-        stamp = _stamp(cutouts, name, found, whole, settings, size)
+        stamp = stamp_of(cutouts, name, found, whole, settings, size)
     except CutoutError as error:
-        return _told(blank, known, None, settings) | {"reason": str(error)}
+        return told(blank, known, None, settings) | {"reason": str(error)}
     height, width = found.image.shape[1:]
-    row = blank | {"width": width, "height": height, "covered": 1 - stamp.bad_fraction, "image": stamp.image}
+    row = blank | {
+        "width": width,
+        "height": height,
+        "covered": 1 - stamp.bad_fraction,
+        "usable": 1 - whole.bad_fraction,
+        "image": stamp.image,
+    }
     row |= _scalars(whole, settings) | {"ok": bool(stamp.good.any((1, 2)).all())}
-    return _told(row, known, found, settings) | {"reason": "" if row["ok"] else f"{name} has a band without a good pixel"}
+    return told(row, known, found, settings) | {"reason": "" if row["ok"] else f"{name} has a band without a good pixel"}
 
 
-def _told(row: dict[str, object], known: Label | None, found: Found | None, settings: Cutouts) -> dict[str, object]:
-    """Return a row with position and label, from the cutout or from the table of labels, which comes first."""
+def told(row: dict[str, object], known: Label | None, found: Found | None, settings: Labelled) -> dict[str, object]:
+    """Return a row with position (`ra`, `dec`) and label (`given_label`, `label`), from the cutout or from the table of labels, which comes first."""
     place = (found.place if found else None) or (known.place if known else None)
     value = known.value if known and known.value is not None else found.label if found else None
     if place:
@@ -181,8 +222,20 @@ def _told(row: dict[str, object], known: Label | None, found: Found | None, sett
     return row
 
 
-def _stamp(cutouts: FolderOfCutouts, name: str, found: Found, whole: Cutout, settings: Cutouts, size: int) -> Cutout:
-    """Return a cutout in the networks' bands, on their pixels and in nanomaggies."""
+def stamp_of(cutouts: FolderOfCutouts, name: str, found: Found, whole: Cutout, settings: Labelled, size: int) -> Cutout:
+    """Return a cutout in the networks' bands, on their pixels and in nanomaggies.
+
+    Parameters
+    ----------
+    cutouts, name : what it is one of
+    found, whole : what `cutouts` read of it, and its largest square
+    size : pixels on a side
+
+    Raises
+    ------
+    CutoutError
+        Its image has another shape than its noise.
+    """
     cutout = whole
     if np.isclose(settings.pixel_scale_arcsec, PIXEL_SCALE_ARCSEC, rtol=1e-3):
         # An odd image in an even stamp, or the other way round, is cropped by a pixel: half a pixel's shift would blur it.
@@ -193,7 +246,7 @@ def _stamp(cutouts: FolderOfCutouts, name: str, found: Found, whole: Cutout, set
     return replace(stamp, **{key: getattr(stamp, key)[order] for key in ("image", "invvar", "good", "psfsize", "bad_fractions")})
 
 
-def _scalars(cutout: Cutout, settings: Cutouts) -> Mapping[str, float | None]:
+def _scalars(cutout: Cutout, settings: Labelled) -> Mapping[str, float | None]:
     """PSF size and depth where they are known: the variance of a point source's flux is that of a pixel times 4π σ² [pixel], for white noise."""
     out: dict[str, float | None] = {}
     weighed = bool((settings.noise_hdus or settings.noise_files) or not np.isin(cutout.invvar, (0, 1)).all())

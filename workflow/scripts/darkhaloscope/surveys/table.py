@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ..config.cutouts import Cutouts
+from ..config.cutouts import Labelled
 from ..core.reading import read_npz, readable
 from .folder import MAX_SIDE, CutoutError, FolderOfCutouts, Found
 
@@ -26,7 +26,7 @@ NAMES = ("stamp_id", "id", "name")
 TABLES = (".parquet", ".pq")
 
 
-def cutouts_of(settings: Cutouts) -> FolderOfCutouts:
+def cutouts_of(settings: Labelled) -> FolderOfCutouts:
     """Return the cutouts that the user brings, whether in a folder, an NPZ file of many or a Parquet table.
 
     Raises
@@ -42,7 +42,7 @@ def cutouts_of(settings: Cutouts) -> FolderOfCutouts:
 class _Rows(FolderOfCutouts):
     """Cutouts that are the rows of one file."""
 
-    def __init__(self, settings: Cutouts, names: Sequence[object] | None, count: int) -> None:
+    def __init__(self, settings: Labelled, names: Sequence[object] | None, count: int) -> None:
         self.settings, self.bands = settings, settings.bands
         self.pixel_scale_arcsec, self.zero_point = settings.pixel_scale_arcsec, settings.zero_point
         given = [str(name) for name in names] if names is not None else [str(row) for row in range(count)]
@@ -72,7 +72,7 @@ class _Rows(FolderOfCutouts):
 class ArraysOfCutouts(_Rows):
     """The rows of an NPZ file's arrays."""
 
-    def __init__(self, settings: Cutouts) -> None:
+    def __init__(self, settings: Labelled) -> None:
         path = Path(settings.path)
         with readable(path, "cutouts as NPZ or Parquet", "write it again", CutoutError):
             arrays = read_npz(path.read_bytes())
@@ -94,7 +94,7 @@ class ArraysOfCutouts(_Rows):
 class TableOfCutouts(_Rows):
     """The rows of a Parquet table, one row group in memory at a time."""
 
-    def __init__(self, settings: Cutouts) -> None:
+    def __init__(self, settings: Labelled) -> None:
         path = Path(settings.path)
         with readable(path, "cutouts as a Parquet table", "write it again", CutoutError), pq.ParquetFile(path) as file:
             names, groups = file.schema_arrow.names, [file.metadata.row_group(k).num_rows for k in range(file.num_row_groups)]

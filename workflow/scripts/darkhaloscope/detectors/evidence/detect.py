@@ -173,7 +173,7 @@ class Detector:
                 Fitted(
                     name=stamp.name,
                     sky=skies[row],
-                    where=places(self.dataset, skies[row], self.prior, values, self.settings.place_step),
+                    where=places(self.dataset, skies[row], self.prior.lens(values[None]), self.settings.place_step),
                     channels=seen,
                     offset=self.prior.offset(values[None])[0],
                     lens=values.cpu().numpy(),

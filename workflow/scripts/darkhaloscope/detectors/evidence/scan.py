@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...config.subhalo import SubhaloDataset
-from ...lensing.lens import critical_curve, subhalo_deflection
+from ...lensing.lens import MacroLens, critical_curve, subhalo_deflection
 from ...tasks.subhalo.placement import ARC_THRESHOLD
 from .fit import Linear
 from .pixels import Batch, Sky
-from .prior import LensPrior, SubhaloProfile
+from .prior import SubhaloProfile
 
 #: A subhalo of smaller ν′ is not seen at all: its z is noise over nothing.
 LEAST_INFORMATION = 1e-3
@@ -80,22 +80,20 @@ class Scan:
         return float(np.logaddexp.reduce(self.score - self.information / 2 + np.log(share), axis=None))
 
 
-def places(dataset: SubhaloDataset, sky: Sky, prior: LensPrior, values: Tensor, every: int = 1) -> Places:
+def places(dataset: SubhaloDataset, sky: Sky, lens: MacroLens, every: int = 1) -> Places:
     """Return the pixels in which a dataset's subhalos may sit, given the stamp and the lens as found.
 
     Parameters
     ----------
     dataset : SubhaloDataset
     sky : Sky of the stamp
-    prior : LensPrior
-    values : (q,) lens parameters as found
+    lens : MacroLens of one row, as found
     every : int
         1 for every pixel, 2 for every second one, as on a chessboard.
     """
     scale = dataset.instrument.pixel_scale_arcsec
     rows, columns = np.indices(sky.flux.shape)
     x, y = (columns - (sky.flux.shape[1] - 1) / 2) * scale, (rows - (sky.flux.shape[0] - 1) / 2) * scale
-    lens = prior.lens(values[None])
     if dataset.subhalo.placement == "arc":
         weight = np.where(sky.arc & (sky.brightness > ARC_THRESHOLD * sky.brightness.max()), sky.brightness, 0)
     elif dataset.subhalo.placement == "annulus":

@@ -8,7 +8,7 @@ DESI's selection of luminous red galaxies (Zhou et al. 2023, AJ 165, 58).
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
 
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from ...config.legacysurvey import ZERO_POINT, LrgCuts
 from ..known_lenses import match
 from .schema import PARENT
-from .sweeps import BANDS, BrickTable, read_sweep
+from .sweeps import BANDS, OF_BAND, SWEEP_COLUMNS, BrickTable, read_sweep
 
 log = logging.getLogger("darkhaloscope")
 
@@ -69,6 +69,7 @@ def select_lrgs(
     lens_radius_arcsec: float = 3.0,
     labels: pd.DataFrame | None = None,
     label_radius_arcsec: float = 1.5,
+    stand_in: Mapping[str, str] | None = None,
 ) -> Iterator[pa.Table]:
     """Give the parent sample, one table per chunk of a sweep, and count each cut in `flow`.
 
@@ -89,6 +90,7 @@ def select_lrgs(
     lenses : frame with ra, dec [deg], or None
         Known lenses; matched objects are marked, not cut.
     labels : frame with ra, dec [deg] and class, or None
+    stand_in : which band takes the place of one of g, r and z once the cuts are made, such as z: i; it must have been observed, too
 
     Yields
     ------
@@ -101,13 +103,18 @@ def select_lrgs(
         A sweep lacks columns.
     """
     seen = np.empty(0, np.int64)
+    sources = {band: (stand_in or {}).get(band.lower(), band).upper() for band in BANDS}
+    others = [band for band in sources.values() if band not in BANDS]
+    columns = (*SWEEP_COLUMNS, *(f"{name}_{band}" for name in (*OF_BAND, "PSFSIZE") for band in others))
     for path in sweeps:
         before = seen.size
-        for chunk in read_sweep(path, psfsize=conditions == "sweep"):
-            mags = _magnitudes(chunk, cuts.dereddened)
+        for chunk in read_sweep(path, psfsize=conditions == "sweep", columns=columns):
+            mags = _magnitudes(chunk, cuts.dereddened, others)
             alive = np.ones(len(chunk), bool)
             for name, passed in _cuts(chunk, mags, cuts, bricks):
                 flow.apply(name, alive, passed)
+            for band in others:
+                flow.apply(f"observed in {band.lower()}", alive, (chunk[f"NOBS_{band}"] >= cuts.min_nobs) & np.isfinite(mags[band]))
             ids = object_ids(chunk["RELEASE"], chunk["BRICKID"], chunk["OBJID"])
             flow.apply("not a duplicate", alive, _first_of(ids, alive, seen))
             chunk, ids = chunk[alive], ids[alive]
@@ -117,7 +124,9 @@ def select_lrgs(
                 "known_lens": _near(chunk, lenses, lens_radius_arcsec, lambda _, found: found >= 0, False),
                 "contaminant_class": _near(chunk, labels, label_radius_arcsec, _classes, ""),
             }
-            yield _rows(chunk, ids, {band: m[alive] for band, m in mags.items()}, bricks if conditions == "bricks" else None, marks)
+            yield _rows(
+                chunk, ids, {band: m[alive] for band, m in mags.items()}, bricks if conditions == "bricks" else None, marks, sources
+            )
         log.info("%s: %d luminous red galaxies", path, seen.size - before)
 
 
@@ -142,9 +151,9 @@ def _cuts(chunk: NDArray, mags: dict[str, NDArray], cuts: LrgCuts, bricks: Brick
     )
 
 
-def _magnitudes(chunk: NDArray, dereddened: bool) -> dict[str, NDArray]:
+def _magnitudes(chunk: NDArray, dereddened: bool, others: Sequence[str]) -> dict[str, NDArray]:
     out = {}
-    for band in (*BANDS, "W1"):
+    for band in (*BANDS, "W1", *others):
         transmission = chunk[f"MW_TRANSMISSION_{band}"].astype(float) if dereddened else 1.0
         with np.errstate(divide="ignore", invalid="ignore"):
             out[band] = magnitude(chunk[f"FLUX_{band}"], transmission)
@@ -170,7 +179,9 @@ def _classes(labels: pd.DataFrame, found: NDArray[np.int64]) -> NDArray:
     return np.where(found >= 0, labels["class"].to_numpy(str)[np.maximum(found, 0)], "")
 
 
-def _rows(chunk: NDArray, ids: NDArray[np.int64], mags: dict[str, NDArray], bricks: BrickTable | None, marks: dict) -> pa.Table:
+def _rows(
+    chunk: NDArray, ids: NDArray[np.int64], mags: dict[str, NDArray], bricks: BrickTable | None, marks: dict, sources: Mapping[str, str]
+) -> pa.Table:
     names = np.char.strip(chunk["BRICKNAME"].astype("U"))
     data = {
         "object_id": ids,
@@ -184,7 +195,7 @@ def _rows(chunk: NDArray, ids: NDArray[np.int64], mags: dict[str, NDArray], bric
         **marks,
     }
     for band in BANDS:
-        low = band.lower()
+        low, band = band.lower(), sources[band]
         sizes = chunk[f"PSFSIZE_{band}"] if bricks is None else bricks.values(f"PSFSIZE_{band}", names)
         data |= {
             f"flux_{low}": chunk[f"FLUX_{band}"].astype(np.float32),

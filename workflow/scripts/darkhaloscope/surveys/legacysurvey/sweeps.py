@@ -18,10 +18,12 @@ from ...config.legacysurvey import BANDS as STAMP_BANDS
 CHUNK_ROWS = 200_000
 #: Bands as sweeps and brick tables write them.
 BANDS = tuple(band.upper() for band in STAMP_BANDS)
+#: What is needed of a band, PSF size apart.
+OF_BAND = ("FLUX", "FLUX_IVAR", "MW_TRANSMISSION", "NOBS", "PSFDEPTH")
 #: What the parent sample needs of a sweep, PSF sizes apart.
 SWEEP_COLUMNS = (
     *("RELEASE", "BRICKID", "BRICKNAME", "OBJID", "TYPE", "RA", "DEC", "EBV", "MASKBITS", "FLUX_W1", "MW_TRANSMISSION_W1"),
-    *(f"{name}_{band}" for name in ("FLUX", "FLUX_IVAR", "MW_TRANSMISSION", "NOBS", "PSFDEPTH") for band in BANDS),
+    *(f"{name}_{band}" for name in OF_BAND for band in BANDS),
 )
 TEXT_COLUMNS = ("BRICKNAME", "TYPE")
 PSFSIZE_COLUMNS = tuple(f"PSFSIZE_{band}" for band in BANDS)

@@ -42,6 +42,7 @@ def cut_places(
     size: int,
     maskbits: Sequence[int],
     max_bad_fraction: float,
+    bands: Sequence[str] = BANDS,
 ) -> Cut:
     """Cut a stamp around every place.
 
@@ -52,12 +53,13 @@ def cut_places(
     folder_of : folder of a brick's coadds by its name
     size : pixels on a side
     maskbits, max_bad_fraction : as `open_brick` takes them
+    bands : what is looked at for g, r and z
     """
     bricks, n = np.array(bricknames, object), len(bricknames)
     images = np.zeros((n, len(BANDS), size, size), np.float32)
     ok, reasons, bad, psf = np.zeros(n, bool), np.full(n, None, object), np.ones(n), np.full((n, len(BANDS)), np.nan)
     for name in dict.fromkeys(bricks):
-        with open_brick(folder_of(name), name, BANDS, maskbits, max_bad_fraction=max_bad_fraction) as brick:
+        with open_brick(folder_of(name), name, bands, maskbits, max_bad_fraction=max_bad_fraction) as brick:
             for k in np.flatnonzero(bricks == name):
                 cutout = brick.cutout(float(ra[k]), float(dec[k]), size)
                 ok[k], bad[k], reasons[k] = cutout.ok, cutout.bad_fraction, cutout.reason or None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 
 import numpy as np
@@ -43,7 +43,9 @@ class InjectionError(ValueError):
     """Stamps cannot be made; the message says which and why."""
 
 
-def inject_rows(rows: pa.Table, dataset: LensFinderDataset, cutouts: Iterable[Cutout], stills: Stills) -> pa.Table:
+def inject_rows(
+    rows: pa.Table, dataset: LensFinderDataset, cutouts: Iterable[Cutout], stills: Stills, bands: Sequence[str] = BANDS
+) -> pa.Table:
     """Make the stamps of some rows of a manifest.
 
     Parameters
@@ -53,6 +55,7 @@ def inject_rows(rows: pa.Table, dataset: LensFinderDataset, cutouts: Iterable[Cu
     dataset : LensFinderDataset
     cutouts : one per row, in their order; read as they are needed
     stills : for each kind of source that is made of files, what gives a row's image (see `inputs.open_stills`)
+    bands : what the cutouts hold in the places of g, r and z; column `bandset` says so
 
     Returns
     -------
@@ -81,7 +84,7 @@ def inject_rows(rows: pa.Table, dataset: LensFinderDataset, cutouts: Iterable[Cu
             batch = list(islice(supply, count))
             if len(batch) < count:
                 raise InjectionError(f"there are {rows.num_rows} rows but only {done + len(batch)} cutouts")
-            made = _batch(take(columns, slice(done, done + count)), batch, dataset, stills)
+            made = _batch(take(columns, slice(done, done + count)), batch, dataset, stills, "".join(bands))
             given = rows.slice(done, count)
             parts.append(schema.table({**{c.name: given.column(c.name).combine_chunks() for c in MANIFEST.columns}, **made}))
             done += count
@@ -103,7 +106,7 @@ def source_fluxes(columns: Mapping[str, NDArray]) -> NDArray:
 # --- one batch ---------------------------------------------------------------------------------
 
 
-def _batch(columns: Columns, cutouts: list[Cutout], dataset: LensFinderDataset, stills: Stills) -> dict[str, object]:
+def _batch(columns: Columns, cutouts: list[Cutout], dataset: LensFinderDataset, stills: Stills, bandset: str) -> dict[str, object]:
     count, size = len(cutouts), dataset.camera.stamp_size
     ok = np.array([c.ok for c in cutouts])
     images = np.zeros((count, len(BANDS), size, size), np.float32)
@@ -119,7 +122,7 @@ def _batch(columns: Columns, cutouts: list[Cutout], dataset: LensFinderDataset, 
         radius = half_light_radius(lensed.observed[:, R], offset[lit], PIXEL_SCALE_ARCSEC)
         fluxes = source_fluxes(take(columns, lit))
     for i, cutout in enumerate(cutouts):
-        row = {**_plain(cutout, size), **_host(cutout), **_widths(fwhm[i], float(columns["theta_e_arcsec"][i]))}
+        row = {**_plain(cutout, size), "bandset": bandset, **_host(cutout), **_widths(fwhm[i], float(columns["theta_e_arcsec"][i]))}
         if ok[i]:
             images[i] = cutout.image
         if i in place:
@@ -167,7 +170,6 @@ def _plain(cutout: Cutout, size: int) -> dict[str, object]:
         "physics_valid": cutout.ok,
         "metrics_ok": cutout.ok,
         "stamp_size": size,
-        "bandset": "".join(BANDS),
         "pipeline_version": __version__,
     }
 

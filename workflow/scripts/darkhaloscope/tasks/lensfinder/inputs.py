@@ -13,27 +13,38 @@ from ...config.sources import STILL
 from ...sources.kinds import Files
 from ...sources.stills import INPUTS, KINDS
 from ...surveys.legacysurvey.bricks import Cutout, open_brick
+from .host_cutouts import cut_hosts, is_table
 from .inject import InjectionError
 from .light import Stills
 
 
 def cut_rows(
-    rows: pa.Table, folders: Sequence[str | os.PathLike], size: int, *, maskbits: Sequence[int], max_bad_fraction: float
+    rows: pa.Table,
+    folders: Sequence[str | os.PathLike],
+    size: int,
+    *,
+    maskbits: Sequence[int],
+    max_bad_fraction: float,
+    bands: Sequence[str] = BANDS,
 ) -> Iterator[Cutout]:
-    """Yield the cutout of each row, opening one brick after the other.
+    """Yield the cutout of each row, opening one brick after the other; of hosts that are cutouts, from their table.
 
     Parameters
     ----------
     rows : manifest rows; those of one brick should follow each other
-    folders : folders of bricks, each named after its brick
+    folders : folders of bricks, each named after its brick; or the one table of cutouts that serve as hosts
     size : pixels on a side
     maskbits, max_bad_fraction : of the survey: which pixels are bad, and how many a cutout may have
+    bands : what is looked at for g, r and z; a table of hosts has its own
 
     Raises
     ------
     InjectionError
         A row's brick is not among the folders.
     """
+    if is_table(folders):
+        yield from cut_hosts(rows, folders[0], size, max_bad_fraction)
+        return
     known = {Path(folder).name: folder for folder in folders}
     open_name, brick = None, None
     try:
@@ -45,7 +56,7 @@ def cut_rows(
                     )
                 if brick is not None:
                     brick.close()
-                open_name, brick = name, open_brick(known[name], name, BANDS, maskbits, max_bad_fraction=max_bad_fraction)
+                open_name, brick = name, open_brick(known[name], name, bands, maskbits, max_bad_fraction=max_bad_fraction)
             yield brick.cutout(ra, dec, size)
     finally:
         if brick is not None:

@@ -41,6 +41,7 @@ def cut_known_lenses(
     size: int,
     maskbits: Sequence[int],
     max_bad_fraction: float,
+    bands: Sequence[str] = BANDS,
 ) -> pa.Table:
     """Cut the stamp of every known lens.
 
@@ -51,7 +52,7 @@ def cut_known_lenses(
     split_of_region : split of each HEALPix cell of the dataset's sky; a lens in any other cell counts as test
     dataset : its name, for the stamps' identifiers
     size : pixels on a side
-    maskbits, max_bad_fraction : as for the dataset's own stamps
+    maskbits, max_bad_fraction, bands : as for the dataset's own stamps
 
     Returns
     -------
@@ -65,6 +66,7 @@ def cut_known_lenses(
         size=size,
         maskbits=maskbits,
         max_bad_fraction=max_bad_fraction,
+        bands=bands,
     )
     numbers = np.arange(n)
     return known_stamp_schema(size).table(

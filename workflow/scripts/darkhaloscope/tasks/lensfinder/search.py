@@ -75,6 +75,7 @@ def cut_parents(
     *,
     maskbits: Sequence[int],
     max_bad_fraction: float,
+    bands: Sequence[str] = BANDS,
 ) -> Iterator[pa.Table]:
     """Cut the stamps of all galaxies in some bricks, a brick at a time.
 
@@ -83,7 +84,7 @@ def cut_parents(
     parent : table of `PARENT`
     folders : folder of each brick's coadds, by its name
     dataset : the lens finder's: size of stamps, splits of the sky, bounds of seeing
-    maskbits, max_bad_fraction : as for the dataset's own stamps
+    maskbits, max_bad_fraction, bands : as for the dataset's own stamps
 
     Yields
     ------
@@ -109,6 +110,7 @@ def cut_parents(
             size=dataset.camera.stamp_size,
             maskbits=maskbits,
             max_bad_fraction=max_bad_fraction,
+            bands=bands,
         )
         seeing = rows["psfsize_r"].to_numpy()
         yield schema.table(

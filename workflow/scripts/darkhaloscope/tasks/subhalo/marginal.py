@@ -53,7 +53,11 @@ BATCH = 32
 
 
 def marginal_d_prime(
-    rows: pa.Table, dataset: SubhaloDataset, cosmology: Cosmology, progress: Callable[[int, int], None] | None = None
+    rows: pa.Table,
+    dataset: SubhaloDataset,
+    cosmology: Cosmology,
+    progress: Callable[[int, int], None] | None = None,
+    look: Callable[[Columns, Whitened], None] | None = None,
 ) -> pd.DataFrame:
     """Return the ideal and the marginal observer's d′ of stamps with analytic sources.
 
@@ -67,6 +71,8 @@ def marginal_d_prime(
     cosmology : Cosmology
     progress : callable, optional
         Told the number of stamps done and of all.
+    look : callable, optional
+        Shown each row and what was made of it: observers who know less begin there.
 
     Returns
     -------
@@ -88,7 +94,10 @@ def marginal_d_prime(
     out = []
     for row in range(len(columns["number"])):
         one = take(columns, np.array([row]))
-        out.append({"stamp_id": str(one["stamp_id"][0]), **_observers(one, dataset, cosmology)})
+        seen = whiten(one, dataset, cosmology)
+        out.append({"stamp_id": str(one["stamp_id"][0]), **_observers(seen)})
+        if look is not None:
+            look(one, seen)
         progress(row + 1, len(columns["number"]))
     names = [f"{who}_d_prime_{what}" for who in ("ideal", "marginal") for what in ("flux", "velocity", "both")]
     return pd.DataFrame(out, columns=["stamp_id", *names, "n_parameters"])
@@ -124,7 +133,7 @@ def tangents(columns: Columns, dataset: SubhaloDataset, cosmology: Cosmology) ->
     flux : (p, h, w), units of the image's peak per unit of the parameter
     velocity : (p, h/b, w/b), km/s per unit of the parameter
     """
-    model = _Model.of(columns, dataset, cosmology)
+    model = Model.of(columns, dataset, cosmology)
     values = model.start()
     count = values.shape[0]
     parts = []
@@ -144,17 +153,40 @@ def residual_norm(signal: NDArray, directions: NDArray) -> float:
     directions : (p, n)
         They may depend on each other, or be zero.
     """
+    return float(np.linalg.norm(residual(signal, directions)))
+
+
+def residual(signal: NDArray, directions: NDArray) -> NDArray:
+    """Return what is left of a signal (n,), or of several (n, s), after projecting out the span of directions (p, n)."""
     norm = np.linalg.norm(directions, axis=1)
     used = directions[norm > 0] / norm[norm > 0, None]
     _, strength, basis = np.linalg.svd(used, full_matrices=False)
     basis = basis[strength > RANK_TOLERANCE * strength.max(initial=0)]
     left = signal - basis.T @ (basis @ signal)
-    return float(np.linalg.norm(left - basis.T @ (basis @ left)))
+    return left - basis.T @ (basis @ left)
 
 
-def _observers(one: Columns, dataset: SubhaloDataset, cosmology: Cosmology) -> dict[str, float]:
+@dataclass(frozen=True)
+class Whitened:
+    """What one row's subhalo does to its pixels, and lens and source, all over the noise.
+
+    `signal` (n,) and `directions` (p, n) by channel: flux has all pixels of the stamp, velocity those where it is measured (`good`, with
+    errors `sigma_v`), both the ones after the other; `flux` (h, w) is the smooth lens' noiseless image, in which a pixel's noise is `sigma`.
+    """
+
+    model: Model
+    flux: NDArray
+    sigma: NDArray
+    good: NDArray
+    sigma_v: NDArray
+    signal: dict[str, NDArray]
+    directions: dict[str, NDArray]
+
+
+def whiten(one: Columns, dataset: SubhaloDataset, cosmology: Cosmology) -> Whitened:
+    """Return signal and tangent space of a single row, over its noise."""
     noise, snr, block = dataset.instrument.noise, float(one["peak_snr"][0]), dataset.instrument.velocity_block
-    model = _Model.of(one, dataset, cosmology)
+    model = Model.of(one, dataset, cosmology)
     values = model.start()[None]
     flux, velocity = (a[0].numpy() for a in model.observe(values))
     subhalos = subhalos_at(one, one["subhalo_x_arcsec"], one["subhalo_y_arcsec"], torch.float64)
@@ -170,20 +202,27 @@ def _observers(one: Columns, dataset: SubhaloDataset, cosmology: Cosmology) -> d
     by_velocity = d_velocity[:, good] / errors.sigma_v[good]
     delta_flux = ((flux_with - flux) / np.sqrt(variance)).ravel()
     delta_velocity = (velocity_with - velocity)[good] / errors.sigma_v[good]
-    both = np.concatenate([delta_flux, delta_velocity])
+    return Whitened(
+        model=model,
+        flux=flux,
+        sigma=np.sqrt(variance),
+        good=good,
+        sigma_v=errors.sigma_v,
+        signal={"flux": delta_flux, "velocity": delta_velocity, "both": np.concatenate([delta_flux, delta_velocity])},
+        directions={"flux": by_flux, "velocity": by_velocity, "both": np.hstack([by_flux, by_velocity])},
+    )
+
+
+def _observers(seen: Whitened) -> dict[str, float]:
     return {
-        "ideal_d_prime_flux": float(np.linalg.norm(delta_flux)),
-        "ideal_d_prime_velocity": float(np.linalg.norm(delta_velocity)),
-        "ideal_d_prime_both": float(np.linalg.norm(both)),
-        "marginal_d_prime_flux": residual_norm(delta_flux, by_flux),
-        "marginal_d_prime_velocity": residual_norm(delta_velocity, by_velocity),
-        "marginal_d_prime_both": residual_norm(both, np.hstack([by_flux, by_velocity])),
-        "n_parameters": len(d_flux),
+        **{f"ideal_d_prime_{c}": float(np.linalg.norm(signal)) for c, signal in seen.signal.items()},
+        **{f"marginal_d_prime_{c}": residual_norm(signal, seen.directions[c]) for c, signal in seen.signal.items()},
+        "n_parameters": len(seen.directions["flux"]),
     }
 
 
 @dataclass(frozen=True)
-class _Model:
+class Model:
     """One row as a function of its free parameters."""
 
     lens: MacroLens
@@ -207,7 +246,7 @@ class _Model:
         return SOURCE + (BULGE if float(self.light.bulge_fraction[0]) > 0 else ())
 
     @classmethod
-    def of(cls, one: Columns, dataset: SubhaloDataset, cosmology: Cosmology) -> _Model:
+    def of(cls, one: Columns, dataset: SubhaloDataset, cosmology: Cosmology) -> Model:
         """Return the model of a single row, without its subhalo, in units of its own peak."""
         instrument = dataset.instrument
         grid = Grid(instrument.stamp_size, instrument.pixel_scale_arcsec)
@@ -240,9 +279,13 @@ class _Model:
         n = len(values)
         lens, light = self._with(values)
         subhalos = self.subhalos and Subhalos(**{k: v.expand(n, -1) for k, v in vars(self.subhalos).items()})
-        moments = convolve(self._shoot(light, lens, subhalos), self.kernel)
+        return self.record(self._shoot(light, lens, subhalos))
+
+    def record(self, moments: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what an observer has, as `observe` does, of flux and first moment before the PSF, (n, 2, h, w)."""
+        moments = convolve(moments, self.kernel)
         h, w = (s // self.block for s in moments.shape[-2:])
-        blocks = moments.reshape(n, 2, h, self.block, w, self.block).sum((3, 5))
+        blocks = moments.reshape(len(moments), 2, h, self.block, w, self.block).sum((3, 5))
         lit = blocks[:, 0] > obs.FAINTEST * self.peak * self.block**2
         velocity = torch.where(lit, blocks[:, 1] / torch.where(lit, blocks[:, 0], 1.0), 0.0)
         return moments[:, 0] / self.peak, velocity
