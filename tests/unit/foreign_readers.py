@@ -20,6 +20,7 @@ from darkhaloscope.config.cutouts import CutoutFolder, Cutouts
 from darkhaloscope.config.legacysurvey import MOCK_LABELS, MOCK_LENSES, LrgCuts, MockSky
 from darkhaloscope.config.lensfinder import ImportedDataset
 from darkhaloscope.config.manga import Quality, Ranking, Sample
+from darkhaloscope.config.observed import Observed
 from darkhaloscope.config.run import load
 from darkhaloscope.config.sources import CosmosSources
 from darkhaloscope.config.subhalo import Psf
@@ -41,6 +42,7 @@ from darkhaloscope.surveys.known_lenses import read_known_lenses, read_labels
 from darkhaloscope.surveys.legacysurvey.bricks import open_brick
 from darkhaloscope.surveys.legacysurvey.parent import CutFlow, select_lrgs
 from darkhaloscope.surveys.legacysurvey.sweeps import BrickTable
+from darkhaloscope.surveys.observed import published, read_lens
 from darkhaloscope.surveys.prepared import prepare_cutouts
 from darkhaloscope.tasks.imported.shard import import_shard
 from unit import damages
@@ -293,6 +295,59 @@ def many_cutouts(name: str) -> Callable[[Path], Path]:
 
 def read_many_cutouts(path: Path) -> dict:
     return _prepared(Cutouts(path=str(path)), path.parent)
+
+
+def observed(name: str) -> Callable[[Path], Path]:
+    """A lens as observed, with every file that one may have; the file `name` of it."""
+
+    def make(folder: Path) -> Path:
+        y, x = np.indices((9, 9)) - 4
+        psf = np.exp(-(x**2 + y**2) / 2)
+        image = RNG.normal(0, 1, (41, 43)).astype(np.float32)
+        files = {
+            "image": image,
+            "noise": np.full_like(image, 0.5),
+            "psf": psf / psf.sum(),
+            "mask": np.zeros_like(image),
+            "velocity": 100 * image,
+        }
+        lens = folder / "J0000+0000"
+        lens.mkdir()
+        for stem, values in (files | {"weight": np.full_like(image, 4.0), "velocity_error": np.full_like(image, 9.0)}).items():
+            if not (stem == "noise" and name == "weight.fits"):
+                fits.PrimaryHDU(values).writeto(lens / f"{stem}.fits")
+        (folder / "table.csv").write_text("system_name,theta_e,z_lens,z_source\nJ0001+0000,1.1,0.3,0.9\nJ0000+0000,1.2,0.2,0.6\n")
+        return folder / name if name == "table.csv" else lens / name
+
+    return make
+
+
+def read_observed(path: Path) -> dict:
+    table = path.name == "table.csv"
+    folder = path.parent if table else path.parent.parent
+    settings = Observed(path=str(folder), table=str(folder / "table.csv"))
+    lens = read_lens(folder / "J0000+0000", settings)
+    said = {} if not table else {n: published(n, settings) for n in ("J0000+0000", "J0001+0000")}
+    return {**vars(lens), "missing": len(lens.missing), "said": said}
+
+
+def pixel_left_out(value: dict, good: dict) -> bool:
+    """A pixel without a value or a noise is not used; all others are as they were."""
+    changed = value["good"] != good["good"]
+    return int(changed.sum()) == 1 and not value["good"][changed].any() and bool((value["image"] == good["image"])[~changed].all())
+
+
+def velocity_left_out(value: dict, good: dict) -> bool:
+    """A velocity without a value stays one that is none; all else is as it was."""
+    lost = ~(np.isfinite(value["velocity"]) & np.isfinite(value["velocity_error"]))
+    kept = all(np.array_equal(value[k][~lost], good[k][~lost]) for k in ("velocity", "velocity_error"))
+    return int(lost.sum()) == 1 and kept and bool((value["image"] == good["image"]).all())
+
+
+def redshift_unknown(value: dict, good: dict) -> bool:
+    """A number that is none is not known; the others are as they were."""
+    known = {name: {k: v for k, v in row.items() if k in value["said"][name]} for name, row in good["said"].items()}
+    return value["said"] == known and sum(map(len, known.values())) == sum(map(len, good["said"].values())) - 1
 
 
 def labelled_cutouts(folder: Path) -> Path:
@@ -919,6 +974,26 @@ READERS = (
         {"not a number": no_label},
     ),
     Reader("cutouts, NPZ of many", many_cutouts("mine.npz"), read_many_cutouts, damages.of_npz("image"), {"not a number": one_pixel_less}),
+    *(
+        Reader(
+            f"observed lens, {name}",
+            observed(f"{name}.fits"),
+            read_observed,
+            damages.of_fits_images(0, pixel),
+            {"not a number": check} if check else {},
+            without={"overwritten": RAW},
+        )
+        for name, pixel, check in (
+            ("image", (20, 20), pixel_left_out),
+            ("noise", (20, 20), pixel_left_out),
+            ("weight", (20, 20), pixel_left_out),
+            ("mask", (20, 20), pixel_left_out),  # NaN is not 0
+            ("psf", (4, 4), None),
+            ("velocity", (20, 20), velocity_left_out),
+            ("velocity_error", (20, 20), velocity_left_out),
+        )
+    ),
+    Reader("table of observed lenses", observed("table.csv"), read_observed, damages.of_csv("z_lens"), {"not a number": redshift_unknown}),
     Reader("labels of cutouts", labelled_cutouts, read_labelled_cutouts, damages.of_csv("label"), {"not a number": no_label}),
     Reader(
         "COSMOS catalogue", cosmos("catalog_25.2_mock"), read_cosmos_list, damages.of_fits_table("MAG"), {"not a number": first_left_out}

@@ -89,6 +89,14 @@ def test_a_damaged_file_is_read_right_or_refused_in_words(reader, damage, good, 
     assert right, f"read without a word, and not what the good file says: {str(found)[:500]}"
 
 
+@pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.name.replace(" ", "_"))
+def test_a_good_file_is_read_whatever_its_folder_is_called(reader, good, tmp_path):
+    """cfitsio reads `[2]` at the end of a path as an extension and `(…)` as another file; globs have signs of their own."""
+    folder, place, expected = good(reader)
+    shutil.copytree(folder, tmp_path / "run [2] (é) *?~")
+    assert same(reader.read(tmp_path / "run [2] (é) *?~" / place), expected)
+
+
 def test_every_reader_has_every_damage_or_a_reason():
     names = {*damages.EVERYWHERE, *damages.OF_CONTENT}
     for reader in READERS:

@@ -119,3 +119,26 @@ def test_an_input_edited_while_a_job_reads_it_is_refused(tmp_path, capsys):
         running.write_text(running.output.page, "page")
     assert "table.csv changed while this job read it" in capsys.readouterr().err
     assert not (tmp_path / "provenance").exists()
+
+
+def test_what_a_notebook_or_a_shell_sets_for_its_children_is_not_what_jobs_draw_and_import_with(tmp_path, monkeypatch):
+    """Three variables: how to draw, whose library, and which further folders; in a process of its own, where importing matplotlib would fail."""
+    for name, value in (("MPLBACKEND", "module://matplotlib_inline.backend_inline_that_is_not_here"), ("PYTHONPATH", str(tmp_path))):
+        monkeypatch.setenv(name, value)
+    code = (
+        "from pathlib import Path\nfrom darkhaloscope.config.run import load\nfrom darkhaloscope.jobs.startup import prepare\n"
+        "prepare({}, load({}, Path(ROOT)))\nimport subprocess, sys\n"
+        "print(subprocess.run([sys.executable, '-c', 'import matplotlib.pyplot as p, darkhaloscope as d; print(p.get_backend(), d.__file__)'],"
+        " capture_output=True, text=True, check=True).stdout)\n"
+    )
+    shadow = tmp_path / "darkhaloscope"
+    shadow.mkdir()
+    (shadow / "__init__.py").write_text("")
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(SCRIPTS)!r})\nROOT = {str(SCRIPTS.parents[1])!r}\n{code}"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-800:]
+    backend, library = done.stdout.split()
+    assert backend.lower() == "agg" and library == str(SCRIPTS / "darkhaloscope/__init__.py")

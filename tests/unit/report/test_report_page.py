@@ -20,7 +20,7 @@ from darkhaloscope.learning.networks import describe_network
 from darkhaloscope.report.answer import answer, gates, rates_of, unsaid
 from darkhaloscope.report.context import Examples, Gate, ReportError
 from darkhaloscope.report.explanations import read_explanations
-from darkhaloscope.report.frames import number, power, rate_text, read_frame
+from darkhaloscope.report.frames import column_name, number, power, rate_text, read_frame
 from darkhaloscope.report.grids import plain
 from darkhaloscope.report.index import Summary, build_index, other_summaries, read_summary
 from darkhaloscope.report.page import build_report, summarise
@@ -410,6 +410,12 @@ def test_plain_leaves_nothing_that_json_lacks():
     assert json.dumps(value, allow_nan=False) == '{"a": null, "b": [0, 1], "c": [3, null, null]}'
 
 
+def test_columns_without_a_name_of_their_own_have_their_unit_in_brackets():
+    assert [column_name(c) for c in ("theta_e_arcsec", "src_x_arcsec", "lens_phi_rad", "source_kind", "mag")] == [
+        *("θ_E [arcsec]", "src x [arcsec]", "lens phi [rad]", "source kind", "mag")
+    ]
+
+
 def test_a_missing_evaluation_is_named():
     context = synthetic.context()
     with pytest.raises(ReportError, match=r"evaluation of detector flux lacks \['roc'\]"):
@@ -426,11 +432,12 @@ def test_the_index_lists_experiments_with_answers_and_failed_gates():
     context = synthetic.context()
     page = build_index([summarise(context, "experiments/subhalo/report/index.html"), Summary("b<b>", "Why?", "No.", 1, 2, "x.html")])
     assert synthetic.QUESTION in page and 'href="experiments/subhalo/report/index.html"' in page
-    assert "b&lt;b&gt;" in page and "1 of 3 gates" in page and "other runs" not in page
+    assert "b&lt;b&gt;" in page and "1 of 3 gates" in page and "earlier run" not in page
     undecided = Summary("c", "When?", "Later.", 0, 3, "c.html", gates_undecided=2)
     failed = Summary("d", "Who?", "None.", 1, 2, "d.html", gates_undecided=2)
     page = build_index([failed], [undecided])
-    assert "1 of 5 gates" in page and page.index("1 of 5") < page.index("other runs below") < page.index("2 of 5 gates")
+    # One list: another run in the same root moves no experiment under a heading of its own.
+    assert page.index("1 of 5 gates") < page.index("2 of 5 gates") < page.index("as an earlier run") and page.count("<h1") == 1
 
 
 def test_reports_of_other_runs_are_found_and_a_broken_one_stops_only_its_own_run(tmp_path):

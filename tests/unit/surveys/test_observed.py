@@ -86,9 +86,12 @@ def damage(name, values):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda lens: (lens / "psf.fits").unlink(), r"psf\.fits: expected the PSF as a FITS image, but there is no such file; add it"),
-        (lambda lens: (lens / "noise.fits").unlink(), r"expected noise\.fits .* or weight\.fits .*, found neither; add one"),
-        (lambda lens: (lens / "image.fits").write_bytes(b"SIMPLE"), r"image\.fits: expected the image as a FITS image, but reading fails"),
+        (
+            lambda lens: (lens / "psf.fits").unlink(),
+            r"psf\.fits: expected the PSF as a FITS image, but there is no such file; write it there",
+        ),
+        (lambda lens: (lens / "noise.fits").unlink(), r"expected noise\.fits .* or weight\.fits .*, found neither; write one"),
+        (lambda lens: (lens / "image.fits").write_bytes(b"SIMPLE"), r"image\.fits.* fetch it again"),
         (damage("noise.fits", np.ones((40, 43))), r"noise\.fits: expected .* \(41, 43\), found \(40, 43\); cut both alike"),
         (damage("noise.fits", np.zeros((41, 43))), r"expected pixels with a finite value and a positive noise, found none"),
         (damage("psf.fits", np.ones((9, 9))), r"psf\.fits: expected a PSF that sums to 1 and peaks in its middle pixel"),

@@ -66,8 +66,9 @@ FINEST_ACCURACY = 1e-4
 MAX_ATTEMPTS = 8
 #: Pixels on a side in place of one, where `sampling.MOST` rays on a side are not enough.
 SPLITS = (2, 4, 8, 16)
-#: Rays per source pixel of the plan that tells how many rays a full pixel lacks: `sampling.MOST` of them span 128 source pixels.
-SPARSE = 0.25
+#: Rays per source pixel below which a full pixel is looked at: doubts were measured from 1.5 on. And of the plan that tells how many a
+#: full pixel has: `sampling.MOST` of those span 128 source pixels.
+ENOUGH, SPARSE = 2.0, 0.25
 #: Rays on a side of each pixel in the attempts of the general path.
 DOUBLINGS = (2, 4, 8, 16, 32)
 
@@ -264,7 +265,7 @@ def _of_rows(lensings: Sequence[Lensing], rows: Tensor) -> list[Lensing]:
 
 
 def _follow_plan(light, lensings: list[Lensing], density, previous, *, grid: Grid, kernel: Tensor | None):
-    """Images of one plan, the error of each row, and the error of rows of which pixels are full: 0 where none is."""
+    """Images of one plan, the error of each row, and the error of rows of which pixels are full and have not enough rays: 0 where none is."""
     images, doubts, full = _planned_images(light, lensings, density, grid, 0.0 if kernel is None else REACH)
     errors, lacking = [], []
     for k, (image, doubt) in enumerate(zip(images, doubts, strict=True)):
@@ -285,11 +286,13 @@ def _follow_plan(light, lensings: list[Lensing], density, previous, *, grid: Gri
             some, (lensing,) = light[rows], _of_rows([lensings[k]], rows)
             sparse = plan_images(some, *lensing, grid, SPARSE, 0.0 if kernel is None else REACH)
             asked = torch.as_tensor(np.maximum(sparse.columns, sparse.rows)[:, None], dtype=doubt.dtype, device=doubt.device)
+            few = full[rows] & (asked > SPARSE * sampling.MOST / ENOUGH)
             scaled = doubt[rows] * (TRUE_OVER_DOUBT_DENSITY / SPARSE * asked / sampling.MOST).clamp(min=factor)
-            found = _relative(torch.where(full[rows], scaled, factor * doubt[rows]), peak[rows], kernel)
+            found = _relative(torch.where(few, scaled, factor * doubt[rows]), peak[rows], kernel)
             if step is not None:
-                mixed = torch.where(full[rows], scaled, TRUE_OVER_STEP * step[rows])
+                mixed = torch.where(few, scaled, TRUE_OVER_STEP * step[rows])
                 found = torch.minimum(found, _relative(mixed, peak[rows], kernel))
+            found = torch.where((few & (doubt[rows] != 0)).flatten(1).any(1), found, torch.zeros_like(found))
             lacking[-1][rows] = found
     return images, torch.stack(errors).amax(0), torch.stack(lacking).amax(0)
 

@@ -98,7 +98,7 @@ def _shared(config: ReportConfig, files: ReportFiles) -> dict[str, Any]:
         "comparison": read_frame(files.comparison[0]) if files.comparison else pd.DataFrame(),
         "robustness": read_robustness(files.robustness[0]) if files.robustness else pd.DataFrame(),
         "explanations": read_explanations(files.explanations) if files.explanations else None,
-        "histories": {run: pd.read_csv(path) for run, path in zip(runs, files.histories, strict=True)},
+        "histories": {run: read_csv(path, text=()) for run, path in zip(runs, files.histories, strict=True)},
         "sizes": _sizes(config, files.networks),
         "quality": _read_json(files.checks),
         "gates": tuple(gate for path in files.shortcuts for gate in quality_gates(_read_json(path))),

@@ -106,6 +106,11 @@ COLUMNS = {
 }
 
 
+UNITS = {"arcsec": "arcsec", "rad": "rad", "mag": "mag", "kms": "km/s", "deg": "deg"}
+
+
 def column_name(column: str) -> str:
-    """Return a column as it is called on the page."""
-    return COLUMNS.get(column, column.replace("_", " "))
+    """Return a column as it is called on the page; the unit that ends a column's name goes into brackets."""
+    words, _, unit = column.rpartition("_")
+    plain = f"{words} [{UNITS[unit]}]" if words and unit in UNITS else column
+    return COLUMNS.get(column, plain.replace("_", " "))

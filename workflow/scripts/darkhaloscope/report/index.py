@@ -35,7 +35,7 @@ class Summary:
 def build_index(
     experiments: Sequence[Summary], others: Sequence[Summary] = (), pages: Mapping[str, str] | None = None, title: str = "Dark Halo Scope"
 ) -> str:
-    """Return the page that lists the experiments of a run, with each one's question, answer and picture, and those of other runs below its root.
+    """Return the page that lists the experiments of a run, with each one's question, answer and picture, and after them those of other runs below its root.
 
     `pages` are further pages of the run, by their texts: its datasets, its run times.
     """

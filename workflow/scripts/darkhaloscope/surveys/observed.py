@@ -15,6 +15,7 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
+from ..archive.checks import ArchiveError, check_fits
 from ..config.observed import Observed
 from ..core.reading import readable
 from .observed_names import IMAGE, ObservedError
@@ -72,14 +73,14 @@ def read_lens(folder: str | os.PathLike, settings: Observed) -> ObservedLens:
     image = _image(folder / IMAGE, "the image")
     if min(image.shape) < MIN_SIDE:
         raise ObservedError(f"{folder / IMAGE}: expected at least {MIN_SIDE} pixels on a side, found {image.shape}; cut a larger image")
-    if (folder / NOISE).is_file():
+    if _given(folder / NOISE):
         noise = _image(folder / NOISE, "the standard deviation of each pixel", image.shape)
-    elif (folder / WEIGHT).is_file():
+    elif _given(folder / WEIGHT):
         weight = _image(folder / WEIGHT, "the inverse variance of each pixel", image.shape)
         noise = np.where(weight > 0, 1 / np.sqrt(np.where(weight > 0, weight, 1)), np.inf)
     else:
         raise ObservedError(
-            f"{folder}: expected {NOISE} (standard deviation) or {WEIGHT} (inverse variance), found neither; add one of them"
+            f"{folder}: expected {NOISE} (standard deviation) or {WEIGHT} (inverse variance), found neither; write one of them there"
         )
     # NaN pixels are as good as masked ones: what matters is that enough are left.
     good = np.isfinite(image) & np.isfinite(noise) & (noise > 0)
@@ -88,7 +89,7 @@ def read_lens(folder: str | os.PathLike, settings: Observed) -> ObservedLens:
             f"{folder / IMAGE}: expected pixels with a finite value and a positive noise, found none; check image and noise"
         )
     good &= noise < MASKED * np.median(noise[good])
-    if (folder / MASK).is_file():
+    if _given(folder / MASK):
         good &= _image(folder / MASK, "0 where pixels are used", image.shape) == 0
     else:
         missing.append("no mask file: pixels of very large noise are left out, and neighbours are looked for in the image")
@@ -99,7 +100,7 @@ def read_lens(folder: str | os.PathLike, settings: Observed) -> ObservedLens:
     if not np.isfinite(z_lens + z_source):
         missing.append("no redshifts of a lens before its source: masses are those for the config's redshifts")
     velocity = velocity_error = None
-    if (folder / VELOCITY).is_file():
+    if _given(folder / VELOCITY):
         velocity = _image(folder / VELOCITY, "velocities in km/s", image.shape)
         velocity_error = _image(folder / VELOCITY_ERROR, "the errors of the velocities in km/s", image.shape)
     else:
@@ -123,10 +124,12 @@ def read_lens(folder: str | os.PathLike, settings: Observed) -> ObservedLens:
 def _image(path: Path, expected: str, shape: tuple[int, ...] | None = None) -> NDArray:
     """Return the first image of a FITS file as float64."""
     if not path.is_file():
-        raise ObservedError(f"{path}: expected {expected} as a FITS image, but there is no such file; add it")
+        raise ObservedError(
+            f"{path}: expected {expected} as a FITS image, but there is no such file; write it there, or take the folder away"
+        )
     with (
         readable(path, f"{expected} as a FITS image", "fetch or write the file again", ObservedError),
-        fits.open(path, memmap=False) as hdus,
+        _whole(path) as hdus,
     ):
         found = next((hdu.data for hdu in hdus if hdu.is_image and hdu.data is not None), None)
         if found is None:
@@ -139,14 +142,28 @@ def _image(path: Path, expected: str, shape: tuple[int, ...] | None = None) -> N
     return values
 
 
+def _given(path: Path) -> bool:
+    """Whether something has a file's name: a link to nowhere is a file that was lost, and not one that the lens never had."""
+    return os.path.lexists(path)
+
+
+def _whole(path: Path) -> fits.HDUList:
+    """Open a FITS file of whole blocks: of one that was cut or transferred as text, astropy reads what is there."""
+    try:
+        check_fits(path)
+    except ArchiveError as error:
+        raise ObservedError(str(error)) from None
+    return fits.open(path, memmap=False)
+
+
 def _psf(path: Path) -> NDArray:
     psf = _image(path, "the PSF")
     if not np.isfinite(psf).all() or psf.shape[0] % 2 == 0 or psf.shape[1] % 2 == 0:
-        raise ObservedError(f"{path}: expected a finite PSF with odd sides, found shape {psf.shape}; cut it about its peak")
+        raise ObservedError(f"{path}: expected a finite PSF with odd sides, found shape {psf.shape}; write it cut about its peak")
     if abs(psf.sum() - 1) > PSF_SUM or np.unravel_index(psf.argmax(), psf.shape) != tuple(s // 2 for s in psf.shape):
         raise ObservedError(
             f"{path}: expected a PSF that sums to 1 and peaks in its middle pixel, found sum {psf.sum():.3g} and peak at "
-            f"{tuple(int(k) for k in np.unravel_index(psf.argmax(), psf.shape))} of {psf.shape}; normalise and centre it"
+            f"{tuple(int(k) for k in np.unravel_index(psf.argmax(), psf.shape))} of {psf.shape}; write it normalised and centred"
         )
     return psf / psf.sum()
 
@@ -170,7 +187,7 @@ def published(name: str, settings: Observed) -> dict[str, float]:
         return {}
     path = Path(settings.table)
     if not path.is_file():
-        raise ObservedError(f"{path}: expected the table of the sample (observed.table), but there is no such file; name yours, or none")
+        raise ObservedError(f"{path}: expected the table of the sample (observed.table), but there is no such file; give yours, or none")
     try:
         frame = read_text_table(path)
     except TextTableError as error:
@@ -179,6 +196,8 @@ def published(name: str, settings: Observed) -> dict[str, float]:
         raise ObservedError(
             f"{path}: expected the names of lenses in column {settings.name_column} (observed.name_column), found columns {', '.join(map(str, frame.columns[:12]))}"
         )
+    if frame.empty:
+        raise ObservedError(f"{path}: expected a row for each lens, found a header alone; fetch the table again, or give none")
     names = frame[settings.name_column].str.strip(' "').str.removeprefix(settings.name_prefix)
     keys = [key for key in ("z_lens", "z_source", "theta_e") if key in frame.columns]
     rows = [{key: _number(text, path, name, key) for key, text in row.items()} for row in frame.loc[names == name, keys].to_dict("records")]
