@@ -178,12 +178,14 @@ def _of_marginal(name: str, found: Mapping[str, Any]) -> str:
 def _of_rates(context: ReportContext) -> Answer:
     found = context.decided["detectors"]
     text = "; ".join(_AGAINST_CHANCE[judged["outcome"]].format(name, rate_text(judged["auc"])) for name, judged in found.items())
-    fprs = sorted(context.experiment.evaluation.fprs, reverse=True)
-    rows = []
+    found_at = {}
     for name in found:
         rates = overall(rates_of(context, name))
-        rates = rates[rates["metric"] == "tpr_at_fpr"].set_index("at") if len(rates) else rates
-        rows.append((name, *(rate_text(rates.loc[f] if f in rates.index else None) for f in fprs)))
+        found_at[name] = rates[rates["metric"] == "tpr_at_fpr"].set_index("at") if len(rates) else rates
+    fprs = sorted(context.experiment.evaluation.fprs, reverse=True)
+    # What no network resolves is said once, in words, beside the gates.
+    fprs = [f for f in fprs if any(f in rates.index and is_number(rates.loc[f, "value"]) for rates in found_at.values())] or fprs[:1]
+    rows = [(name, *(rate_text(rates.loc[f] if f in rates.index else None) for f in fprs)) for name, rates in found_at.items()]
     return Answer(
         text[:1].upper() + text[1:] + "." + _independent(next(iter(found.values()))["auc"]),
         tuple(_ideal_words(context)),
