@@ -97,6 +97,17 @@ def test_results_without_snakemakes_records_are_compared_by_provenance(rerun):
     assert rerun.plan("--forcerun", *names) == {"train_network", "score_stamps", *EVALUATION}
 
 
+def test_a_copy_of_results_without_their_file_times_plans_nothing(rerun):
+    kept = rerun.folder / "kept"
+    (rerun.folder / "results/tiny").rename(kept)
+    # As `cp -r` does it: every file has the time of its copying, folder after folder.
+    for n, path in enumerate(sorted(p for p in kept.rglob("*") if p.is_file())):
+        os.utime(path, (1_700_000_000 + n, 1_700_000_000 + n))
+    kept.rename(rerun.folder / "results/tiny")
+    shutil.rmtree(rerun.folder / ".snakemake")
+    assert rerun.plan() == set()
+
+
 def test_shards_of_another_config_are_named_after_a_kill_and_the_loss_of_snakemakes_records(rerun):
     rerun.edit("tests/tiny.yaml", "accuracy: 0.01", "accuracy: 0.02")
     stamps = "results/tiny/datasets/subhalo/stamps"

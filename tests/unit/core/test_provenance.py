@@ -148,6 +148,24 @@ def test_results_that_were_copied_are_settled_under_their_new_name(tmp_path):
     assert settle(recorded(str(tmp_path / "moved/results2"))) >= 2 and in_order(tmp_path / "moved/results2")
 
 
+def test_the_benchmark_file_that_snakemake_counts_as_a_result_is_settled_too(tmp_path):
+    folder = tmp_path / "results"
+    chain(folder)
+    times = folder / "benchmarks.tsv"
+    times.write_text("s")
+    os.utime(times, (10, 10))  # `cp -r` takes benchmarks before what the jobs read
+    before = {name: os.stat(folder / name).st_mtime for name in "abc"}
+    found = json.loads((folder / "provenance/c.json").read_text())
+
+    def benchmark(rule, wildcards):
+        return str(times) if (rule, wildcards) == (found["rule"], found["wildcards"]) else None
+
+    assert settle(recorded(str(folder)), benchmark) >= 1 and in_order(folder)
+    assert times.stat().st_mtime >= os.stat(folder / "b").st_mtime
+    assert os.stat(folder / "a").st_mtime == before["a"]
+    assert settle(recorded(str(folder)), benchmark) == 0
+
+
 def test_another_content_is_left_for_snakemake_to_see(tmp_path):
     folder = tmp_path / "results"
     chain(folder)

@@ -153,7 +153,9 @@ def _stat(path: str | os.PathLike) -> os.stat_result | None:
 # --- results whose file times are out of order ------------------------------------------------
 
 
-def settle(records: Iterable[tuple[str, Record]]) -> int:
+def settle(
+    records: Iterable[tuple[str, Record]], benchmark: Callable[[str, dict[str, str]], str | None] = lambda rule, wildcards: None
+) -> int:
     """Put file times in order where content says that nothing changed, as after `cp -r` or a shard made again with the same bits.
 
     Snakemake makes a result again that is older than an input. Here a result whose inputs are all what its record says, by their
@@ -163,6 +165,8 @@ def settle(records: Iterable[tuple[str, Record]]) -> int:
     ----------
     records : iterable
         Outputs and their records, as `recorded` gives them.
+    benchmark : callable
+        Takes a rule's name and wildcards and returns its benchmark file, whose time Snakemake counts as that of a result.
 
     Returns
     -------
@@ -178,7 +182,9 @@ def settle(records: Iterable[tuple[str, Record]]) -> int:
             continue  # a broken record is named elsewhere
         # A folder of results that was copied elsewhere, with its root in the config: names in the record are those of before.
         old, new = _renamed(first, output)
-        waiting.append(([_moved(o, old, new) for o in outputs], {_moved(i, old, new): value for i, value in inputs.items()}))
+        measured = benchmark(str(values.get("rule")), dict(values.get("wildcards") or {}))
+        made = [_moved(o, old, new) for o in outputs] + ([measured] if measured and os.path.isfile(measured) else [])
+        waiting.append((made, {_moved(i, old, new): value for i, value in inputs.items()}))
     changed = True
     while changed:
         changed = False

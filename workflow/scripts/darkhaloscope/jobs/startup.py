@@ -178,7 +178,8 @@ def begin(workflow: Any, settings: Run) -> None:
     elsewhere = object_storage.records(workflow, settings.root) if stored else ()
     patterns = [re.compile(regex_from_filepattern(output)) for output in outputs]
     if not DECIDED & set(sys.argv):
-        settle(recorded(settings.root))
+        benchmarks = {rule.name: strip_wildcard_constraints(str(rule.benchmark)) for rule in workflow.rules if rule.benchmark}
+        settle(recorded(settings.root), lambda rule, wildcards: _filled(benchmarks.get(rule), wildcards))
     # Other runs' results may lie below this root: those that no rule of this run makes are theirs.
     names, messages = stale_results(
         settings.root, rules, lambda path: _recorded(path) or not any(pattern.fullmatch(path) for pattern in patterns), elsewhere
@@ -256,6 +257,13 @@ def stale_results(
         for (rule, reason, _), outputs in groups.items()
     ]
     return list(dict.fromkeys(rule for rule, _, _ in groups if rule)), messages
+
+
+def _filled(pattern: str | None, wildcards: Mapping[str, str]) -> str | None:
+    try:
+        return None if pattern is None else pattern.format(**wildcards)
+    except KeyError:
+        return None  # made by a rule of the same name that had other wildcards
 
 
 def _asked_for() -> list[str]:
