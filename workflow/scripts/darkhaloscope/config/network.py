@@ -41,6 +41,10 @@ class Scaling(Section):
     softening: Positive = Field(
         3.0, description="Flux at which the asinh of the bands bends, in units of the training stamps' median noise"
     )
+    relative_to_core: bool = Field(
+        False,
+        description="Bands: ahead of that, g and z at the scale at which the stamp's core (0.8 arcsec) has the flux of r: only colours relative to the galaxy's are seen, and zero points do not matter",
+    )
 
 
 class Jitter(Section):
@@ -218,6 +222,11 @@ class Network(Detector):
             )
         if self.shuffle_velocity and self.channels not in ("velocity", "both"):
             raise ValueError(f"shuffle_velocity needs the velocity channel, but channels is `{self.channels}`")
+        if self.scaling.relative_to_core and (self.channels != "bands" or self.scaling.bands == "stamp"):
+            raise ValueError(
+                f"scaling.relative_to_core scales bands ahead of asinh or linear, but channels is `{self.channels}` and scaling.bands "
+                f"`{self.scaling.bands}` (which gives every band a scale of its own); leave out one of them"
+            )
         if self.channels == "bands" and self.architecture.endswith("dual_stream"):
             raise ValueError(f"{self.architecture} has a stream for flux and one for velocity, but channels bands has neither")
         if self.channels == "bands" and self.architecture == "unet":

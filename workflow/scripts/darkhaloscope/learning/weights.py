@@ -115,7 +115,7 @@ def load_network(safetensors_path: str | Path, json_path: str | Path) -> Classif
     with torch.random.fork_rng():
         # The weights hold everything: nothing is fetched or read to start from.
         bare = network.model_copy(update={"pretrained": None})
-        module = ForeignNetwork(recognised, network.scaling.bands) if recognised else build_network(bare)
+        module = ForeignNetwork(recognised, network.scaling) if recognised else build_network(bare)
     try:
         module.load_state_dict(load_file(safetensors_path))
     except (SafetensorError, RuntimeError) as error:
