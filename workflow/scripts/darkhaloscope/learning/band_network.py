@@ -116,13 +116,14 @@ class BandNetwork(nn.Module):
 
     def judge(self, inputs: Tensor, scalars: Tensor | None = None) -> Tensor:
         """Return the logits, (n, 2), of images that are stretched already."""
-        return self.head(self._describe(inputs, scalars))
+        return self.head(self.describe(inputs, scalars))
 
     def features(self, images: Tensor, scalars: Tensor | None = None) -> Tensor:
         """Return what the last layer sees, (n, f); arguments as `forward`."""
-        return self._describe(self.stretch(images), scalars)
+        return self.describe(self.stretch(images), scalars)
 
-    def _describe(self, inputs: Tensor, scalars: Tensor | None) -> Tensor:
+    def describe(self, inputs: Tensor, scalars: Tensor | None = None) -> Tensor:
+        """Return what the last layer sees, (n, f), of images that are stretched already."""
         if self.scalars == "none":
             return self.backbone(inputs)
         if scalars is None:
