@@ -75,7 +75,8 @@ def test_real_galaxies_are_prepared_and_join_the_training_that_gives_them_a_weig
     assert project.plan(config=overlay(project, **values)) >= DATA | LEARNING | {"prepare_real_sky"}
     joined = values | {"detectors": {"lens": {"channels": "bands", "training": {"real_share": 0.4}}}}
     network = "results/demo-full/detectors/lensfinder/lens/seed-1/network.json"
-    for config, wanted in ((values, False), (joined, True)):
+    headed = values | {"detectors": {"lens": {"channels": "bands", "head": {}}}}
+    for config, wanted in ((values, False), (joined, True), (headed, True)):
         assert ("prepare_real_sky" in project.plan(network, config=overlay(project, **config))) == wanted
 
 

@@ -27,7 +27,7 @@ with stage(snakemake) as job:
     lenses = [real_lenses] if job.input.real else lenses
     injected = positive & one_of_each_host(shards, stamps.numbers)
     found = features(images[injected], stamps.scalars[injected])
-    real = features(*lenses[0]) if lenses else np.empty((0, found.shape[1]))
+    real = features(*lenses[0][:2]) if lenses else np.empty((0, found.shape[1]))
     table = pd.concat(
         [
             check_shortcuts(

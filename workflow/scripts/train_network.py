@@ -8,6 +8,7 @@ from darkhaloscope.core.tables import read_table
 from darkhaloscope.jobs.stage import stage
 from darkhaloscope.learning.finish import calibrate
 from darkhaloscope.learning.fit import train_network, write_history
+from darkhaloscope.learning.fit_head import fit_head
 from darkhaloscope.learning.mining import MINED, copies_for, training_additions
 from darkhaloscope.learning.weights import save_network
 
@@ -26,6 +27,7 @@ with stage(snakemake) as job:
         copies_for(network.training.real_share, job.input.train, job.input.real),
     )
     trained = train_network(list(job.input.train), validation, network, seed, checkpoints, job.threads, extras=extras, emphasis=emphasis)
+    trained = fit_head(trained, list(job.input.real), list(job.input.train), job.threads)
     trained = calibrate(trained, validation, job.threads)
     write_history(trained.history, job.output.history)
     save_network(trained, job.output.weights, job.output.network)

@@ -147,3 +147,19 @@ def test_thresholds_need_validation_stamps_whatever_the_detector():
     }
     with pytest.raises(ConfigError, match="fixes its thresholds on bare, which has no validation stamps"):
         validate(values)
+
+
+def test_heads_need_real_galaxies_with_labels():
+    finder = {
+        "datasets": {"sky": {"kind": "lensfinder", "sources": {"mix": {"sersic": 1.0}}}},
+        "detectors": {"lens": {"channels": "bands", "architecture": "slim", "head": {}}},
+        "experiments": {"finder": {"question": "Is it a lens?", "dataset": "sky", "detectors": ["lens"]}},
+    }
+    with pytest.raises(
+        ConfigError, match=r"fits a head of lens on real galaxies, but sky names none: give them in datasets\.sky\.real_sky"
+    ):
+        validate(merge(Run().plain(), finder))
+    found = validate(merge(Run().plain(), merge(finder, {"datasets": {"sky": {"real_sky": {"path": "real.npz"}}}})))
+    assert found.detectors["lens"].head.folds == 10 and found.detectors["both"].head is None
+    # A network without a head has the section that it had before there was one.
+    assert "head" not in found.detectors["both"].plain()

@@ -69,10 +69,11 @@ def test_all_usable_stamps_of_a_table_or_of_a_split_are_read(tmp_path):
     columns["cutout_ok"] = columns["number"] != 4
     columns["image"][6, 0, 0, 0] = np.nan
     [path] = write_band_shards(tmp_path, columns, [0, 30])
-    images, scalars = all_bands(path, "test")
+    images, scalars, objects = all_bands(path, "test")
     keep = [k for k in range(10) if k not in (4, 6)]
     np.testing.assert_array_equal(images, columns["image"][keep])
     np.testing.assert_array_equal(scalars[:, 1], columns["psfsize_r"][keep].astype(np.float32))
+    assert list(objects.names) == [f"tiny-{k}" for k in keep]
     assert len(all_bands(path)[0]) == 28
-    images, scalars = all_bands(path, "validation")
+    images, scalars, _ = all_bands(path, "validation")
     assert images.shape == (0, 3, 16, 16) and scalars.shape == (0, 6)

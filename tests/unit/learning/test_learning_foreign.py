@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from scipy.special import softmax
 from torch import nn
 
-from darkhaloscope.config.network import Network
+from darkhaloscope.config.network import Network, Scaling
 from darkhaloscope.learning import foreign
 from darkhaloscope.learning.band_network import ForeignNetwork
 from darkhaloscope.learning.finish import import_network
@@ -262,7 +262,7 @@ def last_layer(logits, features, module):
 @pytest.mark.parametrize(("library", "name", "size"), [("timm", "resnet10t", 512), ("torchvision", "efficientnet_b0", 1280)])
 def test_features_are_what_the_last_layer_sees_in_either_library(library, name, size):
     torch.manual_seed(2)
-    module = ForeignNetwork(Recognised(library, name, 0, 3, 2), "stamp").eval()
+    module = ForeignNetwork(Recognised(library, name, 0, 3, 2), Scaling(bands="stamp")).eval()
     images = torch.randn(2, 3, 32, 32)
     with torch.inference_mode():
         features = module.features(images)
@@ -271,7 +271,7 @@ def test_features_are_what_the_last_layer_sees_in_either_library(library, name, 
 
 
 def test_features_of_timm_are_its_own(small):
-    module = ForeignNetwork(Recognised("timm", "resnet10t", 0, 3, 2), "stamp").eval()
+    module = ForeignNetwork(Recognised("timm", "resnet10t", 0, 3, 2), Scaling(bands="stamp")).eval()
     module.foreign.load_state_dict(small.state_dict())
     images = torch.randn(2, 3, 32, 32)
     with torch.inference_mode():

@@ -125,8 +125,8 @@ def test_gates_and_rates_leave_out_objects_that_a_network_was_trained_on(made, t
     shard, sky = tmp_path / "00000.parquet", tmp_path / "real_sky.parquet"
     write_table(shard, stamp_schema(SIZE), stamps)
     write_table(sky, real_sky_schema(SIZE), prepare_real_sky(_as_real_sky(dataset.hosts.cutouts), SIZE))
-    (lenses, _), (lookalikes, _) = labelled_bands([sky])
-    (left, _), (fewer, _) = labelled_bands([sky], learnt=[shard])
+    (lenses, *_), (lookalikes, *_) = labelled_bands([sky])
+    (left, *_), (fewer, *_) = labelled_bands([sky], learnt=[shard])
     used = len(set(stamps["object_id"].to_pylist()))
     assert len(left) == len(lenses) == N // 5 and len(fewer) == len(lookalikes) - used == 3 * N // 5 - used
     frame = pd.read_csv(folder / "labels.csv").rename(columns={"id": "stamp_id"})

@@ -88,7 +88,8 @@ def trained_on(wildcards):
     return (
         [path for name in dict.fromkeys([wildcards.dataset, *extra]) for path in shards(name, "train")]
         + known_training(wildcards)
-        + real_training(wildcards)
+        # A head judges those that it was fitted on by a fold without them.
+        + ([] if settings.detectors[wildcards.detector].head else real_training(wildcards))
     )
 
 
@@ -105,9 +106,9 @@ def known_training(wildcards):
 
 
 def real_training(wildcards):
-    """The real galaxies with labels that join a network's training, if its config gives them a weight."""
-    joins = settings.detectors[wildcards.detector].training.real_share > 0
-    return real_sky(wildcards.dataset) if joins else []
+    """The real galaxies with labels that join a network's training, if its config gives them a weight, or that its head is fitted on."""
+    network = settings.detectors[wildcards.detector]
+    return real_sky(wildcards.dataset) if network.training.real_share > 0 or network.head else []
 
 
 def start_weights(wildcards):

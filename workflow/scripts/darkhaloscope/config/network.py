@@ -41,6 +41,10 @@ class Scaling(Section):
     softening: Positive = Field(
         3.0, description="Flux at which the asinh of the bands bends, in units of the training stamps' median noise"
     )
+    relative_to_core: bool = Field(
+        False,
+        description="Bands: ahead of that, g and z at the scale at which the stamp's core (0.8 arcsec) has the flux of r: only colours relative to the galaxy's are seen, and zero points do not matter",
+    )
 
 
 class Jitter(Section):
@@ -128,6 +132,29 @@ class Training(Section):
     )
 
 
+class Head(Section):
+    """A last layer fitted on real galaxies with labels and on training stamps together, in place of the one that knows these alone."""
+
+    measures: bool = Field(
+        True,
+        description="Beside the network's features, see 16 measures of light and colour in four rings about the core, relative to the core",
+    )
+    folds: int = Field(
+        10,
+        ge=3,
+        le=50,
+        description="Parts of the sky: the galaxies of each are judged by a head fitted on all others; each class and the sky's cells (3.7 degrees) must be as many at least",
+    )
+    mock_share: Fraction = Field(
+        0.5,
+        le=0.9,
+        description="Share of the weight that training stamps of the dataset have in the fit, beside the real galaxies: without them a head forgets ordinary galaxies",
+    )
+    turned: bool = Field(
+        True, description="Features are means over the eight orientations of a stamp; false takes it as it is, in an eighth of the time"
+    )
+
+
 class Mining(Section):
     """Which controls a next round of training takes for hard ones."""
 
@@ -183,6 +210,10 @@ class Network(Detector):
     mining: Mining = Field(Mining(), description="Hard controls, for rounds above 1")
     scaling: Scaling = Field(Scaling(), description="Input scaling")
     training: Training = Field(Training(), description="Fitting")
+    head: Head | None = Field(
+        None,
+        description="Fit the last layer on the real galaxies of the dataset's `real_sky`, cross-fitted by sky; `head: {}` takes all defaults, without it the network keeps its own; bands only",
+    )
 
     @property
     def sees_evidence(self) -> bool:
@@ -218,6 +249,11 @@ class Network(Detector):
             )
         if self.shuffle_velocity and self.channels not in ("velocity", "both"):
             raise ValueError(f"shuffle_velocity needs the velocity channel, but channels is `{self.channels}`")
+        if self.scaling.relative_to_core and (self.channels != "bands" or self.scaling.bands == "stamp"):
+            raise ValueError(
+                f"scaling.relative_to_core scales bands ahead of asinh or linear, but channels is `{self.channels}` and scaling.bands "
+                f"`{self.scaling.bands}` (which gives every band a scale of its own); leave out one of them"
+            )
         if self.channels == "bands" and self.architecture.endswith("dual_stream"):
             raise ValueError(f"{self.architecture} has a stream for flux and one for velocity, but channels bands has neither")
         if self.channels == "bands" and self.architecture == "unet":
@@ -236,6 +272,7 @@ class Network(Detector):
                 "training.known_lens_weight": t.known_lens_weight > 0,
                 "training.real_share": t.real_share > 0,
                 "training.jitter": t.jitter != Jitter(),
+                "head": self.head is not None,
             }
             if any(wants.values()):
                 keys = ", ".join(k for k, v in wants.items() if v)
@@ -248,6 +285,13 @@ class Network(Detector):
             raise ValueError(
                 f"pretrained weights need a preset or a timm architecture, but architecture is `{self.architecture}`; for weights of this network itself use `weights`"
             )
+        if self.head and self.training.real_share > 0:
+            raise ValueError(
+                "a head judges each real galaxy by a fold without it, but with training.real_share above 0 the network beneath has learnt from "
+                "half of them: leave out head or real_share"
+            )
+        if self.head and self.weights:
+            raise ValueError("weights trained elsewhere are used as they are: leave out head")
         if self.weights and (self.pretrained or self.rounds > 1):
             raise ValueError("weights trained elsewhere are used as they are: leave out pretrained and rounds")
         return self

@@ -126,6 +126,7 @@ class Run(Section):
                     f"experiments.{name}.search ranks the galaxies of a survey, and dataset {experiment.dataset} is of none: its kind must be lensfinder"
                 )
             problems += [f"experiments.{name} {p}" for p in self._problems_of_host_cutouts(experiment)]
+            problems += [f"experiments.{name} {p}" for p in self._problems_of_heads(experiment)]
             problems += [f"experiments.{name} {p}" for p in self._problems_of_pairs(experiment)]
             problems += [f"experiments.{name} {p}" for p in self._problems_of_maps(experiment)]
             for dataset in dict.fromkeys((experiment.dataset, *experiment.test_datasets)):
@@ -230,6 +231,17 @@ class Run(Section):
         if names and not self.evidence.maps:
             return [f"trains {', '.join(names)} on maps of the evidence detector, which are not kept: set evidence.maps to true"]
         return []
+
+    def _problems_of_heads(self, experiment: Experiment) -> list[str]:
+        """What keeps heads from being fitted on real galaxies."""
+        dataset = self.datasets.get(experiment.dataset)
+        names = [n for n in experiment.detectors if n in self.detectors and getattr(self.detectors[n], "head", None)]
+        if not names or dataset is None or getattr(dataset, "real_sky", None):
+            return []
+        return [
+            f"fits a head of {', '.join(names)} on real galaxies, but {experiment.dataset} names none: give them in "
+            f"datasets.{experiment.dataset}.real_sky, or leave out head"
+        ]
 
     def _problems_of_host_cutouts(self, experiment: Experiment) -> list[str]:
         """What asks for a survey of a dataset whose hosts are cutouts."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..core.random import stable_hash
 from ..core.tables import parquet_errors, read_columns
+from .head import Objects, objects_of
 from .index import Stamps, chosen_share, index_stamps
 from .networks import Classifier
 from .pixels import IMAGE
@@ -21,6 +22,9 @@ from .score import features_of, margins_of
 from .sky import seen, trained_sky
 
 log = logging.getLogger("darkhaloscope")
+
+#: Columns by which an object is known again.
+WHERE = ("stamp_id", "ra", "dec")
 
 
 def sample_bands(paths: Sequence[str | Path], n: int) -> tuple[Stamps, NDArray]:
@@ -53,8 +57,8 @@ def sample_bands(paths: Sequence[str | Path], n: int) -> tuple[Stamps, NDArray]:
     return stamps.without(bad, "with pixels that are not finite"), images[~bad]
 
 
-def all_bands(path: str | Path, split: str | None = None) -> tuple[NDArray, NDArray]:
-    """Return images (m, 3, size, size) and scalars (m, 6) of every usable stamp of a table, or of those of one split; m may be 0.
+def all_bands(path: str | Path, split: str | None = None) -> tuple[NDArray, NDArray, Objects]:
+    """Return images (m, 3, size, size), scalars (m, 6) and objects of every usable stamp of a table, or of those of one split; m may be 0.
 
     Raises
     ------
@@ -62,22 +66,24 @@ def all_bands(path: str | Path, split: str | None = None) -> tuple[NDArray, NDAr
         As `index_stamps`.
     """
     with parquet_errors(path), pq.ParquetFile(path) as file:
-        table = file.read(columns=[n for n in ("number", "split", "cutout_ok") if n in file.schema_arrow.names]).to_pandas()
+        table = file.read(columns=[n for n in ("number", "split", "cutout_ok", *WHERE) if n in file.schema_arrow.names])
         shape = file.schema_arrow.field(IMAGE).type.shape
-    use = np.ones(len(table), bool) if "cutout_ok" not in table else table["cutout_ok"].to_numpy(bool)
+    use = np.ones(len(table), bool)
+    if "cutout_ok" in table.column_names:
+        use = table["cutout_ok"].to_pandas().to_numpy(bool)
     if split is not None:
-        use = use & (table["split"] == split).to_numpy()
+        use = use & np.array([part == split for part in table["split"].to_pylist()], bool)
     if not use.any():
-        return np.empty((0, *shape), np.float32), np.empty((0, len(SCALARS)), np.float32)
+        return np.empty((0, *shape), np.float32), np.empty((0, len(SCALARS)), np.float32), objects_of(table.slice(0, 0))
     stamps, images = sample_bands([path], len(table))
     mine = np.isin(stamps.numbers, table["number"].to_numpy()[use])
-    return images[mine], stamps.scalars[mine]
+    return images[mine], stamps.scalars[mine], objects_of(_rows(table, stamps.numbers[mine]))
 
 
 def labelled_bands(
     paths: Sequence[str | Path], split: str | None = None, learnt: Sequence[str | Path] = ()
-) -> tuple[tuple[NDArray, NDArray], tuple[NDArray, NDArray]]:
-    """Return images (m, 3, size, size) and scalars (m, 6) of real lenses, and the same of real look-alikes; m may be 0.
+) -> tuple[tuple[NDArray, NDArray, Objects], tuple[NDArray, NDArray, Objects]]:
+    """Return images (m, 3, size, size), scalars (m, 6) and objects of real lenses, and the same of real look-alikes; m may be 0.
 
     Parameters
     ----------
@@ -91,31 +97,41 @@ def labelled_bands(
         As `index_stamps`.
     """
     sky, _ = trained_sky(learnt)
-    none = np.empty((0, 3, 1, 1), np.float32), np.empty((0, len(SCALARS)), np.float32)
+    none = np.empty((0, 3, 1, 1), np.float32), np.empty((0, len(SCALARS)), np.float32), objects_of(pa.table({"ra": [], "dec": []}))
     classes = []
     for label in (1, 0):
         parts = [_of_label(path, split, label, sky) for path in paths]
-        classes.append(tuple(np.concatenate(values) for values in zip(*parts, strict=True)) if parts else none)
+        images, scalars, tables = zip(*parts, strict=True) if parts else ((), (), ())
+        classes.append((np.concatenate(images), np.concatenate(scalars), objects_of(pa.concat_tables(tables))) if parts else none)
     return classes[0], classes[1]
 
 
-def _of_label(path: str | Path, split: str | None, label: int, sky: NDArray) -> tuple[NDArray, NDArray]:
+def _of_label(path: str | Path, split: str | None, label: int, sky: NDArray) -> tuple[NDArray, NDArray, pa.Table]:
     stamps, images = sample_bands([path], len(read_columns(path, ["number"])))
-    table = read_columns(path, ["number", "split", "ra", "dec"])
+    table = read_columns(path, ["number", "split", *WHERE])
     known = seen(table, sky)
     if label and known.any():
         log.info("%d of %d real galaxies are hosts of training stamps and are left out", known.sum(), len(known))
     asked = np.array([part == split for part in table["split"].to_pylist()]) if split else np.ones(len(known), bool)
     numbers = table["number"].to_numpy()[asked & ~known]
     mine = np.isin(stamps.numbers, numbers) & (stamps.labels == label)
-    return images[mine], stamps.scalars[mine]
+    return images[mine], stamps.scalars[mine], _rows(table, stamps.numbers[mine])
 
 
-def committee_margins(networks: Sequence[Classifier], images: NDArray, scalars: NDArray, threads: int = 1) -> NDArray:
+def _rows(table: pa.Table, numbers: NDArray) -> pa.Table:
+    """Return names and positions of the rows with some numbers, in their order."""
+    order = np.argsort(table["number"].to_numpy(), kind="stable")
+    rows = order[np.searchsorted(table["number"].to_numpy()[order], numbers)]
+    return table.select([name for name in WHERE if name in table.column_names]).take(rows)
+
+
+def committee_margins(
+    networks: Sequence[Classifier], images: NDArray, scalars: NDArray, objects: Objects | None = None, *, threads: int = 1
+) -> NDArray:
     """Return the mean margin of several seeds of a network, (n,) float64; arguments as `margins_of`."""
     if not len(images):
         return np.empty(0)
-    return np.mean([margins_of(network, images, scalars, threads) for network in networks], axis=0)
+    return np.mean([margins_of(network, images, scalars, threads, objects) for network in networks], axis=0)
 
 
 def committee_features(networks: Sequence[Classifier], images: NDArray, scalars: NDArray, threads: int = 1) -> NDArray:

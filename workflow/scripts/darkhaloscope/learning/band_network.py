@@ -7,9 +7,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ..config.network import HUB, Network
+from ..config.network import HUB, Network, Scaling
 from .backbones import build_backbone
 from .foreign import Recognised, build_foreign
+from .relative import relative_to_core
 from .scaling import BANDS, SCALARS, Normalisation
 
 #: Features of the hidden layers of the scalars' own branch.
@@ -31,19 +32,20 @@ def build_band_network(network: Network, own: dict) -> nn.Module:
     else:
         hub = network.pretrained if (network.pretrained or "").startswith(HUB) else None
         backbone, features = build_backbone(network.architecture, len(inputs), network.width, hub)
-    return BandNetwork(backbone, features, network.scaling.bands, network.scalars)
+    return BandNetwork(backbone, features, network.scaling, network.scalars)
 
 
 class Stretch(nn.Module):
     """Flux in nanomaggies to network inputs, band by band.
 
     `asinh`: (asinh(x/s) − offset)/scale with the softening s of the band (Lupton et al. 1999); `linear`: the same of x/s;
-    `stamp`: (x − median)/(1.4826 MAD) of the stamp itself, which needs no constants.
+    `stamp`: (x − median)/(1.4826 MAD) of the stamp itself, which needs no constants. Where the config says so, bands are brought
+    to one flux of the stamp's core first.
     """
 
-    def __init__(self, kind: Literal["asinh", "linear", "stamp"], bands: int = len(BANDS)) -> None:
+    def __init__(self, scaling: Scaling, bands: int = len(BANDS)) -> None:
         super().__init__()
-        self.kind = kind
+        self.kind, self.relative = scaling.bands, scaling.relative_to_core
         for name, value in (("softening", 1.0), ("offset", 0.0), ("scale", 1.0)):
             self.register_buffer(name, torch.full((bands,), value))
 
@@ -64,6 +66,8 @@ class Stretch(nn.Module):
             median = flat.median(2, keepdim=True).values
             mad = (flat - median).abs().median(2, keepdim=True).values
             return ((flat - median) / (1.4826 * mad).clamp_min(1e-12)).view_as(images)
+        if self.relative:
+            images = relative_to_core(images)
         ratio = images / self.softening[:, None, None]
         if self.kind == "asinh":
             ratio = torch.asinh(ratio)
@@ -81,9 +85,9 @@ class RowLinear(nn.Linear):
 class BandNetwork(nn.Module):
     """Stretch, features of the image, PSF and depth joined as `scalars` says, and two logits."""
 
-    def __init__(self, backbone: nn.Module, features: int, stretch: str, scalars: Literal["none", "early", "late", "branch"]) -> None:
+    def __init__(self, backbone: nn.Module, features: int, scaling: Scaling, scalars: Literal["none", "early", "late", "branch"]) -> None:
         super().__init__()
-        self.stretch = Stretch(stretch)
+        self.stretch = Stretch(scaling)
         self.scalars = scalars
         self.backbone = backbone
         joined = {"late": len(SCALARS), "branch": BRANCH}.get(scalars, 0)
@@ -112,13 +116,14 @@ class BandNetwork(nn.Module):
 
     def judge(self, inputs: Tensor, scalars: Tensor | None = None) -> Tensor:
         """Return the logits, (n, 2), of images that are stretched already."""
-        return self.head(self._describe(inputs, scalars))
+        return self.head(self.describe(inputs, scalars))
 
     def features(self, images: Tensor, scalars: Tensor | None = None) -> Tensor:
         """Return what the last layer sees, (n, f); arguments as `forward`."""
-        return self._describe(self.stretch(images), scalars)
+        return self.describe(self.stretch(images), scalars)
 
-    def _describe(self, inputs: Tensor, scalars: Tensor | None) -> Tensor:
+    def describe(self, inputs: Tensor, scalars: Tensor | None = None) -> Tensor:
+        """Return what the last layer sees, (n, f), of images that are stretched already."""
         if self.scalars == "none":
             return self.backbone(inputs)
         if scalars is None:
@@ -134,9 +139,9 @@ class BandNetwork(nn.Module):
 class ForeignNetwork(nn.Module):
     """A classifier trained elsewhere behind this project's stretch; one logit becomes two, that of controls 0."""
 
-    def __init__(self, taken: Recognised, stretch: Literal["asinh", "linear", "stamp"]) -> None:
+    def __init__(self, taken: Recognised, scaling: Scaling) -> None:
         super().__init__()
-        self.stretch = Stretch(stretch)
+        self.stretch = Stretch(scaling)
         self.foreign = build_foreign(taken)
 
     def set_normalisation(self, normalisation: Normalisation) -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ..core.tables import images, parquet_errors, read_columns
 from .calibration import logistic
+from .head import objects_of
 from .index import scalars_of
 from .networks import Classifier
 from .scaling import SCALARS, LearningError
@@ -31,6 +32,8 @@ def score_cutouts(
     trained_on: Mapping[str, Sequence[str | Path]] | None = None,
 ) -> pd.DataFrame:
     """Score cutouts by detectors, each the mean of its training seeds.
+
+    Objects that a head was fitted on are judged by the head of their fold: it has not learnt from them.
 
     Parameters
     ----------
@@ -96,11 +99,12 @@ def _scored(table: pa.Table, networks: Mapping[str, Sequence[Classifier]], threa
     frame = table.drop_columns([IMAGE, *SCALARS]).to_pandas()
     pixels = images(table, IMAGE)
     scalars = scalars_of({name: _numbers(table[name]) for name in SCALARS})
+    objects = objects_of(table)
     use = frame["ok"].to_numpy(bool) & np.isfinite(pixels.sum((1, 2, 3), dtype=np.float64))
     for name, members in networks.items():
         found = {key: np.full((len(members), len(frame)), np.nan) for key in ("score", "calibrated")}
         for k, classifier in enumerate(members):
-            margins = margins_of(classifier, pixels[use], scalars[use], threads) if use.any() else np.empty(0)
+            margins = margins_of(classifier, pixels[use], scalars[use], threads, objects.at(use)) if use.any() else np.empty(0)
             found["score"][k, use] = logistic(margins)
             found["calibrated"][k, use] = classifier.calibration.apply(margins) if classifier.calibration else logistic(margins)
         for key, values in found.items():

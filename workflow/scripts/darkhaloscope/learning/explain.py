@@ -62,7 +62,7 @@ class Explained:
 def explain_stamps(classifier: Classifier, path: str | Path, settings: Explanations) -> Explained:
     """Explain a network's margins for the stamps of one shard.
 
-    Scalars beside an image (PSF, depth) stay the stamp's own along the path.
+    Scalars beside an image (PSF, depth), and measures that a head sees beside features, stay the stamp's own along the path.
 
     Raises
     ------
@@ -75,6 +75,8 @@ def explain_stamps(classifier: Classifier, path: str | Path, settings: Explanati
         with torch.no_grad():
             inputs, empty = module.stretch(torch.from_numpy(images)), module.stretch(torch.zeros(1, *images.shape[1:]))
         scalars = torch.from_numpy(np.asarray(stamps.scalars, np.float32))
+        if classifier.head:
+            scalars = module.beside(torch.from_numpy(images), scalars)
         return Explained(stamps.numbers, BANDS, attribute(module.judge, inputs, empty, settings, scalars))
     split = read_split([path], classifier.network, normalisation=classifier.normalisation, workers=0)
     constants = classifier.normalisation

@@ -65,7 +65,7 @@ def import_network(
     log.info("%s: taken for %s", network.weights, taken)
     check_bands(taken, network.weights)
     training = read_split(train_paths, network, seed=seed, workers=threads, log=log)
-    module = ForeignNetwork(taken, network.scaling.bands)
+    module = ForeignNetwork(taken, network.scaling)
     load_into(module.foreign, state)
     module.set_normalisation(training.normalisation)
     classifier = Classifier(

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 from numpy.typing import NDArray
 
 from ..config.legacysurvey import ZERO_POINT
@@ -22,6 +23,7 @@ from ..core.random import stable_hash
 from ..core.tables import parquet_errors
 from .augment import hashed
 from .pixels import BandPixels, Pixels, open_shard
+from .relative import relative_to_core
 from .scaling import BANDS, SCALARS, LearningError, Normalisation
 
 #: Stamps from which the stretch is measured: those whose hashed number comes first.
@@ -217,13 +219,17 @@ def measure_bands(images: NDArray, scalars: NDArray, scaling: Scaling) -> Normal
     """Measure the constants of the input scaling on training stamps of both classes together.
 
     The softening of a band is `scaling.softening` × the median over stamps of 1.4826 MAD of their pixels; offset and
-    scale are mean and deviation of the stretched pixels. Scalars: mean and deviation of the finite ones.
+    scale are mean and deviation of the stretched pixels. Scalars: mean and deviation of the finite ones. Images are scaled by
+    their cores first where the network sees them so.
 
     Parameters
     ----------
     images : (m, 3, size, size) float32 nanomaggies
     scalars : (n, 6)
     """
+    if scaling.relative_to_core:
+        parts = torch.from_numpy(images).split(256)
+        images = np.concatenate([relative_to_core(part).numpy() for part in parts])
     flat = images.reshape(len(images), len(BANDS), -1)
     noise = np.median(1.4826 * np.median(np.abs(flat - np.median(flat, 2, keepdims=True)), 2), 0).astype(np.float64)
     softening = scaling.softening * np.where(noise > 0, noise, 1.0)

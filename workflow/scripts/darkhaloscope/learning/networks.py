@@ -13,6 +13,7 @@ from .backbones import build_backbone
 from .band_network import build_band_network
 from .calibration import Calibration
 from .foreign import Recognised
+from .head import HeadFit
 from .map_network import MapNetwork
 from .scaling import BANDS, Normalisation, inputs_of
 
@@ -37,6 +38,7 @@ class Classifier:
     calibration : how margins become probabilities, where that was fitted
     recognised : what weights trained elsewhere were taken for
     bands : what its stamps held in the places of g, r and z, of networks that see bands
+    head : what its last layer was fitted on, where that was real galaxies; `module` is a `HeadedNetwork` then
     """
 
     module: nn.Module
@@ -47,6 +49,7 @@ class Classifier:
     calibration: Calibration | None = None
     recognised: Recognised | None = None
     bands: tuple[str, ...] = BANDS
+    head: HeadFit | None = None
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from torch import Tensor
 from ..core.tables import parquet_errors
 from .calibration import logistic
 from .device import find_device, repeatable_float32
+from .head import Objects, folds_or_all, objects_of
 from .index import Stamps, index_stamps
 from .networks import Classifier
 from .pixels import IMAGE, pixels_of
@@ -134,7 +135,8 @@ def score_split(
 ) -> Scores:
     """Score the stamps of shards, one row group in memory at a time (with `shuffle_velocity` the whole split).
 
-    Stamps of bands whose `cutout_ok` is false, or with pixels that are not finite, get no score and are counted.
+    Stamps of bands whose `cutout_ok` is false, or with pixels that are not finite, get no score and are counted. A stamp of an object
+    that a head was fitted on is judged by the head of its fold.
 
     Parameters
     ----------
@@ -158,11 +160,13 @@ def score_split(
         stamps = stamps.without(stamps.labels == 1, "positives")
     margins = np.full(len(stamps), np.nan)
     bad = np.zeros(len(stamps), bool)
+    objects = objects_of(_table(stamps)) if classifier.head else None
     started = told = time.monotonic()
     for done, rows, images in _parts(stamps, paths, classifier, threads):
         good = np.isfinite(images.sum((1, 2, 3), dtype=np.float64))
         bad[rows] = ~good
-        margins[rows[good]] = margins_of(classifier, images[good], stamps.scalars[rows[good]], threads)
+        some = objects.at(rows[good]) if objects else None
+        margins[rows[good]] = margins_of(classifier, images[good], stamps.scalars[rows[good]], threads, some)
         if time.monotonic() - told > 15:
             told = time.monotonic()
             log.info("%d of %d stamps scored, %.0f per second", done, len(stamps), done / (told - started))
@@ -219,8 +223,14 @@ def score_known_lenses(
     return lenses[keep].reset_index(drop=True), scores
 
 
-def margins_of(classifier: Classifier, images: NDArray, scalars: NDArray, threads: int = 1) -> NDArray:
-    """Return the margins of images in the layout of their `Pixels`, of bands with scalars (n, 6), (n,) float64."""
+def margins_of(classifier: Classifier, images: NDArray, scalars: NDArray, threads: int = 1, objects: Objects | None = None) -> NDArray:
+    """Return the margins of images in the layout of their `Pixels`, of bands with scalars (n, 6), (n,) float64.
+
+    A head that was fitted on real galaxies judges those of `objects` that are among them by a fold which has not seen them.
+    """
+    if classifier.head is not None:
+        every = outputs_of(classifier, classifier.module.heads, images, scalars, threads)
+        return every[np.arange(len(every)), folds_or_all(classifier.head, objects, len(every))]
     logits = outputs_of(classifier, classifier.module, images, scalars, threads)
     return logits[:, 1] - logits[:, 0]
 

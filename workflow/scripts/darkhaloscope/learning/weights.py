@@ -16,6 +16,7 @@ from ..core.reading import read_json
 from .band_network import ForeignNetwork
 from .calibration import calibration_of
 from .foreign import Recognised
+from .head import HeadedNetwork, head_of
 from .networks import Classifier, Trained, build_network, describe_network
 from .scaling import BANDS, SCALARS, LearningError, Normalisation, inputs_of
 
@@ -27,7 +28,7 @@ def save_network(trained: Trained, safetensors_path: str | Path, json_path: str 
 
     The JSON holds the network's section of the config (architecture, channels, input scaling, training),
     inputs, normalisation constants, image size, seed, best epoch, counts, layers and cost, calibration, what foreign weights were
-    taken for, and the SHA-256 of the weights.
+    taken for, which real galaxies a head was fitted on, and the SHA-256 of the weights.
     """
     classifier = trained.classifier
     tensors = {name: value.detach().cpu().contiguous() for name, value in classifier.module.state_dict().items()}
@@ -54,6 +55,7 @@ def save_network(trained: Trained, safetensors_path: str | Path, json_path: str 
             **_measured(classifier),
             "network": classifier.network.model_dump(mode="json"),
             "calibration": classifier.calibration.plain() if classifier.calibration else None,
+            **({"head": classifier.head.plain()} if classifier.head else {}),
             "recognised": classifier.recognised.plain() if classifier.recognised else None,
             "weights_sha256": sha256(safetensors_path),
         },
@@ -101,7 +103,7 @@ def load_network(safetensors_path: str | Path, json_path: str | Path) -> Classif
         found = described.get("recognised")
         recognised = Recognised(**{**found, "alike": tuple(found["alike"])}) if found else None
         size, seed = int(described["image_size"]), int(described["seed"])
-        bands = tuple(map(str, described.get("bands", BANDS)))
+        bands, head = tuple(map(str, described.get("bands", BANDS))), head_of(described.get("head"))
     except (ValidationError, KeyError, TypeError, ValueError) as error:
         raise LearningError(
             f"{json_path}: this description of a network does not hold what scoring needs ({error}); train again"
@@ -115,12 +117,13 @@ def load_network(safetensors_path: str | Path, json_path: str | Path) -> Classif
     with torch.random.fork_rng():
         # The weights hold everything: nothing is fetched or read to start from.
         bare = network.model_copy(update={"pretrained": None})
-        module = ForeignNetwork(recognised, network.scaling.bands) if recognised else build_network(bare)
+        module = ForeignNetwork(recognised, network.scaling) if recognised else build_network(bare)
+        module = HeadedNetwork(module, network.head) if head else module
     try:
         module.load_state_dict(load_file(safetensors_path))
     except (SafetensorError, RuntimeError) as error:
         raise LearningError(f"{safetensors_path} does not fit the architecture `{network.architecture}` of {json_path}: {error}") from error
-    return Classifier(module.eval(), network, normalisation, size, seed, calibration, recognised, bands)
+    return Classifier(module.eval(), network, normalisation, size, seed, calibration, recognised, bands, head)
 
 
 def _read_description(path: str | Path) -> dict[str, Any]:

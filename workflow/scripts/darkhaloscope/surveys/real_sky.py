@@ -60,11 +60,16 @@ def prepare_real_sky(settings: RealSky, size: int) -> Iterator[pa.Table]:
 
 def sky_parts(ra: NDArray, dec: NDArray, names: list[str], train_share: float) -> list[str]:
     """Return `train` or `test` for each position [deg]; objects without one go by their name."""
+    keys = sky_cells(ra, dec, names)
+    return ["train" if stable_hash("real sky", key) / 2.0**64 < train_share else "test" for key in keys]
+
+
+def sky_cells(ra: NDArray, dec: NDArray, names: list[str]) -> list[int | str]:
+    """Return the HEALPix cell of each position [deg], or the object's name where it has none."""
     known = np.isfinite(ra) & np.isfinite(dec)
     cells = np.full(len(ra), -1, np.int64)
     cells[known] = lonlat_to_healpix(ra[known] * units.deg, dec[known] * units.deg, NSIDE, order="nested")
-    keys = [int(cell) if cell >= 0 else name for cell, name in zip(cells, names, strict=True)]
-    return ["train" if stable_hash("real sky", key) / 2.0**64 < train_share else "test" for key in keys]
+    return [int(cell) if cell >= 0 else name for cell, name in zip(cells, names, strict=True)]
 
 
 def _numbers(column: pa.ChunkedArray) -> NDArray:
