@@ -71,9 +71,7 @@ def trial_columns(name: str, trials: list[Trial], looker: Looker | None) -> dict
     for t in trials:
         x0, y0 = looker.fit.pixels.x0, looker.fit.pixels.y0
         found = (t.found.x + x0, t.found.y + y0, looker.log10_mass(t.found))
-        rows.append(
-            (name, t.kind, t.log10_mass_msun, t.x + x0, t.y + y0, t.promised, t.found.z, *found, t.distance, t.negative, t.z_map)
-        )
+        rows.append((name, t.kind, t.log10_mass_msun, t.x + x0, t.y + y0, t.promised, t.found.z, *found, t.distance, t.negative, t.z_map))
     return {c.name: [row[k] for row in rows] for k, c in enumerate(TRIALS.columns)}
 
 

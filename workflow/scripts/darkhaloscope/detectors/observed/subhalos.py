@@ -46,12 +46,8 @@ from .plane import SourcePlane
 LEAST = 1e-6
 #: A subhalo is found where it is within this distance [arcsec], and halos are fitted from places that are further apart.
 NEAR = 0.3
-#: A start is at most this many times as heavy as the halo that is searched.
-HEAVIEST = 4.0
-#: From a rough image it is this many times as heavy
-HEAVY = 2.0
-#: and at least this.
-LIGHTEST = 0.5
+#: Bounds of a start's mass over that of the halo that is searched, and its mass on the rough image.
+LIGHTEST, HEAVIEST, HEAVY = 0.5, 4.0, 2.0
 #: Width of the prior of a halo's place about the galaxy's centre, in units of θ_E.
 PLACE = 0.6
 
@@ -135,7 +131,7 @@ class Looker:
         tried, _ = self.attempt(batch, smooth, self.moved[self.searched * count : (self.searched + 1) * count])
         scan = marginalise([tried], self.fit.prior.offset(smooth.values)[0], 1)
         starts = self.starts(scan, smooth.values, sign)
-        fitted = self.fitted(batch, smooth, torch.cat((starts[: self.settings.starts], self.climbed(batch, starts))))
+        fitted = self.fitted(batch, smooth, torch.cat((starts[:1], self.climbed(batch, starts))))
         return scan, max(fitted, key=lambda h: sign * h.z)
 
     def starts(self, scan: Scan, smooth: Tensor, sign: int) -> Tensor:
@@ -268,7 +264,9 @@ def places(fit: ObservedFit, step: int) -> Places:
     radius = np.hypot(x - fit.galaxy.x, y - fit.galaxy.y)
     grid = np.zeros(x.shape, bool)
     grid[::step, ::step] = True
-    at = np.argwhere(grid & fit.arcs.light & (radius > fit.arcs.inner) & (radius < fit.arcs.outer))
+    lit = fit.arcs.light & (radius > fit.arcs.inner) & (radius < fit.arcs.outer)
+    # Short arcs may lie between the places of the grid.
+    at = np.argwhere(grid & lit if (grid & lit).any() else lit)
     rows, columns = at.T
     return Places(x[rows, columns] - fit.galaxy.x, y[rows, columns] - fit.galaxy.y, np.full(len(at), 1 / len(at)), at)
 
