@@ -263,7 +263,7 @@ def test_pseudo_jaffe_halos_are_those_of_lenstronomy_and_hold_their_mass():
 
 @pytest.mark.parametrize("profile", ["pseudo_jaffe", "nfw"])
 def test_a_halo_beside_the_lens_has_the_slope_of_the_evidence(fitted, profile):
-    batch, settings = fitted.rough, Subhalos(profile=profile)
+    batch, settings = stack([fitted.coarse.channel]), Subhalos(profile=profile)
     template = halos(settings, (0.2, 0.6), Cosmology())[0][3]
     plane = HaloPlane.beside(SourcePlane.about(fitted.prior, batch), template, 1.15, (2.0, 0.6))
     values = torch.cat((fitted.values, torch.tensor([0.6, 0.3, 1.1], dtype=torch.float64)))[None]
@@ -276,6 +276,12 @@ def test_a_halo_beside_the_lens_has_the_slope_of_the_evidence(fitted, profile):
             for s in (step, -step)
         )
         assert float(score[k]) == pytest.approx(float(up - down) / 0.006, rel=0.05, abs=5), plane.names[k]
+
+
+def test_data_of_the_coarse_image_are_means_of_those_of_the_image(looker):
+    fit = looker.fit
+    assert len(fit.coarse.channel.data) < 0.5 * len(fit.pixels.channel.data)
+    np.testing.assert_allclose(looker.coarsely @ fit.batch.data[0], fit.coarse.channel.data, atol=1e-9)
 
 
 def test_a_trace_from_nearby_points_steps_where_the_whole_score_does(looker):

@@ -90,10 +90,11 @@ class Subhalos(Section):
     )
     concentration: Positive = Field(15.0, description="Concentration c200 of NFW halos")
     strength: Positive = Field(2.0, description="Width of the normal prior of a fitted halo's mass over the searched one, about none")
-    rough_starts: int = Field(5, ge=1, description="Places of the map, apart from each other, from which a halo is fitted to a rough image")
-    rough_noise: float = Field(4.0, ge=1, description="Factor on the variance of that image, of one ray per bin")
-    rough_steps: int = Field(4, ge=1, description="Most Gauss–Newton steps of lens and halo on it")
-    starts: int = Field(2, ge=1, description="The best of them that are fitted to the image itself, beside the best place of the map")
+    coarse_noise: float = Field(
+        4.0, ge=1, description="Factor on the variance of the coarse image, on which a halo is climbed to from places all over the arcs"
+    )
+    coarse_steps: int = Field(4, ge=1, description="Most Gauss–Newton steps of lens and halo on it")
+    starts: int = Field(3, ge=1, description="The best of them that are fitted to the image itself, beside the best place of the map")
     smooth_steps: int = Field(3, ge=1, description="Most Gauss–Newton steps of the lens without a halo")
     steps: int = Field(5, ge=1, description="Most steps of lens and halo")
     place_step: int = Field(5, ge=1, le=20, description="Pixels between places that are tried, along rows and columns, on the arcs")

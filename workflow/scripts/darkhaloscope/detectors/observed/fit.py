@@ -37,8 +37,8 @@ MULTIPOLES = ("m3_cos", "m3_sin", "m4_cos", "m4_sin")
 class ObservedFit:
     """A lens with its mass found.
 
-    `prior` and `values` (q,) of the mass, `errors` (q,); `kernel` of the source; `batch` and `linear` as the detector has them, of one row; `rough` a batch of the same bins with
-    one ray each;
+    `prior` and `values` (q,) of the mass, `errors` (q,); `kernel` of the source; `batch` and `linear` as the detector has them, of one row; `coarse` the
+    same pixels in bins as large as those without arcs, one ray each;
     `chi2` per pixel; `rivals` (s,) ln evidence of other optima less that of the best; `converged`: whether the last step promised nothing;
     `seconds` by part.
     """
@@ -51,8 +51,8 @@ class ObservedFit:
     values: Tensor
     errors: NDArray
     kernel: Kernel
+    coarse: Pixels
     batch: Batch
-    rough: Batch
     linear: Linear
     chi2: float
     rivals: NDArray
@@ -113,6 +113,7 @@ def fit_lens(lens: ObservedLens, settings: Fit) -> ObservedFit:
     pixels = cut_pixels(lens, galaxy, arcs, settings.bin, settings.dark_bin)
     if len(pixels.rays) > settings.most_rays:
         pixels = cut_pixels(lens, galaxy, arcs, settings.bin, settings.dark_bin, rays_per_pixel=False)
+    coarse = cut_pixels(lens, galaxy, arcs, settings.dark_bin, settings.dark_bin, rays_per_pixel=False)
     batch = stack([pixels.channel])
     prior = SourcePlane.about(prior, batch)
     kernel = pick_kernel(batch, prior, chosen, settings.source_kernels, settings.source_extents)
@@ -133,8 +134,8 @@ def fit_lens(lens: ObservedLens, settings: Fit) -> ObservedFit:
         values=linear.values[0],
         errors=errors,
         kernel=kernel,
+        coarse=coarse,
         batch=batch,
-        rough=rough,
         linear=linear,
         chi2=chi2,
         rivals=rivals,

@@ -33,7 +33,7 @@ from ...config.observed import Subhalos
 from ...core.random import stable_hash, stream
 from ..evidence.fit import FAR, Linear, ascend, climb, different, linearise
 from ..evidence.fit import NEAR as LITTLE
-from ..evidence.pixels import Batch
+from ..evidence.pixels import Batch, stack
 from ..evidence.process import trace_of
 from ..evidence.scan import Places, Scan, deflections, marginalise
 from ..evidence.scan import Trial as Tried
@@ -46,7 +46,7 @@ from .plane import SourcePlane
 LEAST = 1e-6
 #: A subhalo is found where it is within this distance [arcsec], and halos are fitted from places that are further apart.
 NEAR = 0.3
-#: Bounds of a start's mass over that of the halo that is searched, and its mass on the rough image.
+#: Bounds of a start's mass over that of the halo that is searched, and its mass on the coarse image.
 LIGHTEST, HEAVIEST, HEAVY = 0.5, 4.0, 2.0
 #: Width of the prior of a halo's place about the galaxy's centre, in units of θ_E.
 PLACE = 0.6
@@ -105,10 +105,13 @@ class Looker:
         beside = self.halos[self.searched], theta_e, (settings.strength, PLACE * theta_e)
         self.plane = HaloPlane.beside(prior, *beside)
         self.trace = trace_of(batch, fit.linear.solved, fit.linear.fields)
-        self.rough_plane = HaloPlane.beside(SourcePlane.about(prior, fit.rough), *beside)
-        self.rough = replace(fit.rough, variance=fit.rough.variance * settings.rough_noise)
-        near = linearise(self.rough, self.rough_plane.smooth, fit.values[None], fit.kernel)
-        self.rough_trace = trace_of(self.rough, near.solved, near.fields)
+        # The coarse image, with more noise than there is: halos at some distance are already near.
+        coarse = stack([fit.coarse.channel])
+        self.coarse = replace(coarse, variance=coarse.variance * settings.coarse_noise)
+        self.coarsely = torch.as_tensor(fit.pixels.means_over(fit.coarse).toarray())
+        self.coarse_plane = HaloPlane.beside(SourcePlane.about(prior, coarse), *beside)
+        near = linearise(self.coarse, self.coarse_plane.smooth, fit.values[None], fit.kernel)
+        self.coarse_trace = trace_of(self.coarse, near.solved, near.fields)
 
     def log10_mass(self, found: Halo) -> float:
         """Return log₁₀ of a fitted halo's mass/M☉; its size is that of the searched mass, so that mass is in proportion to strength."""
@@ -135,28 +138,24 @@ class Looker:
         return scan, max(fitted, key=lambda h: sign * h.z)
 
     def starts(self, scan: Scan, smooth: Tensor, sign: int) -> Tensor:
-        """Return lenses with halos (s, q + 3) at the places of the greatest z of a sign, apart from each other, the best first."""
+        """Return lenses with halos (s, q + 3) at places all over the arcs, apart from each other, that of the greatest z of a sign first."""
         z, places = sign * scan.z[0], []
         for k in np.argsort(-z):
             x, y = float(self.where.x[k]), float(self.where.y[k])
             if all(math.hypot(x - a, y - b) > NEAR for _, a, b in places):
                 strength = abs(scan.score[0, k]) / max(scan.information[0, k], LEAST)
                 places.append((sign * min(max(strength, LIGHTEST), HEAVIEST), x, y))
-            if len(places) == self.settings.rough_starts:
-                break
         return torch.cat((smooth[[0] * len(places)], torch.tensor(places, dtype=torch.float64)), 1)
 
     def climbed(self, batch: Batch, starts: Tensor) -> Tensor:
-        """Return the best lenses with halos (s, q + 3) of a rough image, climbed to from some starts.
-
-        With one ray per bin and more noise than there is, a halo at some distance is already near (as for the lens in `fit.search`).
-        """
-        rows, plane, settings = [0] * len(starts), self.rough_plane, self.settings
-        rough = replace(self.rough, data=batch.data).of(rows)
-        kernel = self.fit.kernel[torch.tensor(rows)]
-        found, height = ascend(
-            rough, plane, starts, kernel, settings.rough_steps, FAR, self.fit.enough, self.rough_trace.expand(len(rows), -1, -1)
-        )
+        """Return the best lenses with halos (s, q + 3) of the coarse image, climbed to from all starts."""
+        rows, plane, settings = [0] * len(starts), self.coarse_plane, self.settings
+        coarse = replace(self.coarse, data=batch.data @ self.coarsely.T).of(rows)
+        kernel, trace = self.fit.kernel[torch.tensor(rows)], self.coarse_trace.expand(len(rows), -1, -1)
+        # A halo too heavy is made lighter more easily than one too light is made heavier.
+        starts = starts.clone()
+        starts[:, -3] = HEAVY * starts[:, -3].sign()
+        found, height = ascend(coarse, plane, starts, kernel, settings.coarse_steps, FAR, self.fit.enough, trace)
         return found[different(plane.offset(found)[:, -len(HALO) :], height + plane.excess(found), settings.starts)]
 
     def fitted(self, batch: Batch, smooth: Linear, values: Tensor) -> list[Halo]:
