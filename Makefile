@@ -9,6 +9,8 @@ PIP_ARGS ?= $(shell [ "$$(uname -sm)" != "Linux x86_64" ] || [ -e /dev/nvidiactl
 PYTEST_ARGS ?=
 TESTS ?= tests/unit
 CORES ?= $(shell nproc 2>/dev/null || echo 2)
+# Runs of the workflow wait for their jobs: a worker more than there are cores keeps the cores busy.
+WORKERS ?= $(shell echo $$(($(CORES) + 1)))
 BIN := .venv/bin
 SNAKEMAKE := $(BIN)/snakemake
 
@@ -61,11 +63,11 @@ reference-finder: setup
 	@echo "The report is at results/lensfinder-reference/index.html"
 
 test: setup
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations 25 $(PYTEST_ARGS)
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations 25 $(PYTEST_ARGS)
 
 # The inner loop: tests of seconds. One folder of them: make check TESTS=tests/unit/lensing
 check: setup
-	$(BIN)/python -m pytest -q -x -m "not slow" --numprocesses auto --maxprocesses 4 --dist loadfile $(TESTS) $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -q -x -m "not slow" --numprocesses $(WORKERS) --maxprocesses 4 --dist loadfile $(TESTS) $(PYTEST_ARGS)
 
 lint: setup
 	$(BIN)/ruff check .

@@ -12,5 +12,5 @@ with stage(snakemake) as job:
     lenses, trials = gather(job.input.lenses, schema), gather(job.input.trials, TRIALS)
     write_table(job.output.lenses, schema, lenses)
     write_table(job.output.trials, TRIALS, trials)
-    job.write_csv(job.output.table, listed(lenses))
+    job.write_csv(job.output.table, listed(lenses).drop(columns="halos"))
     job.write_json(job.output.sample, describe_sample(listed(lenses), trials.to_pandas(), observed.subhalos))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -37,16 +37,16 @@ class Fit(Section):
     shear: Positive = Field(0.05, description="Width of the prior of each component of the shear")
     multipole: Positive = Field(0.01, description="Width of the prior of each component of the m = 3 and 4 multipoles, relative to θ_E")
     source_kernels: Kernels = Field(
-        (((0.3, 0.06),), ((0.3, 0.12),), ((0.6, 0.12),), ((0.3, 0.25),), ((0.6, 0.25),), ((0.6, 0.5),)),
-        description="Kernels of the source, [amplitude in units of the arcs' brightness, length in arcsec]; the evidence chooses",
+        (((0.3, 0.25),), ((0.3, 0.5),), ((0.6, 0.5),), ((0.3, 1.0),), ((0.6, 1.0),), ((0.6, 2.0),)),
+        description="Kernels of the source, [amplitude in units of the arcs' brightness, length in units of the source's size]; the evidence chooses",
     )
-    source_extents_arcsec: tuple[Positive, ...] = Field(
-        (0.2, 0.4, 0.8),
-        description="What sources are bright within: their amplitude falls as 1/(1 + β²/R²) about the middle of the light; the evidence chooses R",
+    source_extents: tuple[Positive, ...] = Field(
+        (0.8, 1.6, 3.2),
+        description="What sources are bright within: their amplitude falls as 1/(1 + β²/R²) about the middle of the light; the evidence chooses R, in units of the source's size",
         min_length=1,
     )
-    start_kernel: Terms = Field(((0.5, 0.3),), description="Smooth kernel of the search on the coarse image", min_length=1)
-    start_extent_arcsec: Positive = Field(0.5, description="R of that search")
+    start_kernel: Terms = Field(((0.5, 1.2),), description="Smooth kernel of the search on the coarse image", min_length=1)
+    start_extent: Positive = Field(2.0, description="R of that search")
     start_noise: float = Field(4.0, ge=1, description="Factor on the variance of the coarse image in the first search")
     draws: int = Field(128, ge=8, le=4096, description="Lenses of the prior that are tried on the coarse image")
     theta_e_range: tuple[Positive, Positive] = Field(
@@ -78,17 +78,29 @@ class Fit(Section):
 class Subhalos(Section):
     """Which subhalos are looked for in observed lenses, and which are injected."""
 
+    profile: Literal["pseudo_jaffe", "nfw"] = Field(
+        "pseudo_jaffe",
+        description="Profile of the halos: truncated isothermal spheres, as published subhalos are described, of total mass M; or NFW halos of M200",
+    )
     log10_mass_msun: tuple[float, ...] = Field(
-        (8.5, 9.0, 9.5, 10.0, 10.5, 11.0), description="Masses that are mapped, log₁₀ M200/M☉ of NFW halos, increasing", min_length=2
+        (8.5, 9.0, 9.5, 10.0, 10.5), description="log₁₀ masses/M☉ that are mapped, increasing", min_length=2
     )
-    searched_log10_mass_msun: tuple[float, ...] = Field(
-        (9.5,), description="Those whose z is searched for its greatest value", min_length=1
+    searched_log10_mass_msun: float = Field(
+        9.5, description="Mass of those whose map of z says where halos are fitted; their size is that of a halo of this mass"
     )
-    concentration: Positive = Field(15.0, description="Concentration c200 of the halos")
+    concentration: Positive = Field(15.0, description="Concentration c200 of NFW halos")
+    strength: Positive = Field(2.0, description="Width of the normal prior of a fitted halo's mass over the searched one, about none")
+    coarse_noise: float = Field(
+        4.0, ge=1, description="Factor on the variance of the coarse image, on which a halo is climbed to from places all over the arcs"
+    )
+    coarse_steps: int = Field(4, ge=1, description="Most Gauss–Newton steps of lens and halo on it")
+    starts: int = Field(3, ge=1, description="The best of them that are fitted to the image itself, beside the best place of the map")
+    smooth_steps: int = Field(3, ge=1, description="Most Gauss–Newton steps of the lens without a halo")
+    steps: int = Field(5, ge=1, description="Most steps of lens and halo")
     place_step: int = Field(5, ge=1, le=20, description="Pixels between places that are tried, along rows and columns, on the arcs")
-    controls: int = Field(16, ge=0, description="Draws of the fitted lens without a subhalo")
-    injections: int = Field(6, ge=0, description="Injections of each mass into the observed image")
-    injected_log10_mass_msun: tuple[float, ...] = Field((9.5, 10.0, 10.5), description="Masses that are injected, of those mapped")
+    controls: int = Field(10, ge=0, description="Draws of the fitted lens without a subhalo")
+    injections: int = Field(4, ge=0, description="Injections of each mass into the observed image")
+    injected_log10_mass_msun: tuple[float, ...] = Field((9.0, 9.5, 10.0), description="Masses that are injected, of those mapped")
     threshold: float = Field(5.0, gt=0, description="z that counts as found in mass limits and completeness")
 
     @model_validator(mode="after")
@@ -96,8 +108,11 @@ class Subhalos(Section):
         masses = self.log10_mass_msun
         if any(a >= b for a, b in pairwise(masses)):
             raise ValueError(f"log10_mass_msun must increase, found {list(masses)}")
-        for key in ("searched_log10_mass_msun", "injected_log10_mass_msun"):
-            if strangers := sorted(set(getattr(self, key)) - set(masses)):
+        for key, chosen in (
+            ("searched_log10_mass_msun", [self.searched_log10_mass_msun]),
+            ("injected_log10_mass_msun", self.injected_log10_mass_msun),
+        ):
+            if strangers := sorted(set(chosen) - set(masses)):
                 raise ValueError(f"{key} has {strangers}, which log10_mass_msun lacks: {list(masses)}")
         return self
 

@@ -19,8 +19,8 @@ PANELS = (
     ("model", "lensed source", "magma", (-0.1, 1.3)),
     ("residual", "residual [σ]", "RdBu_r", (-5, 5)),
     ("source", "source", "magma", (-0.1, None)),
-    ("z", "z of a subhalo", "viridis", (-3, 6)),
-    ("limit", "least log₁₀ M/M☉ seen", "cividis_r", (8.5, 11)),
+    ("z", "z of a subhalo, linear", "viridis", (-3, 6)),
+    ("limit", "least log₁₀ M/M☉ promised", "cividis_r", (8.5, 10.5)),
 )
 
 
@@ -80,11 +80,11 @@ def _text(v: Mapping[str, float]) -> str:
     published = v["theta_e_published_arcsec"]
     beside = f" (published {published:.2f}″)" if np.isfinite(published) else ""
     mass = (
-        f"The greatest z of a subhalo is {v['z_max']:.1f} at x = {v['found_x_arcsec']:.2f}″, y = {v['found_y_arcsec']:.2f}″ "
-        f"(of a negative mass {v['z_negative']:.1f}; share of controls above it {v['false_alarm']:.2f})"
+        f"The best halo, fitted with the lens: z = {v['z_max']:.1f}, 10^{v['found_log10_mass']:.1f} M☉ at x = {v['found_x_arcsec']:.2f}″, y = {v['found_y_arcsec']:.2f}″; "
+        f"of a negative mass {v['z_negative']:.1f}; share of controls above it {v['false_alarm']:.2f}"
     )
     limit = (
-        f"; a halo of 10^{v['least_log10_mass']:.1f} M☉ would be seen at the best place"
+        f"; 10^{v['least_log10_mass']:.1f} M☉ would be seen at the best place"
         if np.isfinite(v["least_log10_mass"])
         else "; no mapped mass would be seen"
     )
@@ -105,7 +105,7 @@ def _figures(sample: Mapping[str, object]) -> list[str]:
         )
     if sample["good"]:
         out.append(
-            f"Greatest z of a subhalo: median {z['observed_median']:.1f}, of a negative mass {z['negative_median']:.1f}, of controls {z['control_median']:.1f} "
+            f"Greatest z of a fitted halo: median {z['observed_median']:.1f}, of a negative mass {z['negative_median']:.1f}, of controls {z['control_median']:.1f} "
             f"(95%: {z['control_95']:.1f})."
         )
     for found in sample["detections"].values():
@@ -113,8 +113,9 @@ def _figures(sample: Mapping[str, object]) -> list[str]:
             continue
         share = ", ".join(f"{v['share']:.0%} of 10^{m} M☉" for m, v in found["completeness"].items() if v["of"])
         out.append(
-            f"Above z = {found['threshold']:.1f}: {', '.join(found['found']) or 'none'}; of negative masses {len(found['negative'])}. Injections found there: {share or 'none made'}."
+            f"Above z = {found['threshold']:.1f}: {', '.join(found['found']) or 'none'}; of negative masses {len(found['negative'])}. "
+            f"Injections found there: {share or 'none made'}. Subhalos expected from the mass function: {found['expected']:.2g}."
         )
     could = ", ".join(f"{n} of 10^{m}" for m, n in sample["could_show"].items())
-    out.append(f"Lenses that could show a halo somewhere: {could} M☉. Subhalos expected from the mass function: {sample['expected']:.2g}.")
+    out.append(f"Lenses that promise z above the threshold somewhere: {could} M☉.")
     return out

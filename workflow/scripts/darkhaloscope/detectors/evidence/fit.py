@@ -46,12 +46,12 @@ class Linear:
         return self.jacobian.mT @ self.jacobian
 
 
-def linearise(batch: Batch, prior: LensPrior, values: Tensor, kernel: Kernel) -> Linear:
-    """Solve a batch for lenses of parameters (b, q) and linearise it about them."""
+def linearise(batch: Batch, prior: LensPrior, values: Tensor, kernel: Kernel, trace: Tensor | None = None) -> Linear:
+    """Solve a batch for lenses of parameters (b, q) and linearise it about them; `trace` as in `process.fields`."""
     deflection, pushed = prior.derivatives(values, batch.x, batch.y)
     beta = torch.stack((batch.x, batch.y), -1) - deflection
     solved = solve(batch, beta, kernel)
-    found = fields(batch, solved)
+    found = fields(batch, solved, trace)
     # A lens that deflects more moves the source positions back.
     score = -torch.einsum("brk,bqrk->bq", found.score, pushed).double()
     moved = -torch.einsum("brk,bqrk->brq", found.gradient, pushed)
@@ -71,7 +71,14 @@ def evaluate(batch: Batch, prior: LensPrior, values: Tensor, kernel: Kernel) -> 
 
 
 def climb(
-    batch: Batch, prior: LensPrior, values: Tensor, kernel: Kernel, steps: int, damping: float = FAR, enough: float = 0.0
+    batch: Batch,
+    prior: LensPrior,
+    values: Tensor,
+    kernel: Kernel,
+    steps: int,
+    damping: float = FAR,
+    enough: float = 0.0,
+    trace: Tensor | None = None,
 ) -> tuple[Linear, Tensor]:
     """Climb to a maximum of ln E + ln prior by damped Gauss–Newton steps, each stamp with its own damping.
 
@@ -84,6 +91,8 @@ def climb(
         What is added to the curvature's diagonal at first, relative to it: a small value trusts the first step.
     enough : float
         Stop where no stamp's next step promises more than this in the logarithm.
+    trace : (b, r, 2)
+        As in `process.fields`: each step is cheaper and points a little aside; heights are exact all the same.
 
     Returns
     -------
@@ -92,15 +101,22 @@ def climb(
     (b,) int64
         Steps that led upwards.
     """
-    top, best, upwards = _climb(batch, prior, values, kernel, steps, damping, enough)
-    return (best or linearise(batch, prior, top["values"], kernel)), upwards
+    top, best, upwards = _climb(batch, prior, values, kernel, steps, damping, enough, trace)
+    return (best or linearise(batch, prior, top["values"], kernel, trace)), upwards
 
 
 def ascend(
-    batch: Batch, prior: LensPrior, values: Tensor, kernel: Kernel, steps: int, damping: float = FAR, enough: float = 0.0
+    batch: Batch,
+    prior: LensPrior,
+    values: Tensor,
+    kernel: Kernel,
+    steps: int,
+    damping: float = FAR,
+    enough: float = 0.0,
+    trace: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """As `climb`, but return no more than the lenses (b, q) and ln E + ln prior of each (b,)."""
-    top = _climb(batch, prior, values, kernel, steps, damping, enough)[0]
+    top = _climb(batch, prior, values, kernel, steps, damping, enough, trace)[0]
     return top["values"], top["height"]
 
 
@@ -119,10 +135,10 @@ def different(offset: Tensor, height: Tensor, count: int) -> list[int]:
 
 
 def _climb(
-    batch: Batch, prior: LensPrior, values: Tensor, kernel: Kernel, steps: int, damping: float, enough: float
+    batch: Batch, prior: LensPrior, values: Tensor, kernel: Kernel, steps: int, damping: float, enough: float, trace: Tensor | None
 ) -> tuple[dict[str, Tensor], Linear | None, Tensor]:
     """What `climb` does: the summary of the best lenses, all about them where it is at hand, and the steps that led upwards."""
-    best = linearise(batch, prior, values, kernel)
+    best = linearise(batch, prior, values, kernel, trace)
     top = _summary(best, prior)
     strength = torch.full_like(top["height"], damping)
     upwards = torch.zeros(len(values), dtype=torch.int64, device=values.device)
@@ -131,7 +147,7 @@ def _climb(
         move = torch.linalg.solve(scaled, top["gradient"]).clamp(-LONGEST_STEP, LONGEST_STEP)
         if enough and bool(((move * top["gradient"]).sum(1) < enough).all()):
             break
-        trial = linearise(batch, prior, prior.values(prior.offset(top["values"]) + move), kernel)
+        trial = linearise(batch, prior, prior.values(prior.offset(top["values"]) + move), kernel, trace)
         new = _summary(trial, prior)
         better = new["height"] > top["height"]
         upwards += better

@@ -14,7 +14,7 @@ from torch.autograd import forward_ad
 from ...config.base import Distribution
 from ...config.cosmology import Cosmology
 from ...config.subhalo import Lens, SubhaloDataset
-from ...lensing.lens import NFW, SIS, TNFW, MacroLens, Subhalos, macro_deflection, macro_lens, nfw_angles
+from ...lensing.lens import NFW, SIS, TNFW, MacroLens, Subhalos, macro_deflection, macro_lens, nfw_angles, subhalo_deflection
 from ...lensing.profiles import MAIN
 from . import loops
 
@@ -151,6 +151,11 @@ class SubhaloProfile:
             "theta_e": self.factor * theta_e if self.kind == SIS else 1.0,
         }
         return Subhalos(kind=(one * self.kind).long(), x=x[:, None], y=y[:, None], **{k: one * v for k, v in values.items()})
+
+    def along(self, radius: Tensor, theta_e: float) -> Tensor:
+        """Return the deflection [arcsec] at distances (k,) from the middle, behind a lens of θ_E."""
+        middle = torch.zeros(1, dtype=torch.float64, device=radius.device)
+        return subhalo_deflection(self.at(middle, middle, theta_e), radius[None], torch.zeros_like(radius)[None])[0][0]
 
 
 def subhalo_profiles(dataset: SubhaloDataset, cosmology: Cosmology) -> tuple[SubhaloProfile, ...]:

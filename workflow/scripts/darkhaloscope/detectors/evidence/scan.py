@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -22,11 +23,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...config.subhalo import SubhaloDataset
-from ...lensing.lens import MacroLens, critical_curve, subhalo_deflection
+from ...lensing.lens import MacroLens, critical_curve
 from ...tasks.subhalo.placement import ARC_THRESHOLD
 from .fit import Linear
 from .pixels import Batch, Sky
-from .prior import SubhaloProfile
 
 #: A subhalo of smaller ν′ is not seen at all: its z is noise over nothing.
 LEAST_INFORMATION = 1e-3
@@ -42,6 +42,13 @@ class Places:
     y: NDArray
     share: NDArray
     pixel: NDArray
+
+
+class Round(Protocol):
+    """A round subhalo."""
+
+    def along(self, radius: Tensor, theta_e: float) -> Tensor:
+        """Return the deflection [arcsec] at distances (k,) from its middle, behind a lens of θ_E."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +118,7 @@ def places(dataset: SubhaloDataset, sky: Sky, lens: MacroLens, every: int = 1) -
     return Places(x[tuple(at.T)], y[tuple(at.T)], share / share.sum(), at)
 
 
-def deflections(where: Places, profiles: Sequence[SubhaloProfile], theta_e: float, x: Tensor, y: Tensor) -> Tensor:
+def deflections(where: Places, profiles: Sequence[Round], theta_e: float, x: Tensor, y: Tensor) -> Tensor:
     """Deflection (p·k, r, 2) float32 at rays (r,) of each profile at each place, arcsec.
 
     Every profile is round: its deflection is tabulated along a line once, and read at the distance of each ray.
@@ -127,9 +134,7 @@ def deflections(where: Places, profiles: Sequence[SubhaloProfile], theta_e: floa
     share = index.sub_(low)
     out = []
     for profile in profiles:
-        centre = torch.zeros(1, dtype=torch.float64, device=x.device)
-        along = subhalo_deflection(profile.at(centre, centre, theta_e), radius[None], torch.zeros_like(radius)[None])[0][0]
-        table = (along / radius).float()
+        table = (profile.along(radius, theta_e) / radius).float()
         strength = torch.lerp(table[low], table[low + 1], share)
         out.append(torch.stack((strength * dx, strength * dy), -1))
     return torch.cat(out)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
-from dataclasses import astuple
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +17,11 @@ from ...config.evidence import Sensitivity
 from ...config.observed import Observed
 from ...lensing.lens import critical_curve
 from ...surveys.observed import ObservedLens, published, read_lens
-from ..evidence.sensitivity import expected_detections, least_mass, mass_function, sigma_critical
+from ..evidence.sensitivity import MASS_STEPS, least_mass, mass_function
 from .arcs import NoArcs
 from .fit import ObservedFit, fit_lens
-from .schema import MAPS, MASS, SOURCE_SIZE, TRIALS, lens_columns, lens_schema
-from .subhalos import Looker, Trial, covariance, mass_posterior
+from .schema import MAPS, MASS, PROMISES, SOURCE_SIZE, TRIALS, lens_columns, lens_schema
+from .subhalos import Looker, Trial, covariance
 
 log = logging.getLogger("darkhaloscope")
 
@@ -34,7 +34,10 @@ def look_at_lens(folder: str | Path, settings: Observed, mass_function_of: Sensi
     lens = read_lens(folder, settings)
     for text in lens.missing:
         log.info("%s: %s", lens.name, text)
-    row = {c.name: {"string": "", "bool": False, "int64": 0}.get(c.dtype, np.nan) for c in lens_columns()}
+    row = {
+        c.name: {"string": "", "bool": False, "int64": 0}.get(c.dtype, np.full(c.shape, np.nan) if c.shape else np.nan)
+        for c in lens_columns()
+    }
     z_lens, z_source = redshifts(lens, settings)
     row |= {"lens": lens.name, "missing": "; ".join(lens.missing), "z_lens": z_lens, "z_source": z_source}
     row |= {"theta_e_published_arcsec": published(lens.name, settings).get("theta_e", np.nan)}
@@ -49,9 +52,9 @@ def look_at_lens(folder: str | Path, settings: Observed, mass_function_of: Sensi
         found = fitted_row(fit, settings)
         clock = time.process_time()
         looker = Looker(fit, settings.subhalos, cosmology, (z_lens, z_source))
-        seen, pictures = subhalo_row(looker, mass_function_of)
-        trials = looker.trials()
-        seen |= false_alarm(trials)
+        seen, pictures, depth = scan_row(looker, mass_function_of)
+        trials = looker.trials(depth)
+        seen |= halo_row(looker, trials)
         row |= {**found, **seen, "seconds_subhalos": time.process_time() - clock}
         pictures |= fit_maps(looker)
         maps = {name: shown(image, fit, settings.shown) for name, image in pictures.items()}
@@ -59,9 +62,17 @@ def look_at_lens(folder: str | Path, settings: Observed, mass_function_of: Sensi
     schema = lens_schema(settings.shown)
     values = {**row, **maps, "source": source}
     table = schema.table({c.name: values[c.name][None] if c.shape else [values[c.name]] for c in schema.columns})
-    rows = [(lens.name, *astuple(trial)) for trial in trials]
-    columns = {c.name: [r[k] for r in rows] for k, c in enumerate(TRIALS.columns)}
-    return table, TRIALS.table(columns)
+    return table, TRIALS.table(trial_columns(lens.name, trials, looker if trials else None))
+
+
+def trial_columns(name: str, trials: list[Trial], looker: Looker | None) -> dict[str, list]:
+    """Return the columns of `TRIALS`."""
+    rows = []
+    for t in trials:
+        x0, y0 = looker.fit.pixels.x0, looker.fit.pixels.y0
+        found = (t.found.x + x0, t.found.y + y0, looker.log10_mass(t.found))
+        rows.append((name, t.kind, t.log10_mass_msun, t.x + x0, t.y + y0, t.promised, t.found.z, *found, t.distance, t.negative, t.z_map))
+    return {c.name: [row[k] for row in rows] for k, c in enumerate(TRIALS.columns)}
 
 
 def redshifts(lens: ObservedLens, settings: Observed) -> tuple[float, float]:
@@ -106,46 +117,65 @@ def fitted_row(fit: ObservedFit, settings: Observed) -> dict[str, object]:
         "bins": len(fit.pixels.channel.data),
         "rays": len(fit.pixels.channel.x),
         "kernel_amplitude": float(fit.kernel.amplitude[0, 0]),
-        "kernel_length_arcsec": float(fit.kernel.length[0, 0]),
+        "kernel_length": float(fit.kernel.length[0, 0]),
+        "source_size_arcsec": float(fit.size),
         **{f"seconds_{name}": value for name, value in fit.seconds.items()},
     }
 
 
-def subhalo_row(looker: Looker, mass_function_of: Sensitivity) -> tuple[dict[str, object], dict[str, NDArray]]:
-    """Return the columns of the scan of the observed image, and its maps (h, w)."""
-    fit, settings, where = looker.fit, looker.settings, looker.where
+def scan_row(looker: Looker, mass_function_of: Sensitivity) -> tuple[dict[str, object], dict[str, NDArray], NDArray]:
+    """Return the columns of the linear scan of the observed image, its maps (h, w), and the z (m, k) that it promises."""
+    fit, settings = looker.fit, looker.settings
     scan, depth = looker.scan()
-    z = scan.z
-    searched = z[looker.tried]
-    best, place = np.unravel_index(int(searched.argmax()), searched.shape)
-    # z and what moves it, as a Gaussian in the strength of the halo that is there.
-    log_bayes = z[:, place] * depth[:, place] - depth[:, place] ** 2 / 2
-    mass, error = mass_posterior(log_bayes, looker.masses)
     limit = least_mass(depth, looker.masses, settings.threshold)
-    density = mass_function(mass_function_of, 10**looker.masses, sigma_critical(looker.halos[0]))
+    density = mass_function(mass_function_of, 10**looker.masses, looker.critical)
     area = (settings.place_step * fit.lens.scale) ** 2
     seen = limit[np.isfinite(limit)]
     row = {
-        "z_max": float(searched.max()),
-        "z_negative": float((-searched).max()),
-        "found_x_arcsec": float(where.x[place]) + fit.pixels.x0,
-        "found_y_arcsec": float(where.y[place]) + fit.pixels.y0,
-        "found_log10_mass": mass,
-        "found_log10_mass_error": error,
-        "found_log_bayes": float(log_bayes.max()),
         "least_log10_mass": float(seen.min()) if len(seen) else np.nan,
         "median_log10_mass": float(np.median(seen)) if len(seen) else np.nan,
         "seen_share": len(seen) / len(limit),
-        "expected": expected_detections(depth, looker.masses, density, settings.threshold, area),
+        "halos": halos_by_promise(depth, looker.masses, density, area),
     }
-    return row, {"z": _cells(looker, searched[best]), "limit": _cells(looker, limit)}
+    return row, {"z": _cells(looker, scan.z[looker.searched]), "limit": _cells(looker, limit)}, depth
 
 
-def false_alarm(trials: list[Trial]) -> dict[str, float]:
-    """Return how often controls have a greater z_max than the observed image."""
-    observed = next(t.z_max for t in trials if t.kind == "observed")
-    controls = [t.z_max for t in trials if t.kind == "control"]
-    return {"false_alarm": (sum(z >= observed for z in controls) + 1) / (len(controls) + 1)}
+def halos_by_promise(depth: NDArray, log10_mass: NDArray, density: NDArray, area: float) -> NDArray:
+    """Return how many subhalos of a mass function have a promised z within the edges of `PROMISES`.
+
+    Parameters
+    ----------
+    depth : (m, k), promised z of m increasing masses at k places
+    log10_mass : (m,)
+    density : (m,), halos per dex and arcsec²
+    area : float, arcsec² that each place stands for
+    """
+    fine = np.linspace(log10_mass[0], log10_mass[-1], (len(log10_mass) - 1) * MASS_STEPS + 1)
+    between = np.array([np.interp(fine, log10_mass, d) for d in depth.T])
+    weight = np.exp(np.interp(fine, log10_mass, np.log(density))) * np.gradient(fine) * area
+    # The ends of the trapezoidal rule stand for half a step.
+    weight[[0, -1]] /= 2
+    return np.histogram(between, PROMISES, weights=np.broadcast_to(weight, between.shape))[0]
+
+
+def halo_row(looker: Looker, trials: list[Trial]) -> dict[str, float]:
+    """Return the columns of the halo that is found in the observed image, and how often controls have a greater z."""
+    seen = next(t for t in trials if t.kind == "observed")
+    controls = [t.found.z for t in trials if t.kind == "control"]
+    found, (strength, x, y) = seen.found, seen.found.errors
+    return {
+        "z_max": found.z,
+        "z_negative": seen.negative,
+        "z_map": seen.z_map,
+        "false_alarm": (sum(z >= found.z for z in controls) + 1) / (len(controls) + 1),
+        "found_x_arcsec": found.x + looker.fit.pixels.x0,
+        "found_x_error_arcsec": x,
+        "found_y_arcsec": found.y + looker.fit.pixels.y0,
+        "found_y_error_arcsec": y,
+        "found_log10_mass": looker.log10_mass(found),
+        "found_log10_mass_error": strength / abs(found.strength) / math.log(10),
+        "found_log_ratio": found.log_ratio,
+    }
 
 
 def fit_maps(looker: Looker) -> dict[str, NDArray]:
@@ -165,8 +195,9 @@ def source_picture(fit: ObservedFit) -> tuple[NDArray, float]:
     weight = (solved.covariance[0] @ u)[:, 0].clamp(min=0) ** 2
     centre = (weight[:, None] * beta).sum(0) / weight.sum()
     spread = float(((weight * (beta - centre).square().sum(1)).sum() / weight.sum()).sqrt())
-    side = float(np.clip(8 * spread, 0.4, 4.0))
-    axis = (torch.arange(SOURCE_SIZE) / (SOURCE_SIZE - 1) - 0.5) * side
+    size = float(fit.size)
+    side = float(np.clip(8 * spread * size, 0.4, 4.0))
+    axis = (torch.arange(SOURCE_SIZE) / (SOURCE_SIZE - 1) - 0.5) * side / size
     y, x = torch.meshgrid(axis, axis, indexing="ij")
     values = covariance(torch.stack((x.flatten(), y.flatten()), 1) + centre, beta, fit) @ u
     return values.reshape(SOURCE_SIZE, SOURCE_SIZE).numpy().astype(np.float32), side

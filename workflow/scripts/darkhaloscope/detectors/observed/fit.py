@@ -22,57 +22,23 @@ from ..evidence.process import Kernel
 from .arcs import Arcs, find_arcs
 from .light import Galaxy, fit_galaxy
 from .pixels import Pixels, cut_pixels
+from .plane import SourcePlane, brightness
 
 #: Lenses whose evidence on the coarse image is computed at a time.
 TOGETHER = 16
 #: Two lenses are the same optimum where no parameter differs by more than this many widths of the prior.
 SAME = 0.1
-#: Bins brighter than this, in units of the arcs' brightness, are images of the source.
-BRIGHT = 0.3
-#: and by this many standard deviations.
-SURE = 3.0
 #: Evidence that a lens loses per unit of focus above the limit.
 UNFOCUSED = 1e5
 MULTIPOLES = ("m3_cos", "m3_sin", "m4_cos", "m4_sin")
 
 
 @dataclass(frozen=True)
-class CentredPrior(LensPrior):
-    """A lens whose source plane has its origin in the middle of the bright light.
-
-    `bright` (r,), sums to 1: how much each ray counts. A source of some extent is about the origin; where the lens puts it is no parameter.
-    """
-
-    bright: Tensor
-
-    @classmethod
-    def about(cls, prior: LensPrior, batch: Batch) -> CentredPrior:
-        """Return a prior for the rays of a batch of one lens."""
-        return cls(prior.profile, prior.names, prior.mean, prior.width, prior.fixed, brightness(batch)[0])
-
-    def deflect(self, values: Tensor, x: Tensor, y: Tensor) -> Tensor:
-        """Deflection (n, r, 2), and where the middle of the light comes to lie."""
-        return self._centred(super().deflect(values, x, y), x, y)
-
-    def derivatives(self, values: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """As `LensPrior.derivatives`."""
-        deflection, pushed = super().derivatives(values, x, y)
-        return self._centred(deflection, x, y), self.still(pushed)
-
-    def still(self, shift: Tensor) -> Tensor:
-        """Return shifts (..., r, 2) of rays less that of the middle of the light."""
-        return shift - torch.einsum("r,...rk->...k", self.bright.to(shift.dtype), shift)[..., None, :]
-
-    def _centred(self, deflection: Tensor, x: Tensor, y: Tensor) -> Tensor:
-        beta = torch.stack((x, y), -1) - deflection
-        return deflection + torch.einsum("r,...rk->...k", self.bright.to(beta.dtype), beta)[..., None, :]
-
-
-@dataclass(frozen=True)
 class ObservedFit:
     """A lens with its mass found.
 
-    `prior` and `values` (q,) of the mass, `errors` (q,); `kernel` of the source; `batch` and `linear` as the detector has them, of one row;
+    `prior` and `values` (q,) of the mass, `errors` (q,); `kernel` of the source; `batch` and `linear` as the detector has them, of one row; `coarse` the
+    same pixels in bins as large as those without arcs, one ray each;
     `chi2` per pixel; `rivals` (s,) ln evidence of other optima less that of the best; `converged`: whether the last step promised nothing;
     `seconds` by part.
     """
@@ -81,17 +47,24 @@ class ObservedFit:
     galaxy: Galaxy
     arcs: Arcs
     pixels: Pixels
-    prior: CentredPrior
+    prior: SourcePlane
     values: Tensor
     errors: NDArray
     kernel: Kernel
+    coarse: Pixels
     batch: Batch
     linear: Linear
     chi2: float
     rivals: NDArray
     converged: bool
     focus: float
+    enough: float
     seconds: dict[str, float]
+
+    @property
+    def size(self) -> Tensor:
+        """Size of the source [arcsec], the unit of its plane."""
+        return self.prior.place(self.prior.angles(self.values[None], self.batch.x, self.batch.y))[1][0]
 
     def parameter(self, name: str) -> float:
         """Return one parameter of the mass."""
@@ -136,13 +109,14 @@ def fit_lens(lens: ObservedLens, settings: Fit) -> ObservedFit:
     # What lies beyond twice the Einstein radius has one image, and says nothing about the lens.
     arcs = arcs.within(settings.extent * max(arcs.radius, *(float(start[0]) for start, _ in starts)))
     rough = stack([cut_pixels(lens, galaxy, arcs, settings.bin, settings.dark_bin, rays_per_pixel=False).channel])
-    chosen, rivals = choose(rough, CentredPrior.about(prior, rough), starts, settings)
+    chosen, rivals = choose(rough, SourcePlane.about(prior, rough), starts, settings)
     pixels = cut_pixels(lens, galaxy, arcs, settings.bin, settings.dark_bin)
     if len(pixels.rays) > settings.most_rays:
         pixels = cut_pixels(lens, galaxy, arcs, settings.bin, settings.dark_bin, rays_per_pixel=False)
+    coarse = cut_pixels(lens, galaxy, arcs, settings.dark_bin, settings.dark_bin, rays_per_pixel=False)
     batch = stack([pixels.channel])
-    prior = CentredPrior.about(prior, batch)
-    kernel = pick_kernel(batch, prior, chosen, settings.source_kernels, settings.source_extents_arcsec)
+    prior = SourcePlane.about(prior, batch)
+    kernel = pick_kernel(batch, prior, chosen, settings.source_kernels, settings.source_extents)
     linear, _ = climb(batch, prior, chosen, kernel, settings.steps, NEAR, settings.enough)
     lap("fit")
     hessian = linear.information[0] + torch.eye(len(prior.names), dtype=torch.float64)
@@ -160,17 +134,19 @@ def fit_lens(lens: ObservedLens, settings: Fit) -> ObservedFit:
         values=linear.values[0],
         errors=errors,
         kernel=kernel,
+        coarse=coarse,
         batch=batch,
         linear=linear,
         chi2=chi2,
         rivals=rivals,
         converged=promised < settings.converged,
         focus=focused,
+        enough=settings.enough,
         seconds=seconds,
     )
 
 
-def choose(batch: Batch, prior: LensPrior, starts: list[tuple[Tensor, Kernel]], settings: Fit) -> tuple[Tensor, NDArray]:
+def choose(batch: Batch, prior: SourcePlane, starts: list[tuple[Tensor, Kernel]], settings: Fit) -> tuple[Tensor, NDArray]:
     """Return the best (1, q) of some lenses fitted to an image of one ray per bin, and ln evidence of the others less its own, in order."""
 
     def height(found: tuple[Linear, Kernel]) -> float:
@@ -185,7 +161,7 @@ def choose(batch: Batch, prior: LensPrior, starts: list[tuple[Tensor, Kernel]], 
     fitted = []
     # The kernel of the coarse image may hide which of the best is better.
     for linear, _ in rough[:2]:
-        kernel = pick_kernel(batch, prior, linear.values, settings.source_kernels, settings.source_extents_arcsec)
+        kernel = pick_kernel(batch, prior, linear.values, settings.source_kernels, settings.source_extents)
         fitted.append((climb(batch, prior, linear.values, kernel, settings.steps, NEAR, settings.enough)[0], kernel))
     best = max(fitted, key=height)[0]
     others = [float(found.log_posterior) for found, _ in (*fitted, *rough[2:]) if found is not best]
@@ -204,7 +180,7 @@ def search(coarse: Pixels, prior: LensPrior, settings: Fit) -> list[tuple[Tensor
     tried = draws(prior, settings.draws)
     tried[:, 0] = torch.as_tensor(radii).repeat(-(-settings.draws // len(radii)))[: settings.draws]
     one = stack([noisy])
-    prior = CentredPrior.about(prior, one)
+    prior = SourcePlane.about(prior, one)
     heights = torch.cat([evaluate(one.of([0] * len(some)), prior, some, _smooth(len(some), settings)) for some in tried.split(TOGETHER)])
     stratum = torch.arange(settings.draws) % len(radii)
     near = torch.stack([tried[torch.where(stratum == k, heights, -torch.inf).argmax()] for k in range(len(radii))])
@@ -212,32 +188,25 @@ def search(coarse: Pixels, prior: LensPrior, settings: Fit) -> list[tuple[Tensor
     height = found.log_posterior - _unfocused(one.of([0] * len(near)), prior, found.values, settings)
     different = distinct(prior, found.values, height)[: settings.finalists]
     alone = stack([coarse.channel]).of([0] * len(different))
-    kernel = pick_kernel(alone, prior, different, settings.source_kernels, settings.source_extents_arcsec)
+    kernel = pick_kernel(alone, prior, different, settings.source_kernels, settings.source_extents)
     found, _ = climb(alone, prior, different, kernel, settings.coarse_steps, NEAR, settings.enough)
     order = found.log_posterior.argsort(descending=True)
     return [(found.values[k], kernel[k : k + 1]) for k in order.tolist()]
 
 
-def focus(batch: Batch, prior: LensPrior, values: Tensor) -> Tensor:
+def focus(batch: Batch, prior: SourcePlane, values: Tensor) -> Tensor:
     """Return how much smaller the bright light is on the source plane than in the image, (b,): the ratio of its median radii."""
     weight = brightness(batch)
     image = torch.stack((batch.x, batch.y), -1)
     sizes = []
-    for at in (image - prior.deflect(values, batch.x, batch.y), image):
+    for at in (prior.angles(values, batch.x, batch.y), image):
         radius, order = (at - (weight[..., None] * at).sum(1, keepdim=True)).square().sum(-1).sqrt().sort(1)
         half = (weight.gather(1, order).cumsum(1) > 0.5).double().argmax(1, keepdim=True)
         sizes.append(radius.gather(1, half)[:, 0])
     return sizes[0] / sizes[1]
 
 
-def brightness(batch: Batch) -> Tensor:
-    """Return how bright the image is at each ray, (b, r), where it is; sums to 1."""
-    sure = (batch.data > BRIGHT) & (batch.data > SURE * batch.variance.sqrt())
-    bright = batch.project(torch.where(sure, batch.data.clamp(max=1.0), 0.0).float()[..., None])[..., 0].double()
-    return bright / bright.sum(1, keepdim=True)
-
-
-def _unfocused(batch: Batch, prior: LensPrior, values: Tensor, settings: Fit) -> Tensor:
+def _unfocused(batch: Batch, prior: SourcePlane, values: Tensor, settings: Fit) -> Tensor:
     """What is taken off the evidence of lenses that leave the arcs apart: more than any evidence."""
     return UNFOCUSED * (focus(batch, prior, values) - settings.focus).clamp(min=0)
 
@@ -253,4 +222,4 @@ def distinct(prior: LensPrior, values: Tensor, height: Tensor) -> Tensor:
 
 
 def _smooth(count: int, settings: Fit) -> Kernel:
-    return Kernel.of(settings.start_kernel, count, extent=settings.start_extent_arcsec)
+    return Kernel.of(settings.start_kernel, count, extent=settings.start_extent)

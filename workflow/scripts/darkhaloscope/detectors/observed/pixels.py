@@ -38,6 +38,13 @@ class Pixels:
         """Return values of bins (n,) as an image; NaN where there is none."""
         return np.where(self.bins >= 0, values[np.maximum(self.bins, 0)], np.nan)
 
+    def means_over(self, larger: Pixels) -> sp.csr_matrix:
+        """Return what takes values of these bins (n,) to their means over larger bins (m,) of the same image, (m, n)."""
+        both = (self.bins >= 0) & (larger.bins >= 0)
+        shape = len(larger.channel.data), len(self.channel.data)
+        count = sp.csr_matrix((np.ones(both.sum()), (larger.bins[both], self.bins[both])), shape=shape)
+        return sp.diags(1 / np.asarray(count.sum(1)).ravel()) @ count
+
 
 def cut_pixels(lens: ObservedLens, galaxy: Galaxy, arcs: Arcs, small: int, large: int, rays_per_pixel: bool = True) -> Pixels:
     """Return the pixels of a lens.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,8 @@ from scipy.stats import poisson
 from ...config.observed import Subhalos
 from ...core.intervals import wilson
 from ...core.tables import Schema, read_table
-from .schema import lens_columns
+from .schema import PROMISES, lens_columns
+from .subhalos import NEAR
 
 #: A fit agrees with a published θ_E within this share of it.
 AGREES = 0.05
@@ -44,20 +46,7 @@ def describe_sample(lenses: pd.DataFrame, trials: pd.DataFrame, settings: Subhal
     # The least z that no negative mass of any lens reaches is the lowest threshold at which the sample's own errors raise no alarm.
     quiet = float(negative.max()) if len(negative) else np.nan
     thresholds = {"configured": settings.threshold, "quiet": quiet}
-    detections = {
-        name: {
-            "threshold": threshold,
-            "found": sorted(good.loc[good["z_max"] > threshold, "lens"]),
-            "negative": sorted(good.loc[good["z_negative"] > threshold, "lens"]),
-            "false_alarms_of_controls": _share(control["z_max"] > threshold),
-            "completeness": {
-                f"{mass:g}": _share(injected.loc[injected["log10_mass_msun"] == mass, "z_near"] > threshold)
-                for mass in settings.injected_log10_mass_msun
-            },
-        }
-        for name, threshold in thresholds.items()
-    }
-    expected = float(good["expected"].sum())
+    detections = {name: detect(good, control, injected, threshold) for name, threshold in thresholds.items()}
     return _plain(
         {
             "lenses": len(lenses),
@@ -76,18 +65,42 @@ def describe_sample(lenses: pd.DataFrame, trials: pd.DataFrame, settings: Subhal
             "z": {
                 "observed_median": _median(good["z_max"]),
                 "negative_median": _median(good["z_negative"]),
-                "control_median": _median(control["z_max"]),
-                "control_95": float(control["z_max"].quantile(0.95)) if len(control) else np.nan,
+                "control_median": _median(control["z"]),
+                "control_95": float(control["z"].quantile(0.95)) if len(control) else np.nan,
                 "observed_above_all_controls": int((good["false_alarm"] <= 1.5 / (settings.controls + 1)).sum()),
             },
             "detections": detections,
             "could_show": {f"{mass:g}": int((good["least_log10_mass"] <= mass).sum()) for mass in settings.log10_mass_msun},
-            "expected": expected,
-            "chance_of_none": float(poisson.pmf(0, expected)),
             "cpu_seconds_per_lens": _median(lenses[[c for c in lenses if c.startswith("seconds_")]].sum(axis=1)),
             "cpu_seconds": float(lenses[[c for c in lenses if c.startswith("seconds_")]].sum().sum()),
         }
     )
+
+
+def detect(good: pd.DataFrame, control: pd.DataFrame, injected: pd.DataFrame, threshold: float) -> dict[str, object]:
+    """Return what is above a threshold: lenses, negative masses, controls, injections by mass, and the subhalos that a mass function would show.
+
+    An injection is found where z passes the threshold within `NEAR` of its place. The share that is found, by promised z, over all good lenses, times the mass function's halos of that
+    promise is what is expected; none is where nothing was injected.
+    """
+    found = (injected["z"] > threshold) & (injected["distance_arcsec"] <= NEAR)
+    promise = pd.cut(injected["promised"], PROMISES, right=False, labels=False)
+    share = found.groupby(promise).mean().reindex(range(len(PROMISES) - 1), fill_value=0.0)
+    halos = np.stack(good["halos"]).sum(0) if len(good) else np.zeros(len(PROMISES) - 1)
+    expected = float(halos @ share.to_numpy())
+    masses = sorted(injected["log10_mass_msun"].unique())
+    return {
+        "threshold": threshold,
+        "found": sorted(good.loc[good["z_max"] > threshold, "lens"]),
+        "negative": sorted(good.loc[good["z_negative"] > threshold, "lens"]),
+        "false_alarms_of_controls": _share(control["z"] > threshold),
+        "completeness": {f"{mass:g}": _share(found[injected["log10_mass_msun"] == mass]) for mass in masses},
+        "completeness_by_promise": {
+            f"{low:g} to {high:g}": _share(found[promise == k]) for k, (low, high) in enumerate(pairwise(PROMISES)) if (promise == k).any()
+        },
+        "expected": expected,
+        "chance_of_none": float(poisson.pmf(0, expected)),
+    }
 
 
 def _share(passed: pd.Series) -> dict[str, float]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from ...core.tables import Column, Schema
 
 #: Parameters of the mass; places are from the middle of the image.
@@ -9,13 +11,15 @@ MASS = ("theta_e", "slope", "e1", "e2", "x", "y", "gamma1", "gamma2", "m3_cos", 
 _ANGLES = ("theta_e", "x", "y")
 #: Pixels on a side of the source's picture.
 SOURCE_SIZE = 61
+#: Edges of promised z, by which injections are counted.
+PROMISES = (-math.inf, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 14.0, 20.0, math.inf)
 #: Maps of a lens: name and what they show.
 MAPS = {
     "data": "Image less the galaxy's light, in units of the arcs' brightness; NaN where not fitted",
     "model": "Lensed source as found",
     "residual": "Data less model and galaxy, in standard deviations of the bin",
-    "z": "m′/√ν′ of the mass that gives the greatest one, per place that was tried",
-    "limit": "Least log₁₀ mass that would pass the threshold there; NaN where none mapped would",
+    "z": "m′/√ν′ of the searched mass at each place, linear in the mass",
+    "limit": "Least log₁₀ mass whose promised z passes the threshold there; NaN where that of none mapped does",
 }
 
 
@@ -51,19 +55,29 @@ def lens_columns() -> tuple[Column, ...]:
         _c("bins", "int64", "", "Bins that were fitted"),
         _c("rays", "int64", "", "Rays"),
         _f("kernel_amplitude", "", "Amplitude of the source's kernel, in units of the arcs' brightness"),
-        _f("kernel_length_arcsec", "arcsec", "Length of the source's kernel"),
-        _f("z_max", "", "Greatest m′/√ν′ over places and masses"),
-        _f("z_negative", "", "The same for negative masses: what the model's errors give"),
+        _f("kernel_length", "", "Length of the source's kernel, in units of the source's size"),
+        _f("source_size_arcsec", "arcsec", "Size of the source: geometric mean of the distances of its light from its middle"),
+        _f("z_max", "", "Greatest z of a halo fitted with the lens, ±√(2 Δ ln E)"),
+        _f("z_negative", "", "Greatest −z of a negative mass, likewise: what the model's errors give"),
+        _f("z_map", "", "Greatest m′/√ν′ of the linear map, from which halos are fitted"),
         _f("false_alarm", "", "Share of controls of this lens with a greater z_max, (k + 1)/(n + 1)"),
-        _f("found_x_arcsec", "arcsec", "Place of z_max from the middle of the image, to the right"),
+        _f("found_x_arcsec", "arcsec", "Place of that halo from the middle of the image, to the right"),
+        _f("found_x_error_arcsec", "arcsec", "Its standard error, the lens marginalised"),
         _f("found_y_arcsec", "arcsec", "Its place, up"),
-        _f("found_log10_mass", "dex(M☉)", "Mean of log₁₀ M200 there, flat in log mass over the masses mapped"),
-        _f("found_log10_mass_error", "dex(M☉)", "Its standard deviation"),
-        _f("found_log_bayes", "", "Greatest m′ − ν′/2 there over masses"),
-        _f("least_log10_mass", "dex(M☉)", "Least mass that passes the threshold somewhere"),
+        _f("found_y_error_arcsec", "arcsec", "Its standard error"),
+        _f("found_log10_mass", "dex(M☉)", "log₁₀ of its mass, its size being that of the searched mass"),
+        _f("found_log10_mass_error", "dex(M☉)", "Its standard error"),
+        _f("found_log_ratio", "", "How much ln E + ln prior of the lens gains by it"),
+        _f("least_log10_mass", "dex(M☉)", "Least mass whose promised z passes the threshold somewhere"),
         _f("median_log10_mass", "dex(M☉)", "Median over the places where a mapped mass passes it"),
         _f("seen_share", "", "Share of the places where a mapped mass passes it"),
-        _f("expected", "", "Subhalos of the mass function expected above the threshold"),
+        Column(
+            "halos",
+            "float64",
+            "",
+            "Subhalos of the mass function by their promised z, within the edges of `PROMISES`",
+            (len(PROMISES) - 1,),
+        ),
         _f("seconds_galaxy", "s", "CPU time of galaxy and arcs"),
         _f("seconds_search", "s", "CPU time of the search on the coarse image"),
         _f("seconds_fit", "s", "CPU time of the fit"),
@@ -84,11 +98,16 @@ TRIALS = Schema(
     (
         _c("lens", "string", "", "Lens"),
         _c("kind", "string", "", "observed, control (the fitted lens with noise) or injection (a subhalo in the observed image)"),
-        Column("log10_mass_msun", "float64", "dex(M☉)", "Injected M200", nullable=True),
+        Column("log10_mass_msun", "float64", "dex(M☉)", "Injected mass", nullable=True),
         Column("x_arcsec", "float64", "arcsec", "Its place from the middle of the image, to the right", nullable=True),
         Column("y_arcsec", "float64", "arcsec", "Its place, up", nullable=True),
-        _c("z_max", "float64", "", "Greatest m′/√ν′ over places and masses"),
-        Column("z_near", "float64", "", "The greatest within 0.3 arcsec of the injected place", nullable=True),
-        _c("z_negative", "float64", "", "The greatest of negative masses"),
+        Column("promised", "float64", "", "z that the linear map promises for it", nullable=True),
+        _c("z", "float64", "", "Greatest z of a halo fitted with the lens"),
+        _c("found_x_arcsec", "float64", "arcsec", "Its place from the middle of the image, to the right"),
+        _c("found_y_arcsec", "float64", "arcsec", "Its place, up"),
+        _c("found_log10_mass", "float64", "dex(M☉)", "log₁₀ of its mass"),
+        Column("distance_arcsec", "float64", "arcsec", "Its distance from the injected place", nullable=True),
+        Column("z_negative", "float64", "", "Greatest −z of a negative mass, of the observed image", nullable=True),
+        _c("z_map", "float64", "", "Greatest m′/√ν′ of the linear map"),
     ),
 )

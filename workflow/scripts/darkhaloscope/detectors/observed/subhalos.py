@@ -1,8 +1,5 @@
-"""Subhalos in an observed lens: tried at every place on the arcs, and the same with data of which is known what is in them.
+"""Subhalos in an observed lens: tried at every place on the arcs, the best of them fitted with the lens, and the same with data of which is known what is in them.
 
-Controls are draws of the lens as fitted, without a subhalo, with the noise of the image: how large z becomes by noise alone. Injections are
-the observed image itself, to which is added what a subhalo of known mass would change in the source as found: with all that the model
-gets wrong about this lens. Both are taken with the smooth lens linearised where the fit left it, marginalised again for each.
 A subhalo moves the rays by δβ, and the covariance of the pixels by ∂C. The score is m = ½ wᵀ ∂C w − ½ tr(C⁻¹ ∂C), and noise moves it by nᵀ C⁻¹ T̃ with
 
     T̃ = ∂C w = B (g·δβ − Q),   Qᵢ = Σⱼ uⱼ ∇K(βᵢ − βⱼ)·δβⱼ.
@@ -11,12 +8,19 @@ Q is what a source that moves along takes up: were all rays moved alike, T̃ wou
 so that T = B g·δβ alone (as for the small subhalos of `evidence.scan`) would promise what cannot be had: z is m′/√ν′ with ν = T̃ᵀ C⁻¹ T̃, and a
 subhalo that is there moves z by Tᵀ C⁻¹ T̃/√ν, lens parameters projected out of both (their J̃ likewise).
 
-A negative mass cannot be there: the greatest z of one, in the observed image, shows what the model's errors do.
+That map is linear in the halo's mass, and a halo that can be seen changes the image by more than that holds for. So the map only says where to begin: from its best places a halo's mass
+and place are fitted together with all parameters of the lens, and z = ±√(2 Δ(ln E + ln prior)).
+
+Controls are draws of the lens as fitted, without a subhalo, with the noise of the image: how large z becomes by noise alone. Injections are
+the observed image itself, to which is added what a subhalo of known mass would change in the source as found: with all that the model
+gets wrong about this lens. For both the lens is fitted anew, without a halo and with one, as for the observed image.
+
+A negative mass cannot be there: the greatest −z of one, in the observed image, shows what the model's errors do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -27,36 +31,64 @@ from torch import Tensor
 from ...config.cosmology import Cosmology
 from ...config.observed import Subhalos
 from ...core.random import stable_hash, stream
-from ...lensing.lens import NFW, nfw_angles
-from ..evidence.fit import Linear
-from ..evidence.pixels import Batch
-from ..evidence.prior import SubhaloProfile
-from ..evidence.process import Fields, whiten
+from ..evidence.fit import FAR, Linear, ascend, climb, different, linearise
+from ..evidence.fit import NEAR as LITTLE
+from ..evidence.pixels import Batch, stack
+from ..evidence.process import trace_of
 from ..evidence.scan import Places, Scan, deflections, marginalise
 from ..evidence.scan import Trial as Tried
 from .fit import ObservedFit
+from .halos import HALO, HaloPlane, halos
 from .light import coordinates
+from .plane import SourcePlane
 
 #: Information below this is none.
 LEAST = 1e-6
-#: A subhalo is found where it is within this distance [arcsec].
+#: A subhalo is found where it is within this distance [arcsec], and halos are fitted from places that are further apart.
 NEAR = 0.3
+#: Bounds of a start's mass over that of the halo that is searched, and its mass on the coarse image.
+LIGHTEST, HEAVIEST, HEAVY = 0.5, 4.0, 2.0
+#: Width of the prior of a halo's place about the galaxy's centre, in units of θ_E.
+PLACE = 0.6
+
+
+@dataclass(frozen=True)
+class Halo:
+    """A halo fitted with the lens about it.
+
+    `strength` is its mass over that of the template, negative where that fits; `x`, `y` from the galaxy's centre [arcsec]; `errors` of the three, the lens
+    marginalised; `log_ratio`, how much ln E + ln prior of the lens gains by it; `z` = ±√(2 log_ratio), of the sign of the strength, over √χ² where the fit has χ² > 1 per bin.
+    """
+
+    strength: float
+    x: float
+    y: float
+    errors: tuple[float, float, float]
+    log_ratio: float
+    z: float
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One set of data looked through: `kind` observed, control or injection, with the mass and place of what is in it.
+    """One set of data looked through.
 
-    `z_max` over places and profiles, `z_near` the greatest within `NEAR` of the injected place (NaN without one), `z_negative` the greatest of a negative mass.
+    `kind` is observed, control or injection; `found` the halo of the greatest z, `z_map` the greatest z of the linear map. Of an injection: `log10_mass_msun`, its place `x`, `y` from
+    the galaxy's centre [arcsec], and `promised`, what the linear map says its z will be on average. Of the observed image: `negative`, the greatest −z of a negative mass.
     """
 
     kind: str
-    log10_mass_msun: float
-    x: float
-    y: float
-    z_max: float
-    z_near: float
-    z_negative: float
+    found: Halo
+    z_map: float
+    log10_mass_msun: float = math.nan
+    x: float = math.nan
+    y: float = math.nan
+    promised: float = math.nan
+    negative: float = math.nan
+
+    @property
+    def distance(self) -> float:
+        """How far the halo that was found is from the one that was injected [arcsec]."""
+        return math.hypot(self.found.x - self.x, self.found.y - self.y)
 
 
 class Looker:
@@ -66,42 +98,95 @@ class Looker:
         self.fit, self.settings = fit, settings
         self.where = places(fit, settings.place_step)
         self.masses = np.array(settings.log10_mass_msun)
-        self.halos = [halo(mass, settings.concentration, redshifts, cosmology) for mass in self.masses]
-        self.tried = [k for k, mass in enumerate(self.masses) if mass in settings.searched_log10_mass_msun]
-        batch, linear = fit.batch, fit.linear
-        self.moved = deflections(self.where, self.halos, fit.parameter("theta_e"), batch.x[0], batch.y[0])
-        self.searched = self.moved.reshape(len(self.halos), len(self.where.x), *self.moved.shape[1:])[self.tried].flatten(0, 1)
-        self.pushed = fit.prior.derivatives(fit.values[None], batch.x, batch.y)[1]
-        u = batch.project(linear.solved.weights.float()[..., None])
-        # What noise and prior alone would give is the same for all data.
-        self.trace = u * linear.fields.gradient - linear.fields.score
-        self.offset = fit.prior.offset(fit.values[None])[0]
+        self.halos, self.critical = halos(settings, redshifts, cosmology)
+        self.searched = int(np.flatnonzero(self.masses == settings.searched_log10_mass_msun)[0])
+        batch, prior, theta_e = fit.batch, fit.prior, fit.parameter("theta_e")
+        self.moved = deflections(self.where, self.halos, theta_e, batch.x[0], batch.y[0])
+        beside = self.halos[self.searched], theta_e, (settings.strength, PLACE * theta_e)
+        self.plane = HaloPlane.beside(prior, *beside)
+        self.trace = trace_of(batch, fit.linear.solved, fit.linear.fields)
+        # The coarse image, with more noise than there is: halos at some distance are already near.
+        coarse = stack([fit.coarse.channel])
+        self.coarse = replace(coarse, variance=coarse.variance * settings.coarse_noise)
+        self.coarsely = torch.as_tensor(fit.pixels.means_over(fit.coarse).toarray())
+        self.coarse_plane = HaloPlane.beside(SourcePlane.about(prior, coarse), *beside)
+        near = linearise(self.coarse, self.coarse_plane.smooth, fit.values[None], fit.kernel)
+        self.coarse_trace = trace_of(self.coarse, near.solved, near.fields)
+
+    def log10_mass(self, found: Halo) -> float:
+        """Return log₁₀ of a fitted halo's mass/M☉; its size is that of the searched mass, so that mass is in proportion to strength."""
+        return float(self.masses[self.searched] + math.log10(max(abs(found.strength), LEAST)))
 
     def scan(self) -> tuple[Scan, NDArray]:
         """Return what halos of all masses give at every place of the observed image, and by how much z is moved (m, k) by one that is there."""
         tried, direct = self.attempt(self.fit.batch, self.fit.linear, self.moved)
-        scan = marginalise([tried], self.offset, len(self.halos))
-        hessian = tried.jacobian.T @ tried.jacobian + torch.eye(len(self.offset), dtype=torch.float64)
+        offset = self.fit.prior.offset(self.fit.values[None])[0]
+        scan = marginalise([tried], offset, len(self.halos))
+        hessian = tried.jacobian.T @ tried.jacobian + torch.eye(len(offset), dtype=torch.float64)
         # Lens parameters out of what is there: T − J̃ H⁻¹ J̃ᵀ T.
         left = direct - tried.jacobian @ torch.linalg.solve(hessian, tried.jacobian.T @ direct)
         moved = (left * tried.whitened).sum(0).reshape(len(self.halos), -1).numpy()
         return scan, moved / np.sqrt(np.maximum(scan.information, LEAST))
 
-    def look(self, data: Tensor) -> Scan:
-        """Return what halos of the searched masses give with other data (n,) of the same lens."""
-        batch, linear = self.with_data(data)
-        return marginalise([self.attempt(batch, linear, self.searched)[0]], self.offset, len(self.tried))
+    def look(self, batch: Batch, smooth: Linear, sign: int = 1) -> tuple[Scan, Halo]:
+        """Return the linear map of the searched halo about a lens fitted without one, and the halo of the greatest z of a sign, fitted."""
+        count = len(self.where.x)
+        tried, _ = self.attempt(batch, smooth, self.moved[self.searched * count : (self.searched + 1) * count])
+        scan = marginalise([tried], self.fit.prior.offset(smooth.values)[0], 1)
+        starts = self.starts(scan, smooth.values, sign)
+        fitted = self.fitted(batch, smooth, torch.cat((starts[:1], self.climbed(batch, starts))))
+        return scan, max(fitted, key=lambda h: sign * h.z)
+
+    def starts(self, scan: Scan, smooth: Tensor, sign: int) -> Tensor:
+        """Return lenses with halos (s, q + 3) at places all over the arcs, apart from each other, that of the greatest z of a sign first."""
+        z, places = sign * scan.z[0], []
+        for k in np.argsort(-z):
+            x, y = float(self.where.x[k]), float(self.where.y[k])
+            if all(math.hypot(x - a, y - b) > NEAR for _, a, b in places):
+                strength = abs(scan.score[0, k]) / max(scan.information[0, k], LEAST)
+                places.append((sign * min(max(strength, LIGHTEST), HEAVIEST), x, y))
+        return torch.cat((smooth[[0] * len(places)], torch.tensor(places, dtype=torch.float64)), 1)
+
+    def climbed(self, batch: Batch, starts: Tensor) -> Tensor:
+        """Return the best lenses with halos (s, q + 3) of the coarse image, climbed to from all starts."""
+        rows, plane, settings = [0] * len(starts), self.coarse_plane, self.settings
+        coarse = replace(self.coarse, data=batch.data @ self.coarsely.T).of(rows)
+        kernel, trace = self.fit.kernel[torch.tensor(rows)], self.coarse_trace.expand(len(rows), -1, -1)
+        # A halo too heavy is made lighter more easily than one too light is made heavier.
+        starts = starts.clone()
+        starts[:, -3] = HEAVY * starts[:, -3].sign()
+        found, height = ascend(coarse, plane, starts, kernel, settings.coarse_steps, FAR, self.fit.enough, trace)
+        return found[different(plane.offset(found)[:, -len(HALO) :], height + plane.excess(found), settings.starts)]
+
+    def fitted(self, batch: Batch, smooth: Linear, values: Tensor) -> list[Halo]:
+        """Return halos fitted from some starts (s, q + 3) together with the lens."""
+        rows, settings = [0] * len(values), self.settings
+        several, kernel, trace = batch.of(rows), self.fit.kernel[torch.tensor(rows)], self.trace.expand(len(rows), -1, -1)
+        linear, _ = climb(several, self.plane, values, kernel, settings.steps, LITTLE, self.fit.enough, trace)
+        gain = linear.log_posterior + self.plane.excess(linear.values) - smooth.log_posterior
+        chi2 = linear.solved.chi2(several).clamp(min=1)
+        error = (
+            torch.linalg.inv(linear.information + torch.eye(linear.values.shape[1], dtype=torch.float64)).diagonal(dim1=1, dim2=2).sqrt()
+        )
+        error = (error * chi2.sqrt()[:, None] * torch.as_tensor(self.plane.width))[:, -len(HALO) :]
+        z = (2 * gain.clamp(min=0) / chi2).sqrt().copysign(linear.values[:, -3])
+        return [
+            Halo(*place, tuple(errors), ratio, height)
+            for place, errors, ratio, height in zip(linear.values[:, -3:].tolist(), error.tolist(), gain.tolist(), z.tolist(), strict=True)
+        ]
 
     def attempt(self, batch: Batch, linear: Linear, deflection: Tensor) -> tuple[Tried, Tensor]:
         """Return subhalos of deflections (s, r, 2) tried on one lens, with L⁻¹ T̃ and L⁻¹ J̃, and L⁻¹ T (n, s) beside."""
-        u = batch.project(linear.solved.weights.float()[..., None])[0]
-        still = self.fit.prior.still(deflection)
-        direct, _ = self._seen(linear, u, batch, -deflection)
-        _, whole = self._seen(linear, u, batch, -still)
-        _, lens = self._seen(linear, u, batch, -self.pushed[0])
+        u, prior = batch.project(linear.solved.weights.float()[..., None])[0], self.fit.prior
+        at, size = prior.place(prior.angles(linear.values, batch.x, batch.y))
+        carried = -prior.carry(deflection, at, size)
+        pushed = prior.derivatives(linear.values, batch.x, batch.y)[1][0]
+        direct, _ = self._seen(linear, u, batch, -deflection / size.float())
+        _, whole = self._seen(linear, u, batch, carried)
+        _, lens = self._seen(linear, u, batch, -pushed)
         tried = Tried(
             whitened=whole,
-            score=-(still.flatten(1) @ linear.fields.score[0].flatten()).double(),
+            score=(carried.flatten(1) @ linear.fields.score[0].flatten()).double(),
             jacobian=lens,
             lens_score=linear.score[0],
         )
@@ -123,19 +208,11 @@ class Looker:
         white = torch.linalg.solve_triangular(linear.solved.factor[0].float(), seen, upper=False).double()
         return white[:, :count], white[:, count:]
 
-    def with_data(self, data: Tensor) -> tuple[Batch, Linear]:
-        """Return batch and linearisation with other data (n,) about the lens as fitted."""
-        fit, batch, old = self.fit, replace(self.fit.batch, data=data[None]), self.fit.linear
-        weights = torch.cholesky_solve(data[None, :, None], old.solved.factor)[..., 0]
-        u = batch.project(weights.float()[..., None])
-        beta = old.solved.beta
-        moments = old.solved.steepness @ torch.cat((u, u * beta), 2)
-        gradient = beta * moments[..., :1] - moments[..., 1:] + old.solved.edge * (old.solved.covariance @ u)
-        fields = Fields(u * gradient - self.trace, gradient)
-        solved = replace(old.solved, weights=weights)
-        jacobian = whiten(solved, batch.observe(-torch.einsum("brk,bqrk->brq", gradient, self.pushed)).double())
-        score = -torch.einsum("brk,bqrk->bq", fields.score, self.pushed).double()
-        return batch, Linear(fit.values[None], solved, fields, jacobian, score, old.log_posterior)
+    def smooth_fit(self, data: Tensor) -> tuple[Batch, Linear]:
+        """Return a batch of other data (n,) of the same lens, and the lens without a halo fitted to them from where the observed image left it."""
+        batch = replace(self.fit.batch, data=data[None])
+        fit, steps = self.fit, self.settings.smooth_steps
+        return batch, climb(batch, fit.prior, fit.values[None], fit.kernel, steps, LITTLE, fit.enough, self.trace)[0]
 
     # --- data of which is known what is in them -------------------------------------------------------
 
@@ -149,42 +226,35 @@ class Looker:
         """Pixels (n,) of the source as found, seen with a halo, less the same without: exact in the halo, not linear."""
         fit, batch, solved = self.fit, self.fit.batch, self.fit.linear.solved
         one = Places(np.array([place[0]]), np.array([place[1]]), np.ones(1), np.zeros((1, 2), int))
-        shift = deflections(one, [self.halos[mass]], fit.parameter("theta_e"), batch.x[0], batch.y[0])[0]
+        shift = deflections(one, [self.halos[mass]], fit.parameter("theta_e"), batch.x[0], batch.y[0])[0] / float(fit.size)
         u = batch.project(solved.weights.float()[..., None])[0]
         beta = solved.beta[0]
         source = covariance(beta - shift, beta, fit) @ u - solved.covariance[0] @ u
         return batch.observe(source[None])[0, :, 0].double()
 
-    def trials(self) -> list[Trial]:
-        """Return the observed image, controls and injections, looked through."""
+    def trials(self, depth: NDArray) -> list[Trial]:
+        """Return the observed image, controls and injections, looked through; `depth` (m, k) is what `scan` promises."""
         fit, settings = self.fit, self.settings
         random = stream(0, stable_hash(fit.lens.name) % 2**32, "observed lens")
         data, smooth, sigma = fit.batch.data[0], self.smooth(), fit.batch.variance[0].sqrt()
-        out = [self._trial("observed", data)]
+        observed = self.smooth_fit(data)
+        negative = -self.look(*observed, -1)[1].z
+        out = [self._trial("observed", *observed, negative=negative)]
         for _ in range(settings.controls):
-            out.append(self._trial("control", smooth + sigma * torch.as_tensor(random.standard_normal(len(data)))))
+            out.append(self._trial("control", *self.smooth_fit(smooth + sigma * torch.as_tensor(random.standard_normal(len(data))))))
         for mass in settings.injected_log10_mass_msun:
+            number = int(np.flatnonzero(self.masses == mass)[0])
             for place in random.choice(len(self.where.x), settings.injections):
                 # Anywhere in its cell: places of the search are a grid, subhalos are not.
                 step = settings.place_step * fit.lens.scale
                 x, y = (float(v[place] + (random.random() - 0.5) * step) for v in (self.where.x, self.where.y))
-                added = self.changed(int(np.flatnonzero(self.masses == mass)[0]), (x, y))
-                out.append(self._trial("injection", data + added, mass, x, y))
+                seen = self.smooth_fit(data + self.changed(number, (x, y)))
+                out.append(self._trial("injection", *seen, log10_mass_msun=mass, x=x, y=y, promised=float(depth[number, place])))
         return out
 
-    def _trial(self, kind: str, data: Tensor, mass: float = np.nan, x: float = np.nan, y: float = np.nan) -> Trial:
-        z = self.look(data).z
-        near = np.hypot(self.where.x - x, self.where.y - y) <= NEAR
-        z_near = float(z[:, near].max()) if near.any() else np.nan
-        return Trial(kind, mass, x + self.fit.pixels.x0, y + self.fit.pixels.y0, float(z.max()), z_near, float((-z).max()))
-
-
-def halo(log10_mass: float, concentration: float, redshifts: tuple[float, float], cosmology: Cosmology) -> SubhaloProfile:
-    """Return an NFW halo of log₁₀ M200/M☉."""
-    r_s, alpha = (float(v) for v in nfw_angles(10.0**log10_mass, concentration, *redshifts, cosmology))
-    return SubhaloProfile(
-        f"nfw {log10_mass:.2f}", 1.0, NFW, log10_mass_msun=log10_mass, concentration=concentration, r_s=r_s, alpha_rs=alpha
-    )
+    def _trial(self, kind: str, batch: Batch, smooth: Linear, **known: float) -> Trial:
+        scan, found = self.look(batch, smooth)
+        return Trial(kind, found, float(scan.z.max()), **known)
 
 
 def places(fit: ObservedFit, step: int) -> Places:
@@ -193,7 +263,9 @@ def places(fit: ObservedFit, step: int) -> Places:
     radius = np.hypot(x - fit.galaxy.x, y - fit.galaxy.y)
     grid = np.zeros(x.shape, bool)
     grid[::step, ::step] = True
-    at = np.argwhere(grid & fit.arcs.light & (radius > fit.arcs.inner) & (radius < fit.arcs.outer))
+    lit = fit.arcs.light & (radius > fit.arcs.inner) & (radius < fit.arcs.outer)
+    # Short arcs may lie between the places of the grid.
+    at = np.argwhere(grid & lit if (grid & lit).any() else lit)
     rows, columns = at.T
     return Places(x[rows, columns] - fit.galaxy.x, y[rows, columns] - fit.galaxy.y, np.full(len(at), 1 / len(at)), at)
 
@@ -205,18 +277,3 @@ def covariance(at: Tensor, of: Tensor, fit: ObservedFit) -> Tensor:
         scaled = distance * (3**0.5 / length)
         out = out + amplitude**2 * (1 + scaled) * torch.exp(-scaled)
     return out * fit.kernel.envelope(at[None])[0][0][:, None] * fit.kernel.envelope(of[None])[0][0]
-
-
-def mass_posterior(log_bayes: NDArray, log10_mass: NDArray) -> tuple[float, float]:
-    """Return mean and standard deviation of log₁₀ mass from ln Bayes factors (m,) of increasing masses, flat in log mass."""
-    fine = np.linspace(log10_mass[0], log10_mass[-1], 401)
-    height = np.interp(fine, log10_mass, log_bayes)
-    weight = np.exp(height - height.max())
-    mean = float((fine * weight).sum() / weight.sum())
-    return mean, float(np.sqrt((((fine - mean) ** 2) * weight).sum() / weight.sum()))
-
-
-def completeness(trials: Sequence[Trial], threshold: float) -> dict[float, float]:
-    """Return the share of injections found, near their place and above a threshold, by mass."""
-    masses = sorted({t.log10_mass_msun for t in trials if t.kind == "injection"})
-    return {m: float(np.mean([t.z_near >= threshold for t in trials if t.log10_mass_msun == m])) for m in masses}
