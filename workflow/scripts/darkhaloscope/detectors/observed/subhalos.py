@@ -44,8 +44,8 @@ from .plane import SourcePlane
 
 #: Information below this is none.
 LEAST = 1e-6
-#: A subhalo is found where it is within this distance [arcsec]; starts are as far apart.
-NEAR, APART = 0.3, 0.45
+#: Starts are as far apart [arcsec].
+APART = 0.45
 #: Bounds of a start's mass over that of the halo that is searched, and its mass on the coarse image.
 LIGHTEST, HEAVIEST, HEAVY = 0.5, 4.0, 2.0
 #: Width of the prior of a halo's place about the galaxy's centre, in units of θ_E.
