@@ -14,8 +14,7 @@ from scipy.stats import poisson
 from ...config.observed import Subhalos
 from ...core.intervals import wilson
 from ...core.tables import Schema, read_table
-from .schema import PROMISES, lens_columns
-from .subhalos import NEAR
+from .schema import NEAR, PROMISES, lens_columns
 
 #: A fit agrees with a published θ_E within this share of it.
 AGREES = 0.05

@@ -11,6 +11,8 @@ MASS = ("theta_e", "slope", "e1", "e2", "x", "y", "gamma1", "gamma2", "m3_cos", 
 _ANGLES = ("theta_e", "x", "y")
 #: Pixels on a side of the source's picture.
 SOURCE_SIZE = 61
+#: A subhalo is found where it is within this distance [arcsec].
+NEAR = 0.3
 #: Edges of promised z, by which injections are counted.
 PROMISES = (-math.inf, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 14.0, 20.0, math.inf)
 #: Maps of a lens: name and what they show.

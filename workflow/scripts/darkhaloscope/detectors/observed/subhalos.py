@@ -44,8 +44,8 @@ from .plane import SourcePlane
 
 #: Information below this is none.
 LEAST = 1e-6
-#: A subhalo is found where it is within this distance [arcsec], and halos are fitted from places that are further apart.
-NEAR = 0.3
+#: Starts are as far apart [arcsec].
+APART = 0.45
 #: Bounds of a start's mass over that of the halo that is searched, and its mass on the coarse image.
 LIGHTEST, HEAVIEST, HEAVY = 0.5, 4.0, 2.0
 #: Width of the prior of a halo's place about the galaxy's centre, in units of θ_E.
@@ -142,7 +142,7 @@ class Looker:
         z, places = sign * scan.z[0], []
         for k in np.argsort(-z):
             x, y = float(self.where.x[k]), float(self.where.y[k])
-            if all(math.hypot(x - a, y - b) > NEAR for _, a, b in places):
+            if all(math.hypot(x - a, y - b) > APART for _, a, b in places):
                 strength = abs(scan.score[0, k]) / max(scan.information[0, k], LEAST)
                 places.append((sign * min(max(strength, LIGHTEST), HEAVIEST), x, y))
         return torch.cat((smooth[[0] * len(places)], torch.tensor(places, dtype=torch.float64)), 1)
