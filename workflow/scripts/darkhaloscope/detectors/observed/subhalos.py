@@ -21,6 +21,7 @@ A negative mass cannot be there: the greatest −z of one, in the observed image
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -159,12 +160,12 @@ class Looker:
         return found[different(plane.offset(found)[:, -len(HALO) :], height + plane.excess(found), settings.starts)]
 
     def fitted(self, batch: Batch, smooth: Linear, values: Tensor) -> list[Halo]:
-        """Return halos fitted from some starts (s, q + 3) together with the lens."""
-        rows, settings = [0] * len(values), self.settings
-        several, kernel, trace = batch.of(rows), self.fit.kernel[torch.tensor(rows)], self.trace.expand(len(rows), -1, -1)
-        linear, _ = climb(several, self.plane, values, kernel, settings.steps, LITTLE, self.fit.enough, trace)
+        """Return the best halos fitted from some starts (s, q + 3) together with the lens."""
+        best = self.steps(ascend, batch, values, 1)
+        chosen = best[0][(best[1] + self.plane.excess(best[0])).topk(min(self.settings.finalists, len(values))).indices]
+        linear, _ = self.steps(climb, batch, chosen, self.settings.steps - 1)
         gain = linear.log_posterior + self.plane.excess(linear.values) - smooth.log_posterior
-        chi2 = linear.solved.chi2(several).clamp(min=1)
+        chi2 = linear.solved.chi2(batch.of([0] * len(chosen))).clamp(min=1)
         error = (
             torch.linalg.inv(linear.information + torch.eye(linear.values.shape[1], dtype=torch.float64)).diagonal(dim1=1, dim2=2).sqrt()
         )
@@ -174,6 +175,12 @@ class Looker:
             Halo(*place, tuple(errors), ratio, height)
             for place, errors, ratio, height in zip(linear.values[:, -3:].tolist(), error.tolist(), gain.tolist(), z.tolist(), strict=True)
         ]
+
+    def steps(self, how: Callable, batch: Batch, values: Tensor, count: int) -> tuple:
+        """Return what `climb` or `ascend` gives for lenses with halos (s, q + 3) on the one image of a batch."""
+        rows = [0] * len(values)
+        kernel, trace = self.fit.kernel[torch.tensor(rows)], self.trace.expand(len(rows), -1, -1)
+        return how(batch.of(rows), self.plane, values, kernel, count, LITTLE, self.fit.enough, trace)
 
     def attempt(self, batch: Batch, linear: Linear, deflection: Tensor) -> tuple[Tried, Tensor]:
         """Return subhalos of deflections (s, r, 2) tried on one lens, with L⁻¹ T̃ and L⁻¹ J̃, and L⁻¹ T (n, s) beside."""
