@@ -20,7 +20,7 @@ PANELS = (
     ("residual", "residual [σ]", "RdBu_r", (-5, 5)),
     ("source", "source", "magma", (-0.1, None)),
     ("z", "z of a subhalo, linear", "viridis", (-3, 6)),
-    ("limit", "least log₁₀ M/M☉ promised", "cividis_r", (8.5, 10.5)),
+    ("limit", "least log₁₀ M promised", "cividis_r", (8.5, 10.5)),
 )
 
 
