@@ -17,14 +17,14 @@ from darkhaloscope.detectors.evidence.pixels import stack
 from darkhaloscope.detectors.evidence.process import Kernel, evidence, fields, solve
 from darkhaloscope.detectors.evidence.scan import marginalise
 from darkhaloscope.detectors.observed.arcs import NoArcs, find_arcs, radius_of
-from darkhaloscope.detectors.observed.findings import halos_by_promise
+from darkhaloscope.detectors.observed.findings import halo_row, halos_by_promise
 from darkhaloscope.detectors.observed.fit import fit_lens, focus, mass_prior
 from darkhaloscope.detectors.observed.halos import HaloPlane, PseudoJaffe, halos, pseudo_jaffe
 from darkhaloscope.detectors.observed.light import fit_galaxy
 from darkhaloscope.detectors.observed.pixels import cut_pixels
 from darkhaloscope.detectors.observed.plane import SHARPEST, SourcePlane
 from darkhaloscope.detectors.observed.schema import PROMISES
-from darkhaloscope.detectors.observed.subhalos import Looker, covariance
+from darkhaloscope.detectors.observed.subhalos import Halo, Looker, Trial, covariance
 from darkhaloscope.surveys.observed import read_lens
 from observed_lens import SCALE, simulate, write
 
@@ -364,6 +364,13 @@ def test_trials_are_the_observed_image_controls_and_injections_the_same_each_tim
     assert max(t.found.z for t in trials if t.kind == "control") < 6
     assert all(np.isfinite([t.promised, t.distance]).all() == (t.kind == "injection") for t in trials)
     assert np.isfinite(trials[0].negative) and [t.found for t in looker.trials(depth)] == [t.found for t in trials]
+
+
+def test_a_halo_of_no_mass_is_a_row_like_any_other(looker):
+    none = Trial("observed", Halo(0.0, 0.3, 0.2, (0.4, 0.1, 0.1), 0.0, 0.0), 1.5, negative=2.0)
+    row = halo_row(looker, [none, replace(none, kind="control"), replace(none, kind="control", found=replace(none.found, z=-1.0))])
+    assert np.isnan(row["found_log10_mass_error"]) and row["z_max"] == 0 and row["found_log10_mass"] < 4
+    assert row["false_alarm"] == pytest.approx(2 / 3) and row["z_negative"] == 2.0
 
 
 def test_halos_by_promise_are_those_of_the_mass_function():

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ...config.cosmology import Cosmology
 from ...config.evidence import Sensitivity
 from ...config.observed import Observed
+from ...core.tables import Column
 from ...lensing.lens import critical_curve
 from ...surveys.observed import ObservedLens, published, read_lens
 from ..evidence.sensitivity import MASS_STEPS, least_mass, mass_function
@@ -34,10 +35,7 @@ def look_at_lens(folder: str | Path, settings: Observed, mass_function_of: Sensi
     lens = read_lens(folder, settings)
     for text in lens.missing:
         log.info("%s: %s", lens.name, text)
-    row = {
-        c.name: {"string": "", "bool": False, "int64": 0}.get(c.dtype, np.full(c.shape, np.nan) if c.shape else np.nan)
-        for c in lens_columns()
-    }
+    row = {c.name: nothing(c) for c in lens_columns()}
     z_lens, z_source = redshifts(lens, settings)
     row |= {"lens": lens.name, "missing": "; ".join(lens.missing), "z_lens": z_lens, "z_source": z_source}
     row |= {"theta_e_published_arcsec": published(lens.name, settings).get("theta_e", np.nan)}
@@ -63,6 +61,13 @@ def look_at_lens(folder: str | Path, settings: Observed, mass_function_of: Sensi
     values = {**row, **maps, "source": source}
     table = schema.table({c.name: values[c.name][None] if c.shape else [values[c.name]] for c in schema.columns})
     return table, TRIALS.table(trial_columns(lens.name, trials, looker if trials else None))
+
+
+def nothing(column: Column) -> object:
+    """Return what a column holds of a lens that could not be fitted."""
+    if column.shape:
+        return np.full(column.shape, np.nan)
+    return {"string": "", "bool": False, "int64": 0}.get(column.dtype, np.nan)
 
 
 def trial_columns(name: str, trials: list[Trial], looker: Looker | None) -> dict[str, list]:
@@ -173,7 +178,8 @@ def halo_row(looker: Looker, trials: list[Trial]) -> dict[str, float]:
         "found_y_arcsec": found.y + looker.fit.pixels.y0,
         "found_y_error_arcsec": y,
         "found_log10_mass": looker.log10_mass(found),
-        "found_log10_mass_error": strength / abs(found.strength) / math.log(10),
+        # A halo of no mass has no logarithm, and no error of it.
+        "found_log10_mass_error": strength / abs(found.strength) / math.log(10) if found.strength else np.nan,
         "found_log_ratio": found.log_ratio,
     }
 

@@ -40,7 +40,7 @@ class ObservedFit:
     `prior` and `values` (q,) of the mass, `errors` (q,); `kernel` of the source; `batch` and `linear` as the detector has them, of one row; `coarse` the
     same pixels in bins as large as those without arcs, one ray each;
     `chi2` per pixel; `rivals` (s,) ln evidence of other optima less that of the best; `converged`: whether the last step promised nothing;
-    `seconds` by part.
+    `enough`: what a further step must promise, for fits of the same lens; `seconds` by part.
     """
 
     lens: ObservedLens

@@ -27,8 +27,8 @@ from .plane import SourcePlane
 
 #: Parameters of a halo: its mass over that of the template, and its place from the galaxy's centre [arcsec].
 HALO = ("strength", "halo_x", "halo_y")
-#: Step of its numerical derivatives by place [arcsec].
-STEP = 1e-3
+#: Step of its numerical derivatives by place [arcsec], and what rounds the cusp at its middle off for them.
+STEP, CUSP = 1e-3, 1e-3
 
 
 @dataclass(frozen=True)
@@ -107,6 +107,6 @@ class HaloPlane(SourcePlane):
 
     def _halo(self, values: Tensor, x: Tensor, y: Tensor) -> Tensor:
         dx, dy = x - values[:, -2, None], y - values[:, -1, None]
-        radius = (dx.square() + dy.square() + STEP**2).sqrt()
+        radius = (dx.square() + dy.square() + CUSP**2).sqrt()
         size = self.template.along(radius.flatten(), self.theta_e).reshape(radius.shape) / radius
         return torch.stack((size * dx, size * dy), -1)

@@ -21,7 +21,6 @@ A negative mass cannot be there: the greatest −z of one, in the observed image
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -35,7 +34,7 @@ from ...core.random import stable_hash, stream
 from ..evidence.fit import FAR, Linear, ascend, climb, different, linearise
 from ..evidence.fit import NEAR as LITTLE
 from ..evidence.pixels import Batch, stack
-from ..evidence.process import trace_of
+from ..evidence.process import Kernel, trace_of
 from ..evidence.scan import Places, Scan, deflections, marginalise
 from ..evidence.scan import Trial as Tried
 from .fit import ObservedFit
@@ -150,9 +149,8 @@ class Looker:
 
     def climbed(self, batch: Batch, starts: Tensor) -> Tensor:
         """Return the best lenses with halos (s, q + 3) of the coarse image, climbed to from all starts."""
-        rows, plane, settings = [0] * len(starts), self.coarse_plane, self.settings
-        coarse = replace(self.coarse, data=batch.data @ self.coarsely.T).of(rows)
-        kernel, trace = self.fit.kernel[torch.tensor(rows)], self.coarse_trace.expand(len(rows), -1, -1)
+        plane, settings = self.coarse_plane, self.settings
+        coarse, kernel, trace = self.repeated(replace(self.coarse, data=batch.data @ self.coarsely.T), self.coarse_trace, len(starts))
         # A halo too heavy is made lighter more easily than one too light is made heavier.
         starts = starts.clone()
         starts[:, -3] = HEAVY * starts[:, -3].sign()
@@ -161,26 +159,28 @@ class Looker:
 
     def fitted(self, batch: Batch, smooth: Linear, values: Tensor) -> list[Halo]:
         """Return the best halos fitted from some starts (s, q + 3) together with the lens."""
-        best = self.steps(ascend, batch, values, 1)
-        chosen = best[0][(best[1] + self.plane.excess(best[0])).topk(min(self.settings.finalists, len(values))).indices]
-        linear, _ = self.steps(climb, batch, chosen, self.settings.steps - 1)
-        gain = linear.log_posterior + self.plane.excess(linear.values) - smooth.log_posterior
-        chi2 = linear.solved.chi2(batch.of([0] * len(chosen))).clamp(min=1)
+        plane, settings = self.plane, self.settings
+        several, kernel, trace = self.repeated(batch, self.trace, len(values))
+        found, height = ascend(several, plane, values, kernel, 1, LITTLE, self.fit.enough, trace)
+        chosen = found[(height + plane.excess(found)).topk(min(settings.finalists, len(found))).indices]
+        few, kernel, trace = self.repeated(batch, self.trace, len(chosen))
+        linear, _ = climb(few, plane, chosen, kernel, settings.steps - 1, LITTLE, self.fit.enough, trace)
+        gain = linear.log_posterior + plane.excess(linear.values) - smooth.log_posterior
+        chi2 = linear.solved.chi2(few).clamp(min=1)
         error = (
             torch.linalg.inv(linear.information + torch.eye(linear.values.shape[1], dtype=torch.float64)).diagonal(dim1=1, dim2=2).sqrt()
         )
-        error = (error * chi2.sqrt()[:, None] * torch.as_tensor(self.plane.width))[:, -len(HALO) :]
+        error = (error * chi2.sqrt()[:, None] * torch.as_tensor(plane.width))[:, -len(HALO) :]
         z = (2 * gain.clamp(min=0) / chi2).sqrt().copysign(linear.values[:, -3])
         return [
             Halo(*place, tuple(errors), ratio, height)
             for place, errors, ratio, height in zip(linear.values[:, -3:].tolist(), error.tolist(), gain.tolist(), z.tolist(), strict=True)
         ]
 
-    def steps(self, how: Callable, batch: Batch, values: Tensor, count: int) -> tuple:
-        """Return what `climb` or `ascend` gives for lenses with halos (s, q + 3) on the one image of a batch."""
-        rows = [0] * len(values)
-        kernel, trace = self.fit.kernel[torch.tensor(rows)], self.trace.expand(len(rows), -1, -1)
-        return how(batch.of(rows), self.plane, values, kernel, count, LITTLE, self.fit.enough, trace)
+    def repeated(self, batch: Batch, trace: Tensor, count: int) -> tuple[Batch, Kernel, Tensor]:
+        """Return the one image of a batch, the kernel of its source and the trace of its score several times, for as many starts."""
+        rows = [0] * count
+        return batch.of(rows), self.fit.kernel[torch.tensor(rows)], trace.expand(count, -1, -1)
 
     def attempt(self, batch: Batch, linear: Linear, deflection: Tensor) -> tuple[Tried, Tensor]:
         """Return subhalos of deflections (s, r, 2) tried on one lens, with L⁻¹ T̃ and L⁻¹ J̃, and L⁻¹ T (n, s) beside."""
