@@ -14,6 +14,7 @@ from darkhaloscope.config.cosmology import Cosmology
 from darkhaloscope.config.observed import Fit, Observed, Subhalos
 from darkhaloscope.detectors.evidence.fit import linearise
 from darkhaloscope.detectors.evidence.pixels import stack
+from darkhaloscope.detectors.evidence.plane import SHARPEST, SourcePlane
 from darkhaloscope.detectors.evidence.process import Kernel, evidence, fields, solve
 from darkhaloscope.detectors.evidence.scan import marginalise
 from darkhaloscope.detectors.observed.arcs import NoArcs, find_arcs, radius_of
@@ -22,7 +23,6 @@ from darkhaloscope.detectors.observed.fit import fit_lens, focus, mass_prior
 from darkhaloscope.detectors.observed.halos import HaloPlane, PseudoJaffe, halos, pseudo_jaffe
 from darkhaloscope.detectors.observed.light import fit_galaxy
 from darkhaloscope.detectors.observed.pixels import cut_pixels
-from darkhaloscope.detectors.observed.plane import SHARPEST, SourcePlane
 from darkhaloscope.detectors.observed.schema import PROMISES
 from darkhaloscope.detectors.observed.subhalos import Halo, Looker, Trial, covariance
 from darkhaloscope.surveys.observed import read_lens

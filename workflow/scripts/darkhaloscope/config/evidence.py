@@ -65,14 +65,20 @@ class Evidence(Section):
     """How the model-based detector works: its searches, and the kernels of the source that it chooses from, stamp by stamp."""
 
     source_kernels: Kernels = Field(
-        (((0.25, 0.07),), ((0.25, 0.12),), ((0.25, 0.2),), ((0.4, 0.35),)),
-        description="Kernels of the source's light: each a sum of Matérn-3/2 terms [amplitude in units of the stamp's flux, length in arcsec]; the evidence chooses",
+        (((0.5, 0.5),), ((1.0, 0.5),), ((0.5, 1.0),), ((1.0, 1.0),), ((0.5, 2.0),), ((1.0, 2.0),)),
+        description="Kernels of the source's light: each a sum of Matérn-3/2 terms [amplitude in units of the stamp's flux, length in units of the source's size]; the evidence chooses",
+    )
+    source_extents: tuple[Positive, ...] = Field(
+        (1.0, 2.0),
+        description="What sources are bright within: their amplitude falls as 1/(1 + β²/R²) about the middle of the light; the evidence chooses R, in units of the source's size",
+        min_length=1,
     )
     velocity_kernels: Kernels = Field(
         (((60.0, 0.25),), ((120.0, 0.25),), ((120.0, 0.6),), ((200.0, 1.0),)),
         description="Kernels of the source's velocity field: terms [amplitude in km/s, length in arcsec]",
     )
-    start_kernel: Terms = Field(((0.4, 0.35),), description="Smooth kernel of the search for the lens on coarse images", min_length=1)
+    start_kernel: Terms = Field(((0.5, 1.2),), description="Smooth kernel of the search for the lens on coarse images", min_length=1)
+    start_extent: Positive = Field(2.0, description="R of that search")
     draws: int = Field(512, ge=1, le=65536, description="Lenses of the prior that are tried on the first coarse image of the search")
     search: tuple[SearchStage, ...] = Field(
         (

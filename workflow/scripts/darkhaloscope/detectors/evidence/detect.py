@@ -17,6 +17,7 @@ from ...config.subhalo import SubhaloDataset
 from .fit import FAR, NEAR, Linear, ascend, climb, different, draws, evaluate, linearise, pick_kernel
 from .maps import maps_of, velocity_pixels
 from .pixels import Batch, Channel, DetectorError, Sky, flux_channel, measure_sky, response, stack, velocity_channel
+from .plane import SourcePlane
 from .prior import LensPrior, SubhaloProfile, subhalo_profiles
 from .process import Kernel, source_flux
 from .scan import Places, Scan, deflections, marginalise, places, try_subhalos
@@ -49,7 +50,7 @@ class Stamp:
 class Fitted:
     """A stamp with its lens found: what subhalos are tried on.
 
-    `channels` by name (flux, velocity): a batch, its linearisation and the stamp's row in it. `offset` (q,) of the lens parameters from
+    `channels` by name (flux, velocity): a batch, its linearisation and the stamp's row in it; `plane` is the source plane of the flux. `offset` (q,) of the lens parameters from
     their mean, in widths; `theta_e` in arcsec; `chi2` per pixel by channel.
     """
 
@@ -57,6 +58,7 @@ class Fitted:
     sky: Sky
     where: Places
     channels: dict[str, tuple[Batch, Linear, int]]
+    plane: SourcePlane
     offset: Tensor
     lens: NDArray
     theta_e: float
@@ -66,9 +68,12 @@ class Fitted:
 
     def scan(self, profiles: Sequence[SubhaloProfile]) -> dict[str, Scan]:
         """Return what subhalos of some profiles at every place give, from flux, velocity where there is one, and both."""
-        batch, _, row = self.channels["flux"]
+        batch, linear, row = self.channels["flux"]
         moved = deflections(self.where, profiles, self.theta_e, batch.x[row], batch.y[row])
-        trials = {name: try_subhalos(*channel, moved) for name, channel in self.channels.items()}
+        # The light is seen in units of the source, the velocity in arcsec.
+        at, size = self.plane.place(self.plane.angles(linear.values[[row]], batch.x[[row]], batch.y[[row]]))
+        shifts = {"flux": self.plane.carry(moved, at, size), "velocity": moved}
+        trials = {name: try_subhalos(*channel, shifts[name]) for name, channel in self.channels.items()}
         used = {**{name: [trial] for name, trial in trials.items()}, "both": list(trials.values())}
         return {name: marginalise(some, self.offset, len(profiles)) for name, some in used.items()}
 
@@ -156,12 +161,13 @@ class Detector:
     def _fit_batch(self, stamps: Sequence[Stamp], skies: Sequence[Sky]) -> list[Fitted]:
         channels = [flux_channel(sky, self.kernel, self.scale) for sky in skies]
         batch = stack(channels, self.device)
-        linear, kernel, steps = self._fit(batch, *self._start(skies, starts=[stamp.start for stamp in stamps]))
+        plane = SourcePlane.about(self.prior, batch)
+        linear, kernel, steps = self._fit(batch, plane, *self._start(skies, starts=[stamp.start for stamp in stamps]))
         chi2 = linear.solved.chi2(batch)
         bad = torch.nonzero(chi2 > self.settings.restart_chi2).flatten()
         restarted = torch.zeros(len(stamps), dtype=torch.bool)
         if len(bad):
-            linear, steps, restarted = self._restart(skies, channels, batch, linear, kernel, steps, bad)
+            linear, steps, restarted = self._restart(skies, channels, batch, plane, linear, kernel, steps, bad)
             chi2 = linear.solved.chi2(batch)
         velocities = self._velocities(stamps, skies, channels, batch, linear)
         out = []
@@ -175,6 +181,7 @@ class Detector:
                     sky=skies[row],
                     where=places(self.dataset, skies[row], self.prior.lens(values[None]), self.settings.place_step),
                     channels=seen,
+                    plane=plane.of(row),
                     offset=self.prior.offset(values[None])[0],
                     lens=values.cpu().numpy(),
                     theta_e=float(self.prior.lens(values[None]).theta_e),
@@ -194,7 +201,7 @@ class Detector:
         """
         found = [self._search(sky, factor, start) for sky, start in zip(skies, starts or [None] * len(skies), strict=True)]
         values, kernels = zip(*found, strict=True)
-        return torch.cat(values), Kernel(*(torch.cat([getattr(k, name) for k in kernels]) for name in ("amplitude", "length")))
+        return torch.cat(values), Kernel.cat(kernels)
 
     def _search(self, sky: Sky, factor: int, start: NDArray | None) -> tuple[Tensor, Kernel]:
         """Return the lens (1, q) of one stamp, and its kernel."""
@@ -205,8 +212,9 @@ class Detector:
                 images[stage.bin] = flux_channel(sky, self.kernel, self.scale, stage.bin)
             coarse = images[stage.bin]
             alone = stack([replace(coarse, variance=coarse.variance * stage.noise)], self.device)
+            plane = SourcePlane.about(self.prior, alone)
             if heights is None:
-                heights = self._heights(alone, values)
+                heights = self._heights(alone, plane, values)
                 values = values[heights.topk(min(stage.starts * factor, len(values))).indices]
             else:
                 values = values[different(self.prior.offset(values), heights, stage.starts * factor)]
@@ -216,15 +224,15 @@ class Detector:
             kernel = self._smooth(len(values))
             if stage.noise == 1:
                 # With the noise that there is, and a source of the kernel that fits: nearly as good as the image itself, at a tenth of the cost.
-                kernel = pick_kernel(several, self.prior, values, settings.source_kernels)
-            values, heights = ascend(several, self.prior, values, kernel, stage.steps, FAR if stage.noise > 1 else NEAR, settings.enough)
+                kernel = pick_kernel(several, plane, values, settings.source_kernels, settings.source_extents)
+            values, heights = ascend(several, plane, values, kernel, stage.steps, FAR if stage.noise > 1 else NEAR, settings.enough)
         best = heights.argmax()
         return values[best][None], kernel[best[None]]
 
-    def _heights(self, alone: Batch, values: Tensor) -> Tensor:
+    def _heights(self, alone: Batch, plane: SourcePlane, values: Tensor) -> Tensor:
         """ln E + ln prior (n,) of lenses (n, q) on the one image of a batch, with a smooth source."""
         return torch.cat(
-            [evaluate(alone.of([0] * len(some)), self.prior, some, self._smooth(len(some))) for some in values.split(self._at_once)]
+            [evaluate(alone.of([0] * len(some)), plane, some, self._smooth(len(some))) for some in values.split(self._at_once)]
         )
 
     @property
@@ -232,35 +240,47 @@ class Detector:
         """Draws evaluated together: few enough for a processor's cache, or many for a GPU."""
         return 16 if torch.device(self.device).type == "cpu" else 512
 
-    def _fit(self, batch: Batch, start: Tensor, kernel: Kernel) -> tuple[Linear, Kernel, Tensor]:
+    def _fit(self, batch: Batch, plane: SourcePlane, start: Tensor, kernel: Kernel) -> tuple[Linear, Kernel, Tensor]:
         """Climb on the image itself; where another kernel then fits better, climb with that one."""
-        linear, steps = climb(batch, self.prior, start, kernel, self.settings.steps, NEAR, self.settings.enough)
+        linear, steps = climb(batch, plane, start, kernel, self.settings.steps, NEAR, self.settings.enough)
         for _ in range(KERNEL_CHANGES):
-            again = pick_kernel(batch, self.prior, linear.values, self.settings.source_kernels)
+            again = pick_kernel(batch, plane, linear.values, self.settings.source_kernels, self.settings.source_extents)
             if again.equals(kernel):
                 break
             kernel = again
-            linear, more = climb(batch, self.prior, linear.values, kernel, self.settings.steps, NEAR, self.settings.enough)
+            linear, more = climb(batch, plane, linear.values, kernel, self.settings.steps, NEAR, self.settings.enough)
             steps = steps + more
         return linear, kernel, steps
 
     def _restart(
-        self, skies: Sequence[Sky], channels: Sequence[Channel], batch: Batch, linear: Linear, kernel: Kernel, steps: Tensor, bad: Tensor
+        self,
+        skies: Sequence[Sky],
+        channels: Sequence[Channel],
+        batch: Batch,
+        plane: SourcePlane,
+        linear: Linear,
+        kernel: Kernel,
+        steps: Tensor,
+        bad: Tensor,
     ) -> tuple[Linear, Tensor, Tensor]:
         """Look anew for the lenses of some stamps, and keep what is better."""
         chosen = [int(row) for row in bad]
         some = stack([channels[row] for row in chosen], self.device)
         start = self._start([skies[row] for row in chosen], self.settings.restart_factor)
-        again, again_kernel, more = self._fit(some, *start)
+        again, again_kernel, more = self._fit(some, SourcePlane.about(self.prior, some), *start)
         better = again.log_posterior > linear.log_posterior[bad]
-        values, amplitude, length, steps = linear.values.clone(), kernel.amplitude.clone(), kernel.length.clone(), steps.clone()
-        for old, new in ((values, again.values), (amplitude, again_kernel.amplitude), (length, again_kernel.length)):
+        values, steps = linear.values.clone(), steps.clone()
+        kernel = Kernel(kernel.amplitude.clone(), kernel.length.clone(), kernel.extent.clone())
+        for old, new in (
+            (values, again.values),
+            *((getattr(kernel, k), getattr(again_kernel, k)) for k in ("amplitude", "length", "extent")),
+        ):
             old[bad[better]] = new[better]
         steps[bad] += more
         restarted = torch.zeros(len(values), dtype=torch.bool)
         restarted[bad] = True
         if bool(better.any()):
-            linear = linearise(batch, self.prior, values, Kernel(amplitude, length))
+            linear = linearise(batch, plane, values, kernel)
         return linear, steps, restarted
 
     # --- the second channel -----------------------------------------------------------------------
@@ -317,7 +337,7 @@ class Detector:
         return np.array([p.share for p in self.profiles])[:, None] * where.share
 
     def _smooth(self, count: int) -> Kernel:
-        return Kernel.of(self.settings.start_kernel, count, self.device)
+        return Kernel.of(self.settings.start_kernel, count, self.device, self.settings.start_extent)
 
     def _prior_draws(self, count: int) -> Tensor:
         if count not in self._draws:

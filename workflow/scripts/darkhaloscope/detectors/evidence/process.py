@@ -20,6 +20,7 @@ Rasmussen & Williams (2006), eqs. 2.30, 4.17 and 5.9. Kernels and products with 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -52,6 +53,8 @@ class Kernel:
 
     def equals(self, other: Kernel) -> bool:
         """Whether all rows are those of another one; terms of no amplitude do not count."""
+        if (self.extent is None) != (other.extent is None) or (self.extent is not None and not torch.equal(self.extent, other.extent)):
+            return False
         used = [
             (torch.sort(k.amplitude, 1, descending=True).values, torch.sort(k.length * (k.amplitude > 0), 1).values) for k in (self, other)
         ]
@@ -59,6 +62,16 @@ class Kernel:
         return all(
             bool(torch.equal(*(torch.nn.functional.pad(v, (0, most - v.shape[1]) if k == 0 else (most - v.shape[1], 0)) for v in pair)))
             for k, pair in enumerate(zip(*used, strict=True))
+        )
+
+    @classmethod
+    def cat(cls, kernels: Sequence[Kernel]) -> Kernel:
+        """Return the rows of some kernels, all of them with an extent or none."""
+        return cls(
+            *(
+                None if kernels[0].extent is None and name == "extent" else torch.cat([getattr(k, name) for k in kernels])
+                for name in ("amplitude", "length", "extent")
+            )
         )
 
     @classmethod

@@ -17,12 +17,12 @@ from ...config.observed import Fit
 from ...surveys.observed import ObservedLens
 from ..evidence.fit import NEAR, Linear, climb, draws, evaluate, pick_kernel
 from ..evidence.pixels import Batch, stack
+from ..evidence.plane import SourcePlane, brightness
 from ..evidence.prior import LensPrior
 from ..evidence.process import Kernel
 from .arcs import Arcs, find_arcs
 from .light import Galaxy, fit_galaxy
 from .pixels import Pixels, cut_pixels
-from .plane import SourcePlane, brightness
 
 #: Lenses whose evidence on the coarse image is computed at a time.
 TOGETHER = 16

@@ -20,10 +20,10 @@ from torch import Tensor
 from ...config.cosmology import Cosmology
 from ...config.observed import Subhalos
 from ...lensing.lens import NFW, nfw_angles
+from ..evidence.plane import SourcePlane
 from ..evidence.prior import SubhaloProfile
 from ..evidence.scan import Round
 from ..evidence.sensitivity import sigma_critical
-from .plane import SourcePlane
 
 #: Parameters of a halo: its mass over that of the template, and its place from the galaxy's centre [arcsec].
 HALO = ("strength", "halo_x", "halo_y")

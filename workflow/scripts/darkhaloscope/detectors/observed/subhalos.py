@@ -34,13 +34,13 @@ from ...core.random import stable_hash, stream
 from ..evidence.fit import FAR, Linear, ascend, climb, different, linearise
 from ..evidence.fit import NEAR as LITTLE
 from ..evidence.pixels import Batch, stack
+from ..evidence.plane import SourcePlane
 from ..evidence.process import Kernel, trace_of
 from ..evidence.scan import Places, Scan, deflections, marginalise
 from ..evidence.scan import Trial as Tried
 from .fit import ObservedFit
 from .halos import HALO, HaloPlane, halos
 from .light import coordinates
-from .plane import SourcePlane
 
 #: Information below this is none.
 LEAST = 1e-6

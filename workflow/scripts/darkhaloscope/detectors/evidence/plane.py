@@ -1,4 +1,4 @@
-"""The source plane of an observed lens, in units of the source: its middle and its size are where and what the lens makes them.
+"""The source plane in units of the source: its middle and its size are where and what the lens makes them.
 
 How large a source is, and where it lies, is not known before the lens is: a steeper or stronger lens makes a larger source of the same
 image. With lengths in arcsec the prior of the source would prefer lenses by that alone (on a simulated lens the slope comes out as 2.56 ± 0.05 where it is
@@ -11,15 +11,15 @@ wᵢ the brightness of the image at ray i. The mean of the logarithm, and not of
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from ..evidence.pixels import Batch
-from ..evidence.prior import LensPrior
+from .pixels import Batch
+from .prior import LensPrior
 
-#: Bins brighter than this, in units of the arcs' brightness, are images of the source.
+#: Pixels brighter than this, in units of the arcs' brightness, are images of the source.
 BRIGHT = 0.3
 #: and by this many standard deviations.
 SURE = 3.0
@@ -31,15 +31,19 @@ SHARPEST = 0.02
 class SourcePlane(LensPrior):
     """A lens whose source plane has its origin in the middle of the bright light and the size of that as its unit.
 
-    `bright` (r,), sums to 1: how much each ray counts.
+    `bright` (b, r), each row sums to 1: how much each ray of a stamp counts; one row may stand for lenses (n, q) of the same stamp.
     """
 
     bright: Tensor
 
     @classmethod
     def about(cls, prior: LensPrior, batch: Batch) -> SourcePlane:
-        """Return a prior for the rays of a batch of one lens."""
-        return cls(prior.profile, prior.names, prior.mean, prior.width, prior.fixed, brightness(batch)[0])
+        """Return a prior for the rays of a batch."""
+        return cls(prior.profile, prior.names, prior.mean, prior.width, prior.fixed, brightness(batch))
+
+    def of(self, row: int) -> SourcePlane:
+        """Return the plane of one row."""
+        return replace(self, bright=self.bright[[row]])
 
     def angles(self, values: Tensor, x: Tensor, y: Tensor) -> Tensor:
         """Source positions (n, r, 2) [arcsec] of lenses of parameters (n, q), wherever they lie."""
@@ -67,7 +71,7 @@ class SourcePlane(LensPrior):
     def place(self, beta: Tensor) -> tuple[Tensor, Tensor]:
         """Return source positions (n, r, 2) [arcsec] in units of the source, and the size (n,) of that [arcsec]."""
         middle = beta - self._mean(beta)
-        size = torch.exp(0.5 * torch.einsum("r,nr->n", self.bright, (middle.square().sum(-1) + SHARPEST**2).log()))
+        size = torch.exp(0.5 * (self.bright * (middle.square().sum(-1) + SHARPEST**2).log()).sum(-1))
         return middle / size[:, None, None], size
 
     def carry(self, shift: Tensor, at: Tensor, size: Tensor) -> Tensor:
@@ -75,11 +79,15 @@ class SourcePlane(LensPrior):
         at, size = at.to(shift.dtype), size.to(shift.dtype)[..., None, None]
         moved = (shift - self._mean(shift)) / size
         pull = at / (at.square().sum(-1, keepdim=True) + (SHARPEST / size) ** 2)
-        grown = torch.einsum("r,...r->...", self.bright.to(shift.dtype), (pull * moved).sum(-1))
+        grown = (self._weights(moved) * pull * moved).sum((-2, -1))
         return moved - grown[..., None, None] * at
 
     def _mean(self, values: Tensor) -> Tensor:
-        return torch.einsum("r,...rk->...k", self.bright.to(values.dtype), values)[..., None, :]
+        return (self._weights(values) * values).sum(-2, keepdim=True)
+
+    def _weights(self, like: Tensor) -> Tensor:
+        """`bright` to be multiplied with values (b, …, r, 2)."""
+        return self.bright.to(like.dtype).reshape(len(self.bright), *[1] * (like.ndim - 3), -1, 1)
 
 
 def brightness(batch: Batch) -> Tensor:
