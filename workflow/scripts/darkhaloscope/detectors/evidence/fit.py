@@ -6,6 +6,7 @@ and each evaluation is cheap: the best of some draws from the prior are climbed 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -172,19 +173,27 @@ def pick_kernel(
     extents: tuple[float | None, ...] = (None,),
 ) -> Kernel:
     """Return for each stamp the kernel, of some, with the greatest evidence at lens parameters (b, q); `extents` are tried with each."""
+    return rank_kernels(batch, prior, values, kernels_of(kernels, extents, values))[0]
+
+
+def kernels_of(kernels: tuple[tuple[tuple[float, float], ...], ...], extents: tuple[float | None, ...], values: Tensor) -> list[Kernel]:
+    """Return each of some kernels with each of some extents, for as many stamps as there are lens parameters (b, q)."""
     most = max(map(len, kernels))
     # Terms of no amplitude fill up the shorter sums.
-    choices = [
+    return [
         Kernel.of((*terms, *[(0.0, 1.0)] * (most - len(terms))), len(values), values.device, extent)
         for extent in extents
         for terms in kernels
     ]
+
+
+def rank_kernels(batch: Batch, prior: LensPrior, values: Tensor, choices: Sequence[Kernel], count: int = 1) -> list[Kernel]:
+    """Return the `count` kernels of greatest evidence at lens parameters (b, q), best first: each stamp's own of some choices for all."""
     heights = torch.stack([evaluate(batch, prior, values, kernel) for kernel in choices], 1)
-    best = heights.argmax(1)
-    rows = torch.arange(len(best), device=best.device)
-    amplitude, length = (torch.stack([getattr(k, name) for k in choices], 1)[rows, best] for name in ("amplitude", "length"))
-    wide = None if extents == (None,) else torch.stack([k.extent for k in choices], 1)[rows, best]
-    return Kernel(amplitude, length, wide)
+    order = heights.argsort(1, descending=True)
+    every, rows = len(values), torch.arange(len(values), device=values.device)
+    together = Kernel.cat(choices)
+    return [together[order[:, place] * every + rows] for place in range(min(count, len(choices)))]
 
 
 def _summary(linear: Linear, prior: LensPrior) -> dict[str, Tensor]:
