@@ -3,7 +3,7 @@
 Takes controls of a shard of a subhalo dataset with the reference run's physics, and for each the place where its subhalo would have been.
 A sensitivity map of the control says which NFW mass has z = threshold there on average. That halo is put into the row, the row is rendered
 anew (the same noise, another image), and the detector starts from nothing: lens, kernel, score. It should pass the threshold in half of the
-stamps, since √ν′ is the mean of z and its scatter is 1. Places at which no mapped mass passes are left out. (Rows come from the manifest:
+stamps, since the map says the mean of z and its scatter is 1. Places at which no mapped mass passes are left out. (Rows come from the manifest:
 those of the stamps hold sources as they were placed, not as they were drawn.)
 
     PYTHONPATH=workflow/scripts python benchmarks/recover_injections.py --config config/subhalo-reference.yaml --dataset informative \\
@@ -101,7 +101,8 @@ def one(detector: Detector, row: pa.Table, drawn: pa.Table, bank: pa.Table | Non
     if fitted is None:
         return out
     halos = [halo("nfw", float(mass), 1.0, detector.dataset, Cosmology()) for mass in MASSES]
-    depth = np.sqrt(at(fitted, x, y, halos)[channel].information)
+    depth = placed(fitted, x, y).promise(halos)
+    depth = depth.get(channel, depth["flux"])
     limit = float(least_mass(depth, MASSES, threshold)[0])
     if not np.isfinite(limit) or limit <= MASSES[0]:
         return out
@@ -112,15 +113,19 @@ def one(detector: Detector, row: pa.Table, drawn: pa.Table, bank: pa.Table | Non
         return out
     found = at(again, x, y, [chosen])[channel]
     z, start = (float(scan.z[0, 0]) for scan in (found, before))
-    mapped, refitted = (float(scan.information[0, 0]) ** 0.5 for scan in (before, found))
+    mapped, refitted = (float(placed(f, x, y).promise([chosen])[channel][0, 0]) for f in (fitted, again))
     return out | {"log10_mass": limit, "mapped": mapped, "z": z, "before": start, "refitted": refitted}
 
 
 def at(fitted: Fitted, x: float, y: float, halos: list[SubhaloProfile]) -> dict[str, object]:
     """Return what halos at one place give."""
-    where = Places(np.array([x]), np.array([y]), np.ones(1), np.zeros((1, 2), int))
-    scans = replace(fitted, where=where).scan(halos)
+    scans = placed(fitted, x, y).scan(halos)
     return {**scans, "velocity": scans.get("velocity", scans["flux"])}
+
+
+def placed(fitted: Fitted, x: float, y: float) -> Fitted:
+    """Return a fitted stamp in which one place is looked at."""
+    return replace(fitted, where=Places(np.array([x]), np.array([y]), np.ones(1), np.zeros((1, 2), int)))
 
 
 def injected(drawn: pa.Table, chosen: SubhaloProfile, dataset: SubhaloDataset, bank: pa.Table | None) -> pa.Table:

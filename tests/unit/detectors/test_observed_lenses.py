@@ -24,7 +24,7 @@ from darkhaloscope.detectors.observed.halos import HaloPlane, PseudoJaffe, halos
 from darkhaloscope.detectors.observed.light import fit_galaxy
 from darkhaloscope.detectors.observed.pixels import cut_pixels
 from darkhaloscope.detectors.observed.schema import PROMISES
-from darkhaloscope.detectors.observed.subhalos import Halo, Looker, Trial, covariance
+from darkhaloscope.detectors.observed.subhalos import Halo, Looker, Trial
 from darkhaloscope.surveys.observed import read_lens
 from observed_lens import SCALE, simulate, write
 
@@ -96,7 +96,7 @@ def test_a_source_of_some_extent_is_a_dense_gaussian_process_and_its_score_the_s
     values = torch.as_tensor(prior.mean)[None]
     beta = torch.stack((batch.x, batch.y), -1) - prior.deflect(values, batch.x, batch.y)
     # The bright light is about the origin, and of size 1: the geometric mean of distances, softened.
-    assert float(torch.einsum("r,brk->bk", prior.bright, beta).abs().max()) < 1e-9
+    assert float(torch.einsum("br,brk->bk", prior.bright, beta).abs().max()) < 1e-9
     size = float(prior.place(prior.angles(values, batch.x, batch.y))[1])
     assert float((prior.bright * (beta.square().sum(-1)[0] + (SHARPEST / size) ** 2).log()).sum()) == pytest.approx(0, abs=1e-9)
     at = beta[0].numpy()
@@ -353,7 +353,7 @@ def test_an_injected_halo_is_the_linear_one_where_it_is_light(looker):
     linear = fit.linear.solved.factor[0] @ looker.attempt(fit.batch, fit.linear, looker.moved[3:4])[1][:, 0]
     assert float((exact - linear).norm()) < 0.2 * float(linear.norm())
     beta = fit.linear.solved.beta[0]
-    assert torch.allclose(covariance(beta, beta, fit), fit.linear.solved.covariance[0], atol=1e-5)
+    assert torch.allclose(fit.linear.solved.kernel.between(0, beta, beta), fit.linear.solved.covariance[0], atol=1e-5)
 
 
 def test_trials_are_the_observed_image_controls_and_injections_the_same_each_time(looker):

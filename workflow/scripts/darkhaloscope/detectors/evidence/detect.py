@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,8 +20,8 @@ from .maps import maps_of, velocity_pixels
 from .pixels import Batch, Channel, DetectorError, Sky, flux_channel, measure_sky, response, stack, velocity_channel
 from .plane import SourcePlane
 from .prior import LensPrior, SubhaloProfile, subhalo_profiles
-from .process import Kernel, source_flux
-from .scan import Places, Scan, deflections, marginalise, places, try_subhalos
+from .process import Kernel, moved_source, source_flux
+from .scan import Places, Response, Scan, changes, deflections, marginalise, places, promise, seen, try_subhalos
 
 log = logging.getLogger("darkhaloscope")
 
@@ -70,14 +71,32 @@ class Fitted:
 
     def scan(self, profiles: Sequence[SubhaloProfile]) -> dict[str, Scan]:
         """Return what subhalos of some profiles at every place give, from flux, velocity where there is one, and both."""
+        _, shifts = self._shifts(profiles)
+        trials = {name: try_subhalos(*channel, shifts[name]) for name, channel in self.channels.items()}
+        return {name: marginalise(some, self.offset, len(profiles)) for name, some in _alone_and_together(trials).items()}
+
+    def promise(self, profiles: Sequence[SubhaloProfile]) -> dict[str, NDArray]:
+        """Return the mean z (p, k) that subhalos of some profiles would have at each place, by channel as `scan`."""
+        moved, shifts = self._shifts(profiles)
+        responses = {}
+        for name, (batch, linear, row) in self.channels.items():
+            prior = self.plane if name == "flux" else self.plane.bare
+            pushed = prior.derivatives(linear.values[[row]], batch.x[[row]], batch.y[[row]])[1][0]
+            # Halos that can be seen are no small change: what they do to the source as found is not linear.
+            there = seen(batch, linear, row, moved_source(batch, linear.solved, row, -moved[name]).T)
+            tried, left = changes(batch, linear, row, -shifts[name])
+            responses[name] = Response(there, tried, left, *changes(batch, linear, row, -pushed)).weakened(self.chi2[name])
+        return {name: promise(some, len(profiles)) for name, some in _alone_and_together(responses).items()}
+
+    def _shifts(self, profiles: Sequence[SubhaloProfile]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Deflections (p·k, r, 2) by channel in the units of its source plane, and what they are once its middle and size follow them.
+
+        Light is seen in units of the source, velocity in arcsec.
+        """
         batch, linear, row = self.channels["flux"]
         moved = deflections(self.where, profiles, self.theta_e, batch.x[row], batch.y[row])
-        # The light is seen in units of the source, the velocity in arcsec.
         at, size = self.plane.place(self.plane.angles(linear.values[[row]], batch.x[[row]], batch.y[[row]]))
-        shifts = {"flux": self.plane.carry(moved, at, size), "velocity": moved}
-        trials = {name: try_subhalos(*channel, shifts[name]) for name, channel in self.channels.items()}
-        used = {**{name: [trial] for name, trial in trials.items()}, "both": list(trials.values())}
-        return {name: marginalise(some, self.offset, len(profiles)) for name, some in used.items()}
+        return {"flux": moved / size.float(), "velocity": moved}, {"flux": self.plane.carry(moved, at, size), "velocity": moved}
 
 
 @dataclass(frozen=True)
@@ -100,6 +119,11 @@ class Finding:
     restarted: bool
     trusted: bool
     maps: dict[str, NDArray] | None = None
+
+
+def _alone_and_together(channels: dict[str, Any]) -> dict[str, list[Any]]:
+    """Return each channel alone, and `both`."""
+    return {**{name: [one] for name, one in channels.items()}, "both": list(channels.values())}
 
 
 @dataclass(frozen=True)

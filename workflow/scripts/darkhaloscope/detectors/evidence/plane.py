@@ -45,6 +45,11 @@ class SourcePlane(LensPrior):
         """Return the plane of one row."""
         return replace(self, bright=self.bright[[row]])
 
+    @property
+    def bare(self) -> LensPrior:
+        """The lens alone, its source plane in arcsec."""
+        return LensPrior(self.profile, self.names, self.mean, self.width, self.fixed)
+
     def angles(self, values: Tensor, x: Tensor, y: Tensor) -> Tensor:
         """Source positions (n, r, 2) [arcsec] of lenses of parameters (n, q), wherever they lie."""
         return torch.stack((x, y), -1) - self.raw(values, x, y)

@@ -51,6 +51,17 @@ class Kernel:
         spread = square + beta.square().sum(-1)
         return square / spread, -2 * beta / spread[..., None]
 
+    def between(self, row: int, at: Tensor, of: Tensor) -> Tensor:
+        """Covariance (k, r) float32 of one stamp's source between positions (k, 2) and (r, 2)."""
+        distance, out = torch.cdist(at, of), torch.zeros(len(at), len(of), device=at.device)
+        for amplitude, length in zip(self.amplitude[row].float(), self.length[row].float(), strict=True):
+            scaled = distance * (math.sqrt(3) / length)
+            out += amplitude**2 * (1 + scaled) * torch.exp(-scaled)
+        if self.extent is None:
+            return out
+        bright = self[row : row + 1].envelope
+        return out * bright(at[None])[0][0][:, None] * bright(of[None])[0][0]
+
     def equals(self, other: Kernel) -> bool:
         """Whether all rows are those of another one; terms of no amplitude do not count."""
         if (self.extent is None) != (other.extent is None) or (self.extent is not None and not torch.equal(self.extent, other.extent)):
@@ -89,7 +100,7 @@ class Solved:
     """A batch solved for given positions of its rays.
 
     `beta` (b, r, 2) float32, relative to their mean, or to the middle of a source of some extent; `covariance` K and `steepness` (b, r, r) float32, ∇K(Δ) = steepness · Δ;
-    `factor` (b, n, n), lower, of C; `weights` w (b, n); `log_evidence` (b,).
+    `factor` (b, n, n), lower, of C; `weights` w (b, n); `log_evidence` (b,); `kernel` of b rows.
     `edge` (b, r, 2) is ∇ln w of a source of some extent; its w is part of K and steepness.
     """
 
@@ -99,6 +110,7 @@ class Solved:
     factor: Tensor
     weights: Tensor
     log_evidence: Tensor
+    kernel: Kernel
     edge: Tensor | None = None
 
     def chi2(self, batch: Batch) -> Tensor:
@@ -133,7 +145,7 @@ def solve(batch: Batch, beta: Tensor, kernel: Kernel) -> Solved:
             matrix.mul_(bright[:, :, None]).mul_(bright[:, None])
     factor, white, log_evidence = _factorise(batch, batch.operator.between_pixels(covariance))
     weights = torch.linalg.solve_triangular(factor.mT, white, upper=True)[..., 0]
-    return Solved(near, covariance, steepness, factor, weights, log_evidence, edge)
+    return Solved(near, covariance, steepness, factor, weights, log_evidence, kernel, edge)
 
 
 def evidence(batch: Batch, beta: Tensor, kernel: Kernel) -> Tensor:
@@ -183,6 +195,15 @@ def trace_of(batch: Batch, solved: Solved, found: Fields) -> Tensor:
 def source_flux(batch: Batch, solved: Solved) -> Tensor:
     """Return the mean of the source at the rays given the data, (b, r)."""
     return (solved.covariance @ batch.project(solved.weights.float()[..., None]))[..., 0].double()
+
+
+def moved_source(batch: Batch, solved: Solved, row: int, shifts: Tensor) -> Tensor:
+    """Return what shifts (s, r, 2) of a stamp's rays change of the source as found at them, (s, r): exact, not linear."""
+    u = batch.project(solved.weights.float()[..., None])[row, :, 0]
+    beta, lit = solved.beta[row], u != 0
+    # Rays that no pixel sees hold no source.
+    found = solved.covariance[row] @ u
+    return torch.stack([solved.kernel.between(row, beta + shift, beta[lit]) @ u[lit] - found for shift in shifts])
 
 
 def whiten(solved: Solved, values: Tensor) -> Tensor:

@@ -9,6 +9,13 @@ and with the lens parameters' Gaussian posterior (H = Jᵀ C⁻¹ J + Σ⁻¹, i
     m′ = m − Tᵀ C⁻¹ J H⁻¹ ∇,   ν′ = ν − Tᵀ C⁻¹ J H⁻¹ Jᵀ C⁻¹ T.
 
 Channels are independent given lens and subhalo: their m, ν, J and ∇ add.
+
+A subhalo that is there changes the pixels by T, but a source that moves along takes up part of it, so that the score grows by less than ν. With
+∂C the change of the pixels' covariance,
+
+    T̃ = ∂C w = B (g·δβ − Q),   Qᵢ = Σⱼ uⱼ ∇K(βᵢ − βⱼ)·δβⱼ,   ⟨m⟩ = T̃ᵀ C⁻¹ T,
+
+(were all rays moved alike, T̃ would vanish), and for the lens parameters ⟨∇⟩ = J̃ᵀ C⁻¹ T: what z will be on average (`promise`).
 """
 
 from __future__ import annotations
@@ -144,16 +151,67 @@ def try_subhalos(batch: Batch, linear: Linear, row: int, deflection: Tensor) -> 
     """Return what subhalos of some deflections (s, r, 2) do to one stamp of a linearised batch."""
     score, gradient = linear.fields.score[row], linear.fields.gradient[row]
     rays = deflection.shape[1]
-    moved = torch.zeros(len(batch.data), batch.x.shape[1], len(deflection), device=deflection.device)
-    moved[row, :rays] = -(deflection[..., 0] * gradient[:rays, 0] + deflection[..., 1] * gradient[:rays, 1]).T
-    # Signals of some σ, to a part in ten thousand: float32 is enough.
-    whitened = torch.linalg.solve_triangular(linear.solved.factor[row].float(), batch.observe(moved)[row], upper=False)
+    moved = -(deflection[..., 0] * gradient[:rays, 0] + deflection[..., 1] * gradient[:rays, 1]).T
     return Trial(
-        whitened=whitened.double(),
+        whitened=seen(batch, linear, row, moved),
         score=-(deflection.flatten(1) @ score[:rays].flatten()).double(),
         jacobian=linear.jacobian[row],
         lens_score=linear.score[row],
     ).weakened(float(linear.solved.chi2(batch)[row]))
+
+
+def changes(batch: Batch, linear: Linear, row: int, shift: Tensor) -> tuple[Tensor, Tensor]:
+    """Return what shifts (s, r, 2) of a stamp's rays on the source plane do to its pixels: L⁻¹ T and L⁻¹ T̃, (n, s) each."""
+    solved, count = linear.solved, len(shift)
+    beta, gradient = solved.beta[row], linear.fields.gradient[row]
+    weighted = batch.project(solved.weights.float()[..., None])[row][None] * shift
+    held = (shift * gradient).sum(2).T
+    moments = solved.steepness[row] @ torch.cat((weighted[..., 0].T, weighted[..., 1].T, (weighted * beta).sum(2).T), 1)
+    along = beta[:, :1] * moments[:, :count] + beta[:, 1:] * moments[:, count : 2 * count] - moments[:, 2 * count :]
+    if solved.edge is not None:
+        along = along - solved.covariance[row] @ (weighted * solved.edge[row]).sum(2).T
+    white = seen(batch, linear, row, torch.cat((held, held - along), 1))
+    return white[:, :count], white[:, count:]
+
+
+def seen(batch: Batch, linear: Linear, row: int, values: Tensor) -> Tensor:
+    """Return L⁻¹ B values (n, s) float64 of values (r, s) at the rays of one stamp."""
+    every = torch.zeros(len(batch.data), batch.x.shape[1], values.shape[1], device=values.device)
+    every[row, : len(values)] = values
+    # Signals of some σ, to a part in ten thousand: float32 is enough.
+    return torch.linalg.solve_triangular(linear.solved.factor[row].float(), batch.observe(every)[row], upper=False).double()
+
+
+@dataclass(frozen=True)
+class Response:
+    """How the score of one channel answers to subhalos that are there.
+
+    (n, p·k): `there` is L⁻¹ of what they change in the pixels, `tried` and `left` are L⁻¹ T and L⁻¹ T̃ of what is looked for; (n, q): `lens` and `lens_left` are L⁻¹ J and
+    L⁻¹ J̃ of the lens parameters in widths.
+    """
+
+    there: Tensor
+    tried: Tensor
+    left: Tensor
+    lens: Tensor
+    lens_left: Tensor
+
+    def weakened(self, chi2: float) -> Response:
+        """As `Trial.weakened`."""
+        root = max(chi2, 1.0) ** 0.5
+        return Response(self.there / root, self.tried / root, self.left / root, self.lens / root, self.lens_left / root)
+
+
+def promise(responses: Sequence[Response], profiles: int) -> NDArray:
+    """Return the mean z (p, k) of subhalos that are where they are looked for, the lens marginalised, from channels together."""
+    width = responses[0].lens.shape[1]
+    hessian = sum(r.lens.T @ r.lens for r in responses) + torch.eye(width, dtype=torch.float64, device=responses[0].lens.device)
+    pull = torch.linalg.solve(hessian, sum(r.lens.T @ r.tried for r in responses))
+    lens = sum(r.lens_left.T @ r.there for r in responses)
+    score = sum((r.left * r.there).sum(0) for r in responses) - (pull * lens).sum(0)
+    information = sum(r.tried.square().sum(0) for r in responses) - (pull * sum(r.lens.T @ r.tried for r in responses)).sum(0)
+    z = score / information.clamp(min=LEAST_INFORMATION).sqrt()
+    return z.clamp(min=0).reshape(profiles, -1).cpu().numpy()
 
 
 def marginalise(trials: Sequence[Trial], offset: Tensor, profiles: int) -> Scan:

@@ -1,7 +1,7 @@
 """What would have been seen: the least mass at each place of a stamp, and how many subhalos of a mass function it would show.
 
-√ν′ of a halo at a place is the mean of z there, so a threshold on z is passed with probability Φ(√ν′ − threshold) by a halo that is
-there. In between the mapped masses √ν′ is interpolated linearly in log₁₀ mass; beyond them nothing is said.
+The mean z of a halo that is there is what `scan.promise` says, so a threshold on z is passed with probability Φ(mean − threshold). In between the mapped
+masses it is interpolated linearly in log₁₀ mass; beyond them nothing is said.
 """
 
 from __future__ import annotations
@@ -37,8 +37,7 @@ def map_sensitivity(detector: Detector, stamps: Sequence[Stamp], settings: Sensi
         if fitted is None:
             continue
         density = mass_function(settings, 10**masses, sigma_critical(halos[0]))
-        for channel, scan in fitted.scan(halos).items():
-            depth = np.sqrt(scan.information)
+        for channel, depth in fitted.promise(halos).items():
             limit = least_mass(depth, masses, settings.threshold)
             image = np.full(stamp.flux.shape, np.nan, np.float32)
             image[tuple(fitted.where.pixel.T)] = limit
@@ -61,11 +60,11 @@ def map_sensitivity(detector: Detector, stamps: Sequence[Stamp], settings: Sensi
 
 
 def least_mass(depth: NDArray, log10_mass: NDArray, threshold: float) -> NDArray:
-    """Return the least log₁₀ mass (k,) whose √ν′ reaches a threshold at each place; NaN where no mapped one does.
+    """Return the least log₁₀ mass (k,) whose mean z reaches a threshold at each place; NaN where no mapped one does.
 
     Parameters
     ----------
-    depth : (m, k), √ν′ of m increasing masses at k places
+    depth : (m, k), mean z of m increasing masses at k places
     log10_mass : (m,)
     threshold : float
     """
@@ -81,11 +80,11 @@ def least_mass(depth: NDArray, log10_mass: NDArray, threshold: float) -> NDArray
 def expected_detections(depth: NDArray, log10_mass: NDArray, density: NDArray, threshold: float, area: float) -> float:
     """Return the number of subhalos above a threshold that a mass function gives on average.
 
-    N = Σ_places area ∫ dN/(dlog₁₀M arcsec²) Φ(√ν′ − threshold) dlog₁₀M, by the trapezoidal rule.
+    N = Σ_places area ∫ dN/(dlog₁₀M arcsec²) Φ(z − threshold) dlog₁₀M, by the trapezoidal rule.
 
     Parameters
     ----------
-    depth : (m, k), √ν′
+    depth : (m, k), mean z
     log10_mass : (m,), increasing
     density : (m,), halos per dex and arcsec²
     area : float, arcsec² that each place stands for

@@ -22,7 +22,7 @@ from ..evidence.sensitivity import MASS_STEPS, least_mass, mass_function
 from .arcs import NoArcs
 from .fit import ObservedFit, fit_lens
 from .schema import MAPS, MASS, PROMISES, SOURCE_SIZE, TRIALS, lens_columns, lens_schema
-from .subhalos import Looker, Trial, covariance
+from .subhalos import Looker, Trial
 
 log = logging.getLogger("darkhaloscope")
 
@@ -205,7 +205,7 @@ def source_picture(fit: ObservedFit) -> tuple[NDArray, float]:
     side = float(np.clip(8 * spread * size, 0.4, 4.0))
     axis = (torch.arange(SOURCE_SIZE) / (SOURCE_SIZE - 1) - 0.5) * side / size
     y, x = torch.meshgrid(axis, axis, indexing="ij")
-    values = covariance(torch.stack((x.flatten(), y.flatten()), 1) + centre, beta, fit) @ u
+    values = solved.kernel.between(0, torch.stack((x.flatten(), y.flatten()), 1) + centre, beta) @ u
     return values.reshape(SOURCE_SIZE, SOURCE_SIZE).numpy().astype(np.float32), side
 
 

@@ -35,8 +35,8 @@ from ..evidence.fit import FAR, Linear, ascend, climb, different, linearise
 from ..evidence.fit import NEAR as LITTLE
 from ..evidence.pixels import Batch, stack
 from ..evidence.plane import SourcePlane
-from ..evidence.process import Kernel, trace_of
-from ..evidence.scan import Places, Scan, deflections, marginalise
+from ..evidence.process import Kernel, moved_source, trace_of
+from ..evidence.scan import Places, Scan, changes, deflections, marginalise
 from ..evidence.scan import Trial as Tried
 from .fit import ObservedFit
 from .halos import HALO, HaloPlane, halos
@@ -184,13 +184,13 @@ class Looker:
 
     def attempt(self, batch: Batch, linear: Linear, deflection: Tensor) -> tuple[Tried, Tensor]:
         """Return subhalos of deflections (s, r, 2) tried on one lens, with L⁻¹ T̃ and L⁻¹ J̃, and L⁻¹ T (n, s) beside."""
-        u, prior = batch.project(linear.solved.weights.float()[..., None])[0], self.fit.prior
+        prior = self.fit.prior
         at, size = prior.place(prior.angles(linear.values, batch.x, batch.y))
         carried = -prior.carry(deflection, at, size)
         pushed = prior.derivatives(linear.values, batch.x, batch.y)[1][0]
-        direct, _ = self._seen(linear, u, batch, -deflection / size.float())
-        _, whole = self._seen(linear, u, batch, carried)
-        _, lens = self._seen(linear, u, batch, -pushed)
+        direct, _ = changes(batch, linear, 0, -deflection / size.float())
+        _, whole = changes(batch, linear, 0, carried)
+        _, lens = changes(batch, linear, 0, -pushed)
         tried = Tried(
             whitened=whole,
             score=(carried.flatten(1) @ linear.fields.score[0].flatten()).double(),
@@ -199,21 +199,6 @@ class Looker:
         )
         chi2 = float(linear.solved.chi2(batch)[0])
         return tried.weakened(chi2), direct / max(chi2, 1.0) ** 0.5
-
-    @staticmethod
-    def _seen(linear: Linear, u: Tensor, batch: Batch, shift: Tensor) -> tuple[Tensor, Tensor]:
-        """L⁻¹ T and L⁻¹ T̃ (n, s) of rays moved by `shift` (s, r, 2) on the source plane."""
-        beta, gradient, steepness = linear.solved.beta[0], linear.fields.gradient[0], linear.solved.steepness[0]
-        fixed = (shift * gradient).sum(2).T
-        weighted = u[None] * shift
-        edge = linear.solved.edge[0]
-        count = len(shift)
-        moments = steepness @ torch.cat((weighted[..., 0].T, weighted[..., 1].T, (weighted * beta).sum(2).T), 1)
-        along = beta[:, :1] * moments[:, :count] + beta[:, 1:] * moments[:, count : 2 * count] - moments[:, 2 * count :]
-        along = along - linear.solved.covariance[0] @ (weighted * edge).sum(2).T
-        seen = batch.observe(torch.cat((fixed, fixed - along), 1)[None])[0]
-        white = torch.linalg.solve_triangular(linear.solved.factor[0].float(), seen, upper=False).double()
-        return white[:, :count], white[:, count:]
 
     def smooth_fit(self, data: Tensor) -> tuple[Batch, Linear]:
         """Return a batch of other data (n,) of the same lens, and the lens without a halo fitted to them from where the observed image left it."""
@@ -234,10 +219,7 @@ class Looker:
         fit, batch, solved = self.fit, self.fit.batch, self.fit.linear.solved
         one = Places(np.array([place[0]]), np.array([place[1]]), np.ones(1), np.zeros((1, 2), int))
         shift = deflections(one, [self.halos[mass]], fit.parameter("theta_e"), batch.x[0], batch.y[0])[0] / float(fit.size)
-        u = batch.project(solved.weights.float()[..., None])[0]
-        beta = solved.beta[0]
-        source = covariance(beta - shift, beta, fit) @ u - solved.covariance[0] @ u
-        return batch.observe(source[None])[0, :, 0].double()
+        return batch.observe(moved_source(batch, solved, 0, -shift[None]).mT[None])[0, :, 0].double()
 
     def trials(self, depth: NDArray) -> list[Trial]:
         """Return the observed image, controls and injections, looked through; `depth` (m, k) is what `scan` promises."""
@@ -275,12 +257,3 @@ def places(fit: ObservedFit, step: int) -> Places:
     at = np.argwhere(grid & lit if (grid & lit).any() else lit)
     rows, columns = at.T
     return Places(x[rows, columns] - fit.galaxy.x, y[rows, columns] - fit.galaxy.y, np.full(len(at), 1 / len(at)), at)
-
-
-def covariance(at: Tensor, of: Tensor, fit: ObservedFit) -> Tensor:
-    """Covariance (k, r) float32 of the source between places (k, 2) and (r, 2) from its middle: that of the fit's kernel."""
-    distance, out = torch.cdist(at, of), 0.0
-    for amplitude, length in zip(fit.kernel.amplitude[0].float(), fit.kernel.length[0].float(), strict=True):
-        scaled = distance * (3**0.5 / length)
-        out = out + amplitude**2 * (1 + scaled) * torch.exp(-scaled)
-    return out * fit.kernel.envelope(at[None])[0][0][:, None] * fit.kernel.envelope(of[None])[0][0]
