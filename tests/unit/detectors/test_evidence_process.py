@@ -8,8 +8,10 @@ import scipy.sparse as sp
 import torch
 from scipy.stats import multivariate_normal
 
+from darkhaloscope.detectors.evidence.fit import Linear
 from darkhaloscope.detectors.evidence.pixels import Channel, stack
-from darkhaloscope.detectors.evidence.process import Kernel, fields, solve, source_flux, whiten
+from darkhaloscope.detectors.evidence.process import Kernel, fields, moved_source, solve, source_flux, whiten
+from darkhaloscope.detectors.evidence.scan import changes
 
 PIXELS, RAYS = 30, 40
 TERMS = ((0.5, 0.2), (0.3, 0.6))
@@ -28,11 +30,15 @@ def positions(channel):
 
 
 def dense_covariance(channel, beta):
-    """B K Bᵀ + V in float64, term by term as the Matérn kernel is defined."""
-    distance = np.hypot(*(beta[:, None] - beta[None]).transpose(2, 0, 1))
-    kernel = sum(a**2 * (1 + np.sqrt(3) * distance / length) * np.exp(-np.sqrt(3) * distance / length) for a, length in TERMS)
+    """B K Bᵀ + V in float64."""
     operator = channel.operator.toarray()
-    return operator @ kernel @ operator.T + np.diag(channel.variance)
+    return operator @ dense_kernel(beta) @ operator.T + np.diag(channel.variance)
+
+
+def dense_kernel(beta):
+    """K in float64, term by term as the Matérn kernel is defined."""
+    distance = np.hypot(*(beta[:, None] - beta[None]).transpose(2, 0, 1))
+    return sum(a**2 * (1 + np.sqrt(3) * distance / length) * np.exp(-np.sqrt(3) * distance / length) for a, length in TERMS)
 
 
 def log_evidence(channel, beta):
@@ -83,6 +89,46 @@ def test_variance_is_the_information_in_the_predicted_change(channel):
     dense = change[0].numpy().T @ np.linalg.solve(dense_covariance(channel, beta[0].numpy()), change[0].numpy())
     white = whiten(solved, change)[0]
     np.testing.assert_allclose((white.T @ white).numpy(), dense, rtol=1e-4, atol=1e-4)
+
+
+def test_what_a_source_takes_up_is_the_derivative_of_the_score_by_the_data(channel):
+    """The score is ½ wᵀ ∂C w less what does not know the data: its derivative by the data is C⁻¹ ∂C w = C⁻¹ T̃."""
+    batch, beta, prior = stack([channel]), positions(channel), None
+    kernel = Kernel.of(TERMS, 1)
+    shift = torch.as_tensor(np.random.default_rng(3).standard_normal((2, RAYS, 2)), dtype=torch.float32) * 0.02
+
+    def scores(data):
+        one = replace(batch, data=data)
+        solved = solve(one, beta, kernel)
+        return torch.einsum("rk,srk->s", fields(one, solved).score[0], shift).double()
+
+    solved = solve(batch, beta, kernel)
+    linear = Linear(beta, solved, fields(batch, solved), prior, prior, prior)
+    held, left = changes(batch, linear, 0, shift)
+    step = torch.as_tensor(np.random.default_rng(4).standard_normal((1, PIXELS)))
+    expected = torch.linalg.solve_triangular(solved.factor[0], step.T, upper=False)[:, 0] @ left
+    # float32 products, differences of thousands: a hundredth.
+    assert (scores(batch.data + step) - scores(batch.data - step)).numpy() / 2 == pytest.approx(expected.numpy(), rel=0.01)
+    # With the source held, pixels change by what its gradient says; moved all alike, it takes up everything.
+    exact = batch.observe(moved_source(batch, solved, 0, shift / 100).T[None])[0].double()
+    np.testing.assert_allclose(
+        torch.linalg.solve_triangular(solved.factor[0], exact, upper=False) * 100, held, atol=0.02 * float(held.abs().max())
+    )
+    alike = changes(batch, linear, 0, torch.full((1, RAYS, 2), 0.05))
+    assert float(alike[1].norm()) < 1e-3 * float(alike[0].norm())
+
+
+def test_a_moved_source_is_the_mean_of_the_gaussian_process_elsewhere(channel):
+    batch, beta, kernel = stack([channel]), positions(channel), Kernel.of(TERMS, 1)
+    solved = solve(batch, beta, kernel)
+    shift = torch.as_tensor(np.random.default_rng(3).standard_normal((1, RAYS, 2)), dtype=torch.float32) * 0.1
+    at = np.concatenate([beta[0].numpy(), beta[0].numpy() + shift[0].numpy()])
+    operator = channel.operator.toarray()
+    whole = dense_kernel(at)
+    among = operator @ whole[:RAYS, :RAYS] @ operator.T + np.diag(channel.variance)
+    mean = whole[:, :RAYS] @ operator.T @ np.linalg.solve(among, channel.data)
+    moved = moved_source(batch, solved, 0, shift)[0].numpy()
+    np.testing.assert_allclose(moved, mean[RAYS:] - mean[:RAYS], atol=1e-3 * np.abs(mean).max())
 
 
 def test_mean_score_is_zero_over_draws_of_the_model(channel):

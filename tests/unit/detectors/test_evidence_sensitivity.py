@@ -1,5 +1,7 @@
 """Least masses, mass functions and expected detections against numbers known otherwise."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from astropy.cosmology import FlatLambdaCDM
@@ -12,7 +14,10 @@ from darkhaloscope.config.cosmology import Cosmology
 from darkhaloscope.config.evidence import Evidence, EvidenceDetector, Sensitivity
 from darkhaloscope.config.subhalo import SubhaloDataset
 from darkhaloscope.detectors.evidence.findings import read_observed
+from darkhaloscope.detectors.evidence.fit import linearise
 from darkhaloscope.detectors.evidence.prior import halo
+from darkhaloscope.detectors.evidence.process import moved_source
+from darkhaloscope.detectors.evidence.scan import deflections
 from darkhaloscope.detectors.evidence.sensitivity import (
     expected_detections,
     least_mass,
@@ -54,6 +59,25 @@ def test_expected_detections_are_an_integral_over_mass_and_place():
 
     expected = 0.01 * sum(quad(seen, 8, 10, args=(k,), points=[9])[0] for k in (0, 1))
     assert expected_detections(depth, masses, density, 5.0, 0.01) == pytest.approx(expected, rel=0.02)
+
+
+def test_a_promised_z_is_what_a_halo_adds_to_it(detector, disks, shard):
+    """The pixels of a light halo are added to the stamp, lens and kernel stay: m′ grows by the promised z times √ν′."""
+    fitted = detector.fit(read_observed(shard[1], 36)[:1])[0]
+    light = [halo("nfw", 8.0, 1.0, disks, Cosmology())]
+    promised, before = fitted.promise(light)["flux"][0], fitted.scan(light)["flux"]
+    batch, linear, row = fitted.channels["flux"]
+    deflection = deflections(fitted.where, light, fitted.theta_e, batch.x[row], batch.y[row])
+    size = fitted.plane.place(fitted.plane.angles(linear.values, batch.x, batch.y))[1]
+    for k in (0, len(promised) // 2):
+        change = batch.observe(moved_source(batch, linear.solved, row, -deflection[[k]] / size.float()).T[None])[0, :, 0]
+        m = []
+        for sign in (1, -1):
+            seen = replace(batch, data=batch.data + sign * change.double())
+            again = replace(fitted, channels={"flux": (seen, linearise(seen, fitted.plane, linear.values, linear.solved.kernel), row)})
+            m.append(again.scan(light)["flux"].score[0, k])
+        # Half of the difference: what is of second order in the change drops out. T itself moves with the data, by some percent.
+        assert (m[0] - m[1]) / 2 == pytest.approx(promised[k] * np.sqrt(before.information[0, k]), rel=0.1)
 
 
 def test_maps_of_a_stamp(detector, shard):
