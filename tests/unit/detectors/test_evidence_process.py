@@ -128,7 +128,8 @@ def test_a_moved_source_is_the_mean_of_the_gaussian_process_elsewhere(channel):
     among = operator @ whole[:RAYS, :RAYS] @ operator.T + np.diag(channel.variance)
     mean = whole[:, :RAYS] @ operator.T @ np.linalg.solve(among, channel.data)
     moved = moved_source(batch, solved, 0, shift)[0].numpy()
-    np.testing.assert_allclose(moved, mean[RAYS:] - mean[:RAYS], atol=1e-3 * np.abs(mean).max())
+    # Read by splines between points a tenth of the length apart, of kernels that have no third derivative at their middle: some thousandths.
+    np.testing.assert_allclose(moved, mean[RAYS:] - mean[:RAYS], atol=4e-3 * np.abs(mean).max())
 
 
 def test_mean_score_is_zero_over_draws_of_the_model(channel):

@@ -23,11 +23,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from scipy.ndimage import map_coordinates
 from torch import Tensor
 
 from . import loops
 from .pixels import Batch
+
+#: Most points on a side of the grid on which a source is computed to be read between.
+MOST_GRID = 400
 
 
 @dataclass(frozen=True)
@@ -198,12 +203,27 @@ def source_flux(batch: Batch, solved: Solved) -> Tensor:
 
 
 def moved_source(batch: Batch, solved: Solved, row: int, shifts: Tensor) -> Tensor:
-    """Return what shifts (s, r, 2) of a stamp's rays change of the source as found at them, (s, r): exact, not linear."""
+    """Return what shifts (s, r, 2) of a stamp's rays change of the source as found at them, (s, r): exact in the shift, not linear.
+
+    The source is computed on a grid of a tenth of its kernel's length (coarser where it would have more than `MOST_GRID` points on a side), and read between
+    by cubic splines: there are thousands of shifts.
+    """
     u = batch.project(solved.weights.float()[..., None])[row, :, 0]
-    beta, lit = solved.beta[row], u != 0
-    # Rays that no pixel sees hold no source.
-    found = solved.covariance[row] @ u
-    return torch.stack([solved.kernel.between(row, beta + shift, beta[lit]) @ u[lit] - found for shift in shifts])
+    lit = u != 0  # rays that no pixel sees hold no source
+    beta = solved.beta[row]
+    places = torch.cat((beta[None], beta + shifts)).cpu().double().numpy()
+    low, high = places.min((0, 1)), places.max((0, 1))
+    used = solved.kernel.amplitude[row] > 0
+    step = max(float(solved.kernel.length[row][used].min()) / 10, float((high - low).max()) / (MOST_GRID - 7))
+    # Splines want some points beyond the last that is read.
+    low = low - 3 * step
+    columns, rows = (int(n) for n in np.ceil((high - low) / step) + 4)
+    y, x = np.meshgrid(low[1] + step * np.arange(rows), low[0] + step * np.arange(columns), indexing="ij")
+    grid = torch.as_tensor(np.stack((x.ravel(), y.ravel()), 1), dtype=beta.dtype, device=beta.device)
+    image = torch.cat([solved.kernel.between(row, part, beta[lit]) @ u[lit] for part in grid.split(MOST_GRID)]).cpu().double().numpy()
+    at = ((places - low) / step)[..., ::-1].reshape(-1, 2).T
+    read = map_coordinates(image.reshape(rows, columns), at, order=3, mode="nearest").reshape(places.shape[:2])
+    return torch.as_tensor(read[1:] - read[0], dtype=torch.float32, device=beta.device)
 
 
 def whiten(solved: Solved, values: Tensor) -> Tensor:
