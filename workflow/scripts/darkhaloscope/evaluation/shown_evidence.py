@@ -50,7 +50,7 @@ def show_evidence(shard: str | os.PathLike, detector: Detector, cosmology: Cosmo
     z = fitted.scan(detector.profiles)["both"].z
     best = np.unravel_index(int(z.argmax()), z.shape)
     halos = [halo(settings.profile, mass, 1.0, detector.dataset, cosmology) for mass in settings.log10_mass_msun]
-    depth = np.sqrt(fitted.scan(halos)["both"].information)
+    depth = fitted.promise(halos)["both"]
     limit = least_mass(depth, np.array(settings.log10_mass_msun), settings.threshold)
     found = fitted.where.x[best[1]], fitted.where.y[best[1]]
     away = float(np.hypot(found[0] - truth["subhalo_x_arcsec"], found[1] - truth["subhalo_y_arcsec"]))

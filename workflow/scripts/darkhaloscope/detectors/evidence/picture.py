@@ -52,7 +52,7 @@ def draw(detector: Detector, stamp: Stamp, path: Path, cosmology: Cosmology, tru
     scan = fitted.scan(detector.profiles)["both"]
     best = np.unravel_index(int(scan.z.argmax()), scan.z.shape)
     halos = [halo(settings.profile, mass, 1.0, detector.dataset, cosmology) for mass in settings.log10_mass_msun]
-    depth = np.sqrt(fitted.scan(halos)["both"].information)
+    depth = fitted.promise(halos)["both"]
     limit = least_mass(depth, np.array(settings.log10_mass_msun), settings.threshold)
 
     half = stamp.flux.shape[0] * detector.scale / 2
