@@ -1,13 +1,16 @@
 """Scores made elsewhere, from the command line to the tables."""
 
 import shlex
+import shutil
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from darkhaloscope.core.files import write_text
 from darkhaloscope.evaluation import selection
+from darkhaloscope.jobs.provenance import record
 
 
 def older(n=2000):
@@ -80,3 +83,20 @@ def test_a_table_of_the_same_file_name_does_not_replace_the_first(project):
     second = "results/scores/second/rates.csv"
     project.snakemake(second, "--config", "scores={table: run2/scores.parquet, name: second}", config=None, cores=1)
     assert (project.folder / second).read_text() != rates == (project.folder / target).read_text()
+
+
+def test_results_of_another_run_below_the_root_stop_nothing(project, monkeypatch):
+    """Whether their records say other parameters or cannot be read; one of this run's own does."""
+    pq.write_table(pa.table(older()), project.folder / "mine.parquet")
+    monkeypatch.chdir(project.folder)
+    made = {"code": "another"}
+    for root in ("results/other", "results"):
+        write_text(f"{root}/scores/mine/rates.csv", "metric\n")
+        record("evaluate_table", {"scores": "mine"}, made, [], [f"{root}/scores/mine/rates.csv"])
+    asked = ("--dry-run", "--config", "scores=mine.parquet")
+    said = project.snakemake(*asked, config=None, check=False)
+    assert "results/scores/mine/rates.csv: made by rule evaluate_table with other" in said and "results/other" not in said
+    shutil.rmtree(project.folder / "results/scores")
+    assert "Results without" not in project.snakemake(*asked, config=None)
+    write_text("results/other/scores/mine/provenance/rates.csv.json", "{half")
+    assert "Results without" not in project.snakemake(*asked, config=None)

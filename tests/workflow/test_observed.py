@@ -3,6 +3,8 @@
 import numpy as np
 from astropy.io import fits
 
+from darkhaloscope.core.files import write_text
+from darkhaloscope.jobs.provenance import record
 from observed_lens import simulate, write
 
 RULES = {"look_at_lens", "gather_lenses", "show_lenses"}
@@ -22,6 +24,20 @@ def test_a_folder_that_is_not_there_is_named_with_a_remedy(project):
     write(project.folder / "mine/J1", np.zeros((40, 40)), np.ones((40, 40)), np.ones((3, 3)) / 9)
     said = project.snakemake("--dry-run", "--config", "observed={path: mine, lenses: [J9]}", check=False)
     assert "observed.lenses names J9, which mine does not hold" in said
+
+
+def test_a_folder_of_the_same_name_does_not_replace_the_results_of_the_first(project, monkeypatch):
+    for folder in ("one/lenses", "two/lenses"):
+        write(project.folder / folder / "J1", np.zeros((40, 40)), np.ones((40, 40)), np.ones((3, 3)) / 9)
+    monkeypatch.chdir(project.folder)
+    table = "results/tiny/observed/lenses/lenses.csv"
+    write_text(table, "name\n")
+    record("gather_lenses", {"observed": "lenses"}, {"observed": {"path": "one/lenses"}, "code": "abc"}, [], [table])
+    said = project.snakemake("--dry-run", "--config", "observed=two/lenses", check=False)
+    assert "results/tiny/observed/lenses holds the results of one/lenses, another folder of lenses than two/lenses" in said
+    assert project.plan("--config", "observed={path: two/lenses, name: second}") == RULES
+    # The first folder again, by another way to write its path: as ever, what differs is told.
+    assert "another folder of lenses" not in project.snakemake("--dry-run", "--config", "observed=./one/lenses/", check=False)
 
 
 def test_two_lenses_go_from_files_to_a_page(project):

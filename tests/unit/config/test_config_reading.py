@@ -3,12 +3,16 @@
 import math
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from darkhaloscope.config.cutouts import Cutouts
+from darkhaloscope.config.observed import Observed
 from darkhaloscope.config.run import Run, load, validate
 from darkhaloscope.config.wording import ConfigError
 from darkhaloscope.config.yaml_files import parse_yaml, read_yaml
+from darkhaloscope.jobs.startup import edits
 
 ROOT = Path(__file__).parents[3]
 
@@ -41,6 +45,12 @@ def test_what_a_file_says_twice_or_not_as_text_is_refused_with_its_line(tmp_path
         with pytest.raises(ConfigError) as error:
             read()
         assert words in str(error.value) and f"config file {path}, line" in str(error.value)
+
+
+def test_a_key_twice_on_the_command_line_is_refused():
+    given = SimpleNamespace(config_settings=SimpleNamespace(config={}, config_args=["datasets={subhalo: {seed: 5, seed: 6}}"]))
+    with pytest.raises(ConfigError, match="--config datasets.* duplicate key `seed`"):
+        edits(given)
 
 
 def test_a_key_of_a_merged_mapping_may_be_given_again():
@@ -120,6 +130,9 @@ def test_users_paths_are_expanded(monkeypatch, tmp_path):
     assert run.scores.table == "/home/ada/scores.parquet" and run.manga.samples["dr17"].base == "file:///scratch/ada/sas/"
     survey = run.legacysurvey.surveys["dr10"]
     assert survey.known_lenses["mine"].path == "/home/ada/lenses.csv" and survey.labels.path == "/home/ada/labels.csv"
+    cutouts, observed = Cutouts(path="~/cutouts/", labels="$SCRATCH/labels.csv"), Observed(path="~/lenses/")
+    assert (cutouts.path, cutouts.labels, observed.path) == ("/home/ada/cutouts/", "/scratch/ada/labels.csv", "/home/ada/lenses/")
+    assert (cutouts.folder, observed.folder) == ("cutouts", "lenses")  # a slash at the end names no other results
 
 
 def test_every_key_that_names_a_file_expands_it():

@@ -121,24 +121,46 @@ def test_an_input_edited_while_a_job_reads_it_is_refused(tmp_path, capsys):
     assert not (tmp_path / "provenance").exists()
 
 
-def test_what_a_notebook_or_a_shell_sets_for_its_children_is_not_what_jobs_draw_and_import_with(tmp_path, monkeypatch):
-    """Three variables: how to draw, whose library, and which further folders; in a process of its own, where importing matplotlib would fail."""
-    for name, value in (("MPLBACKEND", "module://matplotlib_inline.backend_inline_that_is_not_here"), ("PYTHONPATH", str(tmp_path))):
-        monkeypatch.setenv(name, value)
-    code = (
-        "from pathlib import Path\nfrom darkhaloscope.config.run import load\nfrom darkhaloscope.jobs.startup import prepare\n"
-        "prepare({}, load({}, Path(ROOT)))\nimport subprocess, sys\n"
-        "print(subprocess.run([sys.executable, '-c', 'import matplotlib.pyplot as p, darkhaloscope as d; print(p.get_backend(), d.__file__)'],"
-        " capture_output=True, text=True, check=True).stdout)\n"
-    )
+def child(tmp_path, code):
+    """What a child of Snakemake's process prints after `prepare`, as a job is one."""
     shadow = tmp_path / "darkhaloscope"
     shadow.mkdir()
     (shadow / "__init__.py").write_text("")
-    done = subprocess.run(
-        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(SCRIPTS)!r})\nROOT = {str(SCRIPTS.parents[1])!r}\n{code}"],
-        capture_output=True,
-        text=True,
+    parent = (
+        f"import sys; sys.path.insert(0, {str(SCRIPTS)!r})\nfrom pathlib import Path\nfrom darkhaloscope.config.run import load\n"
+        f"from darkhaloscope.jobs.startup import prepare\nprepare({{}}, load({{}}, Path({str(SCRIPTS.parents[1])!r})))\nimport subprocess\n"
+        f"print(subprocess.run([sys.executable, '-c', {code!r}], capture_output=True, text=True, check=True).stdout)\n"
     )
+    done = subprocess.run([sys.executable, "-c", parent], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-800:]
-    backend, library = done.stdout.split()
+    return done.stdout.split()
+
+
+def test_what_a_notebook_or_a_shell_sets_for_its_children_is_not_what_jobs_draw_and_import_with(tmp_path, monkeypatch):
+    """How to draw, and whose library; in a process of its own, where importing matplotlib would fail."""
+    for name, value in (("MPLBACKEND", "module://matplotlib_inline.backend_inline_that_is_not_here"), ("PYTHONPATH", str(tmp_path))):
+        monkeypatch.setenv(name, value)
+    backend, library = child(tmp_path, "import matplotlib.pyplot as p, darkhaloscope as d; print(p.get_backend(), d.__file__)")
     assert backend.lower() == "agg" and library == str(SCRIPTS / "darkhaloscope/__init__.py")
+
+
+def test_what_a_person_set_for_figures_and_loops_of_their_own_is_not_what_jobs_have(tmp_path, monkeypatch):
+    """A matplotlibrc that asks for LaTeX, and a numba that compiles nothing."""
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "matplotlibrc").write_text("text.usetex: True\nfont.size: 30\n")
+    for name, value in (("MPLCONFIGDIR", str(own)), ("MATPLOTLIBRC", str(own)), ("NUMBA_DISABLE_JIT", "1")):
+        monkeypatch.setenv(name, value)
+    code = "import matplotlib as m, numba; print(m.rcParams['font.size'], m.rcParams['text.usetex'], numba.config.DISABLE_JIT)"
+    assert child(tmp_path, code) == ["10.0", "False", "0"]
+
+
+def test_a_job_without_a_home_reads_the_sky_and_draws(tmp_path, monkeypatch):
+    """astropy and matplotlib keep things in the home as well."""
+    for name in ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.setenv(name, "/dev/null/nowhere")
+    code = (
+        "import matplotlib.pyplot as p; from astropy.coordinates import SkyCoord; print(SkyCoord('10d 1d').ra.deg);"
+        f"p.title('″'); p.savefig({str(tmp_path / 'a.png')!r})"
+    )
+    assert child(tmp_path, code) == ["10.0"] and (tmp_path / "a.png").read_bytes()[:4] == b"\x89PNG"

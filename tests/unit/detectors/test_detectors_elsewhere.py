@@ -6,6 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from darkhaloscope.core.tables import Schema, TableError, write_table
+from darkhaloscope.detectors import elsewhere
 from darkhaloscope.detectors.elsewhere import import_scores
 from darkhaloscope.detectors.schema import SCORES, score_columns
 
@@ -46,6 +47,8 @@ def test_scores_reach_their_stamps_whatever_the_order_and_the_format(tmp_path, s
         ("stamp_id,score\n" + "".join(f"{i},{3 if i == '002' else 0.5}\n" for i in IDS), ["no probabilities", "002", "sigmoid"]),
         ("stamp_id,score\n" + "".join(f"{i},{'nan' if i == '002' else 0.5}\n" for i in IDS), ["no probabilities", "002"]),
         ("stamp_id,score\n" + "".join(f"{i},high\n" for i in IDS), ["cannot be read", "high"]),
+        ("stamp_id,score\n" + "".join(f"{i},0.5,\n" for i in IDS), ["cannot be read", "Expected 2 columns, got 3"]),
+        ("stamp_id,score,score\n" + "".join(f"{i},0.5,0.6\n" for i in IDS), ["column score comes twice", "rename or drop one"]),
         ("stamp_id;score\n" + "".join(f"{i};0.5\n" for i in IDS), ["missing", "stamp_id;score"]),
     ],
 )
@@ -56,7 +59,15 @@ def test_a_damaged_table_is_refused_in_words(tmp_path, shards, text, words):
     assert all(word in str(error.value) for word in ["mine.csv", *words])
 
 
+def test_ids_that_look_like_nothing_or_like_numbers_are_ids(tmp_path):
+    (tmp_path / "mine.csv").write_text("stamp_id,score\nNA,0.1\nnull,0.2\n007,0.3\n7,0.4\n")
+    ids, scores = elsewhere._read(tmp_path / "mine.csv")
+    assert ids.to_pylist() == ["NA", "null", "007", "7"] and scores.to_pylist() == [0.1, 0.2, 0.3, 0.4]
+
+
 def test_a_missing_and_a_truncated_table_are_named(tmp_path, shards):
+    with pytest.raises(TableError, match="this is a folder, expected one file; .* its parts joined"):
+        import_scores(tmp_path, shards, dataset="d", detector="mine")
     with pytest.raises(TableError, match=r"none\.csv: this table of scores does not exist"):
         import_scores(tmp_path / "none.csv", shards, dataset="d", detector="mine")
     pq.write_table(pa.table({"stamp_id": IDS, "score": np.full(N, 0.5)}), tmp_path / "cut.parquet")

@@ -30,11 +30,25 @@ def test_what_cannot_be_used_is_named(tmp_path, table, told):
         open_scores(tmp_path / "scores.parquet")
 
 
-def test_ids_of_64_bits_without_sign_stay_apart_in_a_csv(tmp_path):
-    ids = [2**63 + i for i in range(4)]
-    (tmp_path / "ids.csv").write_text("stamp_id,label,score\n" + "".join(f"{n},{i % 2},0.{i}\n" for i, n in enumerate(ids)))
-    found = open_scores(tmp_path / "ids.csv").column("stamp_id").to_pylist()
-    assert [int(n) for n in found] == ids
+@pytest.mark.parametrize("column", ["stamp_id", "TARGETID"])
+@pytest.mark.parametrize("ids", [[str(2**63 + i) for i in range(4)], ["007", "7", "7.0", "1e1"], ["NA", "null", "N/A", "nan"]])
+def test_ids_in_a_csv_stay_what_they_are(tmp_path, column, ids):
+    (tmp_path / "ids.csv").write_text(f"{column},label,score\n" + "".join(f"{n},{i % 2},0.{i}\n" for i, n in enumerate(ids)))
+    assert open_scores(tmp_path / "ids.csv", {"stamp_id": column}).column("stamp_id").to_pylist() == ids
+
+
+def test_classes_in_a_csv_keep_their_names_and_an_empty_cell_is_missing(tmp_path):
+    rows = ["a,0,0.1,NA\n", "b,0,0.2,null\n", "c,1,0.3,\n", ",1,0.4,007\n"]
+    (tmp_path / "scores.csv").write_text("stamp_id,label,score,contaminant_class\n" + "".join(rows))
+    table = open_scores(tmp_path / "scores.csv")
+    assert table.column("contaminant_class").to_pylist() == ["NA", "null", None, "007"]
+    assert table.column("stamp_id").to_pylist() == ["a", "b", "c", None]
+
+
+def test_a_comma_at_the_end_of_a_row_shifts_no_column(tmp_path):
+    (tmp_path / "scores.csv").write_text("stamp_id,label,score\na,0,0.1,\nb,1,0.9,\n")
+    with pytest.raises(EvaluationError, match=r"scores\.csv: not a readable table .*Expected 3 columns, got 4"):
+        open_scores(tmp_path / "scores.csv")
 
 
 @pytest.mark.parametrize("name", ["kernel.fits", "kernel.npy"])

@@ -266,6 +266,12 @@ def test_pretrained_weights_from_a_file(tmp_path, caplog):
         start_from_file(module, network, logging.getLogger("test"))
     assert all(torch.equal(t, donor.state_dict()[n]) for n, t in module.backbone.state_dict().items())
     assert "gives 100.0% of the feature extractor" in caplog.text
+    # A checkpoint of Lightning whose loss has a weight.
+    lightning = {f"model.{n}": t for n, t in donor.state_dict().items()} | {"criterion.pos_weight": torch.tensor(2.0)}
+    torch.save({"state_dict": lightning}, tmp_path / "last.ckpt")
+    module, weighted = build_network(network), bands("timm:resnet10t", pretrained=str(tmp_path / "last.ckpt"))
+    start_from_file(module, weighted, logging.getLogger("test"))
+    assert all(torch.equal(t, donor.state_dict()[n]) for n, t in module.backbone.state_dict().items())
     stem = bands("resnet18", pretrained=str(tmp_path / "donor.safetensors"))
     with pytest.raises(LearningError, match="names and shapes must agree"):
         start_from_file(build_network(stem), stem, logging.getLogger("test"))

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from itertools import chain
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -259,6 +260,7 @@ def test_srun_starts_the_ranks_of_other_nodes(monkeypatch):
         monkeypatch.setenv(name, value)
     assert together._is_job_of_tasks()
     training = network(2, nodes=3, batch_size=64).training
+    monkeypatch.setenv("PYTHONPATH", "/another/clone")
     here, elsewhere = together._commands(training, Rank(ranks=6, devices=2, threads=16))
     assert here[0][0] == sys.executable and here[1]["CUDA_VISIBLE_DEVICES"] == "0,1" and here[2:] == (1, False)
     command, environment, start, step = elsewhere
@@ -267,6 +269,8 @@ def test_srun_starts_the_ranks_of_other_nodes(monkeypatch):
         True,
     )
     assert "CUDA_VISIBLE_DEVICES" not in environment and environment["OMP_NUM_THREADS"] == "16"
+    # Every rank imports this library, whatever else the shell names.
+    assert here[1]["PYTHONPATH"] == environment["PYTHONPATH"] == f"{Path(together.__file__).parents[2]}:/another/clone"
     environments = [together.RankEnvironment(dataclasses.replace(Rank(ranks=6, devices=2), rank=k)) for k in range(6)]
     assert [(e.node_rank(), e.local_rank()) for e in environments] == [(0, 0), (0, 1), (1, 0), (1, 1), (2, 0), (2, 1)]
     # A shell in an allocation (sbatch --wrap), or a step: ranks of one node share the job's threads.

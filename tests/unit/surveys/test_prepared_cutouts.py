@@ -169,6 +169,27 @@ def test_tables_that_cannot_be_read_are_refused_in_words(tmp_path):
         prepared(tmp_path, labels=str(tmp_path / "labels.csv"))
 
 
+def test_a_cutout_without_a_name_is_not_called_none(tmp_path):
+    images = np.ones((2, 3, 64, 64))
+    pq.write_table(pa.table({"id": ["a", None], "image": list(images.reshape(2, -1))}), tmp_path / "mine.parquet")
+    np.savez(tmp_path / "mine.npz", image=images, id=np.array([1.0, np.nan]))
+    for name in ("mine.parquet", "mine.npz"):
+        with pytest.raises(CutoutError, match=rf"{name}: 1 of 2 cutouts have no name, expected one for each"):
+            cutouts_of(Cutouts(path=str(tmp_path / name)))
+    np.savez(tmp_path / "mine.npz", image=images, id=np.array(["NA", "None"]))
+    assert cutouts_of(Cutouts(path=str(tmp_path / "mine.npz"))).names == ["NA", "None"]
+
+
+def test_labels_that_are_true_and_false_are_read_as_what_they_say(tmp_path):
+    for name in "abc":
+        np.savez(tmp_path / f"{name}.npz", image=star(64))
+    (tmp_path / "labels.csv").write_text("id,label\na,False\nb,TRUE\nc,\n")
+    pq.write_table(pa.table({"id": ["a", "b", "c"], "label": [False, True, None]}), tmp_path / "labels.parquet")
+    for name in ("labels.csv", "labels.parquet"):
+        rows, _ = prepared(tmp_path, labels=str(tmp_path / name))
+        assert rows["label"].fillna(-1).to_dict() == {"a": 0, "b": 1, "c": -1}
+
+
 def test_networks_of_other_bands_are_refused_and_their_own_are_no_stand_in(tmp_path):
     np.savez(tmp_path / "a.npz", image=np.ones((3, 64, 64), np.float32))
     gri = Cutouts(path=str(tmp_path), bands=("g", "r", "i"), stand_in={"z": "i"})

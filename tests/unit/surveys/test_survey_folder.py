@@ -61,6 +61,18 @@ def test_pixels_without_a_value_are_bad(tmp_path):
     assert found.n_not_finite == 3 * 2 * 101 + 1
 
 
+def test_two_files_of_one_object_do_not_replace_each_other(tmp_path):
+    fits.PrimaryHDU(IMAGE).writeto(tmp_path / "a.fits")
+    np.savez(tmp_path / "a.npz", image=IMAGE)
+    with pytest.raises(CutoutError, match=r"a\.npz: expected one file for 'a', found a\.fits too; rename one, or choose with files"):
+        folder(tmp_path)
+    assert folder(tmp_path, files="*.npz").names == ["a"]
+    for name in ("a_g", "a_g_old", "a_r", "a_i"):
+        fits.PrimaryHDU(IMAGE[0]).writeto(tmp_path / f"{name}.fits")
+    with pytest.raises(CutoutError, match=r"a_g_old\.fits: expected one file for 'g', found a_g\.fits too"):
+        folder(tmp_path, band_files={band: f"*_{band}*.fits" for band in "gri"})
+
+
 def test_hidden_and_half_written_files_are_passed_over(tmp_path):
     np.savez(tmp_path / "a.npz", image=IMAGE)
     for name in ("._a.npz", ".a.npz.partial", "_SUCCESS", "notes.txt"):

@@ -72,6 +72,8 @@ def _stamp_schema(path: str | os.PathLike) -> Schema:
 def _read(path: str | os.PathLike) -> tuple[pa.Array, pa.Array]:
     """Return ids as text and scores of a file, checked."""
     expected = "give a Parquet or CSV table with columns `stamp_id` and `score`"
+    if os.path.isdir(path):
+        raise TableError(f"{path}: this is a folder, expected one file; {expected}, its parts joined")
     if not os.path.isfile(path):
         raise TableError(f"{path}: this table of scores does not exist; {expected}")
     try:
@@ -88,6 +90,9 @@ def _read(path: str | os.PathLike) -> tuple[pa.Array, pa.Array]:
     missing = [name for name in ("stamp_id", "score") if name not in names]
     if missing:
         raise TableError(f"{path}: column {' and '.join(missing)} missing, found {', '.join(names[:12])}; {expected}")
+    twice = [name for name in ("stamp_id", "score") if names.count(name) > 1]
+    if twice:
+        raise TableError(f"{path}: column {' and '.join(twice)} comes twice, expected each once; rename or drop one")
     try:
         ids, scores = table["stamp_id"].cast(pa.string()).combine_chunks(), table["score"].cast(pa.float64()).combine_chunks()
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:

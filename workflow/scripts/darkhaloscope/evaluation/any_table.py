@@ -59,6 +59,8 @@ SYNONYMS = {
     "ra": ("ra_deg",),
     "dec": ("dec_deg",),
 }
+#: Columns of a CSV that are text whatever they look like.
+TEXT = (*ALIASES["stamp_id"], "contaminant_class", *SYNONYMS["contaminant_class"])
 #: True for a control: the reverse of a label.
 CONTROL = ("is_control",)
 #: Cells of 1.8°, where a table has positions and no regions.
@@ -197,7 +199,7 @@ def open_scores(path: str | os.PathLike, mapping: Mapping[str, str] | None = Non
         are not 0 and 1; a split is none of train, validation and test; no row is of a split that is evaluated. (Ids that repeat and scores that are not finite are found
         by `evaluate_network`.)
     """
-    fields, n, pieces_of = _open(Path(path))
+    fields, n, pieces_of = _open(Path(path), (mapping or {}).get("stamp_id"))
     if n == 0:
         raise EvaluationError(
             f"{path}: this table of scores has no rows, expected one for each stamp; write it again, or give the path of another"
@@ -246,8 +248,8 @@ def _is_number(kind: pa.DataType) -> bool:
     return pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind)
 
 
-def _open(path: Path) -> tuple[pa.Schema, int, Callable[..., Pieces]]:
-    """Return the columns of a file, its number of rows, and what reads a column."""
+def _open(path: Path, ids: str | None) -> tuple[pa.Schema, int, Callable[..., Pieces]]:
+    """Return the columns of a file, its number of rows, and what reads a column; `ids` is the column of ids where it is named."""
     name = path.name.lower()
     if path.is_dir():
         parts = sorted(p for p in path.rglob("*.parquet") if not any(n.startswith(("_", ".")) for n in p.relative_to(path).parts))
@@ -261,13 +263,14 @@ def _open(path: Path) -> tuple[pa.Schema, int, Callable[..., Pieces]]:
         parts = [path]
     elif name.endswith((".csv", ".csv.gz")):
         with _readable(path):
-            table = pyarrow.csv.read_csv(path)
-            # Ids above 2⁶³ are read as numbers with a point, and fall together: as text they stay what they are.
-            rounded = [f.name for f in table.schema if pa.types.is_floating(f.type) and f.name.lower() in ALIASES["stamp_id"]]
-            if rounded:
-                options = pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(rounded, pa.string()))
-                table = pyarrow.csv.read_csv(path, convert_options=options)
-            names = table.schema.names  # those that are no UTF-8 raise here
+            names = pyarrow.csv.open_csv(path).schema.names  # those that are no UTF-8 raise here
+            # As numbers, ids above 2⁶³ fall together and 007 is 7; an id or a class called NA would be missing.
+            text = [name for name in names if name == ids or name.lower() in TEXT]
+            table = pyarrow.csv.read_csv(path, convert_options=pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(text, pa.string())))
+            for k in (k for k, name in enumerate(names) if name in text):
+                table = table.set_column(
+                    k, names[k], pc.if_else(pc.equal(table.column(k), ""), pa.scalar(None, pa.string()), table.column(k))
+                )
         if undecoded := [name for name in names if _is_binary(table.schema.field(name).type)]:
             raise EvaluationError(f"{path}: column {', '.join(undecoded)} is not UTF-8, expected text or numbers; save the table as UTF-8")
         return table.schema, table.num_rows, partial(table_pieces, table)

@@ -32,6 +32,9 @@ DECIDED = {"--forcerun", "-R", "--forceall", "-F", "--touch", "-t", "--lint", "-
 
 SCRIPTS = Path(__file__).parents[2]
 
+#: What the user brings in each section.
+BROUGHT = {"scores": "table", "cutouts": "source of cutouts", "observed": "folder of lenses"}
+
 
 def edits(workflow: Any) -> dict[str, Any]:
     """Return the keys given on the command line. Config files are read anew, since Snakemake's reader lets a repeated key win in silence.
@@ -56,6 +59,10 @@ def prepare(config: dict[str, Any], settings: Run) -> None:
     os.environ["PYTHONPATH"] = os.pathsep.join(paths)
     # A notebook sets its own backend for all that it starts; jobs draw into files.
     os.environ["MPLBACKEND"] = "Agg"
+    # A matplotlibrc of the user's own may ask for LaTeX, or for other letters: none. One in the working folder counts.
+    os.environ["MATPLOTLIBRC"] = os.devnull
+    # Set in a shell to find a fault in other code: loops that are not compiled take hours, and have no place on disk.
+    os.environ["NUMBA_DISABLE_JIT"] = "0"
     config["downloads"] = settings.downloads.plain()
     config["brick_cache_gb"] = settings.legacysurvey.cache_gb
     rendered = {name: dataset for name, dataset in settings.datasets.items() if hasattr(dataset, "rendering")}
@@ -65,11 +72,13 @@ def prepare(config: dict[str, Any], settings: Run) -> None:
 
 
 def other_results(settings: Run) -> str | None:
-    """Say so where the folder of the results of scores or cutouts that the user brings holds those of others of the same name."""
-    scores, cutouts = settings.scores, settings.cutouts
-    if scores.table:
-        return _other("scores", "table", scores.table, scores.folder, "rates.csv", settings)
-    return _other("cutouts", "path", cutouts.path, cutouts.folder, "stamps.parquet", settings) if cutouts.path else None
+    """Say so where the folder of the results of what the user brings (scores, cutouts, observed lenses) holds those of others of the same name."""
+    scores, cutouts, observed = settings.scores, settings.cutouts, settings.observed
+    if cutouts.path:
+        return _other("cutouts", "path", cutouts.path, cutouts.folder, "stamps.parquet", settings)
+    if observed.path:
+        return _other("observed", "path", observed.path, observed.folder, "lenses.csv", settings)
+    return _other("scores", "table", scores.table, scores.folder, "rates.csv", settings) if scores.table else None
 
 
 def _other(section: str, key: str, given: str, name: str, file: str, settings: Run) -> str | None:
@@ -83,7 +92,7 @@ def _other(section: str, key: str, given: str, name: str, file: str, settings: R
     if os.path.realpath(held) == os.path.realpath(given):
         return None
     return (
-        f"{folder} holds the results of {held}, another {'table' if section == 'scores' else 'source of cutouts'} than {given}; give this one a "
+        f"{folder} holds the results of {held}, another {BROUGHT[section]} than {given}; give this one a "
         f"folder of its own, for example --config '{section}={{{key}: {given}, name: {name}-2}}', or delete the folder"
     )
 

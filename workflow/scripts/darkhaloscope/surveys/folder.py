@@ -88,7 +88,10 @@ class FolderOfCutouts:
             self._files = _by_object(files, settings.band_files, folder)
             self._noise = _by_object(files, settings.noise_files, folder) if settings.noise_files else {}
         else:
-            self._files, self._noise = {_stem(p.name): [p] for p in files if fnmatch.fnmatchcase(p.name, settings.files)}, {}
+            self._files, self._noise = {}, {}
+            for path in files:
+                if fnmatch.fnmatchcase(path.name, settings.files):
+                    _once(self._files, _stem(path.name), [path], "files")
         if not self._files:
             raise CutoutError(
                 f"{folder}: none of its {len(files)} files is named {settings.files}, such as {files[0].name}; correct the pattern"
@@ -295,6 +298,16 @@ def _stem(name: str) -> str:
     return next(name.removesuffix(ending) for ending in sorted(ENDINGS, key=len, reverse=True) if name.endswith(ending))
 
 
+def _once(found: dict, key: str, value: Path | list[Path], remedy: str) -> None:
+    """Put a file into its place; two files of one object must not replace each other."""
+    if key in found:
+        one, other = (v[0] if isinstance(v, list) else v for v in (found[key], value))
+        raise CutoutError(
+            f"{other}: expected one file for '{key}', found {one.name} too; rename one, or choose with {remedy} that one alone fits"
+        )
+    found[key] = value
+
+
 def _by_object(files: Sequence[Path], patterns: Mapping[str, str], folder: Path) -> dict[str, list[Path]]:
     """Return the file of each band, in the bands' order, by what the first `*` of the bands' patterns stands for."""
     found: dict[str, dict[str, Path]] = {}
@@ -303,7 +316,7 @@ def _by_object(files: Sequence[Path], patterns: Mapping[str, str], folder: Path)
         regex = re.compile(re.escape(first) + "(.*?)" + fnmatch.translate(rest))
         for path in files:
             if match := regex.match(path.name):
-                found.setdefault(match[1], {})[band] = path
+                _once(found.setdefault(match[1], {}), band, path, "a pattern")
     whole = {name: [of_band[band] for band in patterns] for name, of_band in sorted(found.items()) if set(of_band) == set(patterns)}
     if not whole:
         has = "; ".join(f"{name}: {', '.join(of_band)}" for name, of_band in [*found.items()][:5]) or "none"

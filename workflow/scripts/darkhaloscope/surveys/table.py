@@ -45,7 +45,11 @@ class _Rows(FolderOfCutouts):
     def __init__(self, settings: Labelled, names: Sequence[object] | None, count: int) -> None:
         self.settings, self.bands = settings, settings.bands
         self.pixel_scale_arcsec, self.zero_point = settings.pixel_scale_arcsec, settings.zero_point
-        given = [str(name) for name in names] if names is not None else [str(row) for row in range(count)]
+        names = range(count) if names is None else names
+        lost = sum(name is None or name != name for name in names)
+        if lost:
+            raise CutoutError(f"{settings.path}: {lost} of {count} cutouts have no name, expected one for each; write them")
+        given = [str(name) for name in names]
         twice = [name for name, many in Counter(given).items() if many > 1]
         if twice:
             raise CutoutError(
