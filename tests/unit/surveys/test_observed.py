@@ -1,5 +1,7 @@
 """Observed lenses are read from FITS, and what is missing or damaged is said in words."""
 
+import shutil
+
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -27,6 +29,8 @@ def test_a_lens_is_read_and_what_it_lacks_is_said(lens):
     assert found.name == "J0000+0000" and found.image.shape == (41, 43) and found.good.all()
     assert found.psf.sum() == pytest.approx(1) and np.isnan(found.z_lens) and found.velocity is None
     assert ["mask" in found.missing[0], "redshifts" in found.missing[1], "velocity" in found.missing[2]] == [True] * 3
+    for kept in (".Trash", "_old", "__MACOSX"):
+        shutil.copytree(lens, lens.parent / kept)
     assert lens_names(lens.parent) == ["J0000+0000"]
 
 

@@ -26,7 +26,8 @@ def lens_names(folder: str | os.PathLike) -> list[str]:
             f"{folder}: expected a folder of observed lenses (NAME/{IMAGE}, noise.fits or weight.fits, psf.fits), but there is none; "
             "give yours with --config observed=FOLDER, or fetch the sample that docs/real-lenses.md names"
         )
-    found = sorted(entry.name for entry in path.iterdir() if (entry / IMAGE).is_file())
+    # Editors, trash cans and archives keep copies under names that begin like this.
+    found = sorted(entry.name for entry in path.iterdir() if not entry.name.startswith((".", "_")) and (entry / IMAGE).is_file())
     if not found:
         raise ObservedError(f"{folder}: expected folders with {IMAGE} in them, one for each lens, but found none; see docs/real-lenses.md")
     return found
