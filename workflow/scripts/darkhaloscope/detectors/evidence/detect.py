@@ -28,8 +28,8 @@ log = logging.getLogger("darkhaloscope")
 CHANNELS = ("flux", "velocity", "both")
 #: How often the kernel may change while a lens is fitted to the image itself.
 KERNEL_CHANGES = 3
-#: Kernels of the start that are tried again.
-LIKELY_KERNELS = 3
+#: Kernels that fit the last coarse image best and are tried on the image itself.
+LIKELY_KERNELS = 4
 #: Least flux at a ray that carries a velocity, in the unit of the stamp.
 FAINTEST = 0.01
 
@@ -188,7 +188,7 @@ class Detector:
         channels = [flux_channel(sky, self.kernel, self.scale) for sky in skies]
         batch = stack(channels, self.device)
         plane = SourcePlane.about(self.prior, batch)
-        linear, kernel, steps = self._fit(batch, plane, self._start(skies, starts=[stamp.start for stamp in stamps]))
+        linear, kernel, steps = self._fit(batch, plane, *self._start(skies, starts=[stamp.start for stamp in stamps]))
         chi2 = linear.solved.chi2(batch)
         bad = torch.nonzero(chi2 > self.settings.restart_chi2).flatten()
         restarted = torch.zeros(len(stamps), dtype=torch.bool)
@@ -220,15 +220,17 @@ class Detector:
 
     # --- the lens ---------------------------------------------------------------------------------
 
-    def _start(self, skies: Sequence[Sky], factor: int = 1, starts: Sequence[NDArray | None] | None = None) -> Tensor:
-        """Return lens parameters (b, q) of the best fits to coarse images.
+    def _start(self, skies: Sequence[Sky], factor: int = 1, starts: Sequence[NDArray | None] | None = None) -> tuple[Tensor, list[Kernel]]:
+        """Return lens parameters (b, q) of the best fits to coarse images, and the kernels that fit there best, in order.
 
         `factor` multiplies the draws of the prior, and the starts that are climbed from; `starts` (q,) of each stamp are climbed from, too.
         """
-        return torch.cat([self._search(sky, factor, start) for sky, start in zip(skies, starts or [None] * len(skies), strict=True)])
+        found = [self._search(sky, factor, start) for sky, start in zip(skies, starts or [None] * len(skies), strict=True)]
+        values, kernels = zip(*found, strict=True)
+        return torch.cat(values), [Kernel.cat(of_rank) for of_rank in zip(*kernels, strict=True)]
 
-    def _search(self, sky: Sky, factor: int, start: NDArray | None) -> Tensor:
-        """Return the lens (1, q) of one stamp."""
+    def _search(self, sky: Sky, factor: int, start: NDArray | None) -> tuple[Tensor, list[Kernel]]:
+        """Return the lens (1, q) of one stamp, and the likely kernels of its source, the likeliest first."""
         settings, values, heights = self.settings, self._prior_draws(self.settings.draws * factor), None
         images: dict[int, Channel] = {}
         for stage in settings.search:
@@ -250,7 +252,10 @@ class Detector:
                 # With the noise that there is, and a source of the kernel that fits: nearly as good as the image itself, at a tenth of the cost.
                 kernel = pick_kernel(several, plane, values, settings.source_kernels, settings.source_extents)
             values, heights = ascend(several, plane, values, kernel, stage.steps, FAR if stage.noise > 1 else NEAR, settings.enough)
-        return values[heights.argmax()][None]
+        best, alone = values[heights.argmax()][None], stack([coarse], self.device)
+        plane = SourcePlane.about(self.prior, alone)
+        choices = kernels_of(settings.source_kernels, settings.source_extents, best)
+        return best, rank_kernels(alone, plane, best, choices, LIKELY_KERNELS)
 
     def _heights(self, alone: Batch, plane: SourcePlane, values: Tensor) -> Tensor:
         """ln E + ln prior (n,) of lenses (n, q) on the one image of a batch, with a smooth source."""
@@ -263,11 +268,10 @@ class Detector:
         """Draws evaluated together: few enough for a processor's cache, or many for a GPU."""
         return 16 if torch.device(self.device).type == "cpu" else 512
 
-    def _fit(self, batch: Batch, plane: SourcePlane, start: Tensor) -> tuple[Linear, Kernel, Tensor]:
-        """Climb on the image itself; where another of the kernels that fit the start best then fits better, climb with that one."""
+    def _fit(self, batch: Batch, plane: SourcePlane, start: Tensor, likely: list[Kernel]) -> tuple[Linear, Kernel, Tensor]:
+        """Climb on the image itself; where another of the likely kernels then fits better, climb with that one."""
         settings = self.settings
-        likely = rank_kernels(batch, plane, start, kernels_of(settings.source_kernels, settings.source_extents, start), LIKELY_KERNELS)
-        kernel = likely[0]
+        kernel = rank_kernels(batch, plane, start, likely)[0]
         linear, steps = climb(batch, plane, start, kernel, settings.steps, NEAR, settings.enough)
         for _ in range(KERNEL_CHANGES):
             again = rank_kernels(batch, plane, linear.values, likely)[0]
@@ -293,7 +297,7 @@ class Detector:
         chosen = [int(row) for row in bad]
         some = stack([channels[row] for row in chosen], self.device)
         start = self._start([skies[row] for row in chosen], self.settings.restart_factor)
-        again, again_kernel, more = self._fit(some, SourcePlane.about(self.prior, some), start)
+        again, again_kernel, more = self._fit(some, SourcePlane.about(self.prior, some), *start)
         better = again.log_posterior > linear.log_posterior[bad]
         values, steps = linear.values.clone(), steps.clone()
         kernel = Kernel(kernel.amplitude.clone(), kernel.length.clone(), kernel.extent.clone())
