@@ -1,5 +1,7 @@
 """The detector on rendered stamps: what it reads, what it finds, batches, shards that were stopped, scores."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -70,6 +72,18 @@ def test_batches_of_different_sizes_find_what_single_stamps_do(disks, found, sha
         expected = found[0].slice(row, 1).to_pylist()[0]
         for channel, scan in finding.scans.items():
             assert float(scan.z.max()) == pytest.approx(expected[f"z_max_{channel}"], rel=0.03, abs=0.1)
+
+
+def test_a_batch_whose_largest_stamp_has_no_velocity_finds_what_single_stamps_do(disks, found, shard):
+    several = Detector.of(disks, Cosmology(), Evidence(draws=64, batch_size=2))
+    stamps = sorted(read_observed(shard[1], 36)[:2], key=lambda s: measure_sky(s.flux, disks.instrument).arc.sum())
+    fitted = several.fit([stamps[0], replace(stamps[1], mask=None)])
+    assert set(fitted[0].channels) == {"flux", "velocity"} and set(fitted[1].channels) == {"flux"}
+    flux, velocity = (fitted[0].channels[name][0].x.shape[1] for name in ("flux", "velocity"))
+    assert flux > velocity  # padded to the larger stamp; velocities stand alone
+    expected = next(row for row in found[0].to_pylist() if row["stamp_id"] == stamps[0].name)
+    assert float(fitted[0].scan(several.profiles)["both"].z.max()) == pytest.approx(expected["z_max_both"], rel=0.03, abs=0.1)
+    assert fitted[0].promise(several.profiles)["both"].max() > 1
 
 
 def test_a_job_that_was_stopped_goes_on(detector, found, shard, tmp_path, caplog):

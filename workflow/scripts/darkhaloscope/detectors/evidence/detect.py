@@ -96,7 +96,12 @@ class Fitted:
         batch, linear, row = self.channels["flux"]
         moved = deflections(self.where, profiles, self.theta_e, batch.x[row], batch.y[row])
         at, size = self.plane.place(self.plane.angles(linear.values[[row]], batch.x[[row]], batch.y[[row]]))
-        return {"flux": moved / size.float(), "velocity": moved}, {"flux": self.plane.carry(moved, at, size), "velocity": moved}
+        there, followed = {"flux": moved / size.float()}, {"flux": self.plane.carry(moved, at, size)}
+        if "velocity" in self.channels:
+            # The same rays, though padded to those of other stamps: what is beyond the stamp's own reaches no pixel.
+            more = self.channels["velocity"][0].x.shape[1] - moved.shape[1]
+            there["velocity"] = followed["velocity"] = torch.nn.functional.pad(moved, (0, 0, 0, more))
+        return there, followed
 
 
 @dataclass(frozen=True)
