@@ -28,7 +28,7 @@ def matern(beta, amplitude, length, covariance, steepness):
 
     Parameters
     ----------
-    beta : (2, r) float32, source positions [arcsec]
+    beta : (2, r) float32, source positions, in units of the lengths
     amplitude, length : (t,) float32; terms of no amplitude are left out
     covariance, steepness : (r, r) float32, overwritten; an empty `steepness` is not filled
     """

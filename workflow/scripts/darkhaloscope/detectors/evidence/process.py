@@ -37,9 +37,10 @@ MOST_GRID = 400
 
 @dataclass(frozen=True)
 class Kernel:
-    """Covariance of the source, a sum of Matérn-3/2 terms: `amplitude` and `length` [arcsec], (b, t) each, one row per stamp.
+    """Covariance of the source, a sum of Matérn-3/2 terms: `amplitude` and `length`, (b, t) each, one row per stamp.
 
-    `extent` (b,) [arcsec]: where the source is bright, about the origin of the source plane; everywhere where it is None.
+    `extent` (b,): where the source is bright, about the origin of the source plane; everywhere where it is None. Lengths are in units of the source plane: those of
+    the source for light (`plane.SourcePlane`), arcsec for velocity.
     """
 
     amplitude: Tensor
@@ -137,7 +138,7 @@ def solve(batch: Batch, beta: Tensor, kernel: Kernel) -> Solved:
     Parameters
     ----------
     batch : Batch of b stamps, n pixels, r rays
-    beta : (b, r, 2) source positions of the rays, arcsec
+    beta : (b, r, 2) source positions of the rays, in the kernel's units
     kernel : Kernel of b rows
     """
     # Differences alone matter; near zero float32 is at its best.

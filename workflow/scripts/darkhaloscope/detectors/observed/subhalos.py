@@ -1,12 +1,7 @@
 """Subhalos in an observed lens: tried at every place on the arcs, the best of them fitted with the lens, and the same with data of which is known what is in them.
 
-A subhalo moves the rays by δβ, and the covariance of the pixels by ∂C. The score is m = ½ wᵀ ∂C w − ½ tr(C⁻¹ ∂C), and noise moves it by nᵀ C⁻¹ T̃ with
-
-    T̃ = ∂C w = B (g·δβ − Q),   Qᵢ = Σⱼ uⱼ ∇K(βᵢ − βⱼ)·δβⱼ.
-
-Q is what a source that moves along takes up: were all rays moved alike, T̃ would vanish, and nothing could be seen. Here δβ is a tenth of an arcsec on whole arcs,
-so that T = B g·δβ alone (as for the small subhalos of `evidence.scan`) would promise what cannot be had: z is m′/√ν′ with ν = T̃ᵀ C⁻¹ T̃, and a
-subhalo that is there moves z by Tᵀ C⁻¹ T̃/√ν, lens parameters projected out of both (their J̃ likewise).
+T and T̃ are those of `evidence.scan`. Here δβ is a tenth of an arcsec on whole arcs, and the noise moves the score by nᵀ C⁻¹ T̃: z is m′/√ν′ with ν = T̃ᵀ C⁻¹ T̃ (for stamps, with
+smaller subhalos, ν = Tᵀ C⁻¹ T), and a subhalo that is there moves z by Tᵀ C⁻¹ T̃/√ν, lens parameters projected out of both (their J̃ likewise).
 
 That map is linear in the halo's mass, and a halo that can be seen changes the image by more than that holds for. So the map only says where to begin: from its best places a halo's mass
 and place are fitted together with all parameters of the lens, and z = ±√(2 Δ(ln E + ln prior)).
