@@ -5,8 +5,11 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
+from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 from numba import njit
 
@@ -61,8 +64,14 @@ def loops(tmp_path, monkeypatch):
     return load
 
 
-def index(function):
-    return Path(function._cache.cache_path) / f"{function._cache._impl.filename_base}.nbi"
+def kept_in(function):
+    """The files that are kept of a function."""
+    return sorted(Path(function._cache.cache_path).glob(f"{function._cache._impl.filename_base}.*"))
+
+
+def kept_of(function):
+    (file,) = kept_in(function)
+    return file
 
 
 def test_what_is_kept_is_named_by_all_that_was_compiled_in(loops):
@@ -71,7 +80,7 @@ def test_what_is_kept_is_named_by_all_that_was_compiled_in(loops):
     states.append(loops(outside=OUTSIDE.replace("arange(3.0)", "arange(3.0) * 2")))
     assert [total(1.0) for total in states] == [4.0, 5.0, 8.0, 5.0]
     assert len({compiled.contents(total) for total in states}) == 4
-    assert len({index(total).name.split("-")[1] for total in states}) == 4 and all(index(total).is_file() for total in states)
+    assert len({kept_of(total).name for total in states}) == 4
 
 
 def test_another_numba_or_numpy_reads_nothing_of_the_old_one(loops, monkeypatch):
@@ -103,11 +112,10 @@ def test_kept_loops_are_found_again(loops):
 
 
 @pytest.mark.parametrize("damage", ["cut short", "empty", "a folder"])
-@pytest.mark.parametrize("ending", [".nbi", ".1.nbc"])
-def test_what_cannot_be_read_is_compiled_anew(loops, damage, ending):
+def test_what_cannot_be_read_is_compiled_anew(loops, damage):
     total = loops()
     total(1.0)
-    file = index(total).with_suffix(ending)
+    file = kept_of(total)
     data = file.read_bytes()
     file.unlink()
     if damage == "a folder":
@@ -117,6 +125,50 @@ def test_what_cannot_be_read_is_compiled_anew(loops, damage, ending):
     assert hits(again(total)) == 0
 
 
+def test_two_jobs_that_compile_for_different_arguments_do_not_take_one_another_s_loops(loops, monkeypatch):
+    """Issue 17, item 10: both look for a free name before either has written; numba alone then gives one job's loops the other's name.
+
+    Loops for integers, called with numbers of the same length in memory, read bits of another meaning; those for arrays of
+    other dimensions write where nothing is theirs, and the process ends later, anywhere.
+    """
+    total = loops()
+    saved, both, last = {}, threading.Barrier(2), threading.Event()
+    with monkeypatch.context() as patch:
+        patch.setattr(compiled._Kept, "save_overload", lambda self, sig, data: saved.update({sig: data}))
+        total(np.ones(2, np.int64))
+        total(np.ones(2))
+    write, writes = compiled.caching.IndexDataCacheFile._open_for_write, Counter()
+
+    def in_turn(self, path):
+        name = threading.current_thread().name
+        writes[name] += 1
+        if writes[name] == 1:
+            both.wait(10)
+        elif name == "early":
+            last.wait(10)
+        return write(self, path)
+
+    def save(name, sig):
+        job = njit(**compiled.outer)(total.py_func)
+        compiled.keep(job)
+        job._cache.save_overload(sig, saved[sig])
+        if name == "late":
+            last.set()
+
+    monkeypatch.setattr(compiled.caching.IndexDataCacheFile, "_open_for_write", in_turn)
+    jobs = [threading.Thread(target=save, args=each, name=each[0]) for each in zip(("early", "late"), saved, strict=True)]
+    for job in jobs:
+        job.start()
+    for job in jobs:
+        job.join()
+    assert all(writes.values()) and len(writes) == 2
+    function = njit(**compiled.outer)(total.py_func)
+    compiled.keep(function)
+    for numbers in (np.array([1.0, 2.0]), np.array([1, 2])):
+        assert function(numbers).tolist() == [4.0, 5.0]
+    assert hits(function) == 2
+
+
 def test_a_folder_that_vanishes_or_fills_up_ends_no_job(loops, monkeypatch):
     total = loops()
 
@@ -124,7 +176,7 @@ def test_a_folder_that_vanishes_or_fills_up_ends_no_job(loops, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(compiled.caching.IndexDataCacheFile, "_open_for_write", full)
-    assert total(1.0) == 4.0 and not index(total).exists()
+    assert total(1.0) == 4.0 and not kept_in(total)
 
 
 def test_without_a_folder_that_can_be_written_loops_are_compiled_in_the_job(loops, monkeypatch, tmp_path):
@@ -138,12 +190,13 @@ def test_loops_of_other_states_do_not_pile_up_beside_the_module(loops, monkeypat
     monkeypatch.setattr(compiled.config, "CACHE_DIR", "")
     total = loops()
     total(1.0)
-    folder, other = index(total).parent, index(total).name.replace(compiled.contents(total)[:16], "0" * 16)
-    assert folder == tmp_path / "modules" / "__pycache__"
-    (folder / other).touch()
-    index(total).unlink()
+    file = kept_of(total)
+    other = file.with_name(file.name.replace(compiled.contents(total)[:16], "0" * 16))
+    assert file.parent == tmp_path / "modules" / "__pycache__"
+    other.touch()
+    file.unlink()
     again(total)
-    assert index(total).is_file() and not (folder / other).exists()
+    assert file.is_file() and not other.exists()
 
 
 RENDER = """
@@ -192,7 +245,7 @@ def test_what_was_compiled_now_and_what_was_read_from_disk_give_the_same_bits(tm
                 if f".{name}-" not in path.name:
                     path.unlink()
         kept[name] = run(tmp_path)
-        assert {path.name.split("-")[0] for path in cache.glob("*.nbi")} == {"sampling.plan_rows", "sampling.render_rows"}
+        assert {path.name.split("-")[0] for path in cache.glob("*.nbc")} == {"sampling.plan_rows", "sampling.render_rows"}
     assert len(set(kept.values())) == 1, kept
 
 

@@ -3,7 +3,7 @@
 Numba compiles a function again when its own file changed, not when a function that it calls, in another file, did; and it
 must find a place to write to. Here the name of what is kept holds a digest of everything that was compiled in: the files of
 all functions that are called, the values that they name, the versions of numba's parts. (Numba itself tells versions of
-Python, processors and signatures apart.) So loops of another state of the code are never read, wherever they lie and
+Python, processors and signatures apart, in a file each: see `_OneFileEach`.) So loops of another state of the code are never read, wherever they lie and
 whatever their times say; where nothing can be written or read, loops are compiled in each job.
 """
 
@@ -82,20 +82,41 @@ class _Kept(caching.FunctionCache):
 
         self._impl_class = Files
         super().__init__(function)
+        self._cache_file = _OneFileEach(str(folder), self._impl.filename_base, digest)
 
     def load_overload(self, sig, target_context):
         try:
             return super().load_overload(sig, target_context)
         except Exception:
             # Files of a full disk, or of a job that ended while it wrote: pickle raises whatever it meets.
-            with contextlib.suppress(OSError):
-                os.unlink(Path(self.cache_path) / f"{self._impl.filename_base}.nbi")
             return None
 
     def save_overload(self, sig, data):
         with contextlib.suppress(OSError):
             super().save_overload(sig, data)
             _remove_others(Path(self.cache_path), self._impl.filename_base)
+
+
+class _OneFileEach(caching.IndexDataCacheFile):
+    """A file for the loops of each signature and processor, named by them.
+
+    Numba keeps a list of numbered files. Two jobs that compile for different arguments, or on nodes with different
+    processors, at the same moment find the same number free: one's loops then stand in the list under the other's name, and
+    whoever calls them gets wrong numbers, writes where nothing is his, or ends with an illegal instruction.
+    """
+
+    def save(self, key, data):
+        self._save_data(self._name(key), (key, data))
+
+    def load(self, key):
+        try:
+            kept, data = self._load_data(self._name(key))
+        except FileNotFoundError:
+            return None
+        return data if kept == key else None
+
+    def _name(self, key) -> str:
+        return self._data_name(int(hashlib.sha256(repr(key).encode()).hexdigest()[:12], 16))
 
 
 def _folders(function) -> list[Path]:
