@@ -48,7 +48,8 @@ def fitted(lens):
 
 @pytest.fixture(scope="module")
 def looker(fitted):
-    return Looker(fitted, Subhalos(place_step=4, controls=3, injections=1), Cosmology(), (0.2, 0.6))
+    asked = {"smooth": ((0.9, 0.8), (5.0, 0.0))}
+    return Looker(fitted, Subhalos(place_step=4, controls=3, injections=1, asked=asked), Cosmology(), (0.2, 0.6))
 
 
 def test_the_galaxy_is_fitted_beneath_the_arcs(lens):
@@ -174,6 +175,20 @@ def test_arcs_are_found_and_an_image_without_any_is_said_to_have_none(lens, tmp_
     empty, _ = observed(tmp_path / "empty", arcs=False)
     with pytest.raises(NoArcs, match="pixels of light beside the galaxy's"):
         find_arcs(empty, fit_galaxy(empty))
+
+
+def test_what_a_galaxy_s_middle_leaves_is_neither_taken_for_arcs_nor_fitted(lens):
+    """Dust or a disk leaves light that no sum of ellipses has: here four lobes at 0.48″, as bright as the arcs."""
+    one, _ = lens
+    galaxy = fit_galaxy(one)
+    clean = find_arcs(one, galaxy)
+    y, x = (np.indices(one.image.shape) - 60) * SCALE
+    radius, angle = np.hypot(x, y), np.arctan2(y, x)
+    lobes = clean.brightness * np.exp(-(((radius - 0.48) / 0.06) ** 2) / 2) * np.cos(2 * angle) ** 2
+    arcs = find_arcs(replace(one, image=one.image + lobes), galaxy)
+    assert arcs.radius == pytest.approx(clean.radius, rel=0.01)
+    # Half of θ_E, 1.15″, is left out of the fit.
+    assert clean.inner == pytest.approx(0.5 * 1.15, abs=0.1) and arcs.inner == pytest.approx(clean.inner, abs=0.02)
 
 
 def test_masked_pixels_are_in_no_bin_and_change_nothing(lens):
@@ -359,10 +374,14 @@ def test_an_injected_halo_is_the_linear_one_where_it_is_light(looker):
 def test_trials_are_the_observed_image_controls_and_injections_the_same_each_time(looker):
     _, depth = looker.scan()
     trials = looker.trials(depth)
-    assert [t.kind for t in trials] == ["observed", *["control"] * 3, *["injection"] * 3]
+    assert [t.kind for t in trials] == ["observed", *["control"] * 3, *["injection", "asked", "asked"] * 3]
+    on_arc, beyond = ([t for t in trials if t.kind == "asked" and t.x == x] for x in (0.9, 5.0))
+    assert [t.log10_mass_msun for t in on_arc] == [9.0, 9.5, 10.0] and np.isfinite([t.promised for t in on_arc]).all()
+    # Off the arcs the map promises nothing, and nothing is found there.
+    assert np.isnan([t.promised for t in beyond]).all() and min(t.distance for t in beyond) > 2
     # Noise alone: the greatest of a hundred places, mass and place free.
     assert max(t.found.z for t in trials if t.kind == "control") < 6
-    assert all(np.isfinite([t.promised, t.distance]).all() == (t.kind == "injection") for t in trials)
+    assert all(np.isfinite([t.promised, t.distance]).all() == (t.kind == "injection") for t in trials if t.kind != "asked")
     assert np.isfinite(trials[0].negative) and [t.found for t in looker.trials(depth)] == [t.found for t in trials]
 
 

@@ -1,5 +1,7 @@
 """What a sample of observed lenses shows, of tables made by hand."""
 
+from unittest.mock import ANY
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -73,6 +75,18 @@ def test_injections_are_found_at_their_place_and_say_what_is_expected(sample):
     assert quiet["expected"] == pytest.approx(2 * (1 / 3 + 0.2 / 3))
     assert found["chance_of_none"] == pytest.approx(poisson.pmf(0, found["expected"]))
     assert out["could_show"] == {"8.5": 0, "9": 1, "9.5": 1, "10": 2, "10.5": 2}
+
+
+def test_places_that_are_asked_about_count_for_themselves_alone(sample):
+    lenses, trials = sample
+    asked = trials[(trials["lens"] == "c") & (trials["kind"] == "injection")].assign(kind="asked")
+    settings = Subhalos(threshold=5.0, controls=4, asked={"c": ((0.1, 0.2), (0.3, 0.4), (0.5, 0.6)), "d": ((0.0, 1.0),)})
+    out = describe_sample(lenses, pd.concat([trials, asked]), settings)
+    assert out.pop("asked") == {
+        "c": {"9": {"of": 3, "share": 1 / 3, "low": ANY, "high": ANY}, "9.5": {"of": 3, "share": 2 / 3, "low": ANY, "high": ANY}},
+        "d": {},
+    }
+    assert out == {k: v for k, v in describe_sample(*sample, settings).items() if k != "asked"}
 
 
 def test_a_sample_without_a_good_lens_shows_nothing(sample):

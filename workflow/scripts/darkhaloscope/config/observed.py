@@ -102,6 +102,10 @@ class Subhalos(Section):
     controls: int = Field(8, ge=0, description="Draws of the fitted lens without a subhalo")
     injections: int = Field(3, ge=0, description="Injections of each mass into the observed image")
     injected_log10_mass_msun: tuple[float, ...] = Field((9.0, 9.5, 10.0), description="Masses that are injected, of those mapped")
+    asked: dict[Name, tuple[tuple[float, float], ...]] = Field(
+        {},
+        description="Places of a lens that are asked about, such as of a published subhalo: from the galaxy's centre, to the right and up [arcsec]; each mass is injected at each of them, apart from the sample's injections",
+    )
     threshold: float = Field(5.0, gt=0, description="z that counts as found in mass limits and completeness")
 
     @model_validator(mode="after")

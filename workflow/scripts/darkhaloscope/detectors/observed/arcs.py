@@ -17,6 +17,13 @@ ARC_SIGMA = 4.0
 PIECE = 12
 #: Radii between which arcs are looked for [arcsec]: within, the centre's errors are as bright; beyond, galaxies do not lens so far.
 INNER, OUTER = 0.35, 3.2
+#: Nor within this share of the arcs' radius: what the galaxy's model leaves in its middle, taken for light of the source, drives the
+#: mass towards slopes at which it comes to lie on the source.
+CORE = 0.5
+#: The arcs' radius is known when it changes the radius within which none are looked for by less than this [arcsec], or after so many looks.
+SETTLED, LOOKS = 0.01, 6
+#: The annulus that is used begins so far within that radius [arcsec].
+BORDER = 0.05
 #: The annulus ends where this share of the light, brightness capped, lies within, and so much further.
 SHARE, MARGIN = 0.93, 1.25
 #: Pixels around an arc that belong to it: the PSF's wings, and light below the threshold.
@@ -58,25 +65,36 @@ def find_arcs(lens: ObservedLens, galaxy: Galaxy) -> Arcs:
         Hardly any light beside the galaxy's.
     """
     x, y = coordinates(lens.image.shape, lens.scale)
-    radius = np.hypot(x - galaxy.x, y - galaxy.y)
-    bright = (excess_over(lens, galaxy.model, unsure(radius)) > ARC_SIGMA) & (radius > INNER) & (radius < OUTER) & lens.good
-    pieces, _ = label(bright, np.ones((3, 3)))
-    size = np.bincount(pieces.ravel())
-    size[0] = 0
-    kept = size[pieces] >= PIECE
-    if kept.sum() < MIN_PIXELS:
-        raise NoArcs(
-            f"{lens.name}: {int(kept.sum())} pixels of light beside the galaxy's between {INNER}″ and {OUTER}″, at least {MIN_PIXELS} needed; "
-            "a deeper image, or one of another band, may show the arcs"
-        )
-    rest = lens.image - galaxy.model
-    brightness = float(np.percentile(rest[kept], 90))
-    weight = np.clip(rest[kept], 0, brightness)
+    x, y = x - galaxy.x, y - galaxy.y
+    radius = np.hypot(x, y)
+    excess = excess_over(lens, galaxy.model, unsure(radius))
+    inner = INNER
+    for _ in range(LOOKS):
+        kept = _pieces((excess > ARC_SIGMA) & (radius > inner) & (radius < OUTER) & lens.good)
+        if kept.sum() < MIN_PIXELS:
+            raise NoArcs(
+                f"{lens.name}: {int(kept.sum())} pixels of light beside the galaxy's between {inner:.2f}″ and {OUTER}″, at least {MIN_PIXELS} needed; "
+                "a deeper image, or one of another band, may show the arcs"
+            )
+        rest = (lens.image - galaxy.model)[kept]
+        brightness = float(np.percentile(rest, 90))
+        weight = np.clip(rest, 0, brightness)
+        middle, two_sided = radius_of(x[kept], y[kept], weight)
+        before, inner = inner, max(INNER, CORE * middle)
+        if abs(inner - before) < SETTLED:
+            break
     order = np.argsort(radius[kept])
     share = np.cumsum(weight[order]) / weight.sum()
     outer = float(np.clip(MARGIN * radius[kept][order][np.searchsorted(share, SHARE)], 1.0, OUTER))
-    middle, two_sided = radius_of(x[kept] - galaxy.x, y[kept] - galaxy.y, weight)
-    return Arcs(binary_dilation(kept, iterations=AROUND), INNER - 0.05, outer, brightness, middle, two_sided)
+    return Arcs(binary_dilation(kept, iterations=AROUND), inner - BORDER, outer, brightness, middle, two_sided)
+
+
+def _pieces(bright: NDArray) -> NDArray:
+    """Return the pixels of those pieces of some that are large enough."""
+    pieces, _ = label(bright, np.ones((3, 3)))
+    size = np.bincount(pieces.ravel())
+    size[0] = 0
+    return size[pieces] >= PIECE
 
 
 def radius_of(x: NDArray, y: NDArray, weight: NDArray) -> tuple[float, bool]:

@@ -44,6 +44,7 @@ def describe_sample(lenses: pd.DataFrame, trials: pd.DataFrame, settings: Subhal
     negative = good["z_negative"].to_numpy()
     # The least z that no negative mass of any lens reaches is the lowest threshold at which the sample's own errors raise no alarm.
     quiet = float(negative.max()) if len(negative) else np.nan
+    asked = trials[trials["kind"] == "asked"].groupby(["lens", "log10_mass_msun"])
     thresholds = {"configured": settings.threshold, "quiet": quiet}
     detections = {name: detect(good, control, injected, threshold) for name, threshold in thresholds.items()}
     return _plain(
@@ -69,6 +70,10 @@ def describe_sample(lenses: pd.DataFrame, trials: pd.DataFrame, settings: Subhal
                 "observed_above_all_controls": int((good["false_alarm"] <= 1.5 / (settings.controls + 1)).sum()),
             },
             "detections": detections,
+            "asked": {
+                lens: {f"{mass:g}": _share(_found(some, settings.threshold)) for (name, mass), some in asked if name == lens}
+                for lens in sorted(settings.asked)
+            },
             "could_show": {f"{mass:g}": int((good["least_log10_mass"] <= mass).sum()) for mass in settings.log10_mass_msun},
             "cpu_seconds_per_lens": _median(lenses[[c for c in lenses if c.startswith("seconds_")]].sum(axis=1)),
             "cpu_seconds": float(lenses[[c for c in lenses if c.startswith("seconds_")]].sum().sum()),
@@ -82,7 +87,7 @@ def detect(good: pd.DataFrame, control: pd.DataFrame, injected: pd.DataFrame, th
     An injection is found where z passes the threshold within `NEAR` of its place. The share that is found, by promised z, over all good lenses, times the mass function's halos of that
     promise is what is expected; none is where nothing was injected.
     """
-    found = (injected["z"] > threshold) & (injected["distance_arcsec"] <= NEAR)
+    found = _found(injected, threshold)
     promise = pd.cut(injected["promised"], PROMISES, right=False, labels=False)
     share = found.groupby(promise).mean().reindex(range(len(PROMISES) - 1), fill_value=0.0)
     halos = np.stack(good["halos"]).sum(0) if len(good) else np.zeros(len(PROMISES) - 1)
@@ -100,6 +105,10 @@ def detect(good: pd.DataFrame, control: pd.DataFrame, injected: pd.DataFrame, th
         "expected": expected,
         "chance_of_none": float(poisson.pmf(0, expected)),
     }
+
+
+def _found(injected: pd.DataFrame, threshold: float) -> pd.Series:
+    return (injected["z"] > threshold) & (injected["distance_arcsec"] <= NEAR)
 
 
 def _share(passed: pd.Series) -> dict[str, float]:

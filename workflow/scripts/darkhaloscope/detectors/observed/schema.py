@@ -99,7 +99,12 @@ TRIALS = Schema(
     "trials",
     (
         _c("lens", "string", "", "Lens"),
-        _c("kind", "string", "", "observed, control (the fitted lens with noise) or injection (a subhalo in the observed image)"),
+        _c(
+            "kind",
+            "string",
+            "",
+            "observed, control (the fitted lens with noise), injection (a subhalo in the observed image) or asked (one at a place of the config)",
+        ),
         Column("log10_mass_msun", "float64", "dex(M☉)", "Injected mass", nullable=True),
         Column("x_arcsec", "float64", "arcsec", "Its place from the middle of the image, to the right", nullable=True),
         Column("y_arcsec", "float64", "arcsec", "Its place, up", nullable=True),

@@ -67,7 +67,7 @@ class Halo:
 class Trial:
     """One set of data looked through.
 
-    `kind` is observed, control or injection; `found` the halo of the greatest z, `z_map` the greatest z of the linear map. Of an injection: `log10_mass_msun`, its place `x`, `y` from
+    `kind` is observed, control, injection or asked (an injection at a place that the config names); `found` the halo of the greatest z, `z_map` the greatest z of the linear map. Of an injection: `log10_mass_msun`, its place `x`, `y` from
     the galaxy's centre [arcsec], and `promised`, what the linear map says its z will be on average. Of the observed image: `negative`, the greatest −z of a negative mass.
     """
 
@@ -232,9 +232,18 @@ class Looker:
                 # Anywhere in its cell: places of the search are a grid, subhalos are not.
                 step = settings.place_step * fit.lens.scale
                 x, y = (float(v[place] + (random.random() - 0.5) * step) for v in (self.where.x, self.where.y))
-                seen = self.smooth_fit(data + self.changed(number, (x, y)))
-                out.append(self._trial("injection", *seen, log10_mass_msun=mass, x=x, y=y, promised=float(depth[number, place])))
+                out.append(self._injection("injection", mass, number, (x, y), float(depth[number, place])))
+            for x, y in settings.asked.get(fit.lens.name, ()):
+                away = np.hypot(self.where.x - x, self.where.y - y)
+                # No place of the map is near one off the arcs.
+                near = float(depth[number, away.argmin()]) if away.min() < settings.place_step * fit.lens.scale else math.nan
+                out.append(self._injection("asked", mass, number, (x, y), near))
         return out
+
+    def _injection(self, kind: str, mass: float, number: int, place: tuple[float, float], promised: float) -> Trial:
+        """A halo of the `number`-th mass at a place in the observed image, looked for."""
+        seen = self.smooth_fit(self.fit.batch.data[0] + self.changed(number, place))
+        return self._trial(kind, *seen, log10_mass_msun=mass, x=place[0], y=place[1], promised=promised)
 
     def _trial(self, kind: str, batch: Batch, smooth: Linear, **known: float) -> Trial:
         scan, found = self.look(batch, smooth)
