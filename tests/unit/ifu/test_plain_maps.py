@@ -225,6 +225,9 @@ def test_fetched_from_a_folder_whatever_its_format(tmp_path):
     (tmp_path / "NGC1.npz").rename(tmp_path / "NGC4.npz")
     with pytest.raises(PlainMapsError, match="says galaxy NGC1, expected NGC4"):
         retrieve(archive, "NGC4", tmp_path / "out" / "NGC4.fits.gz", Downloads())
+    (tmp_path / "NGC4.fits").write_bytes(first)
+    with pytest.raises(PlainMapsError, match=r"expected one file of the galaxy NGC4, found .*NGC4\.fits, .*NGC4\.npz; take one away"):
+        retrieve(archive, "NGC4", tmp_path / "out" / "NGC4.fits.gz", Downloads())
 
 
 def test_an_unknown_member_is_named():

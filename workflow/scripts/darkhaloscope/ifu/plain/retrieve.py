@@ -6,7 +6,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from ...archive.addresses import join
+from ...archive.addresses import join, local_path
 from ...archive.download import Fetched, NotFound, fetch
 from ...config.manga import Archive, Downloads
 from .file import ENDINGS, PlainMapsError, check_planes, checked_facts, read_file, write_plain
@@ -18,8 +18,11 @@ def retrieve_plain(archive: Archive, galaxy_id: str, destination: str | os.PathL
     Raises
     ------
     PlainMapsError
-        There is no such file, it is not in the plain layout, or it is another galaxy's.
+        There is no such file, or several in a folder of this machine; it is not in the plain layout, or it is another galaxy's.
     """
+    here = [local_path(join(archive.base, galaxy_id + ending)) for ending in ENDINGS]
+    if len(several := [str(path) for path in here if path is not None and path.is_file()]) > 1:
+        raise PlainMapsError(f"{archive.base}: expected one file of the galaxy {galaxy_id}, found {', '.join(several)}; take one away")
     with tempfile.TemporaryDirectory() as folder:
         for ending in ENDINGS:
             address = join(archive.base, galaxy_id + ending)
