@@ -3,13 +3,15 @@
 Takes controls of a shard of a subhalo dataset with the reference run's physics, and for each the place where its subhalo would have been.
 A sensitivity map of the control says which NFW mass has z = threshold there on average. That halo is put into the row, the row is rendered
 anew (the same noise, another image), and the detector starts from nothing: lens, kernel, score. It should pass the threshold in half of the
-stamps, since the map says the mean of z and its scatter is 1. Places at which no mapped mass passes are left out. (Rows come from the manifest:
+stamps, since the map says the mean of z. Places at which no mapped mass passes are left out. (Rows come from the manifest:
 those of the stamps hold sources as they were placed, not as they were drawn.)
 
     PYTHONPATH=workflow/scripts python benchmarks/recover_injections.py --config config/subhalo-reference.yaml --dataset informative \\
         --stamps results/reference/datasets/informative/stamps/test/*.parquet \\
         --manifest results/reference/datasets/informative/manifest.parquet --bank results/reference/manga/mock/bank.parquet \\
         --count 500 --out injections.parquet
+
+With --kept 1 and stamps of the training split it measures `evidence.sensitivity.kept` of the config: the last column of what it prints.
 
 What is done is kept in --out after each stamp; a run that was stopped goes on there.
 """
@@ -37,7 +39,7 @@ from darkhaloscope.core.tables import images
 from darkhaloscope.detectors.evidence.detect import Detector, Fitted, Stamp
 from darkhaloscope.detectors.evidence.prior import SubhaloProfile, halo
 from darkhaloscope.detectors.evidence.scan import Places
-from darkhaloscope.detectors.evidence.sensitivity import least_mass
+from darkhaloscope.detectors.evidence.sensitivity import least_mass, mean_z
 from darkhaloscope.ifu.bank import read_bank
 from darkhaloscope.tasks.subhalo.render import render_rows
 from darkhaloscope.tasks.subhalo.schema import MANIFEST
@@ -55,6 +57,7 @@ def main() -> None:
     parser.add_argument("--bank", help="bank of MaNGA sources, where the dataset has some")
     parser.add_argument("--count", type=int, default=500)
     parser.add_argument("--channel", choices=("flux", "velocity", "both"), default="both")
+    parser.add_argument("--kept", type=float, help="in place of the config's default; 1 to measure it, on training stamps")
     parser.add_argument("--out", required=True)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -63,7 +66,7 @@ def main() -> None:
     detector = Detector.of(dataset, Cosmology(), Evidence())
     bank = read_bank(arguments.bank) if arguments.bank else None
     done = pd.read_parquet(arguments.out).to_dict("records") if Path(arguments.out).exists() else []
-    threshold = Sensitivity().threshold
+    settings = Sensitivity(**({} if arguments.kept is None else {"kept": arguments.kept}))
     manifest = pq.read_table(arguments.manifest)
     place = {name: row for row, name in enumerate(manifest["stamp_id"].to_pylist())}
     for number, row in enumerate(controls(arguments.stamps)):
@@ -72,9 +75,9 @@ def main() -> None:
         if sum(np.isfinite(r["log10_mass"]) for r in done) >= arguments.count:
             break
         drawn = manifest.slice(place[row["stamp_id"][0].as_py()], 1)
-        done.append(one(detector, row, drawn, bank, arguments.channel, threshold))
+        done.append(one(detector, row, drawn, bank, arguments.channel, settings))
         pd.DataFrame(done).to_parquet(arguments.out)
-    tell(pd.DataFrame(done), threshold)
+    tell(pd.DataFrame(done), settings.threshold)
 
 
 def controls(shards: list[str]) -> Iterator[pa.Table]:
@@ -85,7 +88,9 @@ def controls(shards: list[str]) -> Iterator[pa.Table]:
             yield table.slice(row, 1)
 
 
-def one(detector: Detector, row: pa.Table, drawn: pa.Table, bank: pa.Table | None, channel: str, threshold: float) -> dict[str, object]:
+def one(
+    detector: Detector, row: pa.Table, drawn: pa.Table, bank: pa.Table | None, channel: str, settings: Sensitivity
+) -> dict[str, object]:
     """Return limit, expected and found z of one stamp; NaN where no mapped mass passes or nothing is seen."""
     out = {
         "stamp_id": row["stamp_id"][0].as_py(),
@@ -101,9 +106,9 @@ def one(detector: Detector, row: pa.Table, drawn: pa.Table, bank: pa.Table | Non
     if fitted is None:
         return out
     halos = [halo("nfw", float(mass), 1.0, detector.dataset, Cosmology()) for mass in MASSES]
-    depth = placed(fitted, x, y).promise(halos)
+    depth = mean_z(placed(fitted, x, y), halos, settings)
     depth = depth.get(channel, depth["flux"])
-    limit = float(least_mass(depth, MASSES, threshold)[0])
+    limit = float(least_mass(depth, MASSES, settings.threshold)[0])
     if not np.isfinite(limit) or limit <= MASSES[0]:
         return out
     chosen = halo("nfw", limit, 1.0, detector.dataset, Cosmology())
@@ -113,7 +118,7 @@ def one(detector: Detector, row: pa.Table, drawn: pa.Table, bank: pa.Table | Non
         return out
     found = at(again, x, y, [chosen])[channel]
     z, start = (float(scan.z[0, 0]) for scan in (found, before))
-    mapped, refitted = (float(placed(f, x, y).promise([chosen])[channel][0, 0]) for f in (fitted, again))
+    mapped, refitted = (float(mean_z(placed(f, x, y), [chosen], settings)[channel][0, 0]) for f in (fitted, again))
     return out | {"log10_mass": limit, "mapped": mapped, "z": z, "before": start, "refitted": refitted}
 
 

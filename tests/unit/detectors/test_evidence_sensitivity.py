@@ -81,7 +81,7 @@ def test_a_promised_z_is_what_a_halo_adds_to_it(detector, disks, shard):
 
 
 def test_maps_of_a_stamp(detector, shard):
-    settings = Sensitivity(threshold=3.0, log10_mass_msun=(9.0, 10.0, 11.0), fraction=0.05)
+    settings = Sensitivity(threshold=3.0, kept=1.0, log10_mass_msun=(9.0, 10.0, 11.0), fraction=0.05)
     table = map_sensitivity(detector, read_observed(shard[1], 36)[:1], settings, Cosmology())
     sensitivity_schema(36).check(table.schema, "the maps")
     rows = {row["channel"]: row for row in table.select(["channel", "seen_share", "expected", "least_log10_mass"]).to_pylist()}
@@ -89,6 +89,11 @@ def test_maps_of_a_stamp(detector, shard):
     # Two channels see what each of them sees, and more.
     assert rows["both"]["expected"] >= max(rows[c]["expected"] for c in ("flux", "velocity")) > 0
     assert rows["both"]["seen_share"] >= rows["flux"]["seen_share"]
+    # What keeps half of its z passes half of the threshold where the whole passes the whole.
+    half = settings.model_copy(update={"threshold": 1.5, "kept": 0.5})
+    again = map_sensitivity(detector, read_observed(shard[1], 36)[:1], half, Cosmology())
+    for name in ("least_log10_mass", "median_log10_mass", "seen_share"):
+        assert again[name].to_pylist() == pytest.approx(table[name].to_pylist())
 
 
 def test_settings_that_cannot_be_are_refused():

@@ -28,6 +28,12 @@ class Sensitivity(Section):
 
     stamps: int = Field(40, ge=0, description="Test stamps whose sensitivity is mapped, the first of them")
     threshold: float = Field(5.0, gt=0, description="z that counts as a detection")
+    kept: float = Field(
+        0.94,
+        gt=0,
+        le=1,
+        description="Share of the mean z promised by the lens and source as found that halos reach when both are fitted to the image with the halo in it; measured by benchmarks/recover_injections.py on training stamps",
+    )
     profile: Literal["nfw", "tnfw"] = Field(
         "nfw", description="Profile of the halos, with the mean concentration and truncation of the dataset"
     )

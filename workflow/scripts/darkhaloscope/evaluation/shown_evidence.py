@@ -12,9 +12,8 @@ from ..config.cosmology import Cosmology
 from ..core.tables import read_columns
 from ..detectors.evidence.detect import Detector
 from ..detectors.evidence.findings import read_observed
-from ..detectors.evidence.prior import halo
 from ..detectors.evidence.scan import image_of
-from ..detectors.evidence.sensitivity import least_mass
+from ..detectors.evidence.sensitivity import least_mass, mapped_halos, mean_z
 from .example_table import EVIDENCE, example_table
 from .examples import PAIRS, strongest_first
 
@@ -49,8 +48,7 @@ def show_evidence(shard: str | os.PathLike, detector: Detector, cosmology: Cosmo
     settings, shape = detector.settings.sensitivity, stamp.flux.shape
     z = fitted.scan(detector.profiles)["both"].z
     best = np.unravel_index(int(z.argmax()), z.shape)
-    halos = [halo(settings.profile, mass, 1.0, detector.dataset, cosmology) for mass in settings.log10_mass_msun]
-    depth = fitted.promise(halos)["both"]
+    depth = mean_z(fitted, mapped_halos(detector, settings, cosmology), settings)["both"]
     limit = least_mass(depth, np.array(settings.log10_mass_msun), settings.threshold)
     found = fitted.where.x[best[1]], fitted.where.y[best[1]]
     away = float(np.hypot(found[0] - truth["subhalo_x_arcsec"], found[1] - truth["subhalo_y_arcsec"]))

@@ -19,9 +19,8 @@ from ...config.subhalo import SubhaloDataset
 from ...core.tables import Column, Schema, read_table
 from .detect import Detector, Fitted, Stamp
 from .findings import read_observed
-from .prior import halo
 from .scan import image_of
-from .sensitivity import least_mass
+from .sensitivity import least_mass, mapped_halos, mean_z
 
 
 def draw(detector: Detector, stamp: Stamp, path: Path, cosmology: Cosmology, truth: tuple[float, float, bool] | None = None) -> Fitted:
@@ -51,8 +50,7 @@ def draw(detector: Detector, stamp: Stamp, path: Path, cosmology: Cosmology, tru
     settings = detector.settings.sensitivity
     scan = fitted.scan(detector.profiles)["both"]
     best = np.unravel_index(int(scan.z.argmax()), scan.z.shape)
-    halos = [halo(settings.profile, mass, 1.0, detector.dataset, cosmology) for mass in settings.log10_mass_msun]
-    depth = fitted.promise(halos)["both"]
+    depth = mean_z(fitted, mapped_halos(detector, settings, cosmology), settings)["both"]
     limit = least_mass(depth, np.array(settings.log10_mass_msun), settings.threshold)
 
     half = stamp.flux.shape[0] * detector.scale / 2

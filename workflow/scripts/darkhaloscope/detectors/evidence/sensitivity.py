@@ -1,7 +1,8 @@
 """What would have been seen: the least mass at each place of a stamp, and how many subhalos of a mass function it would show.
 
-The mean z of a halo that is there is what `scan.promise` says, so a threshold on z is passed with probability Φ(mean − threshold). In between the mapped
-masses it is interpolated linearly in log₁₀ mass; beyond them nothing is said.
+The mean z of a halo that is there is what `scan.promise` says of the lens and the source as found; once both are fitted to the image with the halo
+in it, which takes some of it up, a share is kept (`mean_z`). A threshold on z is passed with probability Φ(mean − threshold). In between the mapped
+masses the mean is interpolated linearly in log₁₀ mass; beyond them nothing is said.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from scipy.special import ndtr
 
 from ...config.cosmology import Cosmology
 from ...config.evidence import Sensitivity
-from .detect import Detector, Stamp
+from .detect import Detector, Fitted, Stamp
 from .prior import SubhaloProfile, halo
 from .schema import sensitivity_schema
 
@@ -31,13 +32,13 @@ def map_sensitivity(detector: Detector, stamps: Sequence[Stamp], settings: Sensi
     """
     dataset = detector.dataset
     masses = np.array(settings.log10_mass_msun)
-    halos = [halo(settings.profile, mass, 1.0, dataset, cosmology) for mass in masses]
+    halos = mapped_halos(detector, settings, cosmology)
     rows = []
     for stamp, fitted in zip(stamps, detector.fit(stamps), strict=True):
         if fitted is None:
             continue
         density = mass_function(settings, 10**masses, sigma_critical(halos[0]))
-        for channel, depth in fitted.promise(halos).items():
+        for channel, depth in mean_z(fitted, halos, settings).items():
             limit = least_mass(depth, masses, settings.threshold)
             image = np.full(stamp.flux.shape, np.nan, np.float32)
             image[tuple(fitted.where.pixel.T)] = limit
@@ -57,6 +58,16 @@ def map_sensitivity(detector: Detector, stamps: Sequence[Stamp], settings: Sensi
     schema = sensitivity_schema(dataset.instrument.stamp_size)
     columns = {c.name: [row[c.name] for row in rows] for c in schema.columns}
     return schema.table({**columns, "limit": np.array(columns["limit"]).reshape(-1, *schema.columns[-1].shape)})
+
+
+def mapped_halos(detector: Detector, settings: Sensitivity, cosmology: Cosmology) -> list[SubhaloProfile]:
+    """Return a halo of each mass that is mapped."""
+    return [halo(settings.profile, mass, 1.0, detector.dataset, cosmology) for mass in settings.log10_mass_msun]
+
+
+def mean_z(fitted: Fitted, halos: Sequence[SubhaloProfile], settings: Sensitivity) -> dict[str, NDArray]:
+    """Return the mean z (m, k) of halos at each place of a stamp, by channel: a share of the promised one."""
+    return {channel: settings.kept * depth for channel, depth in fitted.promise(halos).items()}
 
 
 def least_mass(depth: NDArray, log10_mass: NDArray, threshold: float) -> NDArray:
