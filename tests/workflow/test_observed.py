@@ -1,5 +1,7 @@
 """Observed lenses that the user brings, from the command line: what is planned, and what is said where the folder is wrong."""
 
+import re
+
 import numpy as np
 from astropy.io import fits
 
@@ -45,11 +47,15 @@ def test_two_lenses_go_from_files_to_a_page(project):
     for name, arcs in (("J1", True), ("J2", False)):
         image, noise, psf, _ = simulate(seed=4, arcs=arcs)
         write(project.folder / "mine" / name, image, noise, psf)
-    quick = "observed={path: mine, fit: {draws: 64, starts: 6, finalists: 2}, subhalos: {controls: 2, injections: 1, place_step: 5}}"
+    quick = "observed={path: mine, fit: {draws: 64, starts: 6, finalists: 2}, subhalos: {controls: 2, injections: 1, place_step: 5, asked: {J1: [[0.8, 0.6]]}}}"
     project.snakemake("--config", quick, cores=1)
     folder = project.folder / "results/tiny/observed/mine"
     page = (folder / "index.html").read_text(encoding="utf-8")
     assert page.count("data:image/png;base64") == 1 and "no arcs found" in page
+    assert re.search(
+        r"J1, injected at the places that were asked about and found there: \d of 1 of 10\^9, \d of 1 of 10\^9.5, \d of 1 of 10\^10 M☉",
+        page,
+    )
     table = (folder / "lenses.csv").read_text(encoding="utf-8").splitlines()
     assert len(table) == 3 and table[1].startswith("J1,")
     assert project.plan("--config", quick) == set()

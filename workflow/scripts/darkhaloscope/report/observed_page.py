@@ -118,4 +118,7 @@ def _figures(sample: Mapping[str, object]) -> list[str]:
         )
     could = ", ".join(f"{n} of 10^{m}" for m, n in sample["could_show"].items())
     out.append(f"Lenses that promise z above the threshold somewhere: {could} M☉.")
+    for lens, masses in sample["asked"].items():
+        found = ", ".join(f"{round(v['share'] * v['of'])} of {v['of']} of 10^{m}" for m, v in masses.items())
+        out.append(f"{lens}, injected at the places that were asked about and found there: {found or 'none made'} M☉.")
     return out
