@@ -18,6 +18,9 @@ def test_a_folder_of_lenses_plans_its_own_rules_alone(project):
     assert project.plan("--config", "observed=mine") == RULES
     jobs = project.touch_run("--config", "observed=mine")
     assert jobs == {"look_at_lens": 2, "gather_lenses": 1, "show_lenses": 1}
+    # Places that are asked about in one lens concern that one alone.
+    asked = project.touch_run("--config", "observed={path: mine, subhalos: {asked: {J2: [[0, 1]]}}}")
+    assert asked == {"look_at_lens": 1, "gather_lenses": 1, "show_lenses": 1}
 
 
 def test_a_folder_that_is_not_there_is_named_with_a_remedy(project):
@@ -26,6 +29,8 @@ def test_a_folder_that_is_not_there_is_named_with_a_remedy(project):
     write(project.folder / "mine/J1", np.zeros((40, 40)), np.ones((40, 40)), np.ones((3, 3)) / 9)
     said = project.snakemake("--dry-run", "--config", "observed={path: mine, lenses: [J9]}", check=False)
     assert "observed.lenses names J9, which mine does not hold" in said
+    said = project.snakemake("--dry-run", "--config", "observed={path: mine, subhalos: {asked: {J9: [[0, 1]]}}}", check=False)
+    assert "observed.subhalos.asked names J9, which mine does not hold" in said
 
 
 def test_a_folder_of_the_same_name_does_not_replace_the_results_of_the_first(project, monkeypatch):

@@ -23,7 +23,7 @@ rule look_at_lens:
         mem_mb=3000,
         runtime="1h",
     params:
-        observed=settings.observed.without("name", "lenses"),
+        observed=observed_settings,
         sensitivity=needs("evidence.sensitivity"),
         cosmology=needs("cosmology"),
         code=digest("look_at_lens"),

@@ -12,9 +12,12 @@ def observed_lenses():
         found = lens_names(settings.observed.path)
     except ObservedError as error:
         raise WorkflowError(str(error))
-    if strangers := sorted(set(settings.observed.lenses) - set(found)):
+    for key, named in (("lenses", settings.observed.lenses), ("subhalos.asked", settings.observed.subhalos.asked)):
+        strangers = sorted(set(named) - set(found))
+        if not strangers:
+            continue
         raise WorkflowError(
-            f"observed.lenses names {', '.join(strangers)}, which {settings.observed.path} does not hold ({len(found)} lenses: {', '.join(found[:5])}, …)"
+            f"observed.{key} names {', '.join(strangers)}, which {settings.observed.path} does not hold ({len(found)} lenses: {', '.join(found[:5])}, …)"
         )
     return tuple(name for name in found if not settings.observed.lenses or name in settings.observed.lenses)
 
@@ -34,3 +37,11 @@ def observed_files(wildcards):
 def observed_of(file):
     """One file of each lens."""
     return lambda wildcards: [f"<results>/observed/{wildcards.observed}/lenses/{lens}/{file}" for lens in observed_lenses()]
+
+
+def observed_settings(wildcards):
+    """What one lens is looked at with: places that are asked about are its own, so that another lens' do not make it anew."""
+    values = settings.observed.without("name", "lenses")
+    asked = settings.observed.subhalos.asked.get(wildcards.lens)
+    values["subhalos"]["asked"] = {wildcards.lens: asked} if asked else {}
+    return values
