@@ -13,12 +13,10 @@ def observed_lenses():
     except ObservedError as error:
         raise WorkflowError(str(error))
     for key, named in (("lenses", settings.observed.lenses), ("subhalos.asked", settings.observed.subhalos.asked)):
-        strangers = sorted(set(named) - set(found))
-        if not strangers:
-            continue
-        raise WorkflowError(
-            f"observed.{key} names {', '.join(strangers)}, which {settings.observed.path} does not hold ({len(found)} lenses: {', '.join(found[:5])}, …)"
-        )
+        if strangers := sorted(set(named) - set(found)):
+            raise WorkflowError(
+                f"observed.{key} names {', '.join(strangers)}, which {settings.observed.path} does not hold ({len(found)} lenses: {', '.join(found[:5])}, …)"
+            )
     return tuple(name for name in found if not settings.observed.lenses or name in settings.observed.lenses)
 
 
