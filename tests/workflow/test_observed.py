@@ -18,6 +18,9 @@ def test_a_folder_of_lenses_plans_its_own_rules_alone(project):
     assert project.plan("--config", "observed=mine") == RULES
     jobs = project.touch_run("--config", "observed=mine")
     assert jobs == {"look_at_lens": 2, "gather_lenses": 1, "show_lenses": 1}
+    # Of the sensitivity of stamps the mass function alone concerns lenses; what scores stamps does not.
+    assert project.plan("--config", "observed=mine", "evidence={sensitivity: {threshold: 4, kept: 0.9}, strength: [1, 0.1]}") == set()
+    assert project.plan("--config", "observed=mine", "evidence={sensitivity: {fraction: 0.02}}") == RULES
     # Places that are asked about in one lens concern that one alone.
     asked = project.touch_run("--config", "observed={path: mine, subhalos: {asked: {J2: [[0, 1]]}}}")
     assert asked == {"look_at_lens": 1, "gather_lenses": 1, "show_lenses": 1}

@@ -146,7 +146,7 @@ rule map_sensitivity:
         runtime="2h",
     params:
         dataset=dataset_without("description", "size", "splits", "rendering", "shard_size", "seed"),
-        evidence=evidence_settings("maps"),
+        evidence=evidence_settings("maps", "strength"),
         cosmology=needs("cosmology"),
         code=digest("map_sensitivity"),
     message:

@@ -24,7 +24,7 @@ rule look_at_lens:
         runtime="1h",
     params:
         observed=observed_settings,
-        sensitivity=needs("evidence.sensitivity"),
+        mass_function=settings.evidence.sensitivity.only("slope", "fraction", "mass_bounds_msun"),
         cosmology=needs("cosmology"),
         code=digest("look_at_lens"),
     message:

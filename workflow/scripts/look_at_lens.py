@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from darkhaloscope.config.cosmology import Cosmology
-from darkhaloscope.config.evidence import Sensitivity
+from darkhaloscope.config.evidence import MassFunction
 from darkhaloscope.config.observed import Observed
 from darkhaloscope.core.tables import write_table
 from darkhaloscope.detectors.observed.findings import look_at_lens
@@ -15,7 +15,7 @@ with stage(snakemake) as job:
     lens, trials = look_at_lens(
         Path(observed.path) / job.wildcards.lens,
         observed,
-        Sensitivity.model_validate(job.params.sensitivity),
+        MassFunction.model_validate(job.params.mass_function),
         Cosmology.model_validate(job.params.cosmology),
     )
     write_table(job.output.lens, lens_schema(observed.shown), lens)

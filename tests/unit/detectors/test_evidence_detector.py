@@ -7,6 +7,8 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 import torch
+from scipy.integrate import quad
+from scipy.stats import norm
 
 from darkhaloscope.config.cosmology import Cosmology
 from darkhaloscope.config.evidence import Evidence
@@ -15,6 +17,7 @@ from darkhaloscope.core.tables import images, write_table
 from darkhaloscope.detectors.evidence.detect import Detector, Stamp
 from darkhaloscope.detectors.evidence.findings import FINDINGS, OBSERVED, _kept, calibrate, find_in_shard, read_observed, score_table
 from darkhaloscope.detectors.evidence.pixels import DetectorError, Sky, flux_channel, measure_sky, response
+from darkhaloscope.detectors.evidence.scan import Scan
 from darkhaloscope.detectors.schema import SCORES
 from darkhaloscope.lensing.observe import convolve, psf_kernel
 from darkhaloscope.tasks.subhalo.schema import stamp_schema
@@ -157,3 +160,30 @@ def test_it_refuses_datasets_without_subhalos():
         Detector.of(SubhaloDataset(contrast="lensed"), Cosmology(), Evidence())
     with pytest.raises(DetectorError, match="background_share is 0"):
         measure_sky(np.ones((36, 36)), SubhaloDataset(instrument={"noise": {"background_share": 0}}).instrument)
+
+
+# --- the score of a stamp -------------------------------------------------------------------------
+
+
+def test_strength_is_integrated_out():
+    """Against scipy's quadrature over normal strengths; a width of nothing is the strength itself; to 1e-9, what the quadrature reaches."""
+    score, information = np.array([[3.0, -1.0], [0.5, 0.0]]), np.array([[4.0, 9.0], [0.2, 0.0]])
+    share, (mean, width) = np.array([[0.4, 0.1], [0.3, 0.2]]), (0.8, 0.3)
+
+    def ratio(m, nu):
+        return quad(lambda a: norm.pdf(a, mean, width) * np.exp(a * m - a * a * nu / 2), mean - 9 * width, mean + 9 * width)[0]
+
+    expected = sum(w * ratio(m, nu) for w, m, nu in zip(share.flat, score.flat, information.flat, strict=True))
+    scan = Scan(score, information, np.zeros(1))
+    assert scan.log_bayes(share, (mean, width)) == pytest.approx(np.log(expected), abs=1e-9)
+    fixed = np.log((share * np.exp(mean * score - mean**2 * information / 2)).sum())
+    assert scan.log_bayes(share, (mean, 1e-5)) == pytest.approx(fixed, abs=1e-6)
+
+
+def test_a_subhalo_at_another_strength_than_its_profiles_still_counts():
+    """An SIS of 10% of θ_E shows at half of what its profile promises, once lens and source have taken up their part: at the promised strength alone it would speak against itself."""
+    information = np.array([[400.0]])
+    seen, absent = (Scan(np.array([[m]]), information, np.zeros(1)).log_bayes(np.ones((1, 1)), (0.8, 0.3)) for m in (180.0, 20.0))
+    assert 180.0 - 400.0 / 2 < 0
+    assert seen == pytest.approx((180 / 20) ** 2 / 2, abs=8)  # its z²/2 of 40.5, less what the width costs
+    assert absent < 0

@@ -23,7 +23,21 @@ def _some(kernels: tuple[Terms, ...]) -> tuple[Terms, ...]:
 Kernels = Annotated[tuple[Terms, ...], AfterValidator(_some)]
 
 
-class Sensitivity(Section):
+class MassFunction(Section):
+    """How many subhalos of which mass there are, dN/dM ∝ M^slope."""
+
+    slope: float = Field(-1.9, ge=-4, le=1, description="Slope of the mass function dN/dM ∝ M^slope")
+    fraction: Fraction = Field(0.012, description="Share of the mass near the Einstein radius that is in subhalos of the mass function")
+    mass_bounds_msun: tuple[Positive, Positive] = Field((1e6, 1e11), description="Bounds of the mass function, M200 [M☉]")
+
+    @model_validator(mode="after")
+    def _bounds_increase(self) -> MassFunction:
+        if self.mass_bounds_msun[0] >= self.mass_bounds_msun[1]:
+            raise ValueError(f"mass_bounds_msun {list(self.mass_bounds_msun)} are not an increasing pair")
+        return self
+
+
+class Sensitivity(MassFunction):
     """What the detector would have seen: which subhalos, at which threshold, and how many of a mass function."""
 
     stamps: int = Field(40, ge=0, description="Test stamps whose sensitivity is mapped, the first of them")
@@ -40,17 +54,12 @@ class Sensitivity(Section):
     log10_mass_msun: tuple[float, ...] = Field(
         (8.0, 8.5, 9.0, 9.5, 10.0, 10.5), description="Masses that are mapped, log₁₀ M200/M☉, increasing", min_length=2
     )
-    slope: float = Field(-1.9, ge=-4, le=1, description="Slope of the mass function dN/dM ∝ M^slope")
-    fraction: Fraction = Field(0.012, description="Share of the mass near the Einstein radius that is in subhalos of the mass function")
-    mass_bounds_msun: tuple[Positive, Positive] = Field((1e6, 1e11), description="Bounds of the mass function, M200 [M☉]")
 
     @model_validator(mode="after")
     def _check(self) -> Sensitivity:
         masses = self.log10_mass_msun
         if any(a >= b for a, b in pairwise(masses)):
             raise ValueError(f"log10_mass_msun must increase, found {list(masses)}")
-        if self.mass_bounds_msun[0] >= self.mass_bounds_msun[1]:
-            raise ValueError(f"mass_bounds_msun {list(self.mass_bounds_msun)} are not an increasing pair")
         return self
 
 
@@ -104,6 +113,10 @@ class Evidence(Section):
     )
     restart_factor: int = Field(4, ge=1, le=64, description="How many times as many draws and starts the search then has")
     place_step: int = Field(2, ge=1, le=8, description="1 tries a subhalo in every pixel, 2 in every second one, as on a chessboard")
+    strength: tuple[Positive, Positive] = Field(
+        (0.8, 0.3),
+        description="Mean and width of the strength with which a subhalo shows, in units of its profile's of mean mass and concentration: masses and concentrations differ, and lens and source take up a part; normal",
+    )
     batch_size: int = Field(1, ge=1, description="Stamps computed at a time; changes memory and speed alone. On a GPU some dozens")
     maps: bool = Field(
         False,

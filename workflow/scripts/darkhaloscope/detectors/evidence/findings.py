@@ -25,7 +25,7 @@ OBSERVED = ("flux", "observed_velocity", "observed_sigma", "observed_mask")
 #: Stamps after which a job keeps what it has.
 KEPT_AFTER = 32
 #: The score is 1/(1 + exp(−ln B/SOFTENING)): a double would round the odds of a strong detection to certainty, and its order be lost.
-SOFTENING = 8.0
+SOFTENING = 16.0
 
 
 def read_observed(path: str | os.PathLike, size: int) -> list[Stamp]:
@@ -134,7 +134,7 @@ def row_of(detector: Detector, finding: Finding) -> dict[str, object]:
         z = scan.z
         best = np.unravel_index(int(z.argmax()), z.shape)
         out |= {
-            f"log_bayes_{channel}": scan.log_bayes(shares),
+            f"log_bayes_{channel}": scan.log_bayes(shares, detector.settings.strength),
             f"z_max_{channel}": float(z[best]),
             f"d_prime_{channel}": float(scan.information[best]) ** 0.5,
         }
@@ -153,7 +153,7 @@ def score_table(
 ) -> dict[str, object]:
     """Return the columns of a table of scores from findings of some shards of one split.
 
-    The score is the softened Bayes factor, 1/(1 + B^(−1/8)): between 0 and 1, in the order of B.
+    The score is the softened Bayes factor, 1/(1 + B^(−1/16)): between 0 and 1, in the order of B.
     """
     names = [c.name for c in scalar_columns()]
     tables, values = [], []

@@ -82,7 +82,9 @@ def draw(detector: Detector, stamp: Stamp, path: Path, cosmology: Cosmology, tru
             axis.plot(*truth[:2], "o", color="tab:red", markersize=11, markerfacecolor="none", markeredgewidth=1.6, label=name)
     axes[0].set_ylabel("y [arcsec]")
     axes[0].legend(loc="lower left", fontsize=8)
-    figure.suptitle(f"{stamp.name}: ln B = {scan.log_bayes(detector.shares(fitted.where)):.1f}, greatest z = {scan.z[best]:.1f}")
+    figure.suptitle(
+        f"{stamp.name}: ln B = {scan.log_bayes(detector.shares(fitted.where), detector.settings.strength):.1f}, greatest z = {scan.z[best]:.1f}"
+    )
     figure.savefig(path, dpi=130)
     plt.close(figure)
     return fitted

@@ -89,9 +89,16 @@ class Scan:
         seen = self.information > LEAST_INFORMATION
         return np.where(seen, self.score / np.sqrt(np.where(seen, self.information, 1)), 0)
 
-    def log_bayes(self, share: NDArray) -> float:
-        """ln of the mean likelihood ratio over places and profiles, with the prior's shares (p, k)."""
-        return float(np.logaddexp.reduce(self.score - self.information / 2 + np.log(share), axis=None))
+    def log_bayes(self, share: NDArray, strength: tuple[float, float]) -> float:
+        """ln of the mean likelihood ratio over places and profiles, with the prior's shares (p, k), and over strengths.
+
+        A subhalo a times as strong as its profile has ln L = a m′ − a² ν′/2; a is normal with mean a₀ and width τ, so that the mean over it is
+
+            exp{½ [(m′ + a₀/τ²)²/(ν′ + 1/τ²) − a₀²/τ²]} / √(1 + τ² ν′).
+        """
+        mean, weight = strength[0], strength[1] ** -2
+        height = (self.score + mean * weight) ** 2 / (self.information + weight) - mean**2 * weight - np.log1p(self.information / weight)
+        return float(np.logaddexp.reduce(height / 2 + np.log(share), axis=None))
 
 
 def places(dataset: SubhaloDataset, sky: Sky, lens: MacroLens, every: int = 1) -> Places:

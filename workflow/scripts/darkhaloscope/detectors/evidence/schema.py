@@ -20,7 +20,10 @@ FINDINGS = Schema(
     (
         _c("stamp_id", "string", "", "Stamp"),
         _c("number", "int64", "", "Number of the stamp in its dataset"),
-        *(_c(f"log_bayes_{c}", "float64", "", f"ln of the mean likelihood ratio over places and profiles, {t}") for c, t in _SEEN.items()),
+        *(
+            _c(f"log_bayes_{c}", "float64", "", f"ln of the mean likelihood ratio over places, profiles and strengths, {t}")
+            for c, t in _SEEN.items()
+        ),
         *(_c(f"z_max_{c}", "float64", "", f"Greatest m′/√ν′ over places and profiles, {t}") for c, t in _SEEN.items()),
         *(_c(f"d_prime_{c}", "float64", "", f"√ν′ there, {t}: what the subhalo would give on average") for c, t in _SEEN.items()),
         _c("found_x_arcsec", "float64", "arcsec", "Place of the greatest z of both channels, to the right"),

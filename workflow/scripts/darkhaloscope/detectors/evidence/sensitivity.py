@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from ...config.cosmology import Cosmology
-from ...config.evidence import Sensitivity
+from ...config.evidence import MassFunction, Sensitivity
 from .detect import Detector, Fitted, Stamp
 from .prior import SubhaloProfile, halo
 from .schema import sensitivity_schema
@@ -106,7 +106,7 @@ def expected_detections(depth: NDArray, log10_mass: NDArray, density: NDArray, t
     return float(np.trapezoid(np.exp(np.interp(fine, log10_mass, np.log(density))) * passed, fine))
 
 
-def mass_function(settings: Sensitivity, mass_msun: NDArray, critical: float) -> NDArray:
+def mass_function(settings: MassFunction, mass_msun: NDArray, critical: float) -> NDArray:
     """Return halos per dex of mass and arcsec² near the Einstein radius.
 
     dN/dM ∝ M^slope between the bounds of the mass function; together they hold `fraction` of the mass there, half of which, as in an

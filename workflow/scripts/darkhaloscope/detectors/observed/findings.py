@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from ...config.cosmology import Cosmology
-from ...config.evidence import Sensitivity
+from ...config.evidence import MassFunction
 from ...config.observed import Observed
 from ...core.tables import Column
 from ...lensing.lens import critical_curve
@@ -27,7 +27,7 @@ from .subhalos import Looker, Trial
 log = logging.getLogger("darkhaloscope")
 
 
-def look_at_lens(folder: str | Path, settings: Observed, mass_function_of: Sensitivity, cosmology: Cosmology) -> tuple[pa.Table, pa.Table]:
+def look_at_lens(folder: str | Path, settings: Observed, mass_function_of: MassFunction, cosmology: Cosmology) -> tuple[pa.Table, pa.Table]:
     """Return the row of a lens and its trials, in the schemas of `lens_schema` and `TRIALS`.
 
     A lens without arcs has a row that says so, and no trials.
@@ -128,7 +128,7 @@ def fitted_row(fit: ObservedFit, settings: Observed) -> dict[str, object]:
     }
 
 
-def scan_row(looker: Looker, mass_function_of: Sensitivity) -> tuple[dict[str, object], dict[str, NDArray], NDArray]:
+def scan_row(looker: Looker, mass_function_of: MassFunction) -> tuple[dict[str, object], dict[str, NDArray], NDArray]:
     """Return the columns of the linear scan of the observed image, its maps (h, w), and the z (m, k) that it promises."""
     fit, settings = looker.fit, looker.settings
     scan, depth = looker.scan()
