@@ -102,7 +102,7 @@ def test_gates_of_rates_are_decided_here(make_table):
     gates = {g["name"]: g["passed"] for g in found["gates"]}
     assert gates["The mask alone (“mask”) knows nothing"] is False
     assert gates["“both” loses nothing against “flux”"] is False
-    assert gates["No network passes the ideal observer"] is True  # the made-up ideal observer has d′ 1.5 in every stamp
+    assert gates["No detector passes the ideal observer"] is True  # the made-up ideal observer has d′ 1.5 in every stamp
     own = {"mask": {"label_blind": False}}
     found, _ = judged(make_table, {"flux": 1.0, "mask": 0.8}, **own)
     assert not [g for g in found["gates"] if "mask" in g["name"]]

@@ -10,14 +10,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from darkhaloscope.config.cosmology import Cosmology
 from darkhaloscope.config.detectors import Fusion
-from darkhaloscope.config.experiment import Stratum
+from darkhaloscope.config.evidence import EvidenceDetector
+from darkhaloscope.config.experiment import Experiment, Stratum
 from darkhaloscope.config.subhalo import SubhaloDataset
 from darkhaloscope.core.rates import EvaluationError
 from darkhaloscope.core.tables import write_table
 from darkhaloscope.detectors.schema import maps_schema
 from darkhaloscope.learning.networks import describe_network
 from darkhaloscope.report.answer import answer, gates, rates_of, unsaid
+from darkhaloscope.report.assemble import ReportConfig, _mock_note
 from darkhaloscope.report.context import Examples, Gate, ReportError
 from darkhaloscope.report.explanations import read_explanations
 from darkhaloscope.report.frames import column_name, number, power, rate_text, read_frame
@@ -394,6 +397,22 @@ def test_a_single_seed_is_a_limitation_and_notes_come_first():
     said = unsaid(context)
     assert said[0] == "Galaxies are those of a mock archive."
     assert any("one training seed" in line for line in said)
+
+
+def test_what_is_not_made_from_examples_has_no_training_to_speak_of():
+    detectors = {"flux": EvidenceDetector(channels="flux"), "both": EvidenceDetector()}
+    context = synthetic.context({"flux": 0.8, "both": 1.2}, seeds=(1,), detectors=detectors)
+    assert "training seed" not in " ".join([answer(context).headline, *unsaid(context)])
+    trained = synthetic.context({"flux": 0.8, "both": 1.2}, seeds=(1,))
+    assert "One training seed each." in answer(trained).headline
+
+    def note(detectors, **tested):
+        of = Experiment(question="?", dataset="sky", detectors=("flux", "both"), **tested)
+        return _mock_note(ReportConfig("x", of, {}, detectors, Cosmology(), mock_datasets=("sky",)), "A mock is tested.", "a mock sky")
+
+    assert note(detectors) == ("A mock is tested.",)
+    assert note(detectors, tests=("real",))[0].startswith("Thresholds are those of stamps of a mock sky")
+    assert note(trained.detectors, tests=("real",))[0].startswith("The detectors learnt from a mock sky")
 
 
 # --- small things ----------------------------------------------------------------------------

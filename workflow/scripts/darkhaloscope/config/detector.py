@@ -18,6 +18,8 @@ class Detector(Section):
 
     #: Whether each training seed of an experiment makes one of its own; others have seed 0 alone.
     seeded: ClassVar[bool] = False
+    #: Whether it was made from examples, here or elsewhere.
+    learnt: ClassVar[bool] = True
 
     def seeds_of(self, trained: tuple[int, ...]) -> tuple[int, ...]:
         """Return the seeds of this detector's tables of scores in an experiment that trains with these."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import reduce
 from operator import or_
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Discriminator, Field, Tag
 
@@ -17,6 +17,9 @@ from .network import Network
 
 class Fusion(NotTrained):
     """Scores of several detectors joined: a logistic regression of their margins, fitted on validation stamps."""
+
+    #: What it joins may be, and is a detector of the experiment.
+    learnt: ClassVar[bool] = False
 
     kind: Literal["fusion"] = Field("fusion", description="Kind of detector")
     of: tuple[Name, ...] = Field(description="Detectors whose scores are joined, two or more of the same experiment", min_length=2)

@@ -130,5 +130,6 @@ class EvidenceDetector(NotTrained):
 
     kind: Literal["evidence"] = Field("evidence", description="Kind of detector")
     channels: Literal["flux", "velocity", "both"] = Field("both", description="What the score is made of")
+    learnt: ClassVar[bool] = False
     #: Its velocity is the stamp's own, on the mask of the observed flux.
     label_blind: ClassVar[bool] = False

@@ -261,7 +261,7 @@ def _chance_gate(name: str, row: pd.Series) -> dict[str, Any]:
 
 
 def _ideal_gate(tables: _Tables, detectors: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """A network above the ideal observer has found something else than the subhalo."""
+    """A detector above the ideal observer has found something else than the subhalo."""
     above, n = [], 0
     for name in tables.experiment.detectors:
         if detectors[name].channels in ("velocity", "mask") and not detectors[name].label_blind:
@@ -273,8 +273,8 @@ def _ideal_gate(tables: _Tables, detectors: Mapping[str, Any]) -> Iterator[dict[
         if row["low"] > ideal:
             above.append(f"{name}: AUC {rate_text(row)} above {number(ideal)}")
     if n:
-        found = "; ".join(above) or f"{n} network{'' if n == 1 else 's'} at or below it"
-        yield _gate("No network passes the ideal observer", not above, found, "AUC interval reaches down to it")
+        found = "; ".join(above) or f"{n} detector{'' if n == 1 else 's'} at or below it"
+        yield _gate("No detector passes the ideal observer", not above, found, "AUC interval reaches down to it")
 
 
 # --- JSON --------------------------------------------------------------------------------------

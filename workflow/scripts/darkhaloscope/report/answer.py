@@ -127,6 +127,8 @@ def unresolved_words(rates: pd.DataFrame) -> Iterator[str]:
 def seed_words(context: ReportContext) -> Iterator[str]:
     """Say what the number of training seeds leaves open."""
     seeds = context.experiment.seeds
+    if not context.learnt:
+        return
     if len(seeds) == 1:
         yield "How much a retrained network would differ: one training seed was used."
     elif main_seed(context.frames[context.experiment.detectors[0]]["rates"]) == COMMITTEE:
@@ -146,7 +148,7 @@ def _of_comparison(context: ReportContext, first: Mapping[str, Any], *others: Ma
     headline = (
         _whether_velocity_helps(context, first) + verdict(first) + _of_marginal(first["detector"], found) + _independent(first["delta_auc"])
     )
-    if len(context.experiment.seeds) == 1:
+    if context.learnt and len(context.experiment.seeds) == 1:
         headline += " One training seed each."
     aucs = " · ".join(f"{name} {rate_text(judged['auc'])}" for name, judged in found.items())
     gain = f" At FPR {power(fpr)}, ΔTPR = {rate_text(first['delta_tpr'], sign=True)}." if fpr is not None else ""

@@ -155,16 +155,20 @@ def _subhalo_context(
         notes=_mock_note(
             config,
             "The MaNGA galaxies are those of a mock archive: figures on them say what the method does on such galaxies.",
-            "The networks learnt from galaxies of a mock archive: figures do not say what training on real ones gives.",
+            "galaxies of a mock archive",
         ),
     )
 
 
-def _mock_note(config: ReportConfig, tested: str, trained: str) -> tuple[str, ...]:
-    """Return what cannot be said because of a mock: of the first test dataset, else of the training one."""
+def _mock_note(config: ReportConfig, tested: str, mock: str) -> tuple[str, ...]:
+    """Return what cannot be said because of a mock: of the first test dataset, else of the one that detectors learnt from or have their thresholds of."""
     if config.experiment.test_datasets[0] in config.mock_datasets:
         return (tested,)
-    return (trained,) if config.experiment.dataset in config.mock_datasets else ()
+    if config.experiment.dataset not in config.mock_datasets:
+        return ()
+    if any(detector.learnt for detector in config.detectors.values()):
+        return (f"The detectors learnt from {mock}: figures do not say what training on real data gives.",)
+    return (f"Thresholds are those of stamps of {mock}: at which FPR they hold on real data is what the rates here say, no more.",)
 
 
 def _examples(path: str | os.PathLike, evidence: Paths) -> Examples:
@@ -204,7 +208,7 @@ def _lens_context(
         notes=_mock_note(
             config,
             "The sky is a mock survey, its known lenses planted: figures say what the method does on such a sky.",
-            "The networks learnt from a mock sky: figures do not say what training on a real one gives.",
+            "a mock sky",
         ),
     )
     shown = _of_dataset(tables, experiment.test_datasets[0])

@@ -267,6 +267,11 @@ class ReportContext:
         return self.decided["main_detector"]
 
     @property
+    def learnt(self) -> bool:
+        """Whether any of the detectors was made from examples."""
+        return any(detector.learnt for detector in self.detectors.values())
+
+    @property
     def stamp_size(self) -> int:
         """Pixels on a side of the training dataset's stamps."""
         dataset = self.dataset
