@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -170,11 +170,20 @@ class Detector:
 
         Neither the other stamps nor their order matter to a stamp's finding, but for rounding.
         """
-        return [None if fitted is None else self._finding(fitted, stamp) for fitted, stamp in zip(self.fit(stamps), stamps, strict=True)]
+        out: list[Finding | None] = [None] * len(stamps)
+        for row, fitted in self._fitted(stamps):
+            out[row] = self._finding(fitted, stamps[row])
+        return out
 
     def fit(self, stamps: Sequence[Stamp]) -> list[Fitted | None]:
-        """Return each stamp with its lens found, None where it has too little light."""
+        """Return each stamp with its lens found, None where it has too little light. Each holds some 40 MB: `detect` keeps those of a batch alone."""
         out: list[Fitted | None] = [None] * len(stamps)
+        for row, fitted in self._fitted(stamps):
+            out[row] = fitted
+        return out
+
+    def _fitted(self, stamps: Sequence[Stamp]) -> Iterator[tuple[int, Fitted]]:
+        """Give the rows of stamps with enough light and their lenses found, a batch after the other."""
         skies = {}
         for row, stamp in enumerate(stamps):
             try:
@@ -185,9 +194,7 @@ class Detector:
         order = sorted(skies, key=lambda row: int(skies[row].arc.sum()))
         for first in range(0, len(order), self.settings.batch_size):
             rows = order[first : first + self.settings.batch_size]
-            for row, fitted in zip(rows, self._fit_batch([stamps[r] for r in rows], [skies[r] for r in rows]), strict=True):
-                out[row] = fitted
-        return out
+            yield from zip(rows, self._fit_batch([stamps[r] for r in rows], [skies[r] for r in rows]), strict=True)
 
     def _fit_batch(self, stamps: Sequence[Stamp], skies: Sequence[Sky]) -> list[Fitted]:
         channels = [flux_channel(sky, self.kernel, self.scale) for sky in skies]
