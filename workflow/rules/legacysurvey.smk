@@ -12,9 +12,11 @@ rule make_mock_survey:
     localrule: True
     conda:
         "../envs/astro.yaml"
+    # Bricks are drawn side by side where they are many.
+    threads: lambda wildcards: min(8, 1 + settings.legacysurvey.surveys[wildcards.survey].mock_sky.bricks // 20)
     resources:
-        mem_mb=2000,
-        runtime="15m",
+        mem_mb=lambda wildcards, threads: 2000 * threads,
+        runtime="2h",
     params:
         base=survey_base,
         sky=needs("legacysurvey.surveys.{survey}.mock_sky"),

@@ -10,12 +10,16 @@ from collections import defaultdict
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
+
+import joblib
+from numpy.typing import NDArray
 
 from ..archive.addresses import brick_table_url, legacysurvey_checksum_url, sweep_url
 from ..config.legacysurvey import BANDS, MOCK_LABELS, MOCK_LENSES, MOCK_SOURCES, MOCK_SWEEPS, MockSky
 from .archive import TRUTH_NAME, make_room, place, write_checksums
 from .survey_bricks import draw_sky, write_coadds
-from .survey_sky import draw_bricks, draw_conditions, draw_things, seen_in
+from .survey_sky import BrickCell, Conditions, Thing, draw_bricks, draw_conditions, draw_things, seen_in
 from .survey_sources import write_sources
 from .survey_tables import sky_positions, sweep_rows, write_brick_tables, write_known_lenses, write_labels, write_sweep, write_truth
 
@@ -25,7 +29,7 @@ BASE = "https://mock/dr10/"
 SWEEP_EDGE_DEG = 155.0
 
 
-def make_mock_survey(folder: Path, sky: MockSky, seed: int, bands: Sequence[str] = BANDS) -> None:
+def make_mock_survey(folder: Path, sky: MockSky, seed: int, bands: Sequence[str] = BANDS, workers: int = 1) -> None:
     """Write a mock survey: sweeps, brick tables, coadds, checksums; known lenses, labels, sources, truth, README.
 
     Parameters
@@ -38,19 +42,19 @@ def make_mock_survey(folder: Path, sky: MockSky, seed: int, bands: Sequence[str]
         The same seed gives the same bytes. An object does not depend on how many bricks there are.
     bands : g, r, z; or g, r, i
         What coadds are of. The same galaxies are in both skies.
+    workers : int
+        Processes that draw bricks side by side; they change no byte.
     """
     folder = Path(folder)
     make_room(folder, "readme_survey.txt", ("south", "cosmos"))
     cells = draw_bricks(sky.bricks)
     conditions, members, sweeps, written = [], [], defaultdict(list), []
-    for cell in cells:
-        observed, things = draw_conditions(cell, sky.brick_size, seed, sky.imaging, bands), draw_things(cell, sky, seed)
-        pixels = draw_sky(cell, observed, seen_in(things, bands, observed.ebv), sky.brick_size, seed)
-        written += write_coadds(folder, BASE, cell, observed, pixels, bands)
-        ra, dec = sky_positions(cell, things, sky.brick_size)
-        members.append([(t, float(a), float(d)) for t, a, d in zip(things, ra, dec, strict=True)])
-        conditions.append(observed)
-        sweeps[MOCK_SWEEPS[int(cell.ra >= SWEEP_EDGE_DEG)]].append(sweep_rows(cell, observed, things, pixels, seed, bands))
+    draw = joblib.delayed(_draw_brick)
+    for cell, brick in zip(cells, joblib.Parallel(workers)(draw(folder, cell, sky, seed, bands) for cell in cells), strict=True):
+        conditions.append(brick.conditions)
+        members.append(brick.members)
+        written += brick.coadds
+        sweeps[MOCK_SWEEPS[int(cell.ra >= SWEEP_EDGE_DEG)]].append(brick.sweep)
     for name, bricks in sweeps.items():
         written.append(place(folder, BASE, sweep_url(BASE, name)))
         write_sweep(written[-1], bricks)
@@ -65,3 +69,22 @@ def make_mock_survey(folder: Path, sky: MockSky, seed: int, bands: Sequence[str]
     write_truth(folder / TRUTH_NAME, cells, members)
     write_sources(folder / MOCK_SOURCES, sky.sources, seed)
     write_checksums(folder, BASE, [*written, *tables], partial(legacysurvey_checksum_url, BASE), "sha256")
+
+
+class _Brick(NamedTuple):
+    """What the tables of the survey need of a brick, and its files."""
+
+    conditions: Conditions
+    members: list[tuple[Thing, float, float]]
+    coadds: list[Path]
+    sweep: dict[str, NDArray]
+
+
+def _draw_brick(folder: Path, cell: BrickCell, sky: MockSky, seed: int, bands: Sequence[str]) -> _Brick:
+    """Draw a brick and write its coadds."""
+    conditions, things = draw_conditions(cell, sky.brick_size, seed, sky.imaging, bands), draw_things(cell, sky, seed)
+    pixels = draw_sky(cell, conditions, seen_in(things, bands, conditions.ebv), sky.brick_size, seed)
+    coadds = write_coadds(folder, BASE, cell, conditions, pixels, bands)
+    ra, dec = sky_positions(cell, things, sky.brick_size)
+    members = [(thing, float(a), float(d)) for thing, a, d in zip(things, ra, dec, strict=True)]
+    return _Brick(conditions, members, coadds, sweep_rows(cell, conditions, things, pixels, seed, bands))
