@@ -105,6 +105,16 @@ def test_same_seed_gives_the_same_bytes_and_replaces_an_older_survey(tmp_path):
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
 
 
+def test_bricks_drawn_side_by_side_are_the_same_bytes(tmp_path):
+    sky = MockSky(bricks=3, brick_size=160, sources=1)
+    for workers in (1, 2):
+        make_mock_survey(tmp_path / str(workers), sky, 1, workers=workers)
+    one, two = (
+        {p.relative_to(f).as_posix(): p.read_bytes() for p in f.rglob("*") if p.is_file()} for f in (tmp_path / "1", tmp_path / "2")
+    )
+    assert one == two
+
+
 def test_the_grid_of_bricks_is_the_surveys():
     # The row of survey-bricks.fits that ships with desitarget.
     cell = mock_sky.brick_cell(95.9504, 80.5)

@@ -140,6 +140,8 @@ def train_rank(
         if network.regresses_lens:
             module.lens.mean.copy_(torch.from_numpy(training.lens_mean))
             module.lens.width.copy_(torch.from_numpy(training.lens_width))
+        # Convolutions follow the layout of their weights, and take a third less time in this one.
+        module = module.to(memory_format=torch.channels_last)
         fitting = _Fitting(module, settings, -(-len(training) // settings.batch_size), rank)
         course = _Course(_fingerprint(network, seed, training, validation), settings, folder / CHECKPOINT, log, seed)
         resume = course.restore(usable_checkpoint(course.path))
@@ -157,7 +159,7 @@ def train_rank(
             except (Stopped, SIGTERMException) as stop:  # the latter, a kind of SystemExit that says success, outside a stage
                 raise _stopped(course, str(stop) or "SIGTERM") from None
     fitting.module.load_state_dict(course.best)
-    module = fitting.module.float().cpu().eval()
+    module = fitting.module.to(memory_format=torch.contiguous_format).float().cpu().eval()
     log.info(
         "best epoch %d of %d: validation AUC %.4f", course.best_epoch, len(course.history), course.history[course.best_epoch - 1]["val_auc"]
     )
