@@ -124,6 +124,7 @@ def training(device: torch.device, small: bool, networks: list = BANDS) -> None:
     batch, half = 2 if small else 256, device.type == "cuda"
     for name, section, size in networks:
         module, inputs = network(section, size, batch, device)
+        module = module.to(memory_format=torch.channels_last)  # as training does
         labels = torch.arange(batch, device=device) % 2
         settings = Network.model_validate(section).training
         optimizer = torch.optim.AdamW(module.parameters(), 1e-4)
