@@ -13,6 +13,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+import forked_jobs
+
 
 def run(arguments: list[str], folder: Path, environment: dict[str, str], timeout_s: float, touch: bool = False) -> tuple[int, str]:
     """Run Snakemake in a folder; return its exit status and all that it printed.
@@ -23,10 +25,20 @@ def run(arguments: list[str], folder: Path, environment: dict[str, str], timeout
     environment : all that is in its environment
     timeout_s : after which it is killed, with exit status -9
     touch : its jobs leave empty outputs (`touching.py`)
+
+    Scripts of jobs are forked, too (`forked_jobs.py`), but in a dry run, which has none.
     """
     server = _server()
+    jobs = None if touch or {"-n", "--dry-run"} & set(arguments) else _jobs()
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
-        asked = {"arguments": arguments, "folder": str(folder), "environment": environment, "timeout_s": timeout_s, "touch": touch}
+        asked = {
+            "arguments": arguments,
+            "folder": str(folder),
+            "environment": environment,
+            "timeout_s": timeout_s,
+            "touch": touch,
+            "jobs": jobs,
+        }
         asked["output"] = f"/proc/{os.getpid()}/fd/{output.fileno()}"
         server.stdin.write(json.dumps(asked) + "\n")
         server.stdin.flush()
@@ -34,6 +46,13 @@ def run(arguments: list[str], folder: Path, environment: dict[str, str], timeout
         assert answer, "the server that forks Snakemake has died"
         output.seek(0)
         return int(answer), output.read()
+
+
+@functools.cache
+def _jobs() -> str:
+    folder = tempfile.TemporaryDirectory(prefix="jobs-")
+    atexit.register(folder.cleanup)
+    return forked_jobs.start(Path(folder.name))
 
 
 @functools.cache
@@ -83,6 +102,8 @@ def _become(asked: dict, touching: object) -> None:
         sys.argv = ["snakemake", *asked["arguments"]]
         from snakemake.cli import main
 
+        if asked["jobs"]:
+            forked_jobs.use(asked["jobs"])
         (touching.main if asked["touch"] else main)(sys.argv[1:])
         status = 0
     except SystemExit as end:
