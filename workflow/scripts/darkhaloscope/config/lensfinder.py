@@ -157,11 +157,6 @@ class InjectedSources(Mixed):
         """Kinds with a share above 0 that are made from galaxies of the sample."""
         return self.used(STILL, "sample")
 
-    @property
-    def catalog_kinds(self) -> list[str]:
-        """Kinds with a share above 0 that are images of a catalogue."""
-        return self.used(STILL, "catalog")
-
 
 InjectedSources = with_sections(InjectedSources, STILL)
 
