@@ -140,7 +140,7 @@ def train_rank(
         if network.regresses_lens:
             module.lens.mean.copy_(torch.from_numpy(training.lens_mean))
             module.lens.width.copy_(torch.from_numpy(training.lens_width))
-        # Convolutions follow the layout of their weights, and take a third less time in this one.
+        # Convolutions follow the layout of their weights; in this one most networks take less time (docs/benchmarks.md).
         module = module.to(memory_format=torch.channels_last)
         fitting = _Fitting(module, settings, -(-len(training) // settings.batch_size), rank)
         course = _Course(_fingerprint(network, seed, training, validation), settings, folder / CHECKPOINT, log, seed)
