@@ -16,7 +16,9 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 #: What scripts import from elsewhere, that which takes longest.
 LIBRARIES = (
@@ -100,7 +102,7 @@ def _attend(line: socket.socket) -> None:
     job = os.fork()
     if not job:
         line.detach()
-        _become(asked, output)
+        become(asked["folder"], asked["environment"], tuple(output), lambda: _run_script(asked["script"]))
     answers.write(f"{job}\n")
     answers.flush()
     ended = os.pidfd_open(job)
@@ -112,22 +114,23 @@ def _attend(line: socket.socket) -> None:
         answers.flush()
 
 
-def _become(asked: dict, output: list[int]) -> None:
-    """Be the job's script; never return."""
+def become(folder: str, environment: dict[str, str], output: tuple[int, int], work: Callable[[], object]) -> NoReturn:
+    """Be a process of a session of its own that does some work and ends as Python does: for a fork that has done nothing yet.
+
+    Parameters
+    ----------
+    output : files that take the place of standard output and standard error
+    """
     status = 1
     try:
         os.setsid()
-        os.chdir(asked["folder"])
+        os.chdir(folder)
         os.environ.clear()
-        os.environ.update(asked["environment"])
+        os.environ.update(environment)
         nothing = os.open(os.devnull, os.O_RDONLY)
-        for number, file in ((0, nothing), (1, output[0]), (2, output[1])):
+        for number, file in enumerate((nothing, *output)):
             os.dup2(file, number)
-        given = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
-        sys.path[:] = [os.path.dirname(asked["script"]), *given, *sys.path]
-        sys.argv = [asked["script"]]
-        sys.modules["numba"].config.reload_config()
-        runpy.run_path(asked["script"], run_name="__main__")
+        work()
         status = 0
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
@@ -139,6 +142,14 @@ def _become(asked: dict, output: list[int]) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)
+
+
+def _run_script(script: str) -> None:
+    given = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    sys.path[:] = [os.path.dirname(script), *given, *sys.path]
+    sys.argv = [script]
+    sys.modules["numba"].config.reload_config()  # as it would have read the environment when it was imported
+    runpy.run_path(script, run_name="__main__")
 
 
 if __name__ == "__main__":

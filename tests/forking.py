@@ -82,38 +82,19 @@ def _serve() -> None:
         asked = json.loads(line)
         child = os.fork()
         if not child:
-            _become(asked, touching)
+            output = os.open(asked["output"], os.O_WRONLY | os.O_APPEND)
+            forked_jobs.become(asked["folder"], asked["environment"], (output, output), functools.partial(_run_snakemake, asked, touching))
         print(_wait(child, asked["timeout_s"]), flush=True)
 
 
-def _become(asked: dict, touching: object) -> None:
-    """Be Snakemake; never return."""
-    status = 1
-    try:
-        os.setsid()
-        os.chdir(asked["folder"])
-        os.environ.clear()
-        os.environ.update(asked["environment"])
-        output = os.open(asked["output"], os.O_WRONLY | os.O_APPEND)
-        nothing = os.open(os.devnull, os.O_RDONLY)
-        for number, file in ((0, nothing), (1, output), (2, output)):
-            os.dup2(file, number)
-        sys.path.insert(0, asked["folder"])
-        sys.argv = ["snakemake", *asked["arguments"]]
-        from snakemake.cli import main
+def _run_snakemake(asked: dict, touching: object) -> None:
+    from snakemake.cli import main
 
-        if asked["jobs"]:
-            forked_jobs.use(asked["jobs"])
-        (touching.main if asked["touch"] else main)(sys.argv[1:])
-        status = 0
-    except SystemExit as end:
-        status = end.code if isinstance(end.code, int) else int(end.code is not None)
-    except BaseException:
-        sys.excepthook(*sys.exc_info())
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
+    sys.path.insert(0, asked["folder"])
+    sys.argv = ["snakemake", *asked["arguments"]]
+    if asked["jobs"]:
+        forked_jobs.use(asked["jobs"])
+    (touching.main if asked["touch"] else main)(sys.argv[1:])
 
 
 def _wait(child: int, timeout_s: float) -> int:
