@@ -70,11 +70,15 @@ def test_operators_are_the_same_matrix():
         ):
             found, expected = getattr(one, call)(values), getattr(other, call)(values)
             np.testing.assert_allclose(found, expected, atol=1e-5, err_msg=call)
-    dense = matrices[0].toarray()
-    values = symmetric(1, 12, 12)
-    np.testing.assert_allclose(
-        operator(matrices[:1], 9, 12, "cpu").between_pixels(values)[0], dense @ values[0].numpy() @ dense.T, atol=1e-5
-    )
+
+
+@pytest.mark.parametrize(("n", "r"), [(9, 12), (16, 33), (37, 52)])  # fewer rows than are transposed together, as many, and more
+def test_products_from_both_sides_are_those_of_dense_matrices(n, r):
+    matrix = sp.random(n, r, density=0.3, random_state=n, format="csr")
+    compiled, dense = operator([matrix], n, r, "cpu"), matrix.toarray()
+    values, others = symmetric(1, r, r), symmetric(1, n, n)
+    np.testing.assert_allclose(compiled.between_pixels(values)[0], dense @ values[0].numpy() @ dense.T, atol=1e-5)
+    np.testing.assert_allclose(compiled.between_rays(others)[0], dense.T @ others[0].numpy() @ dense, atol=1e-5)
 
 
 def test_covariances_are_those_of_torch():

@@ -10,7 +10,7 @@ from scipy.stats import multivariate_normal
 
 from darkhaloscope.detectors.evidence.fit import Linear
 from darkhaloscope.detectors.evidence.pixels import Channel, stack
-from darkhaloscope.detectors.evidence.process import Kernel, fields, moved_source, solve, source_flux, whiten
+from darkhaloscope.detectors.evidence.process import Kernel, _factorise, evidences, fields, moved_source, solve, source_flux, whiten
 from darkhaloscope.detectors.evidence.scan import changes
 
 PIXELS, RAYS = 30, 40
@@ -51,6 +51,37 @@ def test_evidence_is_the_likelihood_of_a_dense_gaussian(channel):
     assert float(solved.log_evidence) == pytest.approx(log_evidence(channel, beta[0].numpy()), abs=2e-4)
     direct = channel.data @ np.linalg.solve(dense_covariance(channel, beta[0].numpy()), channel.data)
     assert float(solved.chi2(stack([channel]))) == pytest.approx(direct / PIXELS, rel=1e-5)
+
+
+def test_evidences_of_several_kernels_are_those_of_each(channel):
+    beta, batch = positions(channel), stack([channel, replace(channel, data=channel.data[::-1].copy())])
+    both = beta.expand(2, -1, -1)
+    # The second differs from the first in strength alone, the third in its extent, the last by stamp.
+    kernels = [
+        Kernel.of(TERMS, 2),
+        Kernel.of(tuple((3 * a, length) for a, length in TERMS), 2),
+        Kernel.of(TERMS, 2, extent=0.4),
+        Kernel(*(torch.tensor(rows, dtype=torch.float64) for rows in ([[0.5, 0.3], [1.0, 0.6]], [[0.2, 0.6], [0.4, 0.1]]))),
+    ]
+    found = evidences(batch, both, kernels)
+    expected = torch.stack([solve(batch, both, kernel).log_evidence for kernel in kernels], 1)
+    assert float((found[:, 0] - found[:, 1]).abs().min()) > 1
+    np.testing.assert_allclose(found, expected, rtol=1e-5)  # float32 products in another order
+
+
+@pytest.mark.parametrize("noise", [1e-2, 1e-3, 1e-4, 1e-6])
+def test_a_factor_in_float32_is_taken_where_it_is_good_enough(noise):
+    """Of an image of 300 pixels, noise down to a millionth of the light's variance: ln E to 0.1, where a subhalo moves it by several."""
+    rng = np.random.default_rng(1)
+    at = rng.uniform(-1, 1, (300, 2))
+    distance = torch.cdist(*[torch.as_tensor(at)] * 2)
+    light = ((1 + distance * 2) * torch.exp(-distance * 2)).float()
+    covariance = light.double() + noise * torch.eye(300)
+    data = torch.linalg.cholesky(covariance) @ torch.as_tensor(rng.standard_normal((300, 1)))
+    batch = stack([Channel(data[:, 0].numpy(), np.full(300, noise), sp.eye(300, format="csr"), *at.T)])
+    factor, _, log_evidence = _factorise(batch, light[None].clone())
+    expected = multivariate_normal(cov=covariance.numpy()).logpdf(data[:, 0].numpy())
+    assert factor.dtype == torch.float64 and float(log_evidence) == pytest.approx(expected, abs=0.1)
 
 
 def test_score_field_is_the_derivative_of_the_evidence_by_the_rays(channel):

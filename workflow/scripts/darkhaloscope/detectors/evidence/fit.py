@@ -15,7 +15,7 @@ from torch import Tensor
 
 from .pixels import Batch
 from .prior import LensPrior
-from .process import Fields, Kernel, Solved, evidence, fields, solve, whiten
+from .process import Fields, Kernel, Solved, evidence, evidences, fields, solve, whiten
 
 #: Damping at the start of a climb from afar, and from nearby; bounds of any.
 FAR, NEAR = 0.3, 3e-3
@@ -173,7 +173,7 @@ def pick_kernel(
     extents: tuple[float | None, ...] = (None,),
 ) -> Kernel:
     """Return for each stamp the kernel, of some, with the greatest evidence at lens parameters (b, q); `extents` are tried with each."""
-    return rank_kernels(batch, prior, values, kernels_of(kernels, extents, values))[0]
+    return rank_kernels(batch, prior, values, kernels_of(kernels, extents, values))[0][0]
 
 
 def kernels_of(kernels: tuple[tuple[tuple[float, float], ...], ...], extents: tuple[float | None, ...], values: Tensor) -> list[Kernel]:
@@ -187,13 +187,22 @@ def kernels_of(kernels: tuple[tuple[tuple[float, float], ...], ...], extents: tu
     ]
 
 
-def rank_kernels(batch: Batch, prior: LensPrior, values: Tensor, choices: Sequence[Kernel], count: int = 1) -> list[Kernel]:
-    """Return the `count` kernels of greatest evidence at lens parameters (b, q), best first: each stamp's own of some choices for all."""
-    heights = torch.stack([evaluate(batch, prior, values, kernel) for kernel in choices], 1)
-    order = heights.argsort(1, descending=True)
+def rank_kernels(
+    batch: Batch, prior: LensPrior, values: Tensor, choices: Sequence[Kernel], count: int = 1, first: Tensor | None = None
+) -> tuple[list[Kernel], Tensor]:
+    """Return the `count` kernels of greatest evidence at lens parameters (b, q), best first, and ln E with each (b, count).
+
+    Each stamp has its own of some choices for all. `first` (b,) is ln E with the first choice, where it is known.
+    """
+    beta = torch.stack((batch.x, batch.y), -1) - prior.deflect(values, batch.x, batch.y)
+    if first is None:
+        heights = evidences(batch, beta, choices)
+    else:
+        heights = torch.cat([first[:, None], *([evidences(batch, beta, choices[1:])] if len(choices) > 1 else [])], 1)
     every, rows = len(values), torch.arange(len(values), device=values.device)
+    order = heights.argsort(1, descending=True)[:, :count]
     together = Kernel.cat(choices)
-    return [together[order[:, place] * every + rows] for place in range(min(count, len(choices)))]
+    return [together[place * every + rows] for place in order.unbind(1)], heights.gather(1, order)
 
 
 def _summary(linear: Linear, prior: LensPrior) -> dict[str, Tensor]:

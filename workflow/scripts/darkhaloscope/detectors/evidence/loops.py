@@ -20,6 +20,8 @@ LENS = ("theta_e", "slope", "e1", "e2", "x", "y", "gamma1", "gamma2", "m3_cos", 
 SERIES_CUT, MOST_TERMS = 1e-10, 200
 #: Largest −log₂ of what an exponential may fall to.
 FALL = F(119)
+#: Rows of a matrix that are transposed together: a line of a cache.
+TOGETHER = 16
 
 
 @njit(**outer)
@@ -79,29 +81,46 @@ def product(pointer, index, weight, values, out):
                 row[j] += w * line[j]
 
 
+@njit(**inner)
+def _combine(first, last, index, weight, values, length, out):
+    """out[:length] = Σ weight · values[index], over a row of a sparse matrix, float32."""
+    for j in range(length):
+        out[j] = F(0)
+    at = first
+    # Four lines at once: what is summed is read and written once for all of them.
+    while at + 3 < last:
+        w0, w1, w2, w3 = weight[at], weight[at + 1], weight[at + 2], weight[at + 3]
+        v0, v1, v2, v3 = values[index[at]], values[index[at + 1]], values[index[at + 2]], values[index[at + 3]]
+        for j in range(length):
+            out[j] += w0 * v0[j] + w1 * v1[j] + w2 * v2[j] + w3 * v3[j]
+        at += 4
+    while at < last:
+        w0, v0 = weight[at], values[index[at]]
+        for j in range(length):
+            out[j] += w0 * v0[j]
+        at += 1
+
+
 @njit(**outer)
 def sandwich(pointer, index, weight, symmetric, half, out):
     """`out` (n, n) = B · `symmetric` (r, r) · Bᵀ of a sparse B in compressed rows (n, r), float32; `half` (r, n) is overwritten."""
     rays, pixels = symmetric.shape[0], len(pointer) - 1
-    line = np.empty(rays, F)
-    for i in range(pixels):
-        line[:] = F(0)
-        for at in range(pointer[i], pointer[i + 1]):
-            w, values = weight[at], symmetric[index[at]]
-            for j in range(rays):
-                line[j] += w * values[j]
-        # The transpose of B · symmetric, so that its rows are read in the second product.
+    lines = np.empty((TOGETHER, rays), F)
+    # The transpose of B · symmetric, so that its rows are read in the second product; written some columns at a time, as a cache wants it.
+    for first in range(0, pixels, TOGETHER):
+        some = min(TOGETHER, pixels - first)
+        for k in range(some):
+            _combine(pointer[first + k], pointer[first + k + 1], index, weight, symmetric, rays, lines[k])
         for j in range(rays):
-            half[j, i] = line[j]
+            for k in range(some):
+                half[j, first + k] = lines[k, j]
     for i in range(pixels):
-        row = out[i]
-        row[:] = F(0)
-        for at in range(pointer[i], pointer[i + 1]):
-            w, values = weight[at], half[index[at]]
-            for j in range(i + 1):
-                row[j] += w * values[j]
-        for j in range(i):
-            out[j, i] = row[j]
+        _combine(pointer[i], pointer[i + 1], index, weight, half, i + 1, out[i])
+    for first in range(0, pixels, TOGETHER):
+        last = min(first + TOGETHER, pixels)
+        for j in range(first + 1, pixels):
+            for k in range(first, min(last, j)):
+                out[k, j] = out[j, k]
 
 
 @njit(**outer)

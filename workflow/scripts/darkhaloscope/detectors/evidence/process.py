@@ -14,14 +14,14 @@ and each dark patch of the source plane costs evidence: a lens that leaves less 
 
     mᵢ += ∇ln wᵢ (uᵢ sᵢ − Σⱼ Pᵢⱼ (W K W)ᵢⱼ),   gᵢ += sᵢ ∇ln wᵢ.
 
-Rasmussen & Williams (2006), eqs. 2.30, 4.17 and 5.9. Kernels and products with B are float32, factorisations float64.
+Rasmussen & Williams (2006), eqs. 2.30, 4.17 and 5.9. Kernels and products with B are float32; so are factorisations where the noise is far above what that rounds.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -33,6 +33,8 @@ from .pixels import Batch
 
 #: Most points on a side of the grid on which a source is computed to be read between.
 MOST_GRID = 400
+#: Greatest condition of a covariance that is factorised in float32.
+MOST_CONDITION = 1e7
 
 
 @dataclass(frozen=True)
@@ -156,12 +158,27 @@ def solve(batch: Batch, beta: Tensor, kernel: Kernel) -> Solved:
 
 def evidence(batch: Batch, beta: Tensor, kernel: Kernel) -> Tensor:
     """Return `solve`'s ln E alone, (b,)."""
-    near = _near(beta, kernel)
-    covariance = matern(near, kernel, steep=False)[0]
-    if kernel.extent is not None:
-        bright, _ = kernel.envelope(near)
-        covariance.mul_(bright[:, :, None]).mul_(bright[:, None])
-    return _factorise(batch, batch.operator.between_pixels(covariance))[2]
+    return evidences(batch, beta, [kernel])[:, 0]
+
+
+def evidences(batch: Batch, beta: Tensor, kernels: Sequence[Kernel]) -> Tensor:
+    """Return ln E with each of some kernels, (b, k). What pixels see of a source is computed once for kernels that differ in strength alone."""
+    done: list[tuple[Kernel, Tensor]] = []
+    heights = []
+    for kernel in kernels:
+        strength = kernel.amplitude.amax(1)
+        shape = replace(kernel, amplitude=kernel.amplitude / strength[:, None])
+        seen = next((seen for other, seen in done if other.equals(shape)), None)
+        if seen is None:
+            near = _near(beta, shape)
+            covariance = matern(near, shape, steep=False)[0]
+            if shape.extent is not None:
+                bright, _ = shape.envelope(near)
+                covariance.mul_(bright[:, :, None]).mul_(bright[:, None])
+            seen = batch.operator.between_pixels(covariance)
+            done.append((shape, seen))
+        heights.append(_factorise(batch, seen * strength.square().float()[:, None, None])[2])
+    return torch.stack(heights, 1)
 
 
 def fields(batch: Batch, solved: Solved, trace: Tensor | None = None) -> Fields:
@@ -251,16 +268,25 @@ def _near(beta: Tensor, kernel: Kernel) -> Tensor:
 
 def _factorise(batch: Batch, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Cholesky factor of C, L⁻¹ d and ln E, from the covariance (b, n, n) of what pixels see of the source; other light adds to it."""
-    full = seen.double()
     if batch.light is not None:
-        full += batch.light @ batch.light.mT
-    full.diagonal(dim1=1, dim2=2).add_(batch.variance)
-    factor = torch.linalg.cholesky(full)
+        seen += (batch.light @ batch.light.mT).float()
+    seen.diagonal(dim1=1, dim2=2).add_(batch.variance.float())
+    factor = _cholesky(seen, batch.variance)
     white = torch.linalg.solve_triangular(factor, batch.data[..., None], upper=False)
     log_evidence = (
         -0.5 * white[..., 0].square().sum(1) - factor.diagonal(dim1=1, dim2=2).log().sum(1) - 0.5 * math.log(2 * math.pi) * batch.pixels
     )
     return factor, white, log_evidence
+
+
+def _cholesky(covariance: Tensor, variance: Tensor) -> Tensor:
+    """Lower factor (b, n, n) float64 of covariances float32, factorised in float32 where the noise (b, n) is far above its rounding."""
+    # The largest sum of a row bounds the largest eigenvalue, the least noise the smallest.
+    if float((covariance.abs().sum(2).amax(1) / variance.amin(1)).max()) < MOST_CONDITION:
+        factor, failed = torch.linalg.cholesky_ex(covariance)
+        if not bool(failed.any()):
+            return factor.double()
+    return torch.linalg.cholesky(covariance.double())
 
 
 def _matern(beta: Tensor, kernel: Kernel) -> tuple[Tensor, Tensor]:
