@@ -152,6 +152,7 @@ def test_heads_are_sklearns_regressions_on_the_other_folds(headed, mock):
             centred[of_mock == d] -= np.average(x[of_mock == d], 0, weights=weight[of_mock == d])
         scale = np.sqrt(np.average(centred**2, 0, weights=weight))
         scale[scale == 0] = 1
+        scale[: 8 * 4] *= np.sqrt(8 * 4 / len(MEASURES))  # features together weigh what the measures do
         other = LogisticRegression(C=fit.strengths[k], tol=1e-10, max_iter=10_000).fit(centred / scale, y, weight)
         wanted = (real - np.average(x[of_mock == 0], 0, weights=weight[of_mock == 0])) / scale @ other.coef_[0] + other.intercept_[0]
         found = real @ classifier.module.weight[k].double().numpy() + float(classifier.module.intercept[k])

@@ -17,11 +17,13 @@ from sklearn.metrics import log_loss, roc_auc_score
 from sklearn.model_selection import StratifiedGroupKFold
 from threadpoolctl import threadpool_limits
 
+from ..config.network import Head
 from ..core.tables import read_columns
 from ..surveys.real_sky import sky_cells
 from .altered import sample_bands
 from .head import HeadedNetwork, HeadFit, Objects, objects_of
 from .networks import Trained
+from .rings import MEASURES
 from .scaling import LearningError
 from .score import features_of, margins_of
 
@@ -41,8 +43,8 @@ def fit_head(
     """Return the network with a last layer fitted on real lenses and look-alikes in place of its own, where its config asks for one.
 
     Whole cells of the sky share a fold. For each fold a logistic regression with a square penalty is fitted on the galaxies of all
-    other folds, the strength of its penalty chosen by folds among these alone; one more is fitted on all galaxies. Training stamps
-    join each fit with the share of the weight that the config gives them, and an offset of their own. An object is judged by the head
+    other folds, the strength of its penalty chosen by folds among these alone; one more is fitted on all galaxies. The network's
+    features, hundreds of them, weigh together what the measures do (`_ease`). Training stamps join each fit with the share of the weight that the config gives them, and an offset of their own. An object is judged by the head
     of its own fold, and every other stamp by the last one.
 
     Parameters
@@ -67,17 +69,17 @@ def fit_head(
     headed = dataclasses.replace(classifier, module=module)
     own = margins_of(classifier, images, scalars, threads)
     features = features_of(headed, images, scalars, threads)
-    mock = _Mock(np.empty((0, features.shape[1])), np.empty(0, np.int64), settings.mock_share)
+    given = _Given(np.empty((0, features.shape[1])), np.empty(0, np.int64), settings.mock_share, _ease(features.shape[1], settings))
     if settings.mock_share > 0:
         stamps, pixels = sample_bands(train_paths, MOCK_STAMPS)
-        mock = _Mock(features_of(headed, pixels, stamps.scalars, threads), stamps.labels, settings.mock_share)
+        given = dataclasses.replace(given, features=features_of(headed, pixels, stamps.scalars, threads), labels=stamps.labels)
     folds = _folds(labels, cells, settings.folds, real_paths)
     margins, strengths = np.empty(len(labels)), []
     with threadpool_limits(1):
         for k in range(settings.folds + 1):
             use = folds != k  # no galaxy is in the last one: that head is of all
-            strength = _strength(features[use], labels[use], cells[use], mock, real_paths)
-            weight, intercept = _regression(features[use], labels[use], mock, strength)
+            strength = _strength(features[use], labels[use], cells[use], given, real_paths)
+            weight, intercept = _regression(features[use], labels[use], given, strength)
             margins[~use] = features[~use] @ weight + intercept
             strengths.append(strength)
             with torch.no_grad():
@@ -89,7 +91,7 @@ def fit_head(
         folds=tuple(map(int, folds)),
         lenses=int(labels.sum()),
         lookalikes=int((1 - labels).sum()),
-        mock=len(mock.labels),
+        mock=len(given.labels),
         strengths=tuple(strengths),
         auc=float(roc_auc_score(labels, margins)),
     )
@@ -102,12 +104,24 @@ def fit_head(
 
 
 @dataclasses.dataclass(frozen=True)
-class _Mock:
-    """Features and labels of training stamps, and the share of the weight that they have."""
+class _Given:
+    """What every fit has beside real galaxies: features and labels of training stamps, the share of the weight that these have, and the ease of
+    each feature (f,): the width of its slope's prior relative to others."""
 
     features: NDArray
     labels: NDArray
     share: float
+    ease: NDArray
+
+
+def _ease(size: int, settings: Head) -> NDArray:
+    """Return widths of the prior of each slope such that the network's features together have the variance of the measures together.
+
+    With one width for all, hundreds of features that know simulations outvote sixteen measures on a hundred real galaxies.
+    """
+    measures = len(MEASURES) if settings.measures else 0
+    learnt = size - measures
+    return np.concatenate([np.full(learnt, np.sqrt(measures / learnt) if measures else 1.0), np.ones(measures)])
 
 
 def _real_galaxies(paths: Sequence[str | Path]) -> tuple[NDArray, NDArray, NDArray, Objects, NDArray]:
@@ -141,7 +155,7 @@ def _folds(labels: NDArray, cells: NDArray, folds: int, paths: Sequence[str | Pa
     return found
 
 
-def _strength(features: NDArray, labels: NDArray, cells: NDArray, mock: _Mock, paths: Sequence[str | Path]) -> float:
+def _strength(features: NDArray, labels: NDArray, cells: NDArray, given: _Given, paths: Sequence[str | Path]) -> float:
     """Return the strength of least log loss, classes weighing the same, over folds of these galaxies."""
     folds = _folds(labels, cells, INNER, paths)
     weights = np.where(labels == 1, 0.5 / labels.mean(), 0.5 / (1 - labels.mean()))
@@ -149,27 +163,27 @@ def _strength(features: NDArray, labels: NDArray, cells: NDArray, mock: _Mock, p
     for strength in STRENGTHS:
         margins = np.empty(len(labels))
         for k in range(INNER):
-            weight, intercept = _regression(features[folds != k], labels[folds != k], mock, strength)
+            weight, intercept = _regression(features[folds != k], labels[folds != k], given, strength)
             margins[folds == k] = features[folds == k] @ weight + intercept
         losses.append(log_loss(labels, expit(margins), sample_weight=weights, labels=[0, 1]))
     return STRENGTHS[int(np.argmin(losses))]
 
 
-def _regression(features: NDArray, labels: NDArray, mock: _Mock, strength: float) -> tuple[NDArray, float]:
+def _regression(features: NDArray, labels: NDArray, given: _Given, strength: float) -> tuple[NDArray, float]:
     """Return weights and intercept, those of real galaxies, of a logistic regression for features as they are.
 
     Within real galaxies and within training stamps the classes weigh the same, and each of the two samples is taken about its own mean:
-    how they differ is no part of the fit. Features are scaled to unit variance; the real galaxies weigh what they do alone, so that
-    `strength` has one meaning.
+    how they differ is no part of the fit. Features are scaled to unit variance times their ease; the real galaxies weigh what they do alone,
+    so that `strength` has one meaning.
     """
-    parts = [(features, labels, float(len(labels))), (mock.features, mock.labels, len(labels) * mock.share / (1 - mock.share))]
+    parts = [(features, labels, float(len(labels))), (given.features, given.labels, len(labels) * given.share / (1 - given.share))]
     parts = [part for part in parts if len(part[1])]
     weights = [total / 2 / np.where(y == 1, max(y.sum(), 1), max((1 - y).sum(), 1)) for _, y, total in parts]
     means = [np.average(x, 0, weights=w) for (x, _, _), w in zip(parts, weights, strict=True)]
     centred = np.concatenate([x - mean for (x, _, _), mean in zip(parts, means, strict=True)])
     weight = np.concatenate(weights)
     scale = np.sqrt(np.average(centred**2, 0, weights=weight))
-    scale = np.where(scale > 0, scale, 1.0)
+    scale = np.where(scale > 0, scale, 1.0) / given.ease
     fit = LogisticRegression(C=strength, solver="newton-cholesky", tol=1e-6, max_iter=100)
     fit.fit(centred / scale, np.concatenate([y for _, y, _ in parts]), weight)
     slopes = fit.coef_[0] / scale
