@@ -24,7 +24,7 @@ help:
 	@echo "make lint       ruff, snakefmt, snakemake --lint"
 	@echo "make bench      measure speed; results in docs/benchmarks.md's tables"
 	@echo "make reference  the reference run of config/subhalo-reference.yaml (about two hours on 2 cores)"
-	@echo "make reference-finder  that of the lens finder, config/lensfinder-reference.yaml (about two hours on 2 cores)"
+	@echo "make reference-finder  that of the lens finder, config/lensfinder-reference.yaml (two to three hours on 2 cores)"
 	@echo "make config     every key of the config with its default; of a run: make config CONFIG=mine.yaml TO=all.yaml"
 	@echo "make generate   write the config's schema and the documents made from models and schemas anew"
 	@echo "make clean      remove the demos' results; real results stay"

@@ -57,7 +57,7 @@ make config CONFIG=mine.yaml TO=all.yaml # every key of a run, into a file
 | `subhalo-reference.yaml` | the reference run whose figures are in `docs/results.md` |
 | `evidence-reference.yaml` | the model-based detector on its stamps (`docs/evidence.md`) |
 | `slacs.yaml` | 63 observed lenses through the model-based detector (`docs/real-lenses.md`) |
-| `lensfinder-reference.yaml` | the reference run of the lens finder: two networks and 10⁵ test controls |
+| `lensfinder-reference.yaml` | the reference run of the lens finder: three networks and 10⁵ test controls |
 
 An overlay may begin with `extends: config/other.yaml` (a path from the project's root): it is then laid
 over that file. Files are YAML as it is meant: a key twice is an error, `3e-2` is a number, only `true` and `false`
