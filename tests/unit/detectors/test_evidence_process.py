@@ -84,6 +84,21 @@ def test_a_factor_in_float32_is_taken_where_it_is_good_enough(noise):
     assert factor.dtype == torch.float64 and float(log_evidence) == pytest.approx(expected, abs=0.1)
 
 
+def test_bright_light_beside_the_source_is_not_rounded_to_float32():
+    """A lens galaxy known to 300 beside noise of 0.01: its covariance in float32 is off by as much as the noise."""
+    rng = np.random.default_rng(2)
+    at = rng.uniform(-1, 1, (60, 2))
+    distance = torch.cdist(*[torch.as_tensor(at)] * 2)
+    source = ((1 + distance * 2) * torch.exp(-distance * 2)).float()
+    light = 300 * rng.uniform(0.5, 1, (60, 2))
+    covariance = source.double().numpy() + light @ light.T + 1e-4 * np.eye(60)
+    data = np.linalg.cholesky(covariance) @ rng.standard_normal(60)
+    batch = stack([Channel(data, np.full(60, 1e-4), sp.eye(60, format="csr"), *at.T, light)])
+    # By numpy: scipy's normal takes a condition of 10¹¹ for a singular matrix.
+    expected = -0.5 * (data @ np.linalg.solve(covariance, data) + np.linalg.slogdet(2 * np.pi * covariance)[1])
+    assert float(_factorise(batch, source[None])[2]) == pytest.approx(expected, abs=0.01)
+
+
 def test_score_field_is_the_derivative_of_the_evidence_by_the_rays(channel):
     beta, batch = positions(channel), stack([channel])
     found = fields(batch, solve(batch, beta, Kernel.of(TERMS, 1))).score[0].numpy()

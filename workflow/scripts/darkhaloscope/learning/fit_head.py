@@ -44,8 +44,9 @@ def fit_head(
 
     Whole cells of the sky share a fold. For each fold a logistic regression with a square penalty is fitted on the galaxies of all
     other folds, the strength of its penalty chosen by folds among these alone; one more is fitted on all galaxies. The network's
-    features, hundreds of them, weigh together what the measures do (`_ease`). Training stamps join each fit with the share of the weight that the config gives them, and an offset of their own. An object is judged by the head
-    of its own fold, and every other stamp by the last one.
+    features, hundreds of them, weigh together what the measures do (`_ease`). Training stamps join each fit with the share of the
+    weight that the config gives them, and an offset of their own. An object is judged by the head of its own fold, and every other
+    stamp by the last one.
 
     Parameters
     ----------
@@ -105,8 +106,11 @@ def fit_head(
 
 @dataclasses.dataclass(frozen=True)
 class _Given:
-    """What every fit has beside real galaxies: features and labels of training stamps, the share of the weight that these have, and the ease of
-    each feature (f,): the width of its slope's prior relative to others."""
+    """What every fit has beside real galaxies.
+
+    `features` (n, f), `labels` (n,) of training stamps, and the `share` of the weight that they have; `ease` (f,), the width of the prior of
+    each feature's slope relative to others.
+    """
 
     features: NDArray
     labels: NDArray

@@ -30,8 +30,6 @@ CHANNELS = ("flux", "velocity", "both")
 KERNEL_CHANGES = 3
 #: Kernels that fit the last coarse image best and are tried on the image itself.
 LIKELY_KERNELS = 4
-#: Kernels behind by more than this in ln E, and by more than the climb gained, are not tried again after it.
-KERNEL_MARGIN = 2.0
 #: Least flux at a ray that carries a velocity, in the unit of the stamp.
 FAINTEST = 0.01
 
@@ -269,7 +267,7 @@ class Detector:
         best, alone = values[heights.argmax()][None], stack([coarse], self.device)
         plane = SourcePlane.about(self.prior, alone)
         choices = kernels_of(settings.source_kernels, settings.source_extents, best)
-        return best, rank_kernels(alone, plane, best, choices, LIKELY_KERNELS)[0]
+        return best, rank_kernels(alone, plane, best, choices, LIKELY_KERNELS)
 
     def _heights(self, alone: Batch, plane: SourcePlane, values: Tensor) -> Tensor:
         """ln E + ln prior (n,) of lenses (n, q) on the one image of a batch, with a smooth source."""
@@ -285,13 +283,10 @@ class Detector:
     def _fit(self, batch: Batch, plane: SourcePlane, start: Tensor, likely: list[Kernel]) -> tuple[Linear, Kernel, Tensor]:
         """Climb on the image itself; where another of the likely kernels then fits better, climb with that one."""
         settings = self.settings
-        likely, heights = rank_kernels(batch, plane, start, likely, len(likely))
+        likely = rank_kernels(batch, plane, start, likely, len(likely))
         linear, steps = climb(batch, plane, start, likely[0], settings.steps, NEAR, settings.enough)
         for _ in range(KERNEL_CHANGES):
-            reached = linear.solved.log_evidence
-            near = (heights[:, :1] - heights <= (reached - heights[:, 0]).clamp(min=0)[:, None] + KERNEL_MARGIN).any(0)
-            likely = [kernel for kernel, kept in zip(likely, near.tolist(), strict=True) if kept]
-            again, heights = rank_kernels(batch, plane, linear.values, likely, len(likely), reached)
+            again = rank_kernels(batch, plane, linear.values, likely, len(likely), first=linear.solved.log_evidence)
             if again[0].equals(likely[0]):
                 break
             likely = again

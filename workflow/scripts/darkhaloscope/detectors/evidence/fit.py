@@ -173,7 +173,7 @@ def pick_kernel(
     extents: tuple[float | None, ...] = (None,),
 ) -> Kernel:
     """Return for each stamp the kernel, of some, with the greatest evidence at lens parameters (b, q); `extents` are tried with each."""
-    return rank_kernels(batch, prior, values, kernels_of(kernels, extents, values))[0][0]
+    return rank_kernels(batch, prior, values, kernels_of(kernels, extents, values))[0]
 
 
 def kernels_of(kernels: tuple[tuple[tuple[float, float], ...], ...], extents: tuple[float | None, ...], values: Tensor) -> list[Kernel]:
@@ -189,20 +189,19 @@ def kernels_of(kernels: tuple[tuple[tuple[float, float], ...], ...], extents: tu
 
 def rank_kernels(
     batch: Batch, prior: LensPrior, values: Tensor, choices: Sequence[Kernel], count: int = 1, first: Tensor | None = None
-) -> tuple[list[Kernel], Tensor]:
-    """Return the `count` kernels of greatest evidence at lens parameters (b, q), best first, and ln E with each (b, count).
+) -> list[Kernel]:
+    """Return the `count` kernels of greatest evidence at lens parameters (b, q), best first: each stamp's own of some choices for all.
 
-    Each stamp has its own of some choices for all. `first` (b,) is ln E with the first choice, where it is known.
+    `first` (b,) is ln E with the first choice, where it is known.
     """
     beta = torch.stack((batch.x, batch.y), -1) - prior.deflect(values, batch.x, batch.y)
-    if first is None:
-        heights = evidences(batch, beta, choices)
-    else:
-        heights = torch.cat([first[:, None], *([evidences(batch, beta, choices[1:])] if len(choices) > 1 else [])], 1)
+    known = [] if first is None else [first[:, None]]
+    others = choices[len(known) :]
+    heights = torch.cat([*known, *([evidences(batch, beta, others)] if others else [])], 1)
+    order = heights.argsort(1, descending=True)
     every, rows = len(values), torch.arange(len(values), device=values.device)
-    order = heights.argsort(1, descending=True)[:, :count]
     together = Kernel.cat(choices)
-    return [together[place * every + rows] for place in order.unbind(1)], heights.gather(1, order)
+    return [together[order[:, place] * every + rows] for place in range(min(count, len(choices)))]
 
 
 def _summary(linear: Linear, prior: LensPrior) -> dict[str, Tensor]:

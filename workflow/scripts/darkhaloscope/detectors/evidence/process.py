@@ -145,12 +145,7 @@ def solve(batch: Batch, beta: Tensor, kernel: Kernel) -> Solved:
     """
     # Differences alone matter; near zero float32 is at its best.
     near = _near(beta, kernel)
-    covariance, steepness = matern(near, kernel)
-    edge = None
-    if kernel.extent is not None:
-        bright, edge = kernel.envelope(near)
-        for matrix in (covariance, steepness):
-            matrix.mul_(bright[:, :, None]).mul_(bright[:, None])
+    covariance, steepness, edge = _between_rays(near, kernel)
     factor, white, log_evidence = _factorise(batch, batch.operator.between_pixels(covariance))
     weights = torch.linalg.solve_triangular(factor.mT, white, upper=True)[..., 0]
     return Solved(near, covariance, steepness, factor, weights, log_evidence, kernel, edge)
@@ -170,12 +165,7 @@ def evidences(batch: Batch, beta: Tensor, kernels: Sequence[Kernel]) -> Tensor:
         shape = replace(kernel, amplitude=kernel.amplitude / strength[:, None])
         seen = next((seen for other, seen in done if other.equals(shape)), None)
         if seen is None:
-            near = _near(beta, shape)
-            covariance = matern(near, shape, steep=False)[0]
-            if shape.extent is not None:
-                bright, _ = shape.envelope(near)
-                covariance.mul_(bright[:, :, None]).mul_(bright[:, None])
-            seen = batch.operator.between_pixels(covariance)
+            seen = batch.operator.between_pixels(_between_rays(_near(beta, shape), shape, steep=False)[0])
             done.append((shape, seen))
         heights.append(_factorise(batch, seen * strength.square().float()[:, None, None])[2])
     return torch.stack(heights, 1)
@@ -266,12 +256,20 @@ def _near(beta: Tensor, kernel: Kernel) -> Tensor:
     return (beta - beta.mean(1, keepdim=True) if kernel.extent is None else beta).float()
 
 
+def _between_rays(near: Tensor, kernel: Kernel, steep: bool = True) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Covariance and steepness as `matern`, of a source of some extent where the kernel has one, and ∇ln w (b, r, 2) of it."""
+    covariance, steepness = matern(near, kernel, steep)
+    if kernel.extent is None:
+        return covariance, steepness, None
+    bright, edge = kernel.envelope(near)
+    for matrix in (covariance, steepness) if steep else (covariance,):
+        matrix.mul_(bright[:, :, None]).mul_(bright[:, None])
+    return covariance, steepness, edge
+
+
 def _factorise(batch: Batch, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Cholesky factor of C, L⁻¹ d and ln E, from the covariance (b, n, n) of what pixels see of the source; other light adds to it."""
-    if batch.light is not None:
-        seen += (batch.light @ batch.light.mT).float()
-    seen.diagonal(dim1=1, dim2=2).add_(batch.variance.float())
-    factor = _cholesky(seen, batch.variance)
+    """Cholesky factor of C, L⁻¹ d and ln E, float64, from the covariance (b, n, n) float32 of what pixels see of the source; other light adds to it."""
+    factor = _factor(seen, None if batch.light is None else batch.light @ batch.light.mT, batch.variance)
     white = torch.linalg.solve_triangular(factor, batch.data[..., None], upper=False)
     log_evidence = (
         -0.5 * white[..., 0].square().sum(1) - factor.diagonal(dim1=1, dim2=2).log().sum(1) - 0.5 * math.log(2 * math.pi) * batch.pixels
@@ -279,14 +277,23 @@ def _factorise(batch: Batch, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return factor, white, log_evidence
 
 
-def _cholesky(covariance: Tensor, variance: Tensor) -> Tensor:
-    """Lower factor (b, n, n) float64 of covariances float32, factorised in float32 where the noise (b, n) is far above its rounding."""
+def _factor(seen: Tensor, light: Tensor | None, variance: Tensor) -> Tensor:
+    """Lower factor (b, n, n) float64 of a sum of covariances, (b, n, n) and (b, n); made in float32 where the noise is far above its rounding."""
+
+    def total(dtype: torch.dtype) -> Tensor:
+        found = seen.to(dtype, copy=True)
+        if light is not None:
+            found += light.to(dtype)
+        found.diagonal(dim1=1, dim2=2).add_(variance.to(dtype))
+        return found
+
+    single = total(torch.float32)
     # The largest sum of a row bounds the largest eigenvalue, the least noise the smallest.
-    if float((covariance.abs().sum(2).amax(1) / variance.amin(1)).max()) < MOST_CONDITION:
-        factor, failed = torch.linalg.cholesky_ex(covariance)
+    if float((single.abs().sum(2).amax(1) / variance.amin(1)).max()) < MOST_CONDITION:
+        factor, failed = torch.linalg.cholesky_ex(single)
         if not bool(failed.any()):
             return factor.double()
-    return torch.linalg.cholesky(covariance.double())
+    return torch.linalg.cholesky(total(torch.float64))
 
 
 def _matern(beta: Tensor, kernel: Kernel) -> tuple[Tensor, Tensor]:
