@@ -121,7 +121,19 @@ def _alive(process: int) -> bool:
         return False
     except PermissionError:
         return True
-    return True
+    return not _ended(process)
+
+
+def _ended(process: int) -> bool:
+    """Whether a process has ended and only waits to be reaped: what is first in many containers reaps late or never.
+
+    Linux alone says so, in /proc/PID/stat (proc(5)): the state follows the name, which is in brackets and may hold any letter.
+    """
+    try:
+        status = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return status.rpartition(")")[2].split()[:1] in (["Z"], ["X"])
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
