@@ -64,6 +64,7 @@ def test_other_pixels_and_zero_point_keep_flux_and_middle(tmp_path):
 
 def test_a_stand_in_takes_the_place_of_a_missing_band(tmp_path):
     image = np.stack([np.full((64, 64), k, np.float32) for k in (1, 2, 3)])
+    image[:, -1, -1] = 0
     np.savez(tmp_path / "a.npz", image=image)
     _, stamps = prepared(tmp_path, bands=("i", "g", "r"), stand_in={"z": "i"})
     assert stamps[0][:, 0, 0].tolist() == [2, 3, 1]
@@ -82,7 +83,12 @@ def test_positions_come_from_headers_wcs_or_the_table_of_labels(tmp_path):
     header = fits.Header({"RA": 10.0, "DEC": 1.0})
     fits.PrimaryHDU(star(65), header).writeto(tmp_path / "named.fits")
     wcs = WCS(naxis=2)
-    wcs.wcs.ctype, wcs.wcs.crval, wcs.wcs.crpix, wcs.wcs.cdelt = ["RA---TAN", "DEC--TAN"], [20.0, 2.0], [33.0, 33.0], [-7e-5, 7e-5]
+    wcs.wcs.ctype, wcs.wcs.crval, wcs.wcs.crpix, wcs.wcs.cdelt = (
+        ["RA---TAN", "DEC--TAN"],
+        [20.0, 2.0],
+        [33.0, 33.0],
+        [-0.262 / 3600, 0.262 / 3600],
+    )
     fits.PrimaryHDU(star(65), wcs.to_header()).writeto(tmp_path / "wcs.fits")
     fits.PrimaryHDU(star(65)).writeto(tmp_path / "silent.fits")
     (tmp_path / "labels.csv").write_text("id,ra,dec,grade\nsilent,30.0,3.0,2.5\nwcs,0,0,0.7\nnamed,0,0,\nother,1,1,3\n")
@@ -121,7 +127,7 @@ def test_what_cannot_be_used_has_a_row_that_says_why(tmp_path):
     assert rows["ok"].to_dict() == {"good": True, "four": False, "empty": False, "torn": False} and rows.loc["good", "label"] == 1
     for name, words in {
         "four": "expected numbers of shape (3, size, size)",
-        "empty": "without a good pixel",
+        "empty": "has no measurement in r",
         "torn": "reading fails",
     }.items():
         assert words in rows.loc[name, "reason"]
@@ -191,7 +197,7 @@ def test_labels_that_are_true_and_false_are_read_as_what_they_say(tmp_path):
 
 
 def test_networks_of_other_bands_are_refused_and_their_own_are_no_stand_in(tmp_path):
-    np.savez(tmp_path / "a.npz", image=np.ones((3, 64, 64), np.float32))
+    np.savez(tmp_path / "a.npz", image=star(64))
     gri = Cutouts(path=str(tmp_path), bands=("g", "r", "i"), stand_in={"z": "i"})
     assert "g, r, i, as in training" in what_was_done(gri, ("g", "r", "i")) and "i stands in for z" in what_was_done(gri)
     assert next(prepare_cutouts(gri, 64, ("g", "r", "i"))).num_rows == 1
@@ -203,7 +209,72 @@ def test_weights_that_call_most_pixels_bad_are_told(tmp_path, caplog):
     """As variances of zero do, where a file holds those of something else than the sky."""
     variance = np.ones((3, 64, 64))
     variance[:, 20:, :] = 0
-    np.savez(tmp_path / "a.npz", image=np.ones((3, 64, 64)), variance=variance)
+    np.savez(tmp_path / "a.npz", image=star(64), variance=variance)
     (table,) = prepare_cutouts(Cutouts(path=str(tmp_path), noise="variance"), 64)
     assert table["usable"].to_pylist() == [pytest.approx(20 / 64)]
     assert "more than half of the pixels of 1 cutouts bad" in caplog.text
+
+
+def test_a_band_of_one_value_is_no_measurement(tmp_path):
+    """Services give 0 where a survey has no data in a band."""
+    dead = star(64)
+    dead[1] = 0
+    np.savez(tmp_path / "good.npz", image=star(64))
+    np.savez(tmp_path / "dead.npz", image=dead)
+    rows, _ = prepared(tmp_path)
+    assert (
+        rows.loc["dead", "reason"] == "dead has no measurement in r: every pixel is masked, not finite, of no weight, or of the same value"
+    )
+    assert rows.loc["good", "ok"] and not rows.loc["dead", "ok"]
+
+
+def test_positions_in_hours_and_pointings_of_the_telescope(tmp_path):
+    words = {"RA": "10:00:24", "DEC": "-02:30:00"}
+    fits.PrimaryHDU(star(65), fits.Header(words)).writeto(tmp_path / "words.fits")
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype, wcs.wcs.crval, wcs.wcs.crpix = ["RA---TAN", "DEC--TAN"], [20.0, 2.0], [33.0, 33.0]
+    wcs.wcs.cdelt = [-0.262 / 3600, 0.262 / 3600]
+    for name, place in {"pointing": {"RA": 20.4, "DEC": 2.1}, "object": {"RA": 20.001, "DEC": 2.001}}.items():
+        fits.PrimaryHDU(star(65), wcs.to_header() + fits.Header(place)).writeto(tmp_path / f"{name}.fits")
+    np.savez(tmp_path / "array.npz", image=star(65), ra=words["RA"], dec=words["DEC"])
+    fits.PrimaryHDU(star(65)).writeto(tmp_path / "labelled.fits")
+    (tmp_path / "labels.csv").write_text("id,ra,dec,label\nlabelled,10:00:24,-02:30:00,1\n")
+    rows, _ = prepared(tmp_path, labels=str(tmp_path / "labels.csv"))
+    names = ["words", "array", "labelled", "pointing", "object"]
+    assert rows.loc[names, "ra"].tolist() == pytest.approx([150.1, 150.1, 150.1, 20.0, 20.001])
+    assert rows.loc[names, "dec"].tolist() == pytest.approx([-2.5, -2.5, -2.5, 2.0, 2.001])
+
+
+def test_what_a_table_says_of_its_rows_is_read(tmp_path):
+    swapped = [star(64)[::-1].tolist()] * 2
+    pq.write_table(
+        pa.table({"id": ["a", "b"], "image": swapped, "bands": ["zrg"] * 2, "RA": [1.0, 2.0], "DEC": [3.0, 4.0]}), tmp_path / "a.parquet"
+    )
+    np.savez(tmp_path / "three.npz", image=np.stack([star(64)[::-1]] * 3), id=[b"x", b"y", b"z"], filters=["z", "r", "g"])
+    rows, stamps = prepared(tmp_path / "a.parquet")
+    np.testing.assert_allclose(stamps[0], star(64), rtol=1e-6, atol=1e-12)
+    assert rows["ra"].tolist() == [1, 2]
+    rows, stamps = prepared(tmp_path / "three.npz")
+    np.testing.assert_allclose(stamps[2], star(64), rtol=1e-6, atol=1e-12)
+    assert rows.index.tolist() == ["x", "y", "z"]
+    np.savez(tmp_path / "zero.npz", image=np.stack([star(64)] * 2), zero_point=27.0)
+    with pytest.raises(CutoutError, match=r"zero\.npz, 0: expected fluxes in nanomaggies .* zero point 27"):
+        prepared(tmp_path / "zero.npz")
+
+
+@pytest.mark.parametrize(
+    ("cell", "words"), [([[[1.0, 2.0], [3.0]], [[1.0]]], "inhomogeneous"), (None, "image is empty, expected an image")]
+)
+def test_a_row_that_is_no_image_says_so_and_the_others_are_scored(tmp_path, cell, words):
+    pq.write_table(pa.table({"id": ["a", "b"], "image": [star(64).tolist(), cell]}), tmp_path / "a.parquet")
+    rows, _ = prepared(tmp_path / "a.parquet")
+    assert rows["ok"].tolist() == [True, False] and words in rows.loc["b", "reason"]
+    pq.write_table(pa.table({"id": ["a"], "image": [star(64).tobytes()]}), tmp_path / "bytes.parquet")
+    with pytest.raises(CutoutError, match=r"row 0: expected images as numbers, .*image holds binary"):
+        prepared(tmp_path / "bytes.parquet")
+
+
+def test_one_fits_file_is_no_table(tmp_path):
+    fits.PrimaryHDU(star(64)).writeto(tmp_path / "a.fits")
+    with pytest.raises(CutoutError, match="give the folder of a FITS file"):
+        prepared(tmp_path / "a.fits")

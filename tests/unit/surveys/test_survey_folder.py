@@ -137,3 +137,143 @@ def test_same_pixels_stay_as_they_are(tmp_path):
     cutout = folder(tmp_path, pixel_scale_arcsec=0.263).named("a")
     np.testing.assert_array_equal(resampled(cutout, 22.5, 0.26305, 22.5, 101).image, IMAGE)
     np.testing.assert_allclose(overlaps(7, 1.0, 7, 1.0), np.eye(7))
+
+
+def test_gzipped_files_and_endings_in_capitals(tmp_path, caplog):
+    fits.PrimaryHDU(IMAGE).writeto(tmp_path / "a.fits.gz")
+    fits.PrimaryHDU(IMAGE).writeto(tmp_path / "b.FITS")
+    fits.PrimaryHDU(IMAGE).writeto(tmp_path / "c.fit")
+    cutouts = folder(tmp_path)
+    assert cutouts.names == ["a", "b"] and "passed over, such as c.fit" in caplog.text
+    for name in cutouts.names:
+        np.testing.assert_array_equal(cutouts.named(name).image, IMAGE)
+
+
+@pytest.mark.parametrize("order", ["irg", "girz"])
+def test_bands_are_found_by_the_names_that_files_give_them(tmp_path, order):
+    planes = np.stack([IMAGE["gri".index(b)] if b in "gri" else 9 * IMAGE[0] for b in order])
+    fits.PrimaryHDU(planes, fits.Header({"BANDS": order})).writeto(tmp_path / "cube.fits")
+    np.savez(tmp_path / "array.npz", image=np.moveaxis(planes, 0, 2), filters=[*order])
+    cards = {"BAND": "{}", "EXTNAME": "SCI_{}", "FILTER": "{}.MP9401"}
+    for card, name in cards.items():
+        hdus = [fits.ImageHDU(plane, fits.Header({card: name.format(band)})) for band, plane in zip(order, planes, strict=True)]
+        fits.HDUList([fits.PrimaryHDU(), *hdus]).writeto(tmp_path / f"{card}.fits")
+    cutouts = folder(tmp_path)
+    for name in cutouts.names:
+        np.testing.assert_array_equal(cutouts.named(name).image, IMAGE)
+        with pytest.raises(CutoutError, match=rf"expected the bands g, r, y, found {', '.join(order)}; set `bands`"):
+            folder(tmp_path, bands=("g", "r", "y")).named(name)
+
+
+def test_bands_whose_names_say_nothing_are_taken_in_order(tmp_path):
+    fits.HDUList([fits.PrimaryHDU(), *(fits.ImageHDU(p, fits.Header({"BAND": "i"})) for p in IMAGE)]).writeto(tmp_path / "same.fits")
+    hdus = [fits.PrimaryHDU(IMAGE[0]), *(fits.ImageHDU(p, name=n) for p, n in zip(IMAGE[1:], "ri", strict=True))]
+    fits.HDUList(hdus).writeto(tmp_path / "two.fits")
+    for name in ("same", "two"):
+        np.testing.assert_array_equal(folder(tmp_path).named(name).image, IMAGE)
+
+
+@pytest.mark.parametrize("layout", ["cubes", "by band"])
+def test_the_cutout_service_says_what_is_image_noise_and_mask(tmp_path, layout):
+    weight, bits = np.full_like(IMAGE, 4.0), np.zeros((101, 101), np.int32)
+    weight[1, :10] = 0
+    bits[-5:] = 1 << 3
+
+    def hdu(data, kind, **cards):
+        return fits.ImageHDU(data, fits.Header({"IMAGETYP": kind, **cards}))
+
+    if layout == "cubes":
+        hdus = [hdu(IMAGE, "IMAGE", BANDS="gri"), hdu(weight, "INVVAR", BANDS="gri")]
+    else:
+        pairs = zip("gri", IMAGE, weight, strict=True)
+        hdus = [h for b, image, w in pairs for h in (hdu(image, "image", BAND=b), hdu(w, "invvar", BAND=b))]
+    hdus = [fits.PrimaryHDU(hdus[0].data, hdus[0].header), *hdus[1:], hdu(bits, "MASKBITS")]
+    fits.HDUList(hdus).writeto(tmp_path / "a.fits")
+    found = folder(tmp_path, mask_bits=(3,)).named("a")
+    np.testing.assert_array_equal(found.image[:, :-5], IMAGE[:, :-5])
+    assert not found.good[1, :10].any() and not found.good[:, -5:].any() and found.good[0, :-5].all()
+    assert found.invvar[0, 0, 0] == 4 and folder(tmp_path, mask_bits=(2,)).named("a").good[0].all()
+
+
+def test_images_that_nobody_accounts_for_are_refused_and_named_hdus_taken(tmp_path):
+    fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(IMAGE, name="SCI"), fits.ImageHDU(IMAGE * 0 + 4, name="WHT")]).writeto(
+        tmp_path / "a.fits"
+    )
+    with pytest.raises(CutoutError, match=r"expected one cube, .*HDU 1 .*HDU 2 .*set `image_hdus`, and `noise_hdus`"):
+        folder(tmp_path).named("a")
+    found = folder(tmp_path, image_hdus=(1,), noise_hdus=(2,)).named("a")
+    np.testing.assert_array_equal(found.image, IMAGE)
+    assert (found.invvar == 4).all()
+    with pytest.raises(CutoutError, match="HDU 5 holds no image"):
+        folder(tmp_path, image_hdus=(5,)).named("a")
+    with pytest.raises(ValidationError, match="expected one, or one for each of the 3 bands"):
+        folder(tmp_path, image_hdus=(1, 2))
+
+
+def test_files_of_one_band_with_images_noise_and_flags(tmp_path):
+    for band, plane in zip("gri", IMAGE, strict=True):
+        hdus = [
+            fits.ImageHDU(plane, name="SCI"),
+            fits.ImageHDU(plane * 0 + 0.5, name="ERR"),
+            fits.ImageHDU(np.zeros((101, 101), np.int16), name="DQ"),
+        ]
+        fits.HDUList([fits.PrimaryHDU(), *hdus]).writeto(tmp_path / f"a_{band}.fits")
+    patterns = {band: f"*_{band}.fits" for band in "gri"}
+    with pytest.raises(CutoutError, match=r"a_g\.fits: expected one image, found HDU 1 .*set `image_hdus`"):
+        folder(tmp_path, band_files=patterns).named("a")
+    found = folder(tmp_path, band_files=patterns, image_hdus=(1,), noise_hdus=(2,), noise="rms").named("a")
+    np.testing.assert_array_equal(found.image, IMAGE)
+    assert (found.invvar == 4).all()
+    with pytest.raises(ValidationError, match="image_hdus has 3 HDUs, expected one"):
+        folder(tmp_path, band_files=patterns, image_hdus=(1, 2, 3))
+
+
+def header_of(scale=0.2, kind="CDELT", **cards):
+    side = scale / 3600
+    matrix = {"CDELT": {"CDELT1": -side, "CDELT2": side}, "CD": {"CD1_1": -side, "CD1_2": 0.0, "CD2_1": 0.0, "CD2_2": side}}
+    matrix["PC"] = {"PC1_1": 0.6, "PC1_2": 0.8, "PC2_1": -0.8, "PC2_2": 0.6, **matrix["CDELT"]}
+    return fits.Header({"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 10.0, "CRVAL2": 1.0, **matrix[kind], **cards})
+
+
+@pytest.mark.parametrize("kind", ["CDELT", "CD", "PC"])
+def test_a_pixel_scale_that_is_not_the_configs_is_refused(tmp_path, kind):
+    fits.PrimaryHDU(IMAGE, header_of(0.168, kind)).writeto(tmp_path / "a.fits")
+    with pytest.raises(CutoutError, match=r"a\.fits: expected pixels of 0\.2″ as in the config, .* set `pixel_scale_arcsec: 0\.168`"):
+        folder(tmp_path).named("a")
+    np.testing.assert_array_equal(folder(tmp_path, pixel_scale_arcsec=0.168).named("a").image, IMAGE)
+    fits.PrimaryHDU(IMAGE, header_of(kind="CDELT", CDELT2=0.3 / 3600)).writeto(tmp_path / "oblong.fits")
+    with pytest.raises(CutoutError, match=r"the file says 0\.2″ × 0\.3″; make its pixels square"):
+        folder(tmp_path).named("oblong")
+    np.savez(tmp_path / "b.npz", image=IMAGE, meta_pixel_scale=0.168)
+    with pytest.raises(CutoutError, match=r"set `pixel_scale_arcsec: 0\.168`"):
+        folder(tmp_path).named("b")
+
+
+@pytest.mark.parametrize(
+    ("cards", "zero_point"),
+    [
+        ({"MAGZERO": 30.0}, "30"),
+        ({"PHOTZP": 26.5}, "26.5"),
+        ({"FLUXMAG0": 10**10.8}, "27"),
+        ({"BUNIT": "nJy"}, "31.4"),
+        ({"BUNIT": "MJy/sr"}, "23.967"),  # 3631 Jy over 10⁶ Jy/sr times 0.04 arcsec² = 9.4e-13 sr
+    ],
+)
+def test_a_zero_point_that_is_not_the_configs_is_refused(tmp_path, cards, zero_point):
+    fits.PrimaryHDU(IMAGE, fits.Header(cards)).writeto(tmp_path / "a.fits")
+    with pytest.raises(CutoutError, match=rf"the file says zero point {zero_point}.*set `zero_point: {zero_point}`"):
+        folder(tmp_path, zero_point=22.5).named("a")
+    np.testing.assert_array_equal(folder(tmp_path, zero_point=float(zero_point)).named("a").image, IMAGE)
+
+
+def test_units_without_a_zero_point_are_refused_and_nanomaggies_taken(tmp_path):
+    fits.PrimaryHDU(IMAGE, fits.Header({"BUNIT": "electrons/s"})).writeto(tmp_path / "counts.fits")
+    fits.PrimaryHDU(IMAGE, fits.Header({"BUNIT": "nanomaggy", "MAGZERO": 22.5})).writeto(tmp_path / "flux.fits")
+    with pytest.raises(CutoutError, match="found the unit 'electrons/s' and no zero point; set `zero_point`"):
+        folder(tmp_path, zero_point=22.5).named("counts")
+    np.testing.assert_array_equal(folder(tmp_path, zero_point=22.5).named("flux").image, IMAGE)
+
+
+def test_noise_is_what_its_name_says(tmp_path):
+    np.savez(tmp_path / "a.npz", image=IMAGE, variance=np.full_like(IMAGE, 0.25))
+    assert (folder(tmp_path).named("a").invvar == 4).all()

@@ -22,20 +22,27 @@ class CutoutFolder(Section):
         description="FITS, where each band has a file of its own: pattern of its name; what the first `*` stands for is the object's name",
     )
     noise_files: dict[str, str] = Field(default_factory=dict, description="The same for the noise of each band")
-    bands: tuple[str, ...] = Field(min_length=1, description="Bands of the images, in the files' order")
+    bands: tuple[str, ...] = Field(
+        min_length=1,
+        description="Bands of the images, in the files' order; files that name their bands are read by these names, and may have more",
+    )
     pixel_scale_arcsec: Positive = Field(description="Side of a pixel [arcsec]")
     zero_point: float = Field(ZERO_POINT, description="AB magnitude of flux 1; 22.5 is nanomaggies")
     psf_fwhm_arcsec: dict[str, Positive] = Field(default_factory=dict, description="Resolution in each band [arcsec], where it is known")
     image_hdus: tuple[int, ...] = Field(
-        (), description="FITS: HDU of each band's image, from 0; without it the only cube, or the first images in the file's order"
+        (),
+        description="FITS: HDU of each band's image, from 0, or that of the cube, or with `band_files` that of each file's image; without it the file's only cube or images, noise and mask that say so in `IMAGETYP` aside",
     )
-    noise_hdus: tuple[int, ...] = Field((), description="FITS: HDU of each band's noise, from 0")
+    noise_hdus: tuple[int, ...] = Field(
+        (), description="FITS: HDU of each band's noise, from 0, or that of its cube, or with `band_files` that of each file's noise"
+    )
     noise: Literal["invvar", "variance", "rms"] = Field(
-        "invvar", description="What noise images hold (NPZ: array `invvar`, `variance` or `rms`)"
+        "invvar", description="What noise images hold (arrays and columns `invvar`, `variance` and `rms` are what their names say)"
     )
 
     mask_bits: tuple[Annotated[int, Field(ge=0, le=62)], ...] = Field(
-        (), description="NPZ and Parquet: bits of `mask` that make a pixel bad; without them, any that is set"
+        (),
+        description="Bits of a mask (NPZ and Parquet: `mask`; FITS: the image whose `IMAGETYP` is maskbits) that make a pixel bad; without them, any that is set",
     )
 
     @model_validator(mode="after")
@@ -51,8 +58,10 @@ class CutoutFolder(Section):
         if self.noise_files and not self.band_files:
             raise ValueError("noise_files needs band_files: give the patterns of the images, too")
         for key in ("image_hdus", "noise_hdus"):
-            if getattr(self, key) and len(getattr(self, key)) != len(self.bands):
-                raise ValueError(f"{key} has {len(getattr(self, key))} HDUs, expected one for each of the {len(self.bands)} bands")
+            wanted = {1} if self.band_files else {1, len(self.bands)}
+            if getattr(self, key) and len(getattr(self, key)) not in wanted:
+                all_bands = "" if self.band_files else f", or one for each of the {len(self.bands)} bands"
+                raise ValueError(f"{key} has {len(getattr(self, key))} HDUs, expected one{all_bands}")
         if strangers := sorted(set(self.psf_fwhm_arcsec) - set(self.bands)):
             raise ValueError(f"psf_fwhm_arcsec names {', '.join(strangers)}, which `bands` does not")
         return self
@@ -62,7 +71,11 @@ class Labelled(CutoutFolder):
     """Cutouts in any bands, with what stands in for the networks', and where their labels are."""
 
     path: FilePath | None = Field(None, description="Folder of FITS or NPZ files, one per object, or one NPZ file or Parquet table of many")
-    bands: tuple[str, ...] = Field(BANDS, min_length=1, description="Bands of the images, in the files' order")
+    bands: tuple[str, ...] = Field(
+        BANDS,
+        min_length=1,
+        description="Bands of the images, in the files' order; files that name their bands are read by these names, and may have more",
+    )
     pixel_scale_arcsec: Positive = Field(PIXEL_SCALE_ARCSEC, description="Side of a pixel [arcsec]")
     stand_in: dict[str, str] = Field(
         default_factory=dict,

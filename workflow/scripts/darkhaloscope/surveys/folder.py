@@ -2,14 +2,14 @@
 
 NPZ files hold `image`, `images` or `cutout`, bands first or last, and where they are known `invvar` (or `variance`, `rms`),
 `mask` (not 0, or the bits named: bad), `ra` and `dec` (or `meta_ra`, `meta_dec`). FITS files hold a cube, or an image per band, or each band
-has a file of its own; `RA` and `DEC` of the primary header give the position, or else the middle of the image by its WCS.
+has a file of its own; `RA` and `DEC` of the header give the position, or else the middle of the image by its WCS. What files say of their
+bands, pixels and fluxes is held against the config (`surveys.said`).
 One NPZ file or Parquet table of many objects is read by `surveys.table`.
 """
 
 from __future__ import annotations
 
 import fnmatch
-import io
 import logging
 import re
 import warnings
@@ -19,14 +19,14 @@ from pathlib import Path
 
 import numpy as np
 from astropy.coordinates import SkyCoord
-from astropy.io import fits
-from astropy.utils.exceptions import AstropyWarning
 from astropy.wcs import WCS, FITSFixedWarning
 from numpy.typing import NDArray
 
 from ..config.cutouts import CutoutFolder
 from ..core.reading import UNREADABLE, read_npz, readable
 from .cutouts import Cutout
+from .fits_cutouts import FitsImage, layout, one_image, read_images
+from .said import BAND_KEYS, CutoutError, band_names, check_said, chosen_bands, place_of, said_key
 
 log = logging.getLogger("darkhaloscope")
 
@@ -37,10 +37,9 @@ MATCH_ARCSEC = 2.0
 LEAST_VARIANCE = 1e-30
 #: No cutout has more pixels than this on a side.
 MAX_SIDE = 2048
-
-
-class CutoutError(ValueError):
-    """A file of cutouts cannot be used; the message names it and what was expected."""
+#: Arrays that hold pixels; all others say something of the object. Noise of the first three kinds.
+NOISE = ("invvar", "variance", "rms")
+PIXELS = ("image", "images", "cutout", "mask", *NOISE)
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,8 @@ class FolderOfCutouts:
         folder = Path(settings.path)
         files = sorted(folder.iterdir()) if folder.is_dir() else []
         # Hidden files are other programs' own: half-written copies, and what file systems leave beside a file.
-        files = [p for p in files if p.name.endswith(ENDINGS) and not p.name.startswith((".", "_"))]
+        files = [p for p in files if not p.name.startswith((".", "_"))]
+        files, others = ([p for p in files if p.name.lower().endswith(ENDINGS) is named] for named in (True, False))
         if not files:
             raise CutoutError(f"{folder}: expected a folder with files ending in {', '.join(ENDINGS)}, found none; correct its path")
         if settings.band_files:
@@ -95,6 +95,14 @@ class FolderOfCutouts:
         if not self._files:
             raise CutoutError(
                 f"{folder}: none of its {len(files)} files is named {settings.files}, such as {files[0].name}; correct the pattern"
+            )
+        if others:
+            log.warning(
+                "%s: %d files or folders do not end in %s and are passed over, such as %s",
+                folder,
+                len(others),
+                ", ".join(ENDINGS),
+                others[0].name,
             )
         self._places: dict[str, tuple[float, float]] | None = None
 
@@ -129,16 +137,18 @@ class FolderOfCutouts:
     def read(self, name: str) -> Found:
         """Return what is known of an object, its image as large as it is; errors as `named`, but any shape is taken."""
         files = self._files[name]
-        if len(files) == 1 and not self.settings.band_files:
+        if not self.settings.band_files:
             return self._read(files[0])
-        parts, noise = ([self._plane(path) for path in paths] for paths in (files, self._noise.get(name, [])))
-        for path, plane in zip(files + self._noise.get(name, []), [p.image for p in (*parts, *noise)], strict=True):
-            if plane.shape != parts[0].image.shape:
-                raise CutoutError(
-                    f"{path}: an image of {plane.shape[1:]} pixels, expected {parts[0].image.shape[1:]} as in {files[0].name}"
-                )
-        invvar = self._invvar(np.concatenate([p.image for p in noise])) if noise else None
-        return Found(np.concatenate([p.image for p in parts]), invvar, parts[0].place)
+        parts = [self._plane(path, self.settings.image_hdus) for path in files]
+        for path, part in zip(files, parts, strict=True):
+            check_said(part.get, part.header, self.settings, path)
+        noise_files = self._noise.get(name, []) or (files if self.settings.noise_hdus else [])
+        noise = [self._plane(path, self.settings.noise_hdus) for path in noise_files]
+        for path, plane in zip(files + noise_files, [p.data for p in (*parts, *noise)], strict=True):
+            if plane.shape != parts[0].data.shape:
+                raise CutoutError(f"{path}: an image of {plane.shape} pixels, expected {parts[0].data.shape} as in {files[0].name}")
+        image, weight = (np.array([p.data for p in planes], float) if planes else None for planes in (parts, noise))
+        return Found(image, _invvar(weight, self.settings.noise), _place(parts[0]))
 
     def _where(self, name: str) -> Path:
         return self._files[name][0]
@@ -169,10 +179,10 @@ class FolderOfCutouts:
             read = self._from_npz if content[:4] == b"PK\x03\x04" else self._from_fits
             return read(content, path)
 
-    def _plane(self, path: Path) -> Found:
-        """Return the one band of a file of its own, (1, ny, nx)."""
+    def _plane(self, path: Path, hdus: tuple[int, ...]) -> FitsImage:
+        """Return the image of a file of one band."""
         with readable(path, "one band of a cutout as FITS", "fetch it again, or take it away", CutoutError):
-            return self._one_band(path.read_bytes(), path)
+            return one_image(read_images(path.read_bytes()), hdus, path)
 
     def _from_npz(self, content: bytes, path: Path) -> Found:
         arrays = read_npz(content)
@@ -183,14 +193,22 @@ class FolderOfCutouts:
 
     def of_arrays(self, arrays: Mapping[str, NDArray], key: str, path: Path | str) -> Found:
         """Return what the arrays of one object hold; `key` is the name of its image."""
-        image = self._bands_first(arrays[key], path)
-        noise = self._bands_first(arrays[self.settings.noise], path) if self.settings.noise in arrays else None
-        if "mask" in arrays:
-            mask = arrays["mask"] if arrays["mask"].ndim == 2 else self._bands_first(arrays["mask"], path)
-            if bits := self.settings.mask_bits:
-                mask = np.asarray(mask).astype(np.int64) & sum(1 << bit for bit in set(bits))
-            image = np.where(mask != 0, np.nan, image)
-        return Found(image, self._invvar(noise), _position(arrays, ("ra", "dec"), ("meta_ra", "meta_dec")), self._label(arrays, path))
+        said = {said_key(name): _scalar(value) for name, value in arrays.items() if name not in PIXELS}
+        check_said(said.get, None, self.settings, path)
+        names = next((band_names(said[k]) for k in BAND_KEYS if said.get(k) is not None), None)
+        image = self._bands_first(arrays[key], path, names)
+        kind = next((k for k in (self.settings.noise, *NOISE) if arrays.get(k) is not None), None)
+        noise = self._bands_first(arrays[kind], path, names) if kind else None
+        if arrays.get("mask") is not None:
+            mask = np.asarray(arrays["mask"])
+            image = self._masked(image, mask if mask.ndim == 2 else self._bands_first(mask, path, names))
+        return Found(image, _invvar(noise, kind), place_of(said.get("RA"), said.get("DEC")), self._label(arrays, path))
+
+    def _masked(self, image: NDArray, mask: NDArray) -> NDArray:
+        """Return the image without the pixels that a mask calls bad."""
+        if bits := self.settings.mask_bits:
+            mask = mask.astype(np.int64) & sum(1 << bit for bit in set(bits))
+        return np.where(mask != 0, np.nan, image)
 
     def _label(self, arrays: Mapping[str, NDArray], path: Path | str) -> float | None:
         name = getattr(self.settings, "label", None)
@@ -201,57 +219,44 @@ class FolderOfCutouts:
         except (TypeError, ValueError):
             raise CutoutError(f"{path}: expected one number as {name}, found {arrays[name]!r}; give labels as numbers") from None
 
-    def _one_band(self, content: bytes, path: Path) -> Found:
-        with warnings.catch_warnings(), fits.open(io.BytesIO(content), memmap=False) as hdus:
-            warnings.filterwarnings("error", message="(?s).*(truncated|corrupted)", category=AstropyWarning)
-            images = [hdu for hdu in hdus if hdu.is_image and hdu.data is not None and hdu.data.ndim == 2]
-            if len(images) != 1:
-                raise CutoutError(f"{path}: expected one image, found {len(images)}; take band_files out where a file holds all bands")
-            return Found(images[0].data[None].astype(float), None, _position(hdus[0].header, ("RA", "DEC")) or _middle(images[0]))
-
     def _from_fits(self, content: bytes, path: Path) -> Found:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("error", message="(?s).*(truncated|corrupted)", category=AstropyWarning)
-            with fits.open(io.BytesIO(content), memmap=False) as hdus:
-                images = [i for i, hdu in enumerate(hdus) if hdu.is_image and hdu.data is not None]
-                cubes = [i for i in images if hdus[i].data.ndim == 3]
-                position = _position(hdus[0].header, ("RA", "DEC"))
-                if not self.settings.image_hdus and len(cubes) == 1:
-                    image = self._bands_first(np.asarray(hdus[cubes[0]].data), path)
-                else:
-                    image = self._stack(hdus, self.settings.image_hdus or images[: len(self.bands)], images, path)
-                noise = self._stack(hdus, self.settings.noise_hdus, images, path) if self.settings.noise_hdus else None
-                position = position or (_middle(hdus[images[0]]) if images else None)
-        return Found(image, self._invvar(noise), position)
+        found = layout(read_images(content), self.bands, self.settings.image_hdus, self.settings.noise_hdus, path)
+        for shown in found.images:
+            check_said(shown.get, shown.header, self.settings, path)
+        image = self._stack(found.images, path)
+        noise = self._stack(found.noise, path) if found.noise else None
+        if found.mask is not None:
+            image = self._masked(image, found.mask.data)
+        kind = self.settings.noise if self.settings.noise_hdus else "invvar"
+        return Found(image, _invvar(noise, kind), _place(found.images[0]))
 
-    def _stack(self, hdus: fits.HDUList, wanted: tuple[int, ...] | list[int], images: list[int], path: Path) -> NDArray:
-        planes = [np.asarray(hdus[i].data) for i in wanted if i in images]
+    def _stack(self, images: list[FitsImage], path: Path) -> NDArray:
+        """Return a cube, or images of one shape, as (bands, ny, nx)."""
+        if len(images) == 1 and images[0].data.ndim == 3:
+            names = images[0].get("BANDS")
+            return self._bands_first(images[0].data, path, None if names is None else band_names(names))
+        planes = [image.data for image in images]
         if len(planes) != len(self.bands) or len({p.shape for p in planes}) != 1 or planes[0].ndim != 2:
-            found = ", ".join(f"HDU {i} {hdus[i].data.shape}" for i in images) or "no image"
             raise CutoutError(
-                f"{path}: expected an image of one shape for each of {', '.join(self.bands)}, found {found}; set `image_hdus`"
+                f"{path}: expected an image of one shape for each of {', '.join(self.bands)}, found {', '.join(str(p.shape) for p in planes)}; "
+                "correct `image_hdus` and `noise_hdus`"
             )
         return np.stack(planes).astype(float)
 
-    def _bands_first(self, array: NDArray, path: Path | str) -> NDArray:
-        n = len(self.bands)
-        if array.ndim == 3 and array.dtype.kind in "fiub":
-            if array.shape[0] == n:
-                return array.astype(float)
-            if array.shape[2] == n:
-                return np.moveaxis(array, 2, 0).astype(float)
+    def _bands_first(self, array: NDArray, path: Path | str, names: list[str] | None = None) -> NDArray:
+        """Return (bands, ny, nx), the bands those of the config: by the names that the file gives its planes, or else in its order."""
+        n = len(names or self.bands)
+        if array.ndim == 3 and array.dtype.kind in "fiub" and n in (array.shape[0], array.shape[2]):
+            array = array if array.shape[0] == n else np.moveaxis(array, 2, 0)
+            order = None if names is None else chosen_bands(names, self.bands, path)
+            if order is not None or n == len(self.bands):
+                return array.astype(float) if order is None else array[order].astype(float)
+        if names is not None:
+            return self._bands_first(array, path)
         raise CutoutError(
             f"{path}: expected numbers of shape ({n}, size, size) or (size, size, {n}) for {', '.join(self.bands)}, "
             f"found {array.shape} of {array.dtype}; write the file anew, or correct `bands`"
         )
-
-    def _invvar(self, noise: NDArray | None) -> NDArray | None:
-        if noise is None or self.settings.noise == "invvar":
-            return noise
-        variance = noise if self.settings.noise == "variance" else noise**2
-        with np.errstate(divide="ignore", invalid="ignore"):
-            # A variance of nothing is that of no measurement.
-            return np.where(variance > LEAST_VARIANCE, 1 / variance, 0.0)
 
     def _cutout(self, path: Path | str, image: NDArray, invvar: NDArray | None, size: int | None) -> Cutout:
         height, width = image.shape[1:]
@@ -295,7 +300,7 @@ class FolderOfCutouts:
 
 
 def _stem(name: str) -> str:
-    return next(name.removesuffix(ending) for ending in sorted(ENDINGS, key=len, reverse=True) if name.endswith(ending))
+    return next(name[: -len(ending)] for ending in sorted(ENDINGS, key=len, reverse=True) if name.lower().endswith(ending))
 
 
 def _once(found: dict, key: str, value: Path | list[Path], remedy: str) -> None:
@@ -326,29 +331,41 @@ def _by_object(files: Sequence[Path], patterns: Mapping[str, str], folder: Path)
     return whole
 
 
-def _middle(hdu: fits.ImageHDU) -> tuple[float, float] | None:
-    """Return right ascension and declination of an image's middle [deg], where its header has a celestial WCS."""
+def _invvar(noise: NDArray | None, kind: str | None) -> NDArray | None:
+    """Return inverse variances of noise of one of the kinds `NOISE`."""
+    if noise is None or kind == "invvar":
+        return noise
+    variance = noise if kind == "variance" else noise**2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        # A variance of nothing is that of no measurement.
+        return np.where(variance > LEAST_VARIANCE, 1 / variance, 0.0)
+
+
+def _scalar(value: NDArray | object) -> object:
+    """Return an array of one value as that value."""
+    return value.item() if isinstance(value, np.ndarray) and value.size == 1 else value
+
+
+def _place(image: FitsImage) -> tuple[float, float] | None:
+    """Return the position that a header says, unless its WCS has that outside of the image, as the telescope's pointing is; or else the image's middle."""
+    said, middle = place_of(image.get("RA"), image.get("DEC")), _middle(image)
+    if said is None or middle is None:
+        return said or middle[0] if middle else said
+    away = SkyCoord(*said, unit="deg").separation(SkyCoord(*middle[0], unit="deg")).deg
+    return said if away <= middle[1] else middle[0]
+
+
+def _middle(image: FitsImage) -> tuple[tuple[float, float], float] | None:
+    """Return right ascension and declination of an image's middle and how far its corner is [deg], where its header has a celestial WCS."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FITSFixedWarning)
         try:
-            wcs = WCS(hdu.header).celestial
+            wcs = WCS(image.header).celestial
             if not wcs.has_celestial:
                 return None
-            height, width = hdu.data.shape[-2:]
-            sky = wcs.pixel_to_world((width - 1) / 2, (height - 1) / 2).icrs
+            height, width = image.data.shape[-2:]
+            sky = wcs.pixel_to_world([(width - 1) / 2, -0.5], [(height - 1) / 2, -0.5]).icrs
         except UNREADABLE:  # a header that is no projection, whatever astropy or wcslib say of it: the cutout is used without its place
             return None
-    place = float(sky.ra.deg), float(sky.dec.deg)
-    return place if np.isfinite(place).all() else None
-
-
-def _position(values: Mapping, *names: tuple[str, str]) -> tuple[float, float] | None:
-    """Return right ascension and declination [deg] where a file says them."""
-    for ra, dec in names:
-        try:
-            place = float(values[ra]), float(values[dec])
-        except (KeyError, TypeError, ValueError):
-            continue
-        if 0 <= place[0] <= 360 and -90 <= place[1] <= 90:
-            return place
-    return None
+    place = float(sky[0].ra.deg), float(sky[0].dec.deg)
+    return (place, float(sky[0].separation(sky[1]).deg)) if np.isfinite(place).all() else None

@@ -17,6 +17,7 @@ from ..core.reading import readable
 from ..core.tables import Column, Schema, read_columns
 from .cutouts import Cutout, resampled
 from .folder import CutoutError, FolderOfCutouts, Found
+from .said import place_of
 from .table import TABLES, cutouts_of
 from .text_tables import read_text_table
 
@@ -161,12 +162,11 @@ def read_labels(settings: Labelled) -> dict[str, Label]:
         raise CutoutError(
             f"{path}: no column {' and no column '.join(lost)}, found {', '.join(map(str, table.columns))}; rename it, or set cutouts.label"
         )
-    wanted = {"value": settings.label, "ra": "ra", "dec": "dec"}
-    numbers = {key: [_number(v, column, path) for v in table[column]] for key, column in wanted.items() if column in table}
-    places = zip(numbers["ra"], numbers["dec"], strict=True) if {"ra", "dec"} <= set(numbers) else [(None, None)] * len(table)
+    values = [_number(v, settings.label, path) for v in table[settings.label]]
+    places = map(place_of, table["ra"], table["dec"]) if {"ra", "dec"} <= set(table) else [None] * len(table)
     found: dict[str, Label] = {}
-    for name, value, place in zip(map(str, table["id"]), numbers["value"], places, strict=True):
-        label = Label(value, place if None not in place else None)
+    for name, value, place in zip(map(str, table["id"]), values, places, strict=True):
+        label = Label(value, place)
         if found.setdefault(name, label) != label:
             raise CutoutError(f"{path}: {name} has two rows that differ, expected one for each id; keep one of them")
     return found
@@ -207,8 +207,12 @@ def _row(cutouts: FolderOfCutouts, name: str, known: Label | None, settings: Lab
         "usable": 1 - whole.bad_fraction,
         "image": stamp.image,
     }
-    row |= _scalars(whole, settings) | {"ok": bool(stamp.good.any((1, 2)).all())}
-    return told(row, known, found, settings) | {"reason": "" if row["ok"] else f"{name} has a band without a good pixel"}
+    dead = ", ".join(
+        b for b, plane, good in zip(settings.sources, stamp.image, stamp.good, strict=True) if not good.any() or np.ptp(plane[good]) == 0
+    )
+    reason = dead and f"{name} has no measurement in {dead}: every pixel is masked, not finite, of no weight, or of the same value"
+    row |= _scalars(whole, settings) | {"ok": not dead, "reason": reason}
+    return told(row, known, found, settings)
 
 
 def told(row: dict[str, object], known: Label | None, found: Found | None, settings: Labelled) -> dict[str, object]:

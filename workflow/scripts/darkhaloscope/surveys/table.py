@@ -1,7 +1,7 @@
 """Many cutouts in one file: an NPZ whose arrays have a row per object, or a Parquet table.
 
 NPZ files hold `image` (or `images`, `cutout`), (objects, bands, size, size) or bands last, and where they are known the
-arrays that `surveys.folder` names, each with a row per object; `id`, `name` or `stamp_id` name the objects. Parquet tables
+arrays that `surveys.folder` names, each with a row per object (or one value for all); `id`, `name` or `stamp_id` name the objects. Parquet tables
 have these as columns, images as tensors or lists of numbers.
 """
 
@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from ..config.cutouts import Labelled
 from ..core.reading import read_npz, readable
-from .folder import MAX_SIDE, CutoutError, FolderOfCutouts, Found
+from .folder import MAX_SIDE, PIXELS, CutoutError, FolderOfCutouts, Found
+from .said import BAND_KEYS, SAID, band_names, said_key
 
 IMAGES = ("image", "images", "cutout")
 NAMES = ("stamp_id", "id", "name")
@@ -34,9 +35,16 @@ def cutouts_of(settings: Labelled) -> FolderOfCutouts:
     CutoutError
         There are none, or they cannot be read.
     """
-    if not Path(settings.path).is_file():
+    path = Path(settings.path)
+    if not path.is_file():
         return FolderOfCutouts(settings)
-    return TableOfCutouts(settings) if settings.path.endswith(TABLES) else ArraysOfCutouts(settings)
+    if path.name.lower().endswith(TABLES):
+        return TableOfCutouts(settings)
+    if path.suffix.lower() != ".npz":
+        raise CutoutError(
+            f"{path}: expected a folder of cutouts, one NPZ file or one Parquet table of many; give the folder of a FITS file"
+        )
+    return ArraysOfCutouts(settings)
 
 
 class _Rows(FolderOfCutouts):
@@ -49,7 +57,7 @@ class _Rows(FolderOfCutouts):
         lost = sum(name is None or name != name for name in names)
         if lost:
             raise CutoutError(f"{settings.path}: {lost} of {count} cutouts have no name, expected one for each; write them")
-        given = [str(name) for name in names]
+        given = [name.decode() if isinstance(name, bytes) else str(name) for name in names]
         twice = [name for name, many in Counter(given).items() if many > 1]
         if twice:
             raise CutoutError(
@@ -67,7 +75,10 @@ class _Rows(FolderOfCutouts):
     def read(self, name: str) -> Found:
         """Return what the file holds of an object."""
         arrays = self._row(self._rows[name])
-        return self.of_arrays(arrays, next(key for key in IMAGES if key in arrays), self._where(name))
+        key = next(key for key in IMAGES if key in arrays)
+        if arrays[key] is None:
+            raise CutoutError(f"{self._where(name)}: {key} is empty, expected an image; write it, or take the row out")
+        return self.of_arrays(arrays, key, self._where(name))
 
     def _row(self, row: int) -> Mapping[str, NDArray]:
         raise NotImplementedError
@@ -88,11 +99,17 @@ class ArraysOfCutouts(_Rows):
                 "give the folder where a file holds one object"
             )
         count = len(arrays[key])
-        self._arrays = {k: v for k, v in arrays.items() if v.ndim and len(v) == count}
+        # What is said once is said of all; so are bands, of which there may be as many as objects.
+        once = {
+            k: v
+            for k, v in arrays.items()
+            if said_key(k) in SAID and (v.ndim == 0 or (said_key(k) in BAND_KEYS and len(band_names(v[0])) == 1))
+        }
+        self._once, self._arrays = once, {k: v for k, v in arrays.items() if k not in once and v.ndim and len(v) == count}
         super().__init__(settings, next((self._arrays[k] for k in NAMES if k in self._arrays), None), count)
 
     def _row(self, row: int) -> Mapping[str, NDArray]:
-        return {name: values[row] for name, values in self._arrays.items()}
+        return self._once | {name: values[row] for name, values in self._arrays.items()}
 
 
 class TableOfCutouts(_Rows):
@@ -106,14 +123,15 @@ class TableOfCutouts(_Rows):
             given = file.read(columns=[name])[name].to_pylist() if name else None
         if not any(key in names for key in IMAGES):
             raise CutoutError(f"{path}: expected a column {' or '.join(IMAGES)}, found {', '.join(names)}; rename it")
-        wanted = (*IMAGES, settings.noise, "mask", "ra", "dec", settings.label)
-        self._columns, self._starts = [n for n in wanted if n in names], np.cumsum([0, *groups])
+        self._columns = [n for n in names if n in (*PIXELS, settings.label) or said_key(n) in SAID]
+        self._starts = np.cumsum([0, *groups])
         super().__init__(settings, given, sum(groups))
 
     def _row(self, row: int) -> Mapping[str, NDArray]:
         group = int(np.searchsorted(self._starts, row, side="right")) - 1
         table, within = self._group(group), row - int(self._starts[group])
-        return {name: self._values(table.column(name), within, name) for name in self._columns}
+        with readable(f"{self.settings.path}, row {row}", "images as numbers, bands × size × size", "write the table again", CutoutError):
+            return {name: self._values(table.column(name), within, name) for name in self._columns}
 
     @functools.lru_cache(maxsize=1)  # noqa: B019  (one reader per job; rows are read in order)
     def _group(self, group: int) -> pa.Table:
@@ -125,14 +143,14 @@ class TableOfCutouts(_Rows):
         cell = column[row]
         if isinstance(column.type, pa.FixedShapeTensorType):
             return column.chunk(0)[row : row + 1].to_numpy_ndarray()[0]
-        if name not in (*IMAGES, self.settings.noise, "mask"):
+        if name not in PIXELS or not cell.is_valid:
             return cell.as_py()
+        if not pa.types.is_nested(column.type):
+            raise TypeError(f"{name} holds {column.type}")
         values = np.array(cell.as_py(), float)
         if values.ndim == 1:  # a list of all pixels, bands first
             side = round((len(values) / len(self.bands)) ** 0.5)
             if side > MAX_SIDE or side * side * len(self.bands) != len(values):
-                raise CutoutError(
-                    f"{self.settings.path}: {name} of row {row} has {len(values)} numbers, expected bands × size × size of them"
-                )
+                raise ValueError(f"{name} has {len(values)} numbers")
             return values.reshape(len(self.bands), side, side)
         return values

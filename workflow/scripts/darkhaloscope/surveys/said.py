@@ -1,0 +1,171 @@
+"""What files of cutouts say of themselves: bands, pixel scale, zero point and position, held against the config.
+
+Cards of FITS headers, and arrays or columns beside the images of NPZ files and Parquet tables, under the names that are
+usual. What contradicts the config is refused, as fluxes and pixels would be taken for others than they are.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from astropy.coordinates import SkyCoord
+from astropy.io import fits
+from astropy.utils.exceptions import AstropyWarning
+from astropy.wcs import WCS
+from astropy.wcs.utils import proj_plane_pixel_scales
+
+from ..config.cutouts import CutoutFolder
+from ..config.legacysurvey import ZERO_POINT
+from ..core.reading import UNREADABLE
+
+BAND_KEYS = ("BANDS", "FILTERS")
+SCALE_KEYS = ("PIXSCALE", "PIXEL_SCALE", "PIXEL_SCALE_ARCSEC", "SECPIX")
+ZERO_POINT_KEYS = ("MAGZERO", "MAGZPT", "MAGZP", "ZEROPNT", "ZEROPOINT", "ZERO_POINT", "ZPT", "PHOTZP")
+UNIT_KEYS = ("BUNIT", "FLUX_UNIT")
+SAID = ("RA", "DEC", *BAND_KEYS, *SCALE_KEYS, *ZERO_POINT_KEYS, *UNIT_KEYS, "FLUXMAG0")
+#: AB magnitude of flux 1 in units that say it.
+ZERO_POINTS = {"Jy": 8.9, "mJy": 16.4, "uJy": 23.9, "µJy": 23.9, "microJy": 23.9, "nJy": 31.4}
+NANOMAGGIES = ("nanomaggy", "nanomaggies", "nmgy", "nmaggy")
+#: Square arcseconds of a steradian.
+STERADIAN_ARCSEC2 = (180 * 3600 / math.pi) ** 2
+#: Pixel scales (a share) and zero points [mag] that differ by more contradict each other.
+SCALE_TOLERANCE, ZERO_POINT_TOLERANCE = 0.02, 0.02
+
+
+class CutoutError(ValueError):
+    """A file of cutouts cannot be used; the message names it and what was expected."""
+
+
+def said_key(name: str) -> str:
+    """Return the key, as FITS cards are written, of an array or column of this name."""
+    return name.upper().removeprefix("META_")
+
+
+def band_names(given: object) -> list[str]:
+    """Return names of bands, given as an array, or as text such as `grz` or `g, r, z`."""
+    names = [n.decode() if isinstance(n, bytes) else str(n) for n in np.ravel(given)]
+    if len(names) > 1:
+        return names
+    text = names[0].strip() if names else ""
+    return [*text] if text.isalpha() else [n for n in re.split(r"[^A-Za-z0-9]+", text) if n]
+
+
+def chosen_bands(names: Sequence[str], bands: Sequence[str], path: Path | str) -> list[int] | None:
+    """Return the place of each of `bands` among the bands that a file names; None where it does not name each of its images another.
+
+    Parameters
+    ----------
+    names : one for each image, empty where there is none
+    bands : wanted
+    path : for the message
+
+    Raises
+    ------
+    CutoutError
+        The file lacks a band.
+    """
+    names, wanted = [n.strip().lower() for n in names], [b.lower() for b in bands]
+    if len(set(names)) < len(names) or "" in names:
+        return None
+    if lost := [band for band in wanted if band not in names]:
+        raise CutoutError(
+            f"{path}: expected the bands {', '.join(bands)}, found {', '.join(names)}; set `bands` to those that it has (without {lost[0]}, "
+            f"name what stands in for it: `stand_in`)"
+        )
+    return [names.index(band) for band in wanted]
+
+
+def check_said(get: Callable[[str], object], header: fits.Header | None, settings: CutoutFolder, path: Path | str) -> None:
+    """Refuse images whose pixel scale or zero point is another than the config's.
+
+    A zero point that the config states, other than that of nanomaggies, is taken before the file's own.
+
+    Parameters
+    ----------
+    get : what the file says under a key, None where it says nothing
+    header : of a FITS image, for its WCS
+    settings : what the config says
+    path : for the message
+
+    Raises
+    ------
+    CutoutError
+        They differ, or the pixels are not square.
+    """
+    scales = _wcs_scales(header) or [s for s in (_number(get(key)) for key in SCALE_KEYS) if s and s > 0][:1]
+    for scale in scales:
+        if not math.isclose(scale, settings.pixel_scale_arcsec, rel_tol=SCALE_TOLERANCE):
+            remedy = (
+                f"set `pixel_scale_arcsec: {scale:.4g}`"
+                if math.isclose(*scales[:1], scales[-1], rel_tol=0.01)
+                else "make its pixels square"
+            )
+            found = " × ".join(f"{s:.4g}″" for s in scales)
+            raise CutoutError(
+                f"{path}: expected pixels of {settings.pixel_scale_arcsec:g}″ as in the config, but the file says {found}; {remedy}"
+            )
+    if settings.zero_point != ZERO_POINT:
+        return
+    unit = next((str(get(key)).strip() for key in UNIT_KEYS if get(key) not in (None, "")), "")
+    zero_point = _zero_point(get, unit, settings.pixel_scale_arcsec)
+    if zero_point is None and unit:
+        raise CutoutError(
+            f"{path}: expected fluxes in nanomaggies, found the unit {unit!r} and no zero point; set `zero_point` to the AB magnitude of flux 1"
+        )
+    if zero_point is not None and abs(zero_point - settings.zero_point) > ZERO_POINT_TOLERANCE:
+        raise CutoutError(
+            f"{path}: expected fluxes in nanomaggies (zero point {ZERO_POINT:g}), but the file says zero point {zero_point:.5g}"
+            f"{f' ({unit})' if unit else ''}; set `zero_point: {zero_point:.5g}`, or correct its header"
+        )
+
+
+def place_of(ra: object, dec: object) -> tuple[float, float] | None:
+    """Return right ascension and declination [deg]; text of hours and degrees (`10:00:26.5`, `+02:12:36`) is read, too."""
+    try:
+        place = float(ra), float(dec)
+    except (TypeError, ValueError):
+        try:
+            sky = SkyCoord(str(ra), str(dec), unit=("hourangle", "deg"))
+        except UNREADABLE:
+            return None
+        place = float(sky.ra.deg), float(sky.dec.deg)
+    return place if 0 <= place[0] <= 360 and -90 <= place[1] <= 90 else None
+
+
+def _zero_point(get: Callable[[str], object], unit: str, scale: float) -> float | None:
+    unit = re.sub(r"/pix(el)?$", "", unit.replace(" ", ""))
+    if unit.lower() in NANOMAGGIES:
+        return ZERO_POINT
+    if unit in ZERO_POINTS:
+        return ZERO_POINTS[unit]
+    if unit in ("MJy/sr", "MJysr-1", "MJy.sr-1"):
+        return ZERO_POINTS["Jy"] - 2.5 * math.log10(1e6 * scale**2 / STERADIAN_ARCSEC2)
+    if (flux := _number(get("FLUXMAG0"))) and flux > 0:
+        return 2.5 * math.log10(flux)
+    return next((value for value in (_number(get(key)) for key in ZERO_POINT_KEYS) if value is not None), None)
+
+
+def _number(value: object) -> float | None:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _wcs_scales(header: fits.Header | None) -> list[float]:
+    """Return width and height of a pixel [arcsec] by a header's celestial WCS; nothing where it has none."""
+    if header is None or not any(card in header for card in ("CD1_1", "CD1_2", "CDELT1", "PC1_1")):
+        return []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AstropyWarning)
+        try:
+            wcs = WCS(header).celestial
+            return [float(s) * 3600 for s in proj_plane_pixel_scales(wcs)] if wcs.has_celestial else []
+        except UNREADABLE:  # a header that is no projection, as in `folder`
+            return []
