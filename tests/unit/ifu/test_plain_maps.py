@@ -254,3 +254,107 @@ def test_a_sample_says_what_its_files_are(settings, told):
     assert Sample(ifu="plain", catalogs=False, galaxies={"listed": ["NGC1", "NA"]}).galaxies.listed == ("NGC1", "NA")
     with pytest.raises(ValidationError, match=told):
         Sample.model_validate(settings)
+
+
+def with_cards(tmp_path, planes, facts, cards):
+    """The same maps with cards in the headers of their extensions."""
+    path = written(tmp_path, planes, facts)
+    with fits.open(path) as hdus:
+        for name, more in cards.items():
+            hdus[name].header.update(more)
+        hdus.writeto(path, overwrite=True)
+    return path
+
+
+def sky(scale=0.25, **cards):
+    side = scale / 3600
+    return {"FLUX": {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 10.0, "CRVAL2": 1.0, "CDELT1": -side, "CDELT2": side} | cards}
+
+
+@pytest.mark.parametrize("unit", ["m/s", "m s-1", "M/S"])
+def test_velocities_in_other_units_of_speed_are_converted(tmp_path, unit):
+    planes, facts = disk()
+    planes["velocity_err"] = np.full_like(planes["flux"], 5.0)
+    one = read_plain(written(tmp_path, planes, facts), Quality())
+    speeds = {name: planes[name] * 1000 for name in ("velocity", "dispersion", "velocity_err")}
+    two = read_plain(with_cards(tmp_path, planes | speeds, facts, {name.upper(): {"BUNIT": unit} for name in speeds}), Quality())
+    for name in ("velocity", "velocity_ivar", "dispersion"):
+        np.testing.assert_allclose(getattr(two, name), getattr(one, name), rtol=1e-5)
+    with pytest.raises(PlainMapsError, match=r"BUNIT of VELOCITY is 'Angstrom', expected km/s or another unit of speed"):
+        read_plain(with_cards(tmp_path, planes, facts, {"VELOCITY": {"BUNIT": "Angstrom"}}), Quality())
+
+
+def test_velocities_of_no_galaxy_are_refused(tmp_path):
+    planes, facts = disk()
+    planes["velocity"] *= 1000
+    with pytest.raises(PlainMapsError, match=r"NGC1.*expected a galaxy's, in km/s, within 3000 of their middle; convert them"):
+        read_plain(written(tmp_path, planes, facts), Quality())
+
+
+@pytest.mark.parametrize("systemic", [-5000.0, 0.0])
+@pytest.mark.parametrize("field", [0.0, 1e-4])
+def test_zeros_outside_of_the_galaxy_are_no_measurement(tmp_path, systemic, field):
+    """As moment maps and masked arrays are often written: velocity 0, and flux 0 or noise."""
+    planes, facts = disk()
+    planes["velocity"] += systemic
+    good = np.isfinite(planes["velocity"])
+    one = read_plain(written(tmp_path, planes, facts), Quality())
+    zeros = {name: np.where(good, plane, 0.0) for name, plane in planes.items()}
+    zeros["flux"] = np.where(good, planes["flux"], field)
+    two = read_plain(written(tmp_path, zeros, facts), Quality())
+    np.testing.assert_array_equal(two.velocity_valid, one.velocity_valid)
+    assert measure_quality(two, Quality())["vel_grad"] == pytest.approx(measure_quality(one, Quality())["vel_grad"], rel=1e-6)
+
+
+def test_few_zeros_among_velocities_are_velocities(tmp_path):
+    """A disk about its own velocity has a line of them along the minor axis."""
+    planes, facts = disk()
+    planes["velocity"] -= 5000
+    row = np.abs(planes["velocity"]) < 5
+    planes["velocity"][row] = 0
+    assert 0 < row.sum() < 0.1 * np.isfinite(planes["velocity"]).sum()
+    assert read_plain(written(tmp_path, planes, facts), Quality()).velocity_valid[row].all()
+
+
+@pytest.mark.parametrize(
+    ("cards", "words"),
+    [
+        (sky(CDELT1=0.25 / 3600), "expected square spaxels with north up and east to the left; turn the maps"),
+        (sky(CROTA2=20.0), "expected square spaxels with north up"),
+        (sky(CTYPE1="GLON-TAN", CTYPE2="GLAT-TAN"), "has GLON-TAN, GLAT-TAN"),
+        (sky(0.5), r"PIXSCALE is 0\.25 arcsec, expected 0\.5 as the WCS of FLUX has it"),
+    ],
+)
+def test_a_wcs_is_held_against_the_pixel_scale_that_is_given(tmp_path, cards, words):
+    with pytest.raises(PlainMapsError, match=words):
+        read_plain(with_cards(tmp_path, *disk(), cards), Quality())
+    assert read_plain(with_cards(tmp_path, *disk(), sky()), Quality()).pixel_scale_arcsec == 0.25
+
+
+@pytest.mark.parametrize("cards", [sky(CTYPE1="XOFFSET", CTYPE2="YOFFSET", CUNIT1="arcsec", CUNIT2="arcsec"), sky(CTYPE2="DEC---TAN")])
+def test_axes_that_are_no_sky_give_no_pixel_scale(tmp_path, cards):
+    planes, facts = disk()
+    assert read_plain(with_cards(tmp_path, planes, facts, cards), Quality()).pixel_scale_arcsec == 0.25
+    with pytest.raises(PlainMapsError, match="expected pixel_scale_arcsec .card PIXSCALE. or a WCS of right ascension"):
+        read_plain(with_cards(tmp_path, planes, facts | {"pixel_scale_arcsec": None}, cards), Quality())
+
+
+def test_a_mask_the_wrong_way_round_is_told(tmp_path):
+    planes, facts = disk()
+    planes["mask"] = np.isfinite(planes["flux"])
+    with pytest.raises(PlainMapsError, match="Turn MASK round if it is not 0 where the maps are good; otherwise leave this galaxy out"):
+        read_plain(written(tmp_path, planes, facts), Quality())
+
+
+def test_outline_is_that_of_all_spaxels_and_quick(monkeypatch):
+    """By the first and last spaxel of each row: triangles of all of a large map take minutes and gigabytes."""
+    spatial = pytest.importorskip("scipy.spatial")
+    measured = np.random.default_rng(2).random((60, 80)) < 0.02
+    y, x = np.nonzero(measured)
+    rows, columns = np.indices(measured.shape)
+    expected = spatial.Delaunay(np.column_stack([x, y])).find_simplex(np.column_stack([columns.ravel(), rows.ravel()])) >= 0
+    triangles, points = spatial.Delaunay, []
+    monkeypatch.setattr(spatial, "Delaunay", lambda given: points.append(len(given)) or triangles(given))
+    np.testing.assert_array_equal(outline(measured), expected.reshape(measured.shape) | measured)
+    outline(np.ones((60, 80), bool))
+    assert max(points) <= 2 * 60

@@ -1,8 +1,9 @@
 """The plain layout, a member of the IFU protocol: any instrument's velocity map as FITS or NPZ.
 
 One file holds one galaxy, north up and east to the left. Arrays (FITS: extensions, NPZ: keys; any case):
-FLUX per spaxel, VELOCITY [km/s] and, where they are known, DISPERSION without the instrument's share [km/s],
-FLUX_ERR, VELOCITY_ERR, DISPERSION_ERR, and MASK (not 0: do not use). A spaxel that is NaN has no measurement.
+FLUX per spaxel, VELOCITY [km/s, or the unit of speed that its BUNIT says] and, where they are known, DISPERSION without the instrument's share [km/s],
+FLUX_ERR, VELOCITY_ERR, DISPERSION_ERR, and MASK (not 0: do not use). A spaxel that is NaN has no measurement,
+nor has one whose flux is exactly 0.
 `FACTS` lists what is said beside them: cards of the primary header, or scalars of the NPZ file.
 """
 
@@ -23,11 +24,13 @@ from numpy.typing import NDArray
 
 from ...archive.checks import GZIP_MAGIC, without_trailing_zeros
 from ...core.files import whole
-from ...core.reading import read_npz, readable
+from ...core.reading import UNREADABLE, read_npz, readable
 from ..maps import FLUX_UNIT, MapsError
 
 ENDINGS = (".fits", ".fits.gz", ".npz")
 PLANES = ("flux", "velocity", "dispersion", "flux_err", "velocity_err", "dispersion_err", "mask")
+#: Planes in km/s.
+VELOCITIES = ("velocity", "dispersion", "velocity_err", "dispersion_err")
 ZIP_MAGIC = b"PK\x03\x04"
 #: No map of a galaxy has more spaxels than this on a side.
 MAX_SIDE = 4096
@@ -90,28 +93,58 @@ def _from_fits(content: bytes, path: Path) -> tuple[dict[str, NDArray], dict[str
                 raise PlainMapsError(f"{path}: {', '.join(twice)} is there twice, expected one of each; write the file anew with one")
             planes = {hdu.name.lower(): np.asarray(hdu.data) for hdu in hdus if hdu.name.lower() in PLANES and hdu.data is not None}
             facts: dict[str, object] = {f.key: hdus[0].header[f.card] for f in FACTS if f.card in hdus[0].header}
+            for name in VELOCITIES:
+                if name in planes and hdus[name.upper()].header.get("BUNIT"):
+                    planes[name] = planes[name] * _in_kms(str(hdus[name.upper()].header["BUNIT"]), name, path)
             if "flux" in planes:
                 header = hdus["FLUX"].header
                 if header.get("BUNIT"):
                     facts.setdefault("flux_unit", str(header["BUNIT"]).strip())
-                if "pixel_scale_arcsec" not in facts and "CTYPE1" in header:
-                    facts["pixel_scale_arcsec"] = _wcs_scale(header, path)
+                scale = _wcs_scale(header, path)
+                if scale is not None and not _close(facts.setdefault("pixel_scale_arcsec", scale), scale):
+                    raise PlainMapsError(
+                        f"{path}: PIXSCALE is {facts['pixel_scale_arcsec']} arcsec, expected {scale:.5g} as the WCS of FLUX has it; correct one of them"
+                    )
     return planes, facts
 
 
-def _wcs_scale(header: fits.Header, path: Path) -> float:
-    """Return the side of a spaxel from the WCS [arcsec], once north is up and east to the left."""
+def _close(given: object, scale: float) -> bool:
+    return not isinstance(given, (int, float)) or math.isclose(given, scale, rel_tol=0.01)
+
+
+def _in_kms(unit: str, name: str, path: Path) -> float:
+    """Return how many km/s a unit is."""
+    from astropy import units  # as WCS, below
+
+    try:
+        return units.Unit(unit.strip().lower()).to("km/s")
+    except (ValueError, TypeError):
+        raise PlainMapsError(
+            f"{path}: BUNIT of {name.upper()} is {unit!r}, expected km/s or another unit of speed; convert the map, or correct it"
+        ) from None
+
+
+def _wcs_scale(header: fits.Header, path: Path) -> float | None:
+    """Return the side of a spaxel by the WCS [arcsec], once north is up and east to the left; None where there is no WCS of the sky."""
     from astropy.wcs import WCS  # a quarter of a second, which readers of other files need not wait
     from astropy.wcs.utils import proj_plane_pixel_scales
 
+    if "CTYPE1" not in header or not any(card in header for card in ("CDELT1", "CD1_1", "PC1_1")):
+        return None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AstropyWarning)
-        wcs = WCS(header, naxis=2)
-        scales, matrix = proj_plane_pixel_scales(wcs) * 3600, wcs.pixel_scale_matrix
+        try:
+            wcs = WCS(header, naxis=2)
+        except UNREADABLE:  # no projection that wcslib knows: PIXSCALE is asked for
+            return None
+    if not wcs.has_celestial:
+        return None
+    scales, matrix = proj_plane_pixel_scales(wcs) * 3600, wcs.pixel_scale_matrix
     upright = matrix[0, 0] < 0 < matrix[1, 1] and max(abs(matrix[0, 1]), abs(matrix[1, 0])) < 0.02 * matrix[1, 1]
-    if not upright or not math.isclose(*scales, rel_tol=0.01):
+    if not upright or wcs.wcs.lngtyp != "RA" or wcs.wcs.lng != 0 or not math.isclose(*scales, rel_tol=0.01):
         raise PlainMapsError(
-            f"{path}: the WCS of FLUX has the matrix {matrix.tolist()}, expected square spaxels with north up and east to the left; turn the maps"
+            f"{path}: the WCS of FLUX has {', '.join(wcs.wcs.ctype)} and the matrix {matrix.tolist()}, "
+            "expected square spaxels with north up and east to the left; turn the maps"
         )
     return float(scales.mean())
 
@@ -142,7 +175,7 @@ def checked_facts(given: dict[str, object], path: Path) -> dict:
         raise PlainMapsError(f"{path}: expected kinematics gas or stellar, found {facts['kinematics']!r}; correct card KINEMAT")
     if facts["pixel_scale_arcsec"] is None:
         raise PlainMapsError(
-            f"{path}: expected pixel_scale_arcsec (card PIXSCALE) or a WCS in FLUX, found neither; write one into the file"
+            f"{path}: expected pixel_scale_arcsec (card PIXSCALE) or a WCS of right ascension and declination in FLUX, found neither; write one into the file"
         )
     for key in ("z", "psf_fwhm_arcsec", "pixel_scale_arcsec", "reff_arcsec", "ba"):
         if facts[key] is not None and not (facts[key] > 0 and (key != "ba" or facts[key] <= 1)):

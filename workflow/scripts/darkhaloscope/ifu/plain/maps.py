@@ -10,11 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...config.manga import Quality
-from ..maps import Maps
+from ..maps import LEAVE_OUT, Maps
+from ..tensors import PEAK_PERCENTILES
 from .file import PlainMapsError, check_planes, checked_facts, read_file
 
 #: For an instrument other than MaNGA the slope of the velocity is stated over this part of R_e.
 GRADIENT_STEP_RE = 0.1
+#: No galaxy's gas or stars are faster than this about their middle [km/s].
+MAX_SPEED_KMS = 3000.0
+#: Zeros that are a larger share of the velocities than this are no measurements: in a rotating disk they lie along one line.
+MAX_ZEROS = 0.1
 
 
 def read_plain(path: str | os.PathLike, quality: Quality) -> Maps:
@@ -37,12 +42,23 @@ def _maps(planes: dict[str, NDArray], given: dict[str, object], path: Path) -> M
     facts = checked_facts(given, path)
     shape = check_planes(planes, path)
     bad = planes["mask"] != 0 if "mask" in planes else np.zeros(shape, bool)
+    bad = bad | (planes["flux"] == 0)  # no light, so that nothing else was measured
+    planes = planes | {"velocity": np.where(~bad & filled(planes["velocity"], ~bad), np.nan, planes["velocity"])}
     measured = {name: _measured(planes, name, bad) for name in ("flux", "velocity", "dispersion")}
     (flux, flux_ivar, flux_valid), (velocity, velocity_ivar, velocity_valid) = measured["flux"], measured["velocity"]
     dispersion, _, dispersion_valid = measured["dispersion"]
     used = flux_valid & velocity_valid & (flux > 0)
     if not used.any():
-        raise PlainMapsError(f"{path}: no spaxel has a positive flux and a velocity that are finite and not masked; expected some")
+        raise PlainMapsError(
+            f"{path}: no spaxel has a positive flux and a velocity that are finite, not masked and with errors above 0; expected some. "
+            f"Turn MASK round if it is not 0 where the maps are good; otherwise {LEAVE_OUT}"
+        )
+    low, high = np.percentile(velocity[used], PEAK_PERCENTILES)
+    if high - low > 2 * MAX_SPEED_KMS:
+        raise PlainMapsError(
+            f"{path}: velocities from {low:.4g} to {high:.4g}, expected a galaxy's, in km/s, within {MAX_SPEED_KMS:g} of their middle; "
+            "convert them (are they in m/s?), and mask those that are no measurement"
+        )
     shape_of_light = _ellipse(flux, used, facts, facts["pixel_scale_arcsec"])
     return Maps(
         **{key: facts[key] for key in ("galaxy_id", "physical_id", "instrument", "line", "kinematics", "flux_unit", "z")},
@@ -65,6 +81,27 @@ def _maps(planes: dict[str, NDArray], given: dict[str, object], path: Path) -> M
     )
 
 
+def filled(velocity: NDArray, use: NDArray) -> NDArray:
+    """Return where a velocity of exactly 0 stands for no measurement.
+
+    Parameters
+    ----------
+    velocity : (ny, nx) km/s
+    use : (ny, nx) bool, the spaxels that are not known to be bad
+
+    Returns
+    -------
+    (ny, nx) bool
+        The zeros, where they are too many, or lie further from the other velocities than these from each other.
+    """
+    zero, use = velocity == 0, use & np.isfinite(velocity)
+    others = velocity[use & ~zero]
+    if not others.size:
+        return np.zeros(zero.shape, bool)
+    apart = min(abs(others.min()), abs(others.max())) > np.ptp(others) and np.sign(others.min()) == np.sign(others.max())
+    return zero if apart or (use & zero).sum() > MAX_ZEROS * use.sum() else np.zeros(zero.shape, bool)
+
+
 def outline(measured: NDArray) -> NDArray:
     """Return the spaxels within the convex outline of the measured ones: what lies outside is empty field.
 
@@ -79,13 +116,16 @@ def outline(measured: NDArray) -> NDArray:
     """
     from scipy.spatial import Delaunay, QhullError  # half a second, which readers of other files need not wait
 
-    y, x = np.nonzero(measured)
+    # The outline of all is that of the first and last in each row: a large map has thousands of these, not millions.
+    rows = np.flatnonzero(measured.any(1))
+    first, last = measured[rows].argmax(1), measured.shape[1] - 1 - measured[rows, ::-1].argmax(1)
+    ends = np.unique(np.concatenate([np.column_stack([first, rows]), np.column_stack([last, rows])]), axis=0)
     try:
-        hull = Delaunay(np.column_stack([x, y]))
+        hull = Delaunay(ends)
     except (QhullError, ValueError):
         return measured
-    rows, columns = np.indices(measured.shape)
-    return measured | (hull.find_simplex(np.column_stack([columns.ravel(), rows.ravel()])) >= 0).reshape(measured.shape)
+    y, x = np.indices(measured.shape)
+    return measured | (hull.find_simplex(np.column_stack([x.ravel(), y.ravel()])) >= 0).reshape(measured.shape)
 
 
 def _measured(planes: dict[str, NDArray], name: str, bad: NDArray) -> tuple[NDArray, NDArray, NDArray]:
