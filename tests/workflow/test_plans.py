@@ -97,6 +97,14 @@ def test_results_without_snakemakes_records_are_compared_by_provenance(rerun):
     assert rerun.plan("--forcerun", *names) == {"train_network", "score_stamps", *EVALUATION}
 
 
+def test_what_is_asked_for_in_place_of_run_calls_no_page_of_the_run_stale(rerun):
+    """Cutouts, a table of scores or observed lenses: the index and what it lists are those of `run`."""
+    shutil.rmtree(rerun.folder / ".snakemake")
+    (rerun.folder / "scores.csv").write_text("id,label,score\na,1,0.9\nb,0,0.1\n")
+    said = rerun.snakemake("--dry-run", "--config", "scores=scores.csv", check=False)
+    assert "Results without" not in said and "evaluate_table" in said
+
+
 def test_a_copy_of_results_without_their_file_times_plans_nothing(rerun):
     kept = rerun.folder / "kept"
     (rerun.folder / "results/tiny").rename(kept)

@@ -9,6 +9,7 @@ from astropy.wcs import WCS
 from pydantic import ValidationError
 
 from darkhaloscope.config.cutouts import Cutouts
+from darkhaloscope.config.observed import Observed
 from darkhaloscope.surveys.folder import CutoutError
 from darkhaloscope.surveys.prepared import prepare_cutouts, what_was_done
 from darkhaloscope.surveys.table import cutouts_of
@@ -278,3 +279,10 @@ def test_one_fits_file_is_no_table(tmp_path):
     fits.PrimaryHDU(star(64)).writeto(tmp_path / "a.fits")
     with pytest.raises(CutoutError, match="give the folder of a FITS file"):
         prepared(tmp_path / "a.fits")
+
+
+@pytest.mark.parametrize("settings", [Cutouts, Observed])
+def test_a_folder_whose_name_is_a_number_is_written_as_a_path(settings):
+    with pytest.raises(ValidationError, match=r"found the number 2024; write a folder that is named so as \./2024"):
+        settings.model_validate(2024)
+    assert settings.model_validate("./2024").path == "./2024"

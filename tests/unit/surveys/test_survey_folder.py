@@ -277,3 +277,14 @@ def test_units_without_a_zero_point_are_refused_and_nanomaggies_taken(tmp_path):
 def test_noise_is_what_its_name_says(tmp_path):
     np.savez(tmp_path / "a.npz", image=IMAGE, variance=np.full_like(IMAGE, 0.25))
     assert (folder(tmp_path).named("a").invvar == 4).all()
+
+
+@pytest.mark.parametrize("settings", [{}, {"band_files": {b: f"{b}_*.fits" for b in "gri"}}])
+def test_a_fits_file_that_is_cut_is_told_as_such(tmp_path, settings):
+    for band in "gri":
+        path = tmp_path / f"{band}_a.fits"
+        fits.PrimaryHDU(IMAGE if not settings else IMAGE[0]).writeto(path)
+        path.write_bytes(path.read_bytes()[:-2880])
+    cutouts = folder(tmp_path, **settings)
+    with pytest.raises(CutoutError, match=r"g_a\.fits: .*truncated"):
+        cutouts.named(cutouts.names[0])

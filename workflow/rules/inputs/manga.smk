@@ -43,8 +43,6 @@ def accepted_tensors(name):
 
 def samples_of_run():
     """The samples whose galaxies the run's stamps are made of."""
-    if settings.scores.table or settings.cutouts.path or settings.observed.path:  # what is asked for in place of `run`
-        return []
     experiments = [getattr(settings.sweeps.get(name), "experiment", name) for name in settings.run]
     datasets = {dataset for name in experiments for dataset in scored_datasets(name) if bank_of(dataset)}
     return sorted({settings.datasets[dataset].sources.sample for dataset in datasets})
@@ -62,4 +60,6 @@ def previews(sample):
 
 def galaxy_pages(wildcards):
     """The pages of the samples whose galaxies the run's stamps are made of, and with them each galaxy's own."""
+    if settings.scores.table or settings.cutouts.path or settings.observed.path:  # what is asked for in place of `run`
+        return []
     return [local(f"<results>/manga/{sample}/galaxies.html") for sample in samples_of_run()]

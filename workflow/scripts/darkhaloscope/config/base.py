@@ -47,6 +47,19 @@ def expanded(path: str) -> str:
     return found
 
 
+def as_path(value: Any) -> Any:
+    """Return a section that is given as a path alone as one with this `path`.
+
+    Raises
+    ------
+    ValueError
+        YAML has read the name of a folder as a number.
+    """
+    if isinstance(value, (int, float)):
+        raise ValueError(f"expected a path or keys and values, found the number {value}; write a folder that is named so as ./{value}")
+    return {"path": value} if isinstance(value, str) else value
+
+
 def as_name(text: str) -> str:
     """Return what a user called a file as a name that a folder can have; empty where nothing of it is left."""
     return re.sub(r"[^\w.=+-]", "_", text).lstrip("._=+-")

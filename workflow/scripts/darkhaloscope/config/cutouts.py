@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from .base import FilePath, Fraction, Name, Positive, Section, as_name
+from .base import FilePath, Fraction, Name, Positive, Section, as_name, as_path
 from .legacysurvey import BANDS, PIXEL_SCALE_ARCSEC, ZERO_POINT
 
 
@@ -131,7 +131,7 @@ class Cutouts(Labelled):
     @model_validator(mode="before")
     @classmethod
     def _accept_path(cls, value: Any) -> Any:
-        return {"path": value} if isinstance(value, str) else value
+        return as_path(value)
 
     @property
     def folder(self) -> str:

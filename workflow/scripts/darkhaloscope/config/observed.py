@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from .base import FilePath, Name, Positive, Section, as_name
+from .base import FilePath, Name, Positive, Section, as_name, as_path
 from .evidence import Kernels, Terms
 
 
@@ -144,7 +144,7 @@ class Observed(Section):
     @model_validator(mode="before")
     @classmethod
     def _accept_path(cls, value: Any) -> Any:
-        return {"path": value} if isinstance(value, str) else value
+        return as_path(value)
 
     @property
     def folder(self) -> str:

@@ -64,10 +64,11 @@ def read_images(content: bytes) -> list[FitsImage]:
     """Return the image HDUs that hold pixels; call within `readable`. Gzipped files are taken as what is in them."""
     if content[:2] == GZIP_MAGIC:
         content = gzip.decompress(content)
-    with warnings.catch_warnings(), fits.open(io.BytesIO(content), memmap=False) as hdus:
+    with warnings.catch_warnings():
         warnings.filterwarnings("error", message="(?s).*(truncated|corrupted)", category=AstropyWarning)
-        found = [(k, hdu) for k, hdu in enumerate(hdus) if hdu.is_image and hdu.data is not None]
-        return [FitsImage(k, np.asarray(hdu.data), hdu.header, hdus[0].header) for k, hdu in found]
+        with fits.open(io.BytesIO(content), memmap=False) as hdus:
+            found = [(k, hdu) for k, hdu in enumerate(hdus) if hdu.is_image and hdu.data is not None]
+            return [FitsImage(k, np.asarray(hdu.data), hdu.header, hdus[0].header) for k, hdu in found]
 
 
 def one_image(images: Sequence[FitsImage], hdus: Sequence[int], path: Path) -> FitsImage:
