@@ -53,6 +53,40 @@ def test_a_key_twice_on_the_command_line_is_refused():
         edits(given)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "line", "words"),
+    [
+        (["root=a", "root=b"], [], "`root` is given twice"),
+        (["root=b"], ["snakemake", "--config", "root=a", "--config", "root=b"], "put all keys behind one --config"),
+        (["root=b"], ["snakemake", "-C", "scores=a.csv", "--config=root=b"], "put all keys behind one --config"),
+    ],
+)
+def test_what_the_command_line_says_twice_is_refused(monkeypatch, arguments, line, words):
+    monkeypatch.setattr("sys.argv", line)
+    with pytest.raises(ConfigError, match=words):
+        edits(SimpleNamespace(config_settings=SimpleNamespace(config={"root": "b"}, config_args=arguments)))
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("datasets.subhalo.seed: 5\ndatasets: {subhalo: {seed: 6}}\n", "datasets.subhalo.seed"),
+        ("datasets: {subhalo: {seed: 6}}\ndatasets.subhalo.seed: 5\n", "datasets.subhalo.seed"),
+        ("datasets.subhalo: {seed: 5}\ndatasets.subhalo.seed: 6\n", "datasets.subhalo.seed"),
+        ("datasets.subhalo.lens.shear: 0.1\ndatasets.subhalo.lens: {shear: {uniform: [0, 0.1]}}\n", "datasets.subhalo.lens.shear"),
+    ],
+)
+def test_a_dotted_key_of_what_a_section_says_too_is_refused(tmp_path, text, key):
+    path = written(tmp_path, text)
+    with pytest.raises(ConfigError) as error:
+        load({}, ROOT, [path])
+    assert f"`{key}` is given twice" in str(error.value) and str(path) in str(error.value)
+
+
+def test_names_that_look_like_numbers_stay_as_they_are_written():
+    assert list(parse_yaml("{1e3: 0, 007: 0, 0x10: 0, 1.50: 0, .nan: 0}", "text")) == ["1e3", "007", "0x10", "1.50", ".nan"]
+
+
 def test_a_key_of_a_merged_mapping_may_be_given_again():
     assert parse_yaml("a: &a {x: 1, y: 2}\nb: {<<: *a, x: 3}\n", "text")["b"] == {"x": 3, "y": 2}
 
@@ -133,6 +167,13 @@ def test_users_paths_are_expanded(monkeypatch, tmp_path):
     cutouts, observed = Cutouts(path="~/cutouts/", labels="$SCRATCH/labels.csv"), Observed(path="~/lenses/")
     assert (cutouts.path, cutouts.labels, observed.path) == ("/home/ada/cutouts/", "/scratch/ada/labels.csv", "/home/ada/lenses/")
     assert (cutouts.folder, observed.folder) == ("cutouts", "lenses")  # a slash at the end names no other results
+
+
+@pytest.mark.parametrize("name", ["a{b}.parquet", "a<b>.parquet", "{}/a.parquet"])
+def test_a_file_that_rules_would_take_for_a_pattern_is_refused(name):
+    with pytest.raises(ConfigError) as error:
+        validate({"scores": name})
+    assert "scores.table: " in str(error.value) and "rename it, or link to it" in str(error.value)
 
 
 def test_every_key_that_names_a_file_expands_it():

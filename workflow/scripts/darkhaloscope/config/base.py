@@ -47,6 +47,16 @@ def expanded(path: str) -> str:
     return found
 
 
+def _file(path: str) -> str:
+    """Return a path that the user names, expanded; what rules read it through takes some characters for something else."""
+    found = expanded(path)
+    if set(found) & set("{}<>\n"):
+        raise ValueError(
+            f"{path!r} holds a character that stands for something else in the paths of rules ({{}}<>); rename it, or link to it"
+        )
+    return found
+
+
 def as_name(text: str) -> str:
     """Return what a user called a file as a name that a folder can have; empty where nothing of it is left."""
     return re.sub(r"[^\w.=+-]", "_", text).lstrip("._=+-")
@@ -72,7 +82,7 @@ def _address(address: str) -> str:
 #: Where an archive is; logins come from elsewhere.
 Address = Annotated[str, AfterValidator(_address)]
 #: A file that the user names, and the folder that results go below.
-FilePath = Annotated[str, StringConstraints(min_length=1), AfterValidator(expanded)]
+FilePath = Annotated[str, StringConstraints(min_length=1), AfterValidator(_file)]
 Folder = Annotated[str, StringConstraints(min_length=1), AfterValidator(_folder)]
 
 DISTRIBUTION_KINDS = ("fixed", "uniform", "log_uniform", "normal", "choice")

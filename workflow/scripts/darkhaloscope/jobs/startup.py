@@ -19,6 +19,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from ..config.run import Run
+from ..config.wording import ConfigError
 from ..config.yaml_files import parse_yaml
 from . import digest, targets
 from . import storage as object_storage
@@ -42,11 +43,17 @@ def edits(workflow: Any) -> dict[str, Any]:
     Raises
     ------
     ConfigError
-        A value in braces or brackets is no YAML, or holds a key twice.
+        A value in braces or brackets is no YAML, or holds a key twice; a key is given twice, or `--config` itself.
     """
+    if sum(word in ("--config", "-C") or word.startswith("--config=") for word in sys.argv) > 1:
+        raise ConfigError("--config is there twice, and Snakemake keeps the last one alone; put all keys behind one --config")
     values = dict(workflow.config_settings.config)
+    given = set()
     for entry in workflow.config_settings.config_args or ():
         key, _, text = str(entry).partition("=")
+        if key in given:
+            raise ConfigError(f"--config: `{key}` is given twice, expected once; leave one out")
+        given.add(key)
         if text.lstrip().startswith(("{", "[")):
             values[key] = parse_yaml(text, f"--config {key}")
     return values
