@@ -30,7 +30,8 @@ from .cutouts import Cutout
 
 log = logging.getLogger("darkhaloscope")
 
-ENDINGS = (".fits", ".fits.gz", ".fits.fz", ".npz")
+#: How names of files of cutouts end, in whatever case.
+ENDINGS = (".fits", ".fits.gz", ".fits.fz", ".fit", ".fts", ".npz")
 #: A position asked for is that of a file within this [arcsec].
 MATCH_ARCSEC = 2.0
 #: Variances below this are no measurements: their inverse does not fit into a float32.
@@ -81,7 +82,7 @@ class FolderOfCutouts:
         folder = Path(settings.path)
         files = sorted(folder.iterdir()) if folder.is_dir() else []
         # Hidden files are other programs' own: half-written copies, and what file systems leave beside a file.
-        files = [p for p in files if p.name.endswith(ENDINGS) and not p.name.startswith((".", "_"))]
+        files = [p for p in files if p.name.lower().endswith(ENDINGS) and not p.name.startswith((".", "_"))]
         if not files:
             raise CutoutError(f"{folder}: expected a folder with files ending in {', '.join(ENDINGS)}, found none; correct its path")
         if settings.band_files:
@@ -295,7 +296,7 @@ class FolderOfCutouts:
 
 
 def _stem(name: str) -> str:
-    return next(name.removesuffix(ending) for ending in sorted(ENDINGS, key=len, reverse=True) if name.endswith(ending))
+    return next(name[: -len(ending)] for ending in sorted(ENDINGS, key=len, reverse=True) if name.lower().endswith(ending))
 
 
 def _once(found: dict, key: str, value: Path | list[Path], remedy: str) -> None:

@@ -17,13 +17,15 @@ from ..core.reading import readable
 from ..core.tables import Column, Schema, read_columns
 from .cutouts import Cutout, resampled
 from .folder import CutoutError, FolderOfCutouts, Found
-from .table import TABLES, cutouts_of
+from .table import TABLES, as_text, cutouts_of, nameless
 from .text_tables import read_text_table
 
 log = logging.getLogger("darkhaloscope")
 
 #: Below this share of good pixels a cutout is mostly bad.
 MOSTLY = 0.5
+#: Columns of positions in a table of labels, and what is one [deg].
+PLACES = {"ra": (0, 360), "dec": (-90, 90)}
 #: Stamps that are written at a time.
 PART = 256
 
@@ -151,7 +153,7 @@ def read_labels(settings: Labelled) -> dict[str, Label]:
     Raises
     ------
     CutoutError
-        It is missing or unreadable, lacks a column, or holds a label that is no number.
+        It is missing or unreadable, lacks a column or an id, or holds a label that is no number or a position that is none.
     """
     path = Path(settings.labels)
     with readable(path, "labels as a CSV or Parquet table", "write it again", CutoutError):
@@ -161,25 +163,36 @@ def read_labels(settings: Labelled) -> dict[str, Label]:
         raise CutoutError(
             f"{path}: no column {' and no column '.join(lost)}, found {', '.join(map(str, table.columns))}; rename it, or set cutouts.label"
         )
-    wanted = {"value": settings.label, "ra": "ra", "dec": "dec"}
-    numbers = {key: [_number(v, column, path) for v in table[column]] for key, column in wanted.items() if column in table}
-    places = zip(numbers["ra"], numbers["dec"], strict=True) if {"ra", "dec"} <= set(numbers) else [(None, None)] * len(table)
+    if lost := sum(map(nameless, table["id"])):
+        raise CutoutError(f"{path}: {lost} of {len(table)} rows have no id, expected one in each; write it, or leave these rows out")
+    values = [_number(v, settings.label, path, "write lenses as 1 and controls as 0") for v in table[settings.label]]
+    ra, dec = (
+        [_degrees(v, column, path, *bounds) for v in table[column]] if column in table else [None] * len(table)
+        for column, bounds in PLACES.items()
+    )
     found: dict[str, Label] = {}
-    for name, value, place in zip(map(str, table["id"]), numbers["value"], places, strict=True):
+    for name, value, place in zip(map(as_text, table["id"]), values, zip(ra, dec, strict=True), strict=True):
         label = Label(value, place if None not in place else None)
         if found.setdefault(name, label) != label:
             raise CutoutError(f"{path}: {name} has two rows that differ, expected one for each id; keep one of them")
     return found
 
 
-def _number(value: object, column: str, path: Path) -> float | None:
-    text = str(value).strip().lower()
+def _degrees(value: object, column: str, path: Path, low: float, high: float) -> float | None:
+    number = _number(value, column, path, "write degrees")
+    if number is not None and not low <= number <= high:
+        raise CutoutError(f"{path}: column {column} holds {value!r}, expected degrees from {low} to {high}; leave empty what is not known")
+    return number
+
+
+def _number(value: object, column: str, path: Path, remedy: str) -> float | None:
+    text = as_text(value).strip().lower()
     if text in ("", "nan", "none", "<na>"):
         return None
     try:
         return {"true": 1.0, "false": 0.0}.get(text) if text in ("true", "false") else float(text)
     except ValueError:
-        raise CutoutError(f"{path}: column {column} holds {value!r}, expected numbers; write lenses as 1 and controls as 0") from None
+        raise CutoutError(f"{path}: column {column} holds {value!r}, expected numbers; {remedy}") from None
 
 
 def _row(cutouts: FolderOfCutouts, name: str, known: Label | None, settings: Labelled, size: int) -> dict[str, object]:

@@ -39,6 +39,16 @@ def cutouts_of(settings: Labelled) -> FolderOfCutouts:
     return TableOfCutouts(settings) if settings.path.endswith(TABLES) else ArraysOfCutouts(settings)
 
 
+def nameless(name: object) -> bool:
+    """Say whether nothing stands in the place of a name."""
+    return name is None or name != name or name in ("", b"")
+
+
+def as_text(value: object) -> str:
+    """Return a value as text; numpy and older writers of Parquet have text as bytes."""
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+
+
 class _Rows(FolderOfCutouts):
     """Cutouts that are the rows of one file."""
 
@@ -46,10 +56,10 @@ class _Rows(FolderOfCutouts):
         self.settings, self.bands = settings, settings.bands
         self.pixel_scale_arcsec, self.zero_point = settings.pixel_scale_arcsec, settings.zero_point
         names = range(count) if names is None else names
-        lost = sum(name is None or name != name for name in names)
+        lost = sum(nameless(name) for name in names)
         if lost:
             raise CutoutError(f"{settings.path}: {lost} of {count} cutouts have no name, expected one for each; write them")
-        given = [str(name) for name in names]
+        given = [as_text(name) for name in names]
         twice = [name for name, many in Counter(given).items() if many > 1]
         if twice:
             raise CutoutError(
@@ -66,7 +76,8 @@ class _Rows(FolderOfCutouts):
 
     def read(self, name: str) -> Found:
         """Return what the file holds of an object."""
-        arrays = self._row(self._rows[name])
+        with readable(self._where(name), "an image of numbers in each row", "write the table again", CutoutError):
+            arrays = self._row(self._rows[name])
         return self.of_arrays(arrays, next(key for key in IMAGES if key in arrays), self._where(name))
 
     def _row(self, row: int) -> Mapping[str, NDArray]:
