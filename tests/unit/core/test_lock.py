@@ -55,9 +55,19 @@ def test_a_file_system_without_locks_is_a_warning(tmp_path, monkeypatch, number)
     assert f"{tmp_path}/ has no locks ({os.strerror(number)})" in warning and "one run at a time" in warning
 
 
-def test_another_error_of_the_lock_is_said_as_it_is(tmp_path, monkeypatch):
-    monkeypatch.setattr(fcntl, "flock", failing(errno.EIO))
-    with pytest.raises(RootError, match=r"cannot be locked \(Input/output error\)"):
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES, errno.EBADF])
+def test_another_error_of_the_lock_is_said_as_it_is(tmp_path, monkeypatch, number):
+    monkeypatch.setattr(fcntl, "flock", failing(number))
+    with pytest.raises(RootError, match=rf"cannot be locked \({os.strerror(number)}\)"):
+        lock(str(tmp_path))
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_said_when_the_lock_is_taken(tmp_path, monkeypatch, number):
+    monkeypatch.setattr(module.os, "write", failing(number))
+    with pytest.raises(
+        RootError, match=rf"cannot be written below {tmp_path}/ \({os.strerror(number)}\); check its permissions and free space"
+    ):
         lock(str(tmp_path))
 
 
