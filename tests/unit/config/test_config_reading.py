@@ -144,6 +144,20 @@ def test_a_root_has_one_name(root):
     assert Run(root=root).root == "results/x"
 
 
+def test_a_root_below_the_working_folder_has_one_name_however_it_is_reached(tmp_path, monkeypatch):
+    (tmp_path / "project").mkdir()
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "alias").symlink_to(tmp_path / "project")
+    (tmp_path / "project/linked").symlink_to(tmp_path / "disk")
+    monkeypatch.chdir(tmp_path / "project")
+    for root in ("results/x", f"{tmp_path}/project/results/x/", f"{tmp_path}/alias/results/x", "../project/results/x"):
+        assert Run(root=root).root == "results/x"
+    assert Run(root=f"{tmp_path}/project/linked").root == Run(root="linked").root == "linked"
+    assert Run(root=f"{tmp_path}/disk/x").root == f"{tmp_path}/disk/x" and Run(root="../disk/x").root == "../disk/x"
+    with pytest.raises(ConfigError, match="would mix results with what is there"):
+        validate({"root": str(tmp_path / "project")})
+
+
 def test_users_paths_are_expanded(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", "/home/ada")
     monkeypatch.setenv("SCRATCH", "/scratch/ada")

@@ -63,8 +63,13 @@ def as_name(text: str) -> str:
 
 
 def _folder(path: str) -> str:
-    """Return a folder by its one plain name: `results/x/`, `./results/x` and `results//x` are the same."""
+    """Return a folder by its one plain name: `results/x/`, `./results//x` and `/where/snakemake/runs/results/x` are the same."""
     found = os.path.normpath(expanded(path))
+    # Parents alone are resolved: the folder itself may be a link to a larger disk.
+    parent, name = os.path.split(os.path.abspath(found))
+    inside = os.path.relpath(os.path.join(os.path.realpath(parent), name))
+    if not inside.startswith(".."):
+        found = inside
     if set(found) & set("{}<>[]*?\n") or found != found.strip():
         raise ValueError(
             f"{path!r} holds a character that stands for something else in file patterns ({{}}<>[]*?, or spaces at an end); rename the folder"
