@@ -2,11 +2,13 @@
 
 import math
 import os
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from darkhaloscope.config import presets
 from darkhaloscope.config.cutouts import Cutouts
 from darkhaloscope.config.observed import Observed
 from darkhaloscope.config.run import Run, load, validate
@@ -137,6 +139,18 @@ def test_files_are_laid_over_each_other_in_their_order(tmp_path):
     two = written(tmp_path, "datasets: {subhalo: {seed: 6}}\n", "two.yaml")
     subhalo = load({"root": "elsewhere"}, ROOT, [one, two])
     assert (subhalo.datasets["subhalo"].seed, subhalo.datasets["subhalo"].shard_size, subhalo.root) == (6, 9, "elsewhere")
+
+
+def test_presets_are_read_without_hidden_files_and_none_replaces_another(tmp_path, monkeypatch):
+    folder = shutil.copytree(presets.FOLDER, tmp_path / "presets")
+    monkeypatch.setattr(presets, "FOLDER", folder)
+    (folder / "._subhalo.yaml").write_bytes(b"\0\5\26\7\xffmac")
+    (folder / ".#subhalo.yaml").symlink_to("ada@desk.1234")
+    assert "subhalo" in presets.preset("datasets")
+    presets._files.cache_clear()
+    shutil.copy(folder / "subhalo.yaml", folder / "subhalo copy.yaml")
+    with pytest.raises(ConfigError, match=r"subhalo\.yaml: `datasets\.\w+` is in subhalo copy\.yaml, too, expected once"):
+        presets.preset("datasets")
 
 
 @pytest.mark.parametrize("root", ["results/x/", "./results/x", "results//x", "results/./x", "results/y/../x/"])

@@ -70,6 +70,8 @@ def prepare(config: dict[str, Any], settings: Run) -> None:
     os.environ["MATPLOTLIBRC"] = os.devnull
     # Set in a shell to find a fault in other code: loops that are not compiled take hours, and have no place on disk.
     os.environ["NUMBA_DISABLE_JIT"] = "0"
+    # Numba takes no more threads than this says, and fails to import where it says none; a job's threads are the rule's.
+    os.environ.pop("NUMBA_NUM_THREADS", None)
     config["downloads"] = settings.downloads.plain()
     config["brick_cache_gb"] = settings.legacysurvey.cache_gb
     rendered = {name: dataset for name, dataset in settings.datasets.items() if hasattr(dataset, "rendering")}
