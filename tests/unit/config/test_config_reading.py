@@ -89,6 +89,12 @@ def test_names_that_look_like_numbers_stay_as_they_are_written():
     assert list(parse_yaml("{1e3: 0, 007: 0, 0x10: 0, 1.50: 0, .nan: 0}", "text")) == ["1e3", "007", "0x10", "1.50", ".nan"]
 
 
+@pytest.mark.parametrize(("text", "found"), [("root: 1e3", "1000.0"), ("root: ~", "None"), ("root: true", "True"), ("run: [007]", "7")])
+def test_a_name_that_yaml_takes_for_something_else_is_to_be_quoted(tmp_path, text, found):
+    with pytest.raises(ConfigError, match=rf"found {found}, as YAML reads what is not in quotes; put it in quotes"):
+        load({}, ROOT, [written(tmp_path, text)])
+
+
 def test_a_key_of_a_merged_mapping_may_be_given_again():
     assert parse_yaml("a: &a {x: 1, y: 2}\nb: {<<: *a, x: 3}\n", "text")["b"] == {"x": 3, "y": 2}
 
