@@ -12,7 +12,7 @@ import pytest
 from darkhaloscope.core import files
 from darkhaloscope.core.files import whole
 from darkhaloscope.jobs import lock as module
-from darkhaloscope.jobs.lock import RootError, lock
+from darkhaloscope.jobs.lock import RootError, lock, look_into
 
 HOLD = "import sys; from darkhaloscope.jobs.lock import lock; lock(sys.argv[1]); print('held', flush=True); sys.stdin.read()"
 
@@ -104,6 +104,22 @@ def test_a_root_that_cannot_be_used_is_said_in_words(tmp_path, monkeypatch):
     monkeypatch.setattr(module.os, "open", read_only)
     with pytest.raises(RootError, match="cannot be written below .* \\(Read-only file system"):
         lock(str(tmp_path))
+
+
+def test_a_root_that_is_no_folder_is_said_before_snakemake_reads_it(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    for root in ("file", "file/below/it"):
+        with pytest.raises(RootError, match=rf"needs a folder, but there is a file at {tmp_path}/file; move it away"):
+            look_into(str(tmp_path / root))
+    look_into(str(tmp_path / "not yet/there"))
+    look_into(str(tmp_path))
+
+    def refuse(path):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(module.os, "scandir", refuse)
+    with pytest.raises(RootError, match=r"\(Permission denied: .*\); check its permissions"):
+        look_into(str(tmp_path))
 
 
 @pytest.mark.parametrize(("call", "number"), [("fsync", errno.EINVAL), ("chmod", errno.EPERM), ("chmod", errno.ENOTSUP)])

@@ -22,6 +22,26 @@ class RootError(Exception):
     """Results cannot go below the root, or another run is writing there."""
 
 
+def look_into(root: str) -> None:
+    """Look whether results can be below a root, where something is there already: Snakemake reads the folder before it takes the lock.
+
+    Raises
+    ------
+    RootError
+        There is a file in the place of the root or of a folder above it, or the folder cannot be read.
+    """
+    folder = Path(root)
+    try:
+        os.scandir(folder).close()
+    except FileNotFoundError:
+        return
+    except NotADirectoryError:
+        file = next(place for place in (folder, *folder.parents) if place.is_file())
+        raise RootError(_in_words(folder, NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(file)))) from None
+    except OSError as error:
+        raise RootError(_in_words(folder, error)) from None
+
+
 def lock(root: str) -> str | None:
     """Take the lock of a results root, for as long as this process lives.
 

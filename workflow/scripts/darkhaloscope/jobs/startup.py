@@ -23,7 +23,7 @@ from ..config.wording import ConfigError
 from ..config.yaml_files import parse_yaml
 from . import digest, targets
 from . import storage as object_storage
-from .lock import RootError, lock
+from .lock import RootError, lock, look_into
 from .provenance import ProvenanceError, Record, differences, plain, read_record, record_path, recorded, settle, stale
 from .stage import CONFIG, CONFIGFILES
 from .terminal import quieten
@@ -169,7 +169,7 @@ def begin(workflow: Any, settings: Run) -> None:
         Results below the root have lost Snakemake's own records and are not what today's config and code
         would make, or have a provenance record that cannot be read: Snakemake alone would call them up to date.
         Options that decide about them let the run go on. Or the results of scores made elsewhere would replace those of another
-        table. Or object storage cannot be used, or conda is asked for and is not there.
+        table. Or object storage cannot be used, conda is asked for and is not there, or the root is no folder that can be read.
     """
     from snakemake.exceptions import WorkflowError
     from snakemake.io import regex_from_filepattern, strip_wildcard_constraints
@@ -183,6 +183,10 @@ def begin(workflow: Any, settings: Run) -> None:
         return
     if other := other_results(settings) or without_conda(workflow.deployment_settings):
         raise WorkflowError(other)
+    try:
+        look_into(settings.root)
+    except RootError as error:
+        raise WorkflowError(str(error)) from None
     digest.keep(digest.DIGESTS)
     quieten(workflow)
     name_changed_params()
