@@ -3,14 +3,13 @@
 import os
 from pathlib import Path
 
-import pandas as pd
-
+from darkhaloscope.core.csv_tables import read_csv
 from darkhaloscope.jobs.stage import stage
 from darkhaloscope.report.galaxies import galaxies_page
 
 with stage(snakemake) as job:
     folder = Path(job.output.page).parent
-    scored = pd.read_csv(job.input.scores, dtype={"galaxy_id": str})
+    scored = read_csv(job.input.scores, text=("galaxy_id", "physical_id", "tier", "reasons"))
     # Whose they are, their names say: a parameter that waits for the ranking could not be compared where Snakemake's records are lost.
     inspections, pictures = (
         {Path(path).stem.removeprefix("source_tensor_"): os.path.relpath(path, folder) for path in paths}

@@ -2,11 +2,13 @@
 
 import math
 import os
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from darkhaloscope.config import presets
 from darkhaloscope.config.cutouts import Cutouts
 from darkhaloscope.config.observed import Observed
 from darkhaloscope.config.run import Run, load, validate
@@ -51,6 +53,46 @@ def test_a_key_twice_on_the_command_line_is_refused():
     given = SimpleNamespace(config_settings=SimpleNamespace(config={}, config_args=["datasets={subhalo: {seed: 5, seed: 6}}"]))
     with pytest.raises(ConfigError, match="--config datasets.* duplicate key `seed`"):
         edits(given)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line", "words"),
+    [
+        (["root=a", "root=b"], [], "`root` is given twice"),
+        (["root=b"], ["snakemake", "--config", "root=a", "--config", "root=b"], "put all keys behind one --config"),
+        (["root=b"], ["snakemake", "-C", "scores=a.csv", "--config=root=b"], "put all keys behind one --config"),
+    ],
+)
+def test_what_the_command_line_says_twice_is_refused(monkeypatch, arguments, line, words):
+    monkeypatch.setattr("sys.argv", line)
+    with pytest.raises(ConfigError, match=words):
+        edits(SimpleNamespace(config_settings=SimpleNamespace(config={"root": "b"}, config_args=arguments)))
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("datasets.subhalo.seed: 5\ndatasets: {subhalo: {seed: 6}}\n", "datasets.subhalo.seed"),
+        ("datasets: {subhalo: {seed: 6}}\ndatasets.subhalo.seed: 5\n", "datasets.subhalo.seed"),
+        ("datasets.subhalo: {seed: 5}\ndatasets.subhalo.seed: 6\n", "datasets.subhalo.seed"),
+        ("datasets.subhalo.lens.shear: 0.1\ndatasets.subhalo.lens: {shear: {uniform: [0, 0.1]}}\n", "datasets.subhalo.lens.shear"),
+    ],
+)
+def test_a_dotted_key_of_what_a_section_says_too_is_refused(tmp_path, text, key):
+    path = written(tmp_path, text)
+    with pytest.raises(ConfigError) as error:
+        load({}, ROOT, [path])
+    assert f"`{key}` is given twice" in str(error.value) and str(path) in str(error.value)
+
+
+def test_names_that_look_like_numbers_stay_as_they_are_written():
+    assert list(parse_yaml("{1e3: 0, 007: 0, 0x10: 0, 1.50: 0, .nan: 0}", "text")) == ["1e3", "007", "0x10", "1.50", ".nan"]
+
+
+@pytest.mark.parametrize(("text", "found"), [("root: 1e3", "1000.0"), ("root: ~", "None"), ("root: true", "True"), ("run: [007]", "7")])
+def test_a_name_that_yaml_takes_for_something_else_is_to_be_quoted(tmp_path, text, found):
+    with pytest.raises(ConfigError, match=rf"found {found}, as YAML reads what is not in quotes; put it in quotes"):
+        load({}, ROOT, [written(tmp_path, text)])
 
 
 def test_a_key_of_a_merged_mapping_may_be_given_again():
@@ -105,9 +147,35 @@ def test_files_are_laid_over_each_other_in_their_order(tmp_path):
     assert (subhalo.datasets["subhalo"].seed, subhalo.datasets["subhalo"].shard_size, subhalo.root) == (6, 9, "elsewhere")
 
 
+def test_presets_are_read_without_hidden_files_and_none_replaces_another(tmp_path, monkeypatch):
+    folder = shutil.copytree(presets.FOLDER, tmp_path / "presets")
+    monkeypatch.setattr(presets, "FOLDER", folder)
+    (folder / "._subhalo.yaml").write_bytes(b"\0\5\26\7\xffmac")
+    (folder / ".#subhalo.yaml").symlink_to("ada@desk.1234")
+    assert "subhalo" in presets.preset("datasets")
+    presets._files.cache_clear()
+    shutil.copy(folder / "subhalo.yaml", folder / "subhalo copy.yaml")
+    with pytest.raises(ConfigError, match=r"subhalo\.yaml: `datasets\.\w+` is in subhalo copy\.yaml, too, expected once"):
+        presets.preset("datasets")
+
+
 @pytest.mark.parametrize("root", ["results/x/", "./results/x", "results//x", "results/./x", "results/y/../x/"])
 def test_a_root_has_one_name(root):
     assert Run(root=root).root == "results/x"
+
+
+def test_a_root_below_the_working_folder_has_one_name_however_it_is_reached(tmp_path, monkeypatch):
+    (tmp_path / "project").mkdir()
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "alias").symlink_to(tmp_path / "project")
+    (tmp_path / "project/linked").symlink_to(tmp_path / "disk")
+    monkeypatch.chdir(tmp_path / "project")
+    for root in ("results/x", f"{tmp_path}/project/results/x/", f"{tmp_path}/alias/results/x", "../project/results/x"):
+        assert Run(root=root).root == "results/x"
+    assert Run(root=f"{tmp_path}/project/linked").root == Run(root="linked").root == "linked"
+    assert Run(root=f"{tmp_path}/disk/x").root == f"{tmp_path}/disk/x" and Run(root="../disk/x").root == "../disk/x"
+    with pytest.raises(ConfigError, match="would mix results with what is there"):
+        validate({"root": str(tmp_path / "project")})
 
 
 def test_users_paths_are_expanded(monkeypatch, tmp_path):
@@ -133,6 +201,13 @@ def test_users_paths_are_expanded(monkeypatch, tmp_path):
     cutouts, observed = Cutouts(path="~/cutouts/", labels="$SCRATCH/labels.csv"), Observed(path="~/lenses/")
     assert (cutouts.path, cutouts.labels, observed.path) == ("/home/ada/cutouts/", "/scratch/ada/labels.csv", "/home/ada/lenses/")
     assert (cutouts.folder, observed.folder) == ("cutouts", "lenses")  # a slash at the end names no other results
+
+
+@pytest.mark.parametrize("name", ["a{b}.parquet", "a<b>.parquet", "{}/a.parquet"])
+def test_a_file_that_rules_would_take_for_a_pattern_is_refused(name):
+    with pytest.raises(ConfigError) as error:
+        validate({"scores": name})
+    assert "scores.table: " in str(error.value) and "rename it, or link to it" in str(error.value)
 
 
 def test_every_key_that_names_a_file_expands_it():

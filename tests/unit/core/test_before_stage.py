@@ -145,11 +145,12 @@ def test_what_a_notebook_or_a_shell_sets_for_its_children_is_not_what_jobs_draw_
 
 
 def test_what_a_person_set_for_figures_and_loops_of_their_own_is_not_what_jobs_have(tmp_path, monkeypatch):
-    """A matplotlibrc that asks for LaTeX, and a numba that compiles nothing."""
+    """A matplotlibrc that asks for LaTeX, and a numba that compiles nothing, with no thread."""
     own = tmp_path / "own"
     own.mkdir()
     (own / "matplotlibrc").write_text("text.usetex: True\nfont.size: 30\n")
-    for name, value in (("MPLCONFIGDIR", str(own)), ("MATPLOTLIBRC", str(own)), ("NUMBA_DISABLE_JIT", "1")):
+    shell = {"MPLCONFIGDIR": str(own), "MATPLOTLIBRC": str(own), "NUMBA_DISABLE_JIT": "1", "NUMBA_NUM_THREADS": "0"}
+    for name, value in shell.items():
         monkeypatch.setenv(name, value)
     code = "import matplotlib as m, numba; print(m.rcParams['font.size'], m.rcParams['text.usetex'], numba.config.DISABLE_JIT)"
     assert child(tmp_path, code) == ["10.0", "False", "0"]

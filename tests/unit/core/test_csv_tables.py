@@ -1,5 +1,7 @@
 """Names in CSV tables survive the file, whatever they look like; numbers that are missing stay missing."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,6 +13,7 @@ from darkhaloscope.report.lens_story import read_table
 from darkhaloscope.report.robustness import read_robustness
 
 NAMES = ["plain", "null", "NA", "None", "nan", "NaN", "n/a", "NULL", "007", "1e5", "True", "-inf"]
+SCRIPTS = Path(__file__).parents[3] / "workflow" / "scripts"
 TIDY = "test_dataset,seed,column,stratum,metric,at,value,low,high,resolved,n_positives,n_negatives,negatives_needed,interval,unit,note\n"
 
 
@@ -60,3 +63,9 @@ def test_recall_keeps_grades_and_classes(tmp_path):
 def test_numbers_are_those_that_were_written(tmp_path, value):
     pd.DataFrame({"network": ["NA"], "value": [value]}).to_csv(tmp_path / "x.csv", index=False)
     assert read_csv(tmp_path / "x.csv")["value"].tolist() == pytest.approx([value], nan_ok=True, abs=0)
+
+
+def test_no_other_reader_takes_names_for_missing_values():
+    """As pandas does on its own: a galaxy called NA would have no page. Snakemake's benchmarks are tab-separated, and no table of ours."""
+    found = {str(path.relative_to(SCRIPTS)) for path in SCRIPTS.rglob("*.py") if "pd.read_csv(" in path.read_text(encoding="utf-8")}
+    assert found == {"darkhaloscope/core/csv_tables.py", "darkhaloscope/report/index.py"}

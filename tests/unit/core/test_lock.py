@@ -12,7 +12,7 @@ import pytest
 from darkhaloscope.core import files
 from darkhaloscope.core.files import whole
 from darkhaloscope.jobs import lock as module
-from darkhaloscope.jobs.lock import RootError, lock
+from darkhaloscope.jobs.lock import RootError, lock, look_into
 
 HOLD = "import sys; from darkhaloscope.jobs.lock import lock; lock(sys.argv[1]); print('held', flush=True); sys.stdin.read()"
 
@@ -55,9 +55,19 @@ def test_a_file_system_without_locks_is_a_warning(tmp_path, monkeypatch, number)
     assert f"{tmp_path}/ has no locks ({os.strerror(number)})" in warning and "one run at a time" in warning
 
 
-def test_another_error_of_the_lock_is_said_as_it_is(tmp_path, monkeypatch):
-    monkeypatch.setattr(fcntl, "flock", failing(errno.EIO))
-    with pytest.raises(RootError, match=r"cannot be locked \(Input/output error\)"):
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES, errno.EBADF])
+def test_another_error_of_the_lock_is_said_as_it_is(tmp_path, monkeypatch, number):
+    monkeypatch.setattr(fcntl, "flock", failing(number))
+    with pytest.raises(RootError, match=rf"cannot be locked \({os.strerror(number)}\)"):
+        lock(str(tmp_path))
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_said_when_the_lock_is_taken(tmp_path, monkeypatch, number):
+    monkeypatch.setattr(module.os, "write", failing(number))
+    with pytest.raises(
+        RootError, match=rf"cannot be written below {tmp_path}/ \({os.strerror(number)}\); check its permissions and free space"
+    ):
         lock(str(tmp_path))
 
 
@@ -94,6 +104,22 @@ def test_a_root_that_cannot_be_used_is_said_in_words(tmp_path, monkeypatch):
     monkeypatch.setattr(module.os, "open", read_only)
     with pytest.raises(RootError, match="cannot be written below .* \\(Read-only file system"):
         lock(str(tmp_path))
+
+
+def test_a_root_that_is_no_folder_is_said_before_snakemake_reads_it(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    for root in ("file", "file/below/it"):
+        with pytest.raises(RootError, match=rf"needs a folder, but there is a file at {tmp_path}/file; move it away"):
+            look_into(str(tmp_path / root))
+    look_into(str(tmp_path / "not yet/there"))
+    look_into(str(tmp_path))
+
+    def refuse(path):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(module.os, "scandir", refuse)
+    with pytest.raises(RootError, match=r"\(Permission denied: .*\); check its permissions"):
+        look_into(str(tmp_path))
 
 
 @pytest.mark.parametrize(("call", "number"), [("fsync", errno.EINVAL), ("chmod", errno.EPERM), ("chmod", errno.ENOTSUP)])

@@ -1,13 +1,17 @@
 """Tables of scores made elsewhere that cannot be used, and ids that must not fall together: said in words with file and remedy."""
 
+import logging
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from darkhaloscope.config.experiment import ScoresTable
 from darkhaloscope.config.subhalo import Psf
 from darkhaloscope.core.rates import EvaluationError
-from darkhaloscope.evaluation.any_table import open_scores
+from darkhaloscope.core.tables import TableError
+from darkhaloscope.evaluation.any_table import open_scores, open_settings
 from darkhaloscope.lensing.observe import PsfError, psf_kernel
 
 TABLE = pa.table({"stamp_id": ["a", "b"], "label": [0, 1], "score": [0.1, 0.9]})
@@ -22,6 +26,13 @@ TABLE = pa.table({"stamp_id": ["a", "b"], "label": [0, 1], "score": [0.1, 0.9]})
             TABLE.append_column("calibrated", pa.array(["isotonic"] * 2)),
             "column calibrated holds string, expected calibrated probabilities",
         ),
+        (TABLE.append_column("Label", pa.array([1, 0])), "columns label and Label could both be label; name the right one as `label`"),
+        (TABLE.append_column("SCORE", pa.array([1, 0])), "columns score and SCORE could both be score"),
+        (
+            TABLE.set_column(0, "stamp_id", pa.array([["a"], ["b"]])),
+            "column `stamp_id` holds list<.*, expected one text or number in each row",
+        ),
+        (TABLE.set_column(1, "label", pa.array([{"is": 0}, {"is": 1}])), "column `label` holds struct<.*, expected one text or number"),
     ],
 )
 def test_what_cannot_be_used_is_named(tmp_path, table, told):
@@ -43,6 +54,81 @@ def test_classes_in_a_csv_keep_their_names_and_an_empty_cell_is_missing(tmp_path
     table = open_scores(tmp_path / "scores.csv")
     assert table.column("contaminant_class").to_pylist() == ["NA", "null", None, "007"]
     assert table.column("stamp_id").to_pylist() == ["a", "b", "c", None]
+
+
+def test_what_stamps_have_as_text_is_text_in_a_csv_under_a_name_of_its_own_too(tmp_path):
+    rows = ["a,0,0.1,01,007,NA\n", "b,0,0.2,1,7,1e3\n", "c,1,0.3,,7.0,null\n"]
+    (tmp_path / "scores.csv").write_text("stamp_id,label,score,kind,galaxy_id,MangaID\n" + "".join(rows))
+    table = open_scores(tmp_path / "scores.csv", {"contaminant_class": "kind"})
+    assert table.column("contaminant_class").to_pylist() == ["01", "1", None]
+    assert table.column("galaxy_id").to_pylist() == ["007", "7", "7.0"]
+    assert table.column("physical_id").to_pylist() == ["NA", "1e3", "null"]
+
+
+def test_a_column_twice_in_a_csv_is_refused(tmp_path):
+    (tmp_path / "scores.csv").write_text("stamp_id,label,score,score\na,0,0.1,0.2\nb,1,0.9,0.8\n")
+    with pytest.raises(EvaluationError, match=r"scores\.csv: column score comes twice"):
+        open_scores(tmp_path / "scores.csv")
+
+
+def test_lists_that_nobody_asks_for_are_left_out_and_told(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("darkhaloscope"), "propagate", True)
+    pq.write_table(TABLE.append_column("embedding", pa.array([[1.0], [2.0]])), tmp_path / "scores.parquet")
+    assert "embedding" not in open_scores(tmp_path / "scores.parquet").column_names
+    assert "columns embedding hold several values in a row, and are left out" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("ra", "told"),
+    [
+        (["10:00:00", "11:00:00"], "column `ra` holds .*, expected degrees"),
+        ([-99.0, 150.0], "column `ra` holds -99 in 1 rows, expected degrees from 0 to 360; leave empty what is not known"),
+    ],
+)
+def test_positions_that_are_none_are_refused_where_clusters_are_made_of_them(tmp_path, ra, told):
+    table = TABLE.append_column("ra", pa.array(ra)).append_column("dec", pa.array([1.0, 2.0]))
+    pq.write_table(table, tmp_path / "scores.parquet")
+    with pytest.raises(EvaluationError, match=rf"scores\.parquet: {told}"):
+        open_settings(ScoresTable(table=str(tmp_path / "scores.parquet")))
+    pq.write_table(table.append_column("region_id", pa.array([1, 2])), tmp_path / "scores.parquet")
+    open_settings(ScoresTable(table=str(tmp_path / "scores.parquet")))
+
+
+CLASSES = pa.array(["ring", None])
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "found"),
+    [
+        (CLASSES, pa.nulls(2), ["ring", None, None, None]),
+        (pa.nulls(2), CLASSES, [None, None, "ring", None]),
+        (CLASSES, CLASSES.cast(pa.large_string()), ["ring", None, "ring", None]),
+        (CLASSES.dictionary_encode(), CLASSES, ["ring", None, "ring", None]),
+        (pa.array([1, 2], pa.int32()), pa.array([1.5, 2**40]), [1.0, 2.0, 1.5, 2.0**40]),
+    ],
+)
+def test_parts_of_a_table_may_hold_a_column_as_different_types(tmp_path, one, other, found):
+    for name, column, start in (("a", one, 0), ("b", other, 2)):
+        ids = pa.array([f"{k}" for k in range(start, start + 2)])
+        pq.write_table(TABLE.set_column(0, "stamp_id", ids).append_column("contaminant_class", column), tmp_path / f"{name}.parquet")
+    assert open_scores(tmp_path).column("contaminant_class").to_pylist() == found
+
+
+def test_a_part_that_holds_something_else_is_named(tmp_path):
+    pq.write_table(TABLE, tmp_path / "a.parquet")
+    pq.write_table(TABLE.set_column(1, "label", pa.array(["true", "false"])), tmp_path / "b.parquet")
+    with pytest.raises(TableError, match=r"b\.parquet: column `label` holds string, but int64 in the other files of its folder"):
+        open_scores(tmp_path)
+
+
+def test_no_part_of_a_table_is_passed_over_for_its_ending_or_place(tmp_path):
+    folder, elsewhere = tmp_path / "table", tmp_path / "elsewhere"
+    (folder / "b.parquet").mkdir(parents=True)
+    elsewhere.mkdir()
+    (folder / "linked").symlink_to(elsewhere)
+    for k, path in enumerate((folder / "a.pq", folder / "A.PARQUET", folder / "b.parquet" / "part-0.parquet", elsewhere / "c.parquet")):
+        pq.write_table(TABLE.set_column(0, "stamp_id", pa.array([f"{k}a", f"{k}b"])), path)
+    assert sorted(open_scores(folder).column("stamp_id").to_pylist()) == [f"{k}{x}" for k in range(4) for x in "ab"]
 
 
 def test_a_comma_at_the_end_of_a_row_shifts_no_column(tmp_path):

@@ -200,6 +200,13 @@ def test_what_is_missing_or_impossible_is_named(tmp_path, change, told):
     assert "NGC1.fits.gz" in str(error.value)
 
 
+def test_facts_that_are_bytes_are_text(tmp_path):
+    planes, facts = disk()
+    np.savez(tmp_path / "NGC1.npz", **planes, **{key: value.encode() if isinstance(value, str) else value for key, value in facts.items()})
+    maps = read_plain(tmp_path / "NGC1.npz", Quality())
+    assert (maps.galaxy_id, maps.line) == ("NGC1", "CO(2-1)")
+
+
 @pytest.mark.parametrize(
     "content", [b"", b"<!DOCTYPE html><html></html>", b"PK\x03\x04broken", b"\x1f\x8bbroken", b"SIMPLE  =" + b" " * 100]
 )

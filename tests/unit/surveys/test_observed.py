@@ -112,6 +112,33 @@ def test_damage_names_file_expectation_and_remedy(lens, change, said):
         read_lens(lens, Observed(path=str(lens.parent)))
 
 
+@pytest.mark.parametrize("instead", ["nothing", "link to nowhere", "image.fits.gz", "IMAGE.FITS"])
+def test_a_lens_without_its_image_is_not_passed_over(lens, instead):
+    other = shutil.copytree(lens, lens.parent / "J0001+0001")
+    assert lens_names(lens.parent) == ["J0000+0000", "J0001+0001"]
+    (lens.parent / "notes").mkdir()
+    (lens.parent / "notes/read.me").touch()
+    image = (other / "image.fits").rename(other / "kept")
+    if instead == "link to nowhere":
+        (other / "image.fits").symlink_to("/nowhere/image.fits")
+    elif instead != "nothing":
+        image.rename(other / instead)
+    with pytest.raises(ObservedError, match=r"J0001\+0001/image\.fits: expected the image of a lens, found other FITS files alone"):
+        lens_names(lens.parent)
+
+
+@pytest.mark.parametrize("name", ["SDSS J0000+0000", "-J0000", "J0000,1"])
+def test_a_name_that_no_result_can_have_is_refused(lens, name):
+    lens.rename(lens.parent / name)
+    with pytest.raises(ObservedError, match=r"expected a name of letters, digits and any of _\.=\+-.*; rename the folder"):
+        lens_names(lens.parent)
+
+
+def test_numbers_that_say_that_nothing_is_known_are_not_taken(tmp_path):
+    (tmp_path / "table.csv").write_text("system_name,z_lens,z_source,theta_e\nJ1,0.2,-99,-1\n")
+    assert published("J1", Observed(path=str(tmp_path), table=str(tmp_path / "table.csv"))) == {"z_lens": 0.2}
+
+
 def test_a_folder_that_is_not_there_or_empty_is_named_with_a_remedy(tmp_path):
     with pytest.raises(ObservedError, match=r"nowhere: expected a folder of observed lenses .* --config observed=FOLDER"):
         lens_names(tmp_path / "nowhere")

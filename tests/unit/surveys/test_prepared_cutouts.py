@@ -183,8 +183,48 @@ def test_a_cutout_without_a_name_is_not_called_none(tmp_path):
     for name in ("mine.parquet", "mine.npz"):
         with pytest.raises(CutoutError, match=rf"{name}: 1 of 2 cutouts have no name, expected one for each"):
             cutouts_of(Cutouts(path=str(tmp_path / name)))
+    np.savez(tmp_path / "mine.npz", image=images, id=np.array([b"a", b""]))
+    with pytest.raises(CutoutError, match=r"mine\.npz: 1 of 2 cutouts have no name"):
+        cutouts_of(Cutouts(path=str(tmp_path / "mine.npz")))
     np.savez(tmp_path / "mine.npz", image=images, id=np.array(["NA", "None"]))
     assert cutouts_of(Cutouts(path=str(tmp_path / "mine.npz"))).names == ["NA", "None"]
+
+
+def test_names_that_are_bytes_are_text(tmp_path):
+    """As those of FITS tables are in numpy, and text of older writers in Parquet."""
+    images = np.stack([star(64), star(64)])
+    np.savez(tmp_path / "mine.npz", image=images, id=np.array([b"a", b"b"]))
+    pq.write_table(pa.table({"id": [b"a", b"b"], "image": list(images.reshape(2, -1))}), tmp_path / "mine.parquet")
+    pq.write_table(pa.table({"id": [b"a", b"b"], "label": [b"1", b"0"]}), tmp_path / "labels.parquet")
+    for name in ("mine.npz", "mine.parquet"):
+        rows, _ = prepared(tmp_path / name, labels=str(tmp_path / "labels.parquet"))
+        assert rows["label"].to_dict() == {"a": 1, "b": 0}
+
+
+@pytest.mark.parametrize("value", ["words", b"\0\1", [[1.0, 2.0], [3.0]]])
+def test_an_image_that_is_no_numbers_is_named(tmp_path, value):
+    pq.write_table(pa.table({"id": ["a"], "image": [value]}), tmp_path / "mine.parquet")
+    with pytest.raises(CutoutError, match=r"mine\.parquet, row 0: expected images as numbers, bands × size × size, but reading fails"):
+        prepared(tmp_path / "mine.parquet")
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        (
+            "a,1,-99,-99\n",
+            "columns ra and dec hold '-99' and '-99', expected degrees from 0 to 360 and -90 to 90; leave empty what is not known",
+        ),
+        ("a,1,150,95\n", "columns ra and dec hold '150' and '95', expected degrees"),
+        ("a,1,ten,2\n", "columns ra and dec hold 'ten' and '2', expected degrees"),
+        ("a,1,,\n,0,,\n", "1 of 2 rows have no id, expected one in each"),
+    ],
+)
+def test_positions_that_are_none_and_rows_without_an_id_are_refused(tmp_path, rows, told):
+    np.savez(tmp_path / "a.npz", image=star(64))
+    (tmp_path / "labels.csv").write_text("id,label,ra,dec\n" + rows)
+    with pytest.raises(CutoutError, match=rf"labels\.csv: {told}"):
+        prepared(tmp_path, labels=str(tmp_path / "labels.csv"))
 
 
 def test_labels_that_are_true_and_false_are_read_as_what_they_say(tmp_path):

@@ -80,6 +80,17 @@ def test_hidden_and_half_written_files_are_passed_over(tmp_path):
     assert folder(tmp_path).names == ["a"]
 
 
+def test_no_file_is_passed_over_for_the_case_or_length_of_its_ending(tmp_path):
+    for name in ("a.FITS", "b.fit", "c.fts"):
+        fits.PrimaryHDU(IMAGE).writeto(tmp_path / name)
+    with open(tmp_path / "d.NPZ", "wb") as file:
+        np.savez(file, image=IMAGE)
+    cutouts = folder(tmp_path)
+    assert cutouts.names == ["a", "b", "c", "d"]
+    for name in cutouts.names:
+        np.testing.assert_array_equal(cutouts.named(name).image, IMAGE)
+
+
 @pytest.mark.parametrize("content", [b"", b"<!DOCTYPE html><html></html>", b"PK\x03\x04", b"SIMPLE  =" + b" " * 100, b"\x1f\x8bx"])
 def test_damaged_files_are_named(tmp_path, content):
     (tmp_path / "a.fits").write_bytes(content)
@@ -142,9 +153,9 @@ def test_same_pixels_stay_as_they_are(tmp_path):
 def test_gzipped_files_and_endings_in_capitals(tmp_path, caplog):
     fits.PrimaryHDU(IMAGE).writeto(tmp_path / "a.fits.gz")
     fits.PrimaryHDU(IMAGE).writeto(tmp_path / "b.FITS")
-    fits.PrimaryHDU(IMAGE).writeto(tmp_path / "c.fit")
+    fits.PrimaryHDU(IMAGE).writeto(tmp_path / "c.img")
     cutouts = folder(tmp_path)
-    assert cutouts.names == ["a", "b"] and "passed over, such as c.fit" in caplog.text
+    assert cutouts.names == ["a", "b"] and "passed over, such as c.img" in caplog.text
     for name in cutouts.names:
         np.testing.assert_array_equal(cutouts.named(name).image, IMAGE)
 

@@ -22,6 +22,11 @@ def test_a_comma_at_the_end_of_each_row_shifts_nothing(tmp_path):
     assert labels.to_dict("records") == [{"ra": 150.1, "dec": 2.2, "class": "spiral"}]
 
 
+def test_blanks_around_a_field_are_no_part_of_it(tmp_path):
+    table = read_text_table(written(tmp_path, "id , label\ng1 , 1\n  g20,0 \n"))
+    assert table.to_dict("list") == {"id": ["g1", "g20"], "label": ["1", "0"]}
+
+
 def test_a_field_too_many_is_refused_with_its_line(tmp_path):
     with pytest.raises(CatalogueError, match=r"lenses\.csv, line 3: 4 fields, expected the 3 of the header \(ra, dec, class\)"):
         read_labels(written(tmp_path, "ra,dec,class\n150.1,2.2,ring\n150.1,2.2,33,spiral\n"))

@@ -58,7 +58,7 @@ def columns(count: int = 10) -> dict:
 
 def write(folder, data, name="table.parquet"):
     folder.mkdir(exist_ok=True)
-    pq.write_table(pa.table(data), folder / name, row_group_size=3)
+    pq.write_table(data if isinstance(data, pa.Table) else pa.table(data), folder / name, row_group_size=3)
     return folder / name
 
 
@@ -233,6 +233,12 @@ def test_truths_that_are_written_as_text_or_numbers_are_read_as_what_they_say(tm
         ("ra", [float("nan"), *[150.0] * 9], "column ra is missing or not finite in 1 of 6 rows that need it"),
         ("theta_e_arcsec", [float("nan")] * 10, "column theta_e_arcsec is missing or not finite in 3 of 3 rows"),
         ("task_id", [None, *[f"t{i}" for i in range(9)]], "task_id is missing in 1 of 10 rows"),
+        ("task_id", [[f"t{i}"] for i in range(10)], "column task_id holds list<.*, expected one text or number in each row"),
+        ("region_split", [["train"]] * 10, "column region_split holds list<"),
+        ("stamp_size", [[SIZE]] * 10, "column stamp_size holds list<"),
+        ("brickname", [b"\xff"] * 10, "column brickname holds binary, expected one text or number in each row"),
+        ("stamp_npz", ["UEsDBA=="] * 10, "column stamp_npz holds string, expected an NPZ archive as bytes in each row"),
+        ("stamp_npz", [[1, 2]] * 10, "column stamp_npz holds list<"),
     ],
 )
 def test_what_is_missing_or_means_nothing_is_refused_by_name_and_value(tmp_path, name, values, message):
@@ -248,6 +254,30 @@ def test_identifiers_keep_their_numbers_however_they_are_written(tmp_path):
     # A word stands for a number of its own, the same in every table.
     words = imported(write(tmp_path, {**columns(), "object_id": [f"J{i // 2}" for i in range(10)]}))["object_id"].to_pylist()
     assert words[0] == words[1] and len(set(words)) == 3
+
+
+def test_bytes_that_are_text_are_read_as_text(tmp_path):
+    """Older writers of Parquet do not say which bytes are text."""
+    plain = columns()
+    text = ("task_id", "region_split", "brickname", "bandset")
+    said = {**{name: [value.encode() for value in plain[name]] for name in text}, "is_control": [b"true", b"false"] * 5}
+    table = imported(write(tmp_path, {**plain, **said, "source_kind": [b"sersic"] * 10}))
+    assert table["label"].to_pylist() == [0, 1] * 3 and table["brickname"].to_pylist() == plain["brickname"][:6]
+    assert set(table["source_kind"].to_pylist()) == {"sersic"}
+
+
+def test_no_file_of_a_folder_is_passed_over_for_its_ending_or_place(tmp_path):
+    folder, elsewhere = tmp_path / "folder", tmp_path / "elsewhere"
+    folder.mkdir()
+    whole = pa.table(columns())
+    places = [(folder, "a.pq"), (folder, "B.PARQUET"), (folder / "c.parquet", "part-0.parquet"), (elsewhere, "d.parquet")]
+    for k, (place, name) in enumerate(places):
+        write(place, whole.slice(k, 10 if k == 3 else 1), name)
+    (folder / "linked").symlink_to(elsewhere)
+    assert sorted(imported(folder)["task_id"].to_pylist()) == [f"t{i}" for i in range(6)]
+    (folder / "e.parquet").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(StampImportError, match=r"e\.parquet: expected a Parquet file, found an empty folder or a link to nothing"):
+        imported(folder)
 
 
 def test_what_dead_jobs_and_editors_leave_in_a_folder_is_passed_over(tmp_path):

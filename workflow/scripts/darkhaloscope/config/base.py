@@ -60,14 +60,29 @@ def as_path(value: Any) -> Any:
     return {"path": value} if isinstance(value, str) else value
 
 
+def _file(path: str) -> str:
+    """Return a path that the user names, expanded; what rules read it through takes some characters for something else."""
+    found = expanded(path)
+    if set(found) & set("{}<>\n"):
+        raise ValueError(
+            f"{path!r} holds a character that stands for something else in the paths of rules ({{}}<>); rename it, or link to it"
+        )
+    return found
+
+
 def as_name(text: str) -> str:
     """Return what a user called a file as a name that a folder can have; empty where nothing of it is left."""
     return re.sub(r"[^\w.=+-]", "_", text).lstrip("._=+-")
 
 
 def _folder(path: str) -> str:
-    """Return a folder by its one plain name: `results/x/`, `./results/x` and `results//x` are the same."""
+    """Return a folder by its one plain name: `results/x/`, `./results//x` and `/where/snakemake/runs/results/x` are the same."""
     found = os.path.normpath(expanded(path))
+    # Parents alone are resolved: the folder itself may be a link to a larger disk.
+    parent, name = os.path.split(os.path.abspath(found))
+    inside = os.path.relpath(os.path.join(os.path.realpath(parent), name))
+    if not inside.startswith(".."):
+        found = inside
     if set(found) & set("{}<>[]*?\n") or found != found.strip():
         raise ValueError(
             f"{path!r} holds a character that stands for something else in file patterns ({{}}<>[]*?, or spaces at an end); rename the folder"
@@ -85,7 +100,7 @@ def _address(address: str) -> str:
 #: Where an archive is; logins come from elsewhere.
 Address = Annotated[str, AfterValidator(_address)]
 #: A file that the user names, and the folder that results go below.
-FilePath = Annotated[str, StringConstraints(min_length=1), AfterValidator(expanded)]
+FilePath = Annotated[str, StringConstraints(min_length=1), AfterValidator(_file)]
 Folder = Annotated[str, StringConstraints(min_length=1), AfterValidator(_folder)]
 
 DISTRIBUTION_KINDS = ("fixed", "uniform", "log_uniform", "normal", "choice")

@@ -357,10 +357,9 @@ def load(overlay: Mapping[str, Any], folder: Path, files: Iterable[Path] = ()) -
     files = list(files)
     merged = merge(Run().plain(), _read_yaml(folder / "config" / "config.yaml"))
     read = [layer for file in files for layer in _layers(_read_yaml(file), folder, (str(file),))]
-    for layer in [*read, *_layers(dict(overlay), folder, ())]:
-        merged = merge(merged, _nested(layer))
+    layers = [*read, *_layers(dict(overlay), folder, ())]
     try:
-        return validate(merged)
+        return validate(functools.reduce(merge, map(_nested, layers), merged))
     except ConfigError as error:
         given = [str(file) for file in (*files, overlay.get("extends")) if file]
         if not given:
@@ -369,12 +368,25 @@ def load(overlay: Mapping[str, Any], folder: Path, files: Iterable[Path] = ()) -
 
 
 def _nested(layer: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a layer with its dotted keys (`datasets.subhalo.seed`) as sections."""
+    """Return a layer with its dotted keys (`datasets.subhalo.seed`) as sections; a value that is there as both is an error."""
     found: dict[str, Any] = {}
     for key, value in layer.items():
         first, *rest = str(key).split(".")
-        found = merge(found, {first: functools.reduce(lambda inner, name: {name: inner}, reversed(rest), value)})
+        section = {first: functools.reduce(lambda inner, name: {name: inner}, reversed(rest), value)}
+        if twice := _in_both(found, section):
+            raise ConfigError(f"`{twice}` is given twice, once within a section and once as a dotted key; expected once: delete one")
+        found = merge(found, section)
     return found
+
+
+def _in_both(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    """Return the dotted key of the first value that both have; empty where none is in both."""
+    for key in one.keys() & other.keys():
+        if not isinstance(one[key], Mapping) or not isinstance(other[key], Mapping):
+            return key
+        if below := _in_both(one[key], other[key]):
+            return f"{key}.{below}"
+    return ""
 
 
 def validate(values: Mapping[str, Any]) -> Run:

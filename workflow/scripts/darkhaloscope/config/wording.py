@@ -44,6 +44,8 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
         else:
             found = item.get("input")
             shown = "" if isinstance(found, dict | list) or item["type"] == "missing" else f", found {found!r}"
+            if shown and item["type"] == "string_type":
+                shown += ", as YAML reads what is not in quotes; put it in quotes"
             lines.append(f"  {where}: {item['msg'][0].lower()}{item['msg'][1:]}{shown}")
     return "\n".join(lines)
 

@@ -28,7 +28,7 @@ class Loader(yaml.SafeLoader):
     yaml_implicit_resolvers: ClassVar[dict[str, list]] = {}
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        """Return a mapping; a key that is there twice, or that is no text, is an error."""
+        """Return a mapping, its keys as they are written (`1e3`, `007`); a key that is there twice, or that is no text, is an error."""
         lines: dict[str, int] = {}
         for key, _ in node.value:
             name, line = key.value, key.start_mark.line + 1
@@ -42,7 +42,9 @@ class Loader(yaml.SafeLoader):
                     f"line {line}: duplicate key `{name}`, first in line {lines[name]}, expected once; put both together, or delete one"
                 )
             lines[name] = line
-        return {str(key): value for key, value in super().construct_mapping(node, deep).items()}
+            if key.tag.rpartition(":")[2] != "merge":
+                key.tag = "tag:yaml.org,2002:str"
+        return super().construct_mapping(node, deep)
 
     def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
         """Return an integer: a leading zero is no sign of octal digits."""

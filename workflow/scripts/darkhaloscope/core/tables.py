@@ -15,6 +15,9 @@ import pyarrow.parquet as pq
 from .files import whole
 from .reading import UNREADABLE, words
 
+#: How the names of Parquet files end, in whatever case.
+PARQUET = (".parquet", ".pq")
+
 
 class TableError(ValueError):
     """A table does not have the schema that is expected; the message names file and column."""
@@ -151,6 +154,21 @@ def parquet_errors(path: str | os.PathLike) -> Iterator[None]:
         raise
     except UNREADABLE as error:
         raise TableError(f"{path}: not a readable Parquet file ({words(error)}); delete it and run again") from error
+
+
+def parquet_files(folder: str | os.PathLike) -> list[Path]:
+    """Return the Parquet files of a folder and of the folders in it, linked ones too, in order.
+
+    Names that begin with `_` or `.` are passed over, as Spark, Dask and Arrow do: what a dead job left in `_temporary`, and what
+    macOS and editors leave. An empty folder that is called as a file counts as one: no reader takes it.
+    """
+    found = []
+    for here, folders, files in os.walk(folder, followlinks=True):
+        if here != str(folder) and here.lower().endswith(PARQUET) and not folders and not files:
+            found.append(Path(here))
+        folders[:] = [name for name in folders if not name.startswith(("_", "."))]
+        found += [Path(here, name) for name in files if not name.startswith(("_", ".")) and name.lower().endswith(PARQUET)]
+    return sorted(found)
 
 
 def images(table: pa.Table, name: str) -> np.ndarray:

@@ -16,7 +16,8 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from ..config.columns import SKY_CELLS
+from ..config.columns import COLUMNS, SKY_CELLS
+from ..config.columns import TEXT as IS_TEXT
 from ..config.experiment import (
     LENSFINDER_CLUSTERS,
     LENSFINDER_STRATA,
@@ -29,6 +30,7 @@ from ..config.experiment import (
 )
 from ..core.rates import EvaluationError
 from ..core.reading import UNREADABLE, words
+from ..core.tables import PARQUET, parquet_files
 from .evaluate import evaluate_network
 from .information import D_PRIME_COLUMN
 from .lazy_table import BATCH, LazyTable, Pieces, parquet_pieces, table_pieces
@@ -59,8 +61,9 @@ SYNONYMS = {
     "ra": ("ra_deg",),
     "dec": ("dec_deg",),
 }
-#: Columns of a CSV that are text whatever they look like.
-TEXT = (*ALIASES["stamp_id"], "contaminant_class", *SYNONYMS["contaminant_class"])
+#: Columns of a CSV that are text whatever they look like: as numbers, ids above 2⁶³ fall together and 007 is 7; one called NA would be missing.
+TEXT = {name for columns in COLUMNS.values() for name, kind in columns.items() if kind == IS_TEXT} | {*ALIASES["stamp_id"]}
+TEXT |= {theirs for ours, known in SYNONYMS.items() if ours in TEXT for theirs in known}
 #: True for a control: the reverse of a label.
 CONTROL = ("is_control",)
 #: Cells of 1.8°, where a table has positions and no regions.
@@ -118,7 +121,7 @@ def open_settings(settings: ScoresTable) -> tuple[LazyTable, Evaluation]:
     Raises
     ------
     EvaluationError
-        As `open_scores`; or a column of strata, surfaces or clusters is not in the table.
+        As `open_scores`; or a column of strata, surfaces or clusters is not in the table, or positions are no degrees.
     """
     table = open_scores(settings.table, settings.columns)
     names, asked = table.column_names, settings.evaluation
@@ -150,6 +153,8 @@ def open_settings(settings: ScoresTable) -> tuple[LazyTable, Evaluation]:
                 f"{settings.table}: no column for the {key} {', '.join(lost)}; the table has: {', '.join(names)}. "
                 f"Name the column under `scores.columns`, or take it out of `scores.evaluation.{key}`"
             )
+    if any(SKY_CELLS.fullmatch(name) for name in chosen["clusters"]):
+        _check_places(table, settings.table)
     return table, asked.model_copy(update=chosen)
 
 
@@ -195,18 +200,15 @@ def open_scores(path: str | os.PathLike, mapping: Mapping[str, str] | None = Non
     Raises
     ------
     EvaluationError
-        The file is missing or unreadable; a column is missing; label and is_control contradict each other; labels
+        The file is missing or unreadable; a column is missing, comes twice, or could be two; label and is_control contradict each other; labels
         are not 0 and 1; a split is none of train, validation and test; no row is of a split that is evaluated. (Ids that repeat and scores that are not finite are found
         by `evaluate_network`.)
     """
-    fields, n, pieces_of = _open(Path(path), (mapping or {}).get("stamp_id"))
+    fields, n, pieces_of = _open(Path(path), {theirs for ours, theirs in (mapping or {}).items() if ours in TEXT})
     if n == 0:
         raise EvaluationError(
             f"{path}: this table of scores has no rows, expected one for each stamp; write it again, or give the path of another"
         )
-    twice = sorted({name for name in fields.names if fields.names.count(name) > 1})
-    if twice:
-        raise EvaluationError(f"{path}: column {', '.join(twice)} comes twice, expected each once; rename or drop one")
     if "calibrated" in fields.names and not _is_number(fields.field("calibrated").type):
         raise EvaluationError(
             f"{path}: column calibrated holds {fields.field('calibrated').type}, expected calibrated probabilities; rename it, or leave it out"
@@ -221,15 +223,28 @@ def open_scores(path: str | os.PathLike, mapping: Mapping[str, str] | None = Non
     }
     if "split" in chosen:
         pieces["split"] = partial(_splits, pieces_of(chosen["split"]))
+    for name in (chosen[k] for k in (*ALIASES, CONTROL[0]) if k in chosen):
+        if pa.types.is_nested(fields.field(name).type):
+            raise EvaluationError(
+                f"{path}: column `{name}` holds {fields.field(name).type}, expected one text or number in each row; write it so, or name another column under `scores.columns`"
+            )
     used = {chosen[k] for k in (*ALIASES, CONTROL[0]) if k in chosen}
     renamed = {theirs: ours for ours, theirs in chosen.items() if ours not in ALIASES and ours != CONTROL[0]}
     for field in fields:
         wanted = renamed.get(field.name, field.name)
-        if (field.name not in used or field.name in renamed) and wanted not in pieces and not _is_binary(field.type):
+        if (
+            (field.name not in used or field.name in renamed)
+            and wanted not in pieces
+            and not _is_binary(field.type)
+            and not pa.types.is_nested(field.type)
+        ):
             pieces[wanted] = pieces_of(field.name)
+    lists = [field.name for field in fields if pa.types.is_nested(field.type)]
+    if lists:
+        log.warning("%s: columns %s hold several values in a row, and are left out", path, ", ".join(lists))
     for ours, known in SYNONYMS.items():
-        theirs = _named(pieces, known)
-        if ours not in pieces and theirs is not None:
+        theirs = None if ours in pieces else _named(pieces, known, ours, path)
+        if theirs is not None:
             log.info("%s: column `%s` is taken for %s", path, theirs, ours)
             pieces[ours] = pieces[theirs]
     table = LazyTable(pieces, n)
@@ -248,24 +263,24 @@ def _is_number(kind: pa.DataType) -> bool:
     return pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind)
 
 
-def _open(path: Path, ids: str | None) -> tuple[pa.Schema, int, Callable[..., Pieces]]:
-    """Return the columns of a file, its number of rows, and what reads a column; `ids` is the column of ids where it is named."""
+def _open(path: Path, text: set[str]) -> tuple[pa.Schema, int, Callable[..., Pieces]]:
+    """Return the columns of a file, its number of rows, and what reads a column; in a CSV, columns `text` are text beside those of known names."""
     name = path.name.lower()
     if path.is_dir():
-        parts = sorted(p for p in path.rglob("*.parquet") if not any(n.startswith(("_", ".")) for n in p.relative_to(path).parts))
+        parts = parquet_files(path)
         if not parts:
             raise EvaluationError(
                 f"{path}: this folder holds no Parquet file, expected some; give the path of a Parquet or CSV file, or of a folder of Parquet files"
             )
     elif not path.is_file():
         raise EvaluationError(f"{path}: this table of scores does not exist; give the path of a Parquet or CSV file")
-    elif name.endswith((".parquet", ".pq")):
+    elif name.endswith(PARQUET):
         parts = [path]
     elif name.endswith((".csv", ".csv.gz")):
         with _readable(path):
             names = pyarrow.csv.open_csv(path).schema.names  # those that are no UTF-8 raise here
-            # As numbers, ids above 2⁶³ fall together and 007 is 7; an id or a class called NA would be missing.
-            text = [name for name in names if name == ids or name.lower() in TEXT]
+            _check_once(names, path)
+            text = {name for name in names if name in text or name.lower() in TEXT}
             table = pyarrow.csv.read_csv(path, convert_options=pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(text, pa.string())))
             for k in (k for k, name in enumerate(names) if name in text):
                 table = table.set_column(
@@ -276,30 +291,61 @@ def _open(path: Path, ids: str | None) -> tuple[pa.Schema, int, Callable[..., Pi
         return table.schema, table.num_rows, partial(table_pieces, table)
     else:
         raise EvaluationError(f"{path}: the name must end in .parquet, .pq, .csv or .csv.gz, so that the format is known")
-    schemas, rows = [], 0
+    schemas: list[pa.Schema] = []
+    rows = 0
     for part in parts:
         with _readable(part), pq.ParquetFile(part) as file:
+            _check_once(file.schema_arrow.names, part)
             schemas.append(file.schema_arrow)
             rows += file.metadata.num_rows
         if schemas[-1].names != schemas[0].names:
             raise EvaluationError(f"{part}: other columns than in {parts[0]} ({', '.join(schemas[-1].names)}); keep one table in a folder")
-    return schemas[0], rows, partial(parquet_pieces, parts)
+    kinds = {name: _common([schema.field(name).type for schema in schemas]) for name in schemas[0].names}
+    different = {name: kind for name, kind in kinds.items() if any(schema.field(name).type != kind for schema in schemas)}
+    return pa.schema(kinds), rows, lambda name, categories=True: parquet_pieces(parts, name, categories, different.get(name))
+
+
+def _common(kinds: Sequence[pa.DataType]) -> pa.DataType:
+    """Return the type that parts of a table have a column in common as: of empty ones and others that of the others, of different numbers one that holds both."""
+    if all(kind == kinds[0] for kind in kinds):
+        return kinds[0]
+    plain = [kind.value_type if pa.types.is_dictionary(kind) else kind for kind in kinds]
+    known = [kind for kind in dict.fromkeys(plain) if not pa.types.is_null(kind)]
+    try:
+        return pa.unify_schemas([pa.schema({"": kind}) for kind in known], promote_options="permissive").field(0).type
+    except (pa.ArrowTypeError, pa.ArrowInvalid):
+        return known[0]  # what cannot be read as that is named when it is read
+
+
+def _check_once(names: Sequence[str], path: Path) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise EvaluationError(f"{path}: column {', '.join(twice)} comes twice, expected each once; rename or drop one")
 
 
 @contextmanager
 def _readable(path: Path) -> Iterator[None]:
     try:
         yield
+    except EvaluationError:
+        raise
     except UNREADABLE as error:
         raise EvaluationError(
             f"{path}: not a readable table ({words(error)}); write it again as Parquet or CSV with a header line"
         ) from error
 
 
-def _named(names: Iterable[str], known: Sequence[str]) -> str | None:
-    """Return the first of some known names that is there, whatever its case."""
-    there = {name.lower(): name for name in names}
-    return next((there[name] for name in known if name in there), None)
+def _named(names: Iterable[str], known: Sequence[str], ours: str, path: str | os.PathLike) -> str | None:
+    """Return the first of some known names that is there, whatever its case; two that differ in their case alone are an error."""
+    there: dict[str, list[str]] = {}
+    for name in names:
+        there.setdefault(name.lower(), []).append(name)
+    found = next((there[name] for name in known if name in there), [None])
+    if len(found) > 1:
+        raise EvaluationError(
+            f"{path}: columns {' and '.join(found)} could both be {ours}; name the right one as `{ours}` under `scores.columns`"
+        )
+    return found[0]
 
 
 def _choose(names: Sequence[str], mapping: dict[str, str], path: str | os.PathLike) -> dict[str, str]:
@@ -311,8 +357,10 @@ def _choose(names: Sequence[str], mapping: dict[str, str], path: str | os.PathLi
         )
     chosen = dict(mapping)
     for ours, known in (*ALIASES.items(), (CONTROL[0], CONTROL)):
-        name = _named(names, known)
-        if ours not in chosen and name is not None and not (ours == CONTROL[0] and "label" in mapping):
+        if ours in chosen or (ours == CONTROL[0] and "label" in mapping):
+            continue
+        name = _named(names, known, ours, path)
+        if name is not None:
             chosen[ours] = name
     missing = [k for k in ("label", "score") if k not in chosen and not (k == "label" and CONTROL[0] in chosen)]
     if missing:
@@ -376,6 +424,23 @@ def _check_splits(table: LazyTable, column: str | None, path: str | os.PathLike)
         raise EvaluationError(
             f"{path}: column `{column}` holds {found}; expected train, validation or test in every row: these rows would be left out"
         )
+
+
+def _check_places(table: LazyTable, path: str | os.PathLike) -> None:
+    """Raise `EvaluationError` where positions on the sky, of which clusters are made, are none."""
+    for name, low, high in (("ra", 0, 360), ("dec", -90, 90)):
+        column = table.column(name)
+        try:
+            numbers = np.asarray(pc.fill_null(pc.cast(column, pa.float64()), np.nan))
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            raise EvaluationError(
+                f"{path}: column `{name}` holds {column.type}, expected degrees ({error}); write numbers, or rename it"
+            ) from error
+        wrong = numbers[(numbers < low) | (numbers > high)]
+        if len(wrong):
+            raise EvaluationError(
+                f"{path}: column `{name}` holds {wrong[0]:g} in {int((numbers == wrong[0]).sum())} rows, expected degrees from {low} to {high}; leave empty what is not known"
+            )
 
 
 def _numbers(field: pa.Field, pieces_of: Callable[..., Pieces], path: str | os.PathLike) -> Iterator[pa.Array]:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ..core.tables import parquet_errors
+from ..core.tables import TableError, parquet_errors
 
 #: Rows that are read at a time.
 BATCH = 1 << 20
@@ -69,16 +69,26 @@ class LazyTable:
         return LazyTable(self.pieces, self.n, keep)
 
 
-def parquet_pieces(paths: Sequence[str | os.PathLike], name: str, categories: bool = True) -> Pieces:
-    """Return what reads one column of Parquet files piece by piece, text as categories unless that is unwanted."""
+def parquet_pieces(paths: Sequence[str | os.PathLike], name: str, categories: bool = True, kind: pa.DataType | None = None) -> Pieces:
+    """Return what reads one column of Parquet files piece by piece, text as categories unless that is unwanted; where files have different types, as `kind`."""
 
     def read() -> Iterator[pa.Array]:
         for path in paths:
             with parquet_errors(path), pq.ParquetFile(path, read_dictionary=[name] if categories else None) as file:
                 for batch in file.iter_batches(batch_size=BATCH, columns=[name]):
-                    yield batch.column(0)
+                    yield batch.column(0) if kind is None else _as(batch.column(0), kind, path, name)
 
     return read
+
+
+def _as(piece: pa.Array, kind: pa.DataType, path: str | os.PathLike, name: str) -> pa.Array:
+    plain = piece.dictionary_decode() if pa.types.is_dictionary(piece.type) else piece
+    try:
+        return plain.cast(kind)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise TableError(
+            f"{path}: column `{name}` holds {plain.type}, but {kind} in the other files of its folder ({error}); write all of them alike"
+        ) from error
 
 
 def table_pieces(table: pa.Table, name: str, categories: bool = True) -> Pieces:

@@ -156,9 +156,9 @@ def cut(scored: Scored, name: str, how: Stratum) -> Cut:
     values, of_one = scored.values(name), (how.of_positives, how.of_controls)
     if how.edges is None and how.quantiles is None:
         return Cut(*_categories(values, name, scored.name), *of_one)
-    if not (pa.types.is_integer(values.type) or pa.types.is_floating(values.type)):
+    if not (pa.types.is_integer(values.type) or pa.types.is_floating(values.type) or pa.types.is_decimal(values.type)):
         raise EvaluationError(
-            f"{scored.name}: column `{name}` holds {values.type}, so it has no edges or quantiles; leave both out to take its values as categories"
+            f"{scored.name}: column `{name}` holds {values.type}, so it has no edges or quantiles; write it as numbers, or leave both out to take its values as categories"
         )
     numbers = _numbers(values)
     if how.edges is not None:

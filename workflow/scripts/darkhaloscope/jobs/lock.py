@@ -14,12 +14,32 @@ from pathlib import Path
 
 #: What flock says where another process holds the lock, and where the file system knows no locks (Lustre mounted without
 #: `flock`, NFS without lockd, some FUSE file systems).
-HELD = {errno.EWOULDBLOCK, errno.EACCES}
+HELD = errno.EWOULDBLOCK
 NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL, errno.ENOTTY}
 
 
 class RootError(Exception):
     """Results cannot go below the root, or another run is writing there."""
+
+
+def look_into(root: str) -> None:
+    """Look whether results can be below a root, where something is there already: Snakemake reads the folder before it takes the lock.
+
+    Raises
+    ------
+    RootError
+        There is a file in the place of the root or of a folder above it, or the folder cannot be read.
+    """
+    folder = Path(root)
+    try:
+        os.scandir(folder).close()
+    except FileNotFoundError:
+        return
+    except NotADirectoryError:
+        file = next(place for place in (folder, *folder.parents) if place.is_file())
+        raise RootError(_in_words(folder, NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(file)))) from None
+    except OSError as error:
+        raise RootError(_in_words(folder, error)) from None
 
 
 def lock(root: str) -> str | None:
@@ -46,7 +66,7 @@ def lock(root: str) -> str | None:
     except OSError as error:
         holder = os.read(handle, 200).decode(errors="replace").strip() or "unknown holder"
         os.close(handle)
-        if error.errno in HELD:
+        if error.errno == HELD:
             raise RootError(f"another run is writing below {folder}/ ({holder}); wait for it, stop it, or set another `root`") from None
         if error.errno in NO_LOCKS:
             return (
@@ -56,9 +76,13 @@ def lock(root: str) -> str | None:
         raise RootError(
             f"{file} cannot be locked ({error.strerror}); set another `root`, or see what is wrong with its file system"
         ) from None
-    if writable:
-        os.ftruncate(handle, 0)
-        os.write(handle, f"process {os.getpid()} on {socket.gethostname()} since {time.strftime('%Y-%m-%d %H:%M:%S')}\n".encode())
+    try:
+        if writable:
+            os.ftruncate(handle, 0)
+            os.write(handle, f"process {os.getpid()} on {socket.gethostname()} since {time.strftime('%Y-%m-%d %H:%M:%S')}\n".encode())
+    except OSError as error:
+        os.close(handle)
+        raise RootError(_in_words(folder, error)) from None
     return None
 
 
@@ -79,4 +103,7 @@ def _in_words(folder: Path, error: OSError) -> str:
         )
     if isinstance(error, FileExistsError | NotADirectoryError):
         return f"the root {folder} needs a folder, but there is a file at {error.filename}; move it away, or set another `root`"
-    return f"results cannot be written below {folder}/ ({error.strerror}: {error.filename}); check its permissions, or set another `root`"
+    where = f": {error.filename}" if error.filename else ""
+    return (
+        f"results cannot be written below {folder}/ ({error.strerror}{where}); check its permissions and free space, or set another `root`"
+    )

@@ -19,10 +19,11 @@ from types import SimpleNamespace
 from typing import Any
 
 from ..config.run import Run
+from ..config.wording import ConfigError
 from ..config.yaml_files import parse_yaml
 from . import digest, targets
 from . import storage as object_storage
-from .lock import RootError, lock
+from .lock import RootError, lock, look_into
 from .provenance import ProvenanceError, Record, differences, plain, read_record, record_path, recorded, settle, stale
 from .stage import CONFIG, CONFIGFILES
 from .terminal import quieten
@@ -42,11 +43,17 @@ def edits(workflow: Any) -> dict[str, Any]:
     Raises
     ------
     ConfigError
-        A value in braces or brackets is no YAML, or holds a key twice.
+        A value in braces or brackets is no YAML, or holds a key twice; a key is given twice, or `--config` itself.
     """
+    if sum(word in ("--config", "-C") or word.startswith("--config=") for word in sys.argv) > 1:
+        raise ConfigError("--config is there twice, and Snakemake keeps the last one alone; put all keys behind one --config")
     values = dict(workflow.config_settings.config)
+    given = set()
     for entry in workflow.config_settings.config_args or ():
         key, _, text = str(entry).partition("=")
+        if key in given:
+            raise ConfigError(f"--config: `{key}` is given twice, expected once; leave one out")
+        given.add(key)
         if text.lstrip().startswith(("{", "[")):
             values[key] = parse_yaml(text, f"--config {key}")
     return values
@@ -63,6 +70,8 @@ def prepare(config: dict[str, Any], settings: Run) -> None:
     os.environ["MATPLOTLIBRC"] = os.devnull
     # Set in a shell to find a fault in other code: loops that are not compiled take hours, and have no place on disk.
     os.environ["NUMBA_DISABLE_JIT"] = "0"
+    # Numba takes no more threads than this says, and fails to import where it says none; a job's threads are the rule's.
+    os.environ.pop("NUMBA_NUM_THREADS", None)
     config["downloads"] = settings.downloads.plain()
     config["brick_cache_gb"] = settings.legacysurvey.cache_gb
     rendered = {name: dataset for name, dataset in settings.datasets.items() if hasattr(dataset, "rendering")}
@@ -160,7 +169,7 @@ def begin(workflow: Any, settings: Run) -> None:
         Results below the root have lost Snakemake's own records and are not what today's config and code
         would make, or have a provenance record that cannot be read: Snakemake alone would call them up to date.
         Options that decide about them let the run go on. Or the results of scores made elsewhere would replace those of another
-        table. Or object storage cannot be used, or conda is asked for and is not there.
+        table. Or object storage cannot be used, conda is asked for and is not there, or the root is no folder that can be read.
     """
     from snakemake.exceptions import WorkflowError
     from snakemake.io import regex_from_filepattern, strip_wildcard_constraints
@@ -174,6 +183,10 @@ def begin(workflow: Any, settings: Run) -> None:
         return
     if other := other_results(settings) or without_conda(workflow.deployment_settings):
         raise WorkflowError(other)
+    try:
+        look_into(settings.root)
+    except RootError as error:
+        raise WorkflowError(str(error)) from None
     digest.keep(digest.DIGESTS)
     quieten(workflow)
     name_changed_params()

@@ -30,7 +30,8 @@ from .said import BAND_KEYS, CutoutError, band_names, check_said, chosen_bands, 
 
 log = logging.getLogger("darkhaloscope")
 
-ENDINGS = (".fits", ".fits.gz", ".fits.fz", ".npz")
+#: How names of files of cutouts end, in whatever case.
+ENDINGS = (".fits", ".fits.gz", ".fits.fz", ".fit", ".fts", ".npz")
 #: A position asked for is that of a file within this [arcsec].
 MATCH_ARCSEC = 2.0
 #: Variances below this are no measurements: their inverse does not fit into a float32.

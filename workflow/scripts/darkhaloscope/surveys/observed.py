@@ -201,7 +201,8 @@ def published(name: str, settings: Observed) -> dict[str, float]:
     names = frame[settings.name_column].str.strip(' "').str.removeprefix(settings.name_prefix)
     keys = [key for key in ("z_lens", "z_source", "theta_e") if key in frame.columns]
     rows = [{key: _number(text, path, name, key) for key, text in row.items()} for row in frame.loc[names == name, keys].to_dict("records")]
-    rows = [{key: value for key, value in row.items() if np.isfinite(value)} for row in rows]
+    # Redshifts and radii are above zero; tables write −99 and the like where they know none.
+    rows = [{key: value for key, value in row.items() if np.isfinite(value) and value > 0} for row in rows]
     if any(row != rows[0] for row in rows):
         raise ObservedError(f"{path}: expected one row for {name}, found {len(rows)} with different numbers; keep the right one")
     return rows[0] if rows else {}

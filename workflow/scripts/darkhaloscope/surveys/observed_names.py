@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 IMAGE = "image.fits"
+#: Names of lenses become folders of results; the same as the Snakefile's constraint of the wildcard.
+NAME = re.compile(r"[A-Za-z0-9][\w.=+-]*")
 
 
 class ObservedError(ValueError):
@@ -18,7 +21,7 @@ def lens_names(folder: str | os.PathLike) -> list[str]:
     Raises
     ------
     ObservedError
-        There is no such folder, or no lens in it.
+        There is no such folder, no lens in it, one without its image, or one whose name no result can have.
     """
     path = Path(folder)
     if not path.is_dir():
@@ -27,7 +30,19 @@ def lens_names(folder: str | os.PathLike) -> list[str]:
             "give yours with --config observed=FOLDER, or fetch the sample that docs/real-lenses.md names"
         )
     # Editors, trash cans and archives keep copies under names that begin like this.
-    found = sorted(entry.name for entry in path.iterdir() if not entry.name.startswith((".", "_")) and (entry / IMAGE).is_file())
+    folders = sorted(entry for entry in path.iterdir() if not entry.name.startswith((".", "_")) and entry.is_dir())
+    found = [entry.name for entry in folders if (entry / IMAGE).is_file()]
+    for entry in folders:
+        if entry.name not in found and any(".fits" in file.name.lower() for file in entry.iterdir() if not file.name.startswith(".")):
+            raise ObservedError(
+                f"{entry / IMAGE}: expected the image of a lens, found other FITS files alone; write it there, or take the folder away"
+            )
+    for name in found:
+        if not NAME.fullmatch(name):
+            raise ObservedError(
+                f"{path / name}: expected a name of letters, digits and any of _.=+- that begins with a letter or digit; rename the folder "
+                "(observed.name_prefix is what the table's names have before those of folders)"
+            )
     if not found:
         raise ObservedError(f"{folder}: expected folders with {IMAGE} in them, one for each lens, but found none; see docs/real-lenses.md")
     return found

@@ -18,7 +18,7 @@ from ..core.tables import Column, Schema, read_columns
 from .cutouts import Cutout, resampled
 from .folder import CutoutError, FolderOfCutouts, Found
 from .said import place_of
-from .table import TABLES, cutouts_of
+from .table import TABLES, as_text, cutouts_of, nameless
 from .text_tables import read_text_table
 
 log = logging.getLogger("darkhaloscope")
@@ -152,7 +152,7 @@ def read_labels(settings: Labelled) -> dict[str, Label]:
     Raises
     ------
     CutoutError
-        It is missing or unreadable, lacks a column, or holds a label that is no number.
+        It is missing or unreadable, lacks a column or an id, or holds a label that is no number or a position that is none.
     """
     path = Path(settings.labels)
     with readable(path, "labels as a CSV or Parquet table", "write it again", CutoutError):
@@ -162,18 +162,31 @@ def read_labels(settings: Labelled) -> dict[str, Label]:
         raise CutoutError(
             f"{path}: no column {' and no column '.join(lost)}, found {', '.join(map(str, table.columns))}; rename it, or set cutouts.label"
         )
+    if lost := sum(map(nameless, table["id"])):
+        raise CutoutError(f"{path}: {lost} of {len(table)} rows have no id, expected one in each; write it, or leave these rows out")
     values = [_number(v, settings.label, path) for v in table[settings.label]]
-    places = map(place_of, table["ra"], table["dec"]) if {"ra", "dec"} <= set(table) else [None] * len(table)
+    places = (
+        [_place(*row, path) for row in zip(table["ra"], table["dec"], strict=True)] if {"ra", "dec"} <= set(table) else [None] * len(table)
+    )
     found: dict[str, Label] = {}
-    for name, value, place in zip(map(str, table["id"]), values, places, strict=True):
+    for name, value, place in zip(map(as_text, table["id"]), values, places, strict=True):
         label = Label(value, place)
         if found.setdefault(name, label) != label:
             raise CutoutError(f"{path}: {name} has two rows that differ, expected one for each id; keep one of them")
     return found
 
 
+def _place(ra: object, dec: object, path: Path) -> tuple[float, float] | None:
+    place = place_of(ra, dec)
+    if place is None and not (nameless(ra) or nameless(dec)):
+        raise CutoutError(
+            f"{path}: columns ra and dec hold {ra!r} and {dec!r}, expected degrees from 0 to 360 and -90 to 90; leave empty what is not known"
+        )
+    return place
+
+
 def _number(value: object, column: str, path: Path) -> float | None:
-    text = str(value).strip().lower()
+    text = as_text(value).strip().lower()
     if text in ("", "nan", "none", "<na>"):
         return None
     try:

@@ -47,6 +47,16 @@ def cutouts_of(settings: Labelled) -> FolderOfCutouts:
     return ArraysOfCutouts(settings)
 
 
+def nameless(name: object) -> bool:
+    """Say whether nothing stands in the place of a name."""
+    return name is None or name != name or name in ("", b"")
+
+
+def as_text(value: object) -> str:
+    """Return a value as text; numpy and older writers of Parquet have text as bytes."""
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+
+
 class _Rows(FolderOfCutouts):
     """Cutouts that are the rows of one file."""
 
@@ -54,10 +64,10 @@ class _Rows(FolderOfCutouts):
         self.settings, self.bands = settings, settings.bands
         self.pixel_scale_arcsec, self.zero_point = settings.pixel_scale_arcsec, settings.zero_point
         names = range(count) if names is None else names
-        lost = sum(name is None or name != name for name in names)
+        lost = sum(nameless(name) for name in names)
         if lost:
             raise CutoutError(f"{settings.path}: {lost} of {count} cutouts have no name, expected one for each; write them")
-        given = [name.decode() if isinstance(name, bytes) else str(name) for name in names]
+        given = [as_text(name) for name in names]
         twice = [name for name, many in Counter(given).items() if many > 1]
         if twice:
             raise CutoutError(

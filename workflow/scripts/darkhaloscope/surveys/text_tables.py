@@ -20,7 +20,7 @@ class TextTableError(ValueError):
 
 
 def read_text_table(path: Path) -> pd.DataFrame:
-    """Read a table with a header line, all columns as text.
+    """Read a table with a header line, all columns as text, without blanks around it.
 
     Lines that begin with `#` before the header, and empty lines, are passed over. The separator is the one of
     tab, semicolon, bar and comma that splits the header into most columns. Where it is not the comma, decimal
@@ -59,7 +59,7 @@ def read_text_table(path: Path) -> pd.DataFrame:
                 f"{path}, line {line}: {len(row)} fields, expected the {width} of the header ({', '.join(names)}); correct the row, "
                 "or name its further columns in the header"
             )
-        data.append(row[:width])
+        data.append([field.strip() for field in row[:width]])
     if separator != ",":
         data = [[field.replace(",", ".") if _DECIMAL_COMMA.fullmatch(field) else field for field in row] for row in data]
     return pd.DataFrame(data, columns=names, dtype=str)

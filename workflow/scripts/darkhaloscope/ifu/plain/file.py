@@ -154,6 +154,8 @@ def checked_facts(given: dict[str, object], path: Path) -> dict:
     facts: dict = {}
     for fact in FACTS:
         value = given.get(fact.key)
+        if isinstance(value, bytes):  # text, as numpy has it of FITS tables
+            value = value.decode(errors="replace")
         if value is None and fact.optional:
             facts[fact.key] = None
             continue

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from ...config.lensfinder import BANDS, ImportedDataset
 from ...config.subhalo import SPLITS
 from ...core.random import stable_hash
-from ...core.tables import Column
+from ...core.tables import Column, parquet_files
 from ...lensing.observe import moffat_from_psfsize
 from ...stamps.columns import IDENTITY, source_from_lens
 from ...stamps.manifest import NUMBERS_PER_SPLIT
@@ -96,19 +96,12 @@ def import_shard(table: str | os.PathLike, dataset: ImportedDataset, name: str, 
 
 
 def table_files(table: str | os.PathLike) -> list[Path]:
-    """Return the Parquet files of a table: itself, or those of a folder in the order of their names.
-
-    Files and folders whose names begin with `_` or `.` are passed over, as Spark, Dask and Arrow do: what a dead job left in
-    `_temporary`, and what macOS and editors leave.
-    """
+    """Return the Parquet files of a table: itself, or those of a folder (`parquet_files`)."""
     path = Path(table)
-    files = [path]
-    if path.is_dir():
-        files = sorted(p for p in path.rglob("*.parquet") if not any(n.startswith(("_", ".")) for n in p.relative_to(path).parts))
-    broken = [p for p in files if not p.is_file() and p.suffix == ".parquet" and p != path and not any(p in f.parents for f in files)]
+    files = parquet_files(path) if path.is_dir() else [path]
+    broken = [p for p in files if not p.is_file() and p != path]
     if broken:
-        raise StampImportError(f"{broken[0]}: expected a Parquet file, found a folder or a link to nothing; take it out of {table}")
-    files = [p for p in files if not p.is_dir()]
+        raise StampImportError(f"{broken[0]}: expected a Parquet file, found an empty folder or a link to nothing; take it out of {table}")
     if not files or not files[0].is_file():
         raise StampImportError(f"{table}: no Parquet file is there, expected at least one; set `table` to a file, or to a folder of them")
     return files
@@ -212,7 +205,7 @@ def _rows_of_split(
     place, left, seen = [], dict.fromkeys(SPLITS, 0), []
     for path, found in zip(files, names, strict=True):
         table = _read(path, pq.read_table, columns=list(dict.fromkeys((found["region_split"], found["task_id"]))))
-        said = np.array([_split_name(v) for v in table.column(found["region_split"]).to_pylist()], object)
+        said = np.array([_split_name(v) for v in _texts(table.column(found["region_split"]), "region_split", path).to_pylist()], object)
         unknown = {str(v) for v in said if v not in SPLITS}
         if unknown:
             count = int(sum(v not in SPLITS for v in said))
@@ -222,7 +215,7 @@ def _rows_of_split(
         place.append(np.flatnonzero(said == split))
         for name in SPLITS:
             left[name] += 0 if dataset.shards(name) else int((said == name).sum())
-        ids = table.column(found["task_id"]).cast(pa.string())
+        ids = _texts(table.column(found["task_id"]), "task_id", path)
         if ids.null_count:
             raise StampImportError(f"{path}: task_id is missing in {ids.null_count} of {len(ids)} rows; every stamp needs its own")
         seen.append(pd.util.hash_array(ids.to_numpy(), categorize=False))
@@ -293,6 +286,10 @@ def _pixels(cells: pa.ChunkedArray, given: dict, size: int, path: Path) -> tuple
         if cell is None:
             ok[i], reason[i] = False, "no image in the imported table"
             continue
+        if not isinstance(cell, bytes):
+            raise StampImportError(
+                f"{path}: column stamp_npz holds {cells.type}, expected an NPZ archive as bytes in each row; write it so"
+            )
         image = read_cell(cell, size, f"{path}, task_id {given['task_id'][i]}")
         bad = int((~np.isfinite(image)).sum())
         if bad:
@@ -333,7 +330,9 @@ def _as(column: pa.ChunkedArray, ours: Column, path: Path) -> object:
         A value is missing that must be there, or is not what the column holds.
     """
     kind = column.type
-    values = column.cast(pa.string()).to_pylist() if pa.types.is_dictionary(kind) else column.to_pylist()
+    # Older writers do not say that bytes are text.
+    as_text = any(said(kind) for said in (pa.types.is_dictionary, pa.types.is_binary, pa.types.is_large_binary, pa.types.is_nested))
+    values = _texts(column, ours.name, path).to_pylist() if as_text else column.to_pylist()
     missing = np.array([v is None or v != v for v in values], bool)
     if missing.any() and not ours.nullable and not ours.dtype.startswith("float"):
         raise StampImportError(
@@ -349,6 +348,16 @@ def _as(column: pa.ChunkedArray, ours: Column, path: Path) -> object:
         return column.cast(pa.float64()).to_numpy()
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise StampImportError(f"{path}: column {ours.name} holds {kind}, expected numbers ({error}); write them as numbers") from error
+
+
+def _texts(column: pa.ChunkedArray, name: str, path: Path) -> pa.ChunkedArray:
+    """Return a column as text."""
+    try:
+        return column.cast(pa.string())
+    except pa.ArrowException as error:
+        raise StampImportError(
+            f"{path}: column {name} holds {column.type}, expected one text or number in each row ({error}); write it so"
+        ) from error
 
 
 def _truth(value: object, name: str, path: Path) -> bool:
