@@ -7,8 +7,10 @@ import pytest
 
 from darkhaloscope.config.subhalo import Psf
 from darkhaloscope.core.rates import EvaluationError
+from darkhaloscope.core.tables import TableError
 from darkhaloscope.evaluation.any_table import open_scores
 from darkhaloscope.lensing.observe import PsfError, psf_kernel
+from darkhaloscope.tasks.imported.shard import table_files
 
 TABLE = pa.table({"stamp_id": ["a", "b"], "label": [0, 1], "score": [0.1, 0.9]})
 
@@ -21,6 +23,11 @@ TABLE = pa.table({"stamp_id": ["a", "b"], "label": [0, 1], "score": [0.1, 0.9]})
         (
             TABLE.append_column("calibrated", pa.array(["isotonic"] * 2)),
             "column calibrated holds string, expected calibrated probabilities",
+        ),
+        (TABLE.set_column(2, "score", pa.array([[0.1], [0.9]])), "holds list<element: double>, expected one value in each row"),
+        (
+            pa.concat_tables([TABLE.append_column("split", pa.array([split] * 2)) for split in ("validation", "test")]),
+            "2 stamp_ids are in more than one split, expected each in one",
         ),
     ],
 )
@@ -43,6 +50,66 @@ def test_classes_in_a_csv_keep_their_names_and_an_empty_cell_is_missing(tmp_path
     table = open_scores(tmp_path / "scores.csv")
     assert table.column("contaminant_class").to_pylist() == ["NA", "null", None, "007"]
     assert table.column("stamp_id").to_pylist() == ["a", "b", "c", None]
+
+
+@pytest.mark.parametrize("separator", [";", "\t", "|"])
+@pytest.mark.parametrize("decimal", [".", ","])
+def test_a_csv_without_commas_is_refused_by_its_header(tmp_path, separator, decimal):
+    rows = (["stamp_id", "label", "score"], ["a", "0", f"0{decimal}1"], ["b", "1", f"0{decimal}9"])
+    (tmp_path / "scores.csv").write_text("".join(f"{separator.join(row)}\n" for row in rows))
+    with pytest.raises(
+        EvaluationError, match=r"scores\.csv: its first line, `stamp_id.label.score`, has no comma; expected .* save the table"
+    ):
+        open_scores(tmp_path / "scores.csv")
+
+
+@pytest.mark.parametrize("order", [["label", "Label"], ["Label", "label"]])
+def test_a_column_by_its_very_name_comes_before_one_in_capitals(tmp_path, order):
+    columns = {"label": [0, 1], "Label": [1, 0]}
+    pq.write_table(
+        pa.table({"stamp_id": ["a", "b"], **{name: columns[name] for name in order}, "score": [0.1, 0.9]}), tmp_path / "s.parquet"
+    )
+    assert open_scores(tmp_path / "s.parquet").column("label").to_pylist() == [0, 1]
+
+
+def test_splits_may_have_spaces_about_them(tmp_path):
+    pq.write_table(TABLE.append_column("split", pa.array([" test", "Val "])), tmp_path / "s.parquet")
+    assert open_scores(tmp_path / "s.parquet").column("split").to_pylist() == ["test", "validation"]
+
+
+def test_parts_of_a_folder_are_read_whatever_their_ending_and_other_files_are_told(tmp_path, caplog):
+    for k, name in enumerate(("a.parquet", "b.PARQUET", "c.pq")):
+        pq.write_table(TABLE.set_column(0, "stamp_id", pa.array([f"{k}a", f"{k}b"])), tmp_path / name)
+    (tmp_path / "more.csv").write_text("stamp_id,label,score\n")
+    assert open_scores(tmp_path).num_rows == 6
+    assert "1 files that are no Parquet are passed over, such as more.csv" in caplog.text
+
+
+def test_parts_by_partition_are_refused(tmp_path):
+    """The folders' names are the only place where the split is: all parts would be read as test."""
+    for split in ("test", "train"):
+        (tmp_path / f"split={split}").mkdir()
+        pq.write_table(TABLE, tmp_path / f"split={split}/part-0.parquet")
+    with pytest.raises(
+        TableError, match="folders of a partition, such as split=test, .*expected all columns in the files: write the table"
+    ):
+        open_scores(tmp_path)
+    with pytest.raises(TableError, match="folders of a partition"):
+        table_files(tmp_path)
+
+
+def test_parts_have_one_type_for_a_column(tmp_path):
+    """A part without a value in a column has it without a type, and writers narrow numbers part by part."""
+    for k, (grades, numbers) in enumerate([([None, None], pa.array([1.0, 2.0], "f4")), (["A", "B"], pa.array([3.0, 4.0], "f8"))]):
+        more = {"grade": pa.array(grades), "theta_e": numbers}
+        pq.write_table(pa.table({"stamp_id": [f"{k}a", f"{k}b"], "label": [0, 1], "score": [0.1, 0.9], **more}), tmp_path / f"{k}.parquet")
+    table = open_scores(tmp_path)
+    assert table.column("grade").to_pylist() == [None, None, "A", "B"]
+    assert table.column("theta_e_arcsec").to_pylist() == [1, 2, 3, 4]
+    pq.write_table(TABLE.set_column(0, "stamp_id", pa.array([1, 2])), tmp_path / "0.parquet")
+    pq.write_table(TABLE, tmp_path / "1.parquet")
+    with pytest.raises(EvaluationError, match="other types in one part than in another .*stamp_id.*, expected one; write the table again"):
+        open_scores(tmp_path)
 
 
 def test_a_comma_at_the_end_of_a_row_shifts_no_column(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ import pyarrow.parquet as pq
 
 from .files import whole
 from .reading import UNREADABLE, words
+
+log = logging.getLogger("darkhaloscope")
 
 
 class TableError(ValueError):
@@ -140,6 +143,31 @@ def read_columns(path: str | os.PathLike, columns: list[str] | None = None, *, a
     """Read columns of a table whose schema was checked before, or has no need of it; errors as `open_table`."""
     with parquet_errors(path):
         return pq.read_table(path, columns=columns, read_dictionary=list(as_categories) or None)
+
+
+def parquet_parts(folder: Path) -> list[Path]:
+    """Return the Parquet files of a table that is a folder, in the order of their names.
+
+    Files and folders whose names begin with `_` or `.` are passed over, as Spark, Dask and Arrow do: what a dead job left in
+    `_temporary`, and what macOS and editors leave. Other files are, too, and the log names them.
+
+    Raises
+    ------
+    TableError
+        Parts lie in folders of a partition (`split=test`), whose values are in no file.
+    """
+    shown = sorted(p for p in folder.rglob("*") if not any(name.startswith(("_", ".")) for name in p.relative_to(folder).parts))
+    parts = [p for p in shown if p.suffix.lower() in (".parquet", ".pq")]
+    partition = next((p.parent for p in parts if any("=" in name for name in p.parent.relative_to(folder).parts)), None)
+    if partition is not None:
+        raise TableError(
+            f"{folder}: its parts lie in folders of a partition, such as {partition.relative_to(folder)}, whose values are in no file; "
+            "expected all columns in the files: write the table without partitions"
+        )
+    others = [p for p in shown if p.is_file() and p not in parts]
+    if others:
+        log.warning("%s: %d files that are no Parquet are passed over, such as %s", folder, len(others), others[0].name)
+    return parts
 
 
 @contextmanager

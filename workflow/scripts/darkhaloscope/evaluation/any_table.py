@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -29,6 +30,7 @@ from ..config.experiment import (
 )
 from ..core.rates import EvaluationError
 from ..core.reading import UNREADABLE, words
+from ..core.tables import parquet_parts
 from .evaluate import evaluate_network
 from .information import D_PRIME_COLUMN
 from .lazy_table import BATCH, LazyTable, Pieces, parquet_pieces, table_pieces
@@ -179,8 +181,7 @@ def open_scores(path: str | os.PathLike, mapping: Mapping[str, str] | None = Non
 
     Parameters
     ----------
-    path : path of a .parquet, .pq or .csv (also .csv.gz) file, or of a folder of Parquet files, where names that begin with `_` or `.`
-        are passed over (Spark leaves such folders, and parts of dead jobs in `_temporary`)
+    path : path of a .parquet, .pq or .csv (also .csv.gz) file, or of a folder of Parquet files (`parquet_parts`)
     mapping : mapping of str to str, optional
         Column of the file for any of stamp_id, label, score, split, or for a strata column that has another name in the file,
         for example `{"score": "p_resnet18"}`.
@@ -196,7 +197,7 @@ def open_scores(path: str | os.PathLike, mapping: Mapping[str, str] | None = Non
     ------
     EvaluationError
         The file is missing or unreadable; a column is missing; label and is_control contradict each other; labels
-        are not 0 and 1; a split is none of train, validation and test; no row is of a split that is evaluated. (Ids that repeat and scores that are not finite are found
+        are not 0 and 1; a split is none of train, validation and test, or an id is in two of them; no row is of a split that is evaluated. (Ids that repeat and scores that are not finite are found
         by `evaluate_network`.)
     """
     fields, n, pieces_of = _open(Path(path), (mapping or {}).get("stamp_id"))
@@ -212,6 +213,12 @@ def open_scores(path: str | os.PathLike, mapping: Mapping[str, str] | None = Non
             f"{path}: column calibrated holds {fields.field('calibrated').type}, expected calibrated probabilities; rename it, or leave it out"
         )
     chosen = _choose(fields.names, dict(mapping or {}), path)
+    for ours, theirs in chosen.items():
+        if pa.types.is_nested(fields.field(theirs).type):
+            raise EvaluationError(
+                f"{path}: column `{theirs}` (for {ours}) holds {fields.field(theirs).type}, expected one value in each row; write it so, or name "
+                "another under `scores.columns`"
+            )
     if "stamp_id" not in chosen:
         log.warning("%s: no column for stamp_id (recognised: %s); the rows are numbered in its place", path, ", ".join(ALIASES["stamp_id"]))
     pieces = {
@@ -236,6 +243,8 @@ def open_scores(path: str | os.PathLike, mapping: Mapping[str, str] | None = Non
     table.column("label")  # contradictions and strange labels are named before anything is computed
     table.column("score")
     _check_splits(table, chosen.get("split"), path)
+    if "stamp_id" in chosen and "split" in chosen:
+        _check_shared(table, path)
     if not any(has_split(table, split) for split in ("test", "validation")):
         splits = "no rows" if "split" not in pieces else ", ".join(map(str, pc.unique(table.column("split")).to_pylist())) or "no rows"
         raise EvaluationError(
@@ -252,7 +261,7 @@ def _open(path: Path, ids: str | None) -> tuple[pa.Schema, int, Callable[..., Pi
     """Return the columns of a file, its number of rows, and what reads a column; `ids` is the column of ids where it is named."""
     name = path.name.lower()
     if path.is_dir():
-        parts = sorted(p for p in path.rglob("*.parquet") if not any(n.startswith(("_", ".")) for n in p.relative_to(path).parts))
+        parts = parquet_parts(path)
         if not parts:
             raise EvaluationError(
                 f"{path}: this folder holds no Parquet file, expected some; give the path of a Parquet or CSV file, or of a folder of Parquet files"
@@ -262,6 +271,13 @@ def _open(path: Path, ids: str | None) -> tuple[pa.Schema, int, Callable[..., Pi
     elif name.endswith((".parquet", ".pq")):
         parts = [path]
     elif name.endswith((".csv", ".csv.gz")):
+        with _readable(path), (gzip.open if name.endswith(".gz") else open)(path, "rb") as file:
+            header = file.readline(10_000).decode("utf-8", "replace").strip()
+        if "," not in header:
+            raise EvaluationError(
+                f"{path}: its first line, `{header[:80]}`, has no comma; expected a header with commas between the names of columns, and points "
+                "in numbers: save the table as such a CSV, or as Parquet"
+            )
         with _readable(path):
             names = pyarrow.csv.open_csv(path).schema.names  # those that are no UTF-8 raise here
             # As numbers, ids above 2⁶³ fall together and 007 is 7; an id or a class called NA would be missing.
@@ -283,7 +299,19 @@ def _open(path: Path, ids: str | None) -> tuple[pa.Schema, int, Callable[..., Pi
             rows += file.metadata.num_rows
         if schemas[-1].names != schemas[0].names:
             raise EvaluationError(f"{part}: other columns than in {parts[0]} ({', '.join(schemas[-1].names)}); keep one table in a folder")
-    return schemas[0], rows, partial(parquet_pieces, parts)
+    try:
+        kinds = [_without_categories(schema) for schema in schemas]
+        fields = pa.unify_schemas(kinds, promote_options="permissive") if len(kinds) > 1 else kinds[0]
+    except (pa.ArrowTypeError, pa.ArrowInvalid) as error:
+        raise EvaluationError(
+            f"{path}: a column has other types in one part than in another ({words(error)}), expected one; write the table again"
+        ) from error
+    return fields, rows, lambda name, categories=True: parquet_pieces(parts, name, fields.field(name).type, categories)
+
+
+def _without_categories(schema: pa.Schema) -> pa.Schema:
+    """Return a schema with the values' types in the place of categories."""
+    return pa.schema([f.with_type(f.type.value_type) if pa.types.is_dictionary(f.type) else f for f in schema])
 
 
 @contextmanager
@@ -297,8 +325,8 @@ def _readable(path: Path) -> Iterator[None]:
 
 
 def _named(names: Iterable[str], known: Sequence[str]) -> str | None:
-    """Return the first of some known names that is there, whatever its case."""
-    there = {name.lower(): name for name in names}
+    """Return the first of some known names that is there, whatever its case; one that is there as it is comes before another of its letters."""
+    there = {name.lower(): name for name in names} | {name: name for name in names}
     return next((there[name] for name in known if name in there), None)
 
 
@@ -378,6 +406,17 @@ def _check_splits(table: LazyTable, column: str | None, path: str | os.PathLike)
         )
 
 
+def _check_shared(table: LazyTable, path: str | os.PathLike) -> None:
+    """Raise `EvaluationError` where an id is in more than one split: thresholds were fixed, or networks trained, on what is judged."""
+    pairs = pa.table([table.column("stamp_id"), table.column("split")], ["id", "split"]).group_by(["id", "split"]).aggregate([])
+    shared = pairs.num_rows - len(pc.unique(pairs["id"]))
+    if shared:
+        raise EvaluationError(
+            f"{path}: {shared} stamp_ids are in more than one split, expected each in one: a stamp that fixed a threshold or trained a network "
+            "cannot judge it; keep one row of each, or give stamps of other splits ids of their own"
+        )
+
+
 def _numbers(field: pa.Field, pieces_of: Callable[..., Pieces], path: str | os.PathLike) -> Iterator[pa.Array]:
     for piece in pieces_of(field.name)():
         try:
@@ -389,8 +428,8 @@ def _numbers(field: pa.Field, pieces_of: Callable[..., Pieces], path: str | os.P
 def _splits(pieces: Pieces) -> Iterator[pa.Array]:
     for piece in pieces():
         names = piece.cast(pa.string()).dictionary_encode() if not pa.types.is_dictionary(piece.type) else piece
-        words = [SPLIT_NAMES.get(str(v).lower(), str(v).lower()) for v in names.dictionary.to_pylist()]
-        yield pa.array(words, pa.string()).take(names.indices)
+        given = [str(v).strip().lower() for v in names.dictionary.to_pylist()]
+        yield pa.array([SPLIT_NAMES.get(word, word) for word in given], pa.string()).take(names.indices)
 
 
 def _is_binary(kind: pa.DataType) -> bool:

@@ -69,14 +69,18 @@ class LazyTable:
         return LazyTable(self.pieces, self.n, keep)
 
 
-def parquet_pieces(paths: Sequence[str | os.PathLike], name: str, categories: bool = True) -> Pieces:
-    """Return what reads one column of Parquet files piece by piece, text as categories unless that is unwanted."""
+def parquet_pieces(paths: Sequence[str | os.PathLike], name: str, kind: pa.DataType, categories: bool = True) -> Pieces:
+    """Return what reads one column of Parquet files piece by piece as one type, text as categories unless that is unwanted."""
 
     def read() -> Iterator[pa.Array]:
         for path in paths:
             with parquet_errors(path), pq.ParquetFile(path, read_dictionary=[name] if categories else None) as file:
                 for batch in file.iter_batches(batch_size=BATCH, columns=[name]):
-                    yield batch.column(0)
+                    piece = batch.column(0)
+                    if not pa.types.is_dictionary(piece.type) and piece.type != kind:
+                        piece = piece.cast(kind)
+                        piece = piece.dictionary_encode() if categories and pa.types.is_string(kind) else piece
+                    yield piece
 
     return read
 

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from ...config.lensfinder import BANDS, ImportedDataset
 from ...config.subhalo import SPLITS
 from ...core.random import stable_hash
-from ...core.tables import Column
+from ...core.tables import Column, parquet_parts
 from ...lensing.observe import moffat_from_psfsize
 from ...stamps.columns import IDENTITY, source_from_lens
 from ...stamps.manifest import NUMBERS_PER_SPLIT
@@ -96,15 +96,11 @@ def import_shard(table: str | os.PathLike, dataset: ImportedDataset, name: str, 
 
 
 def table_files(table: str | os.PathLike) -> list[Path]:
-    """Return the Parquet files of a table: itself, or those of a folder in the order of their names.
-
-    Files and folders whose names begin with `_` or `.` are passed over, as Spark, Dask and Arrow do: what a dead job left in
-    `_temporary`, and what macOS and editors leave.
-    """
+    """Return the Parquet files of a table: itself, or those of a folder (`parquet_parts`)."""
     path = Path(table)
     files = [path]
     if path.is_dir():
-        files = sorted(p for p in path.rglob("*.parquet") if not any(n.startswith(("_", ".")) for n in p.relative_to(path).parts))
+        files = parquet_parts(path)
     broken = [p for p in files if not p.is_file() and p.suffix == ".parquet" and p != path and not any(p in f.parents for f in files)]
     if broken:
         raise StampImportError(f"{broken[0]}: expected a Parquet file, found a folder or a link to nothing; take it out of {table}")
