@@ -197,8 +197,15 @@ def begin(workflow: Any, settings: Run) -> None:
     quieten(workflow)
     name_changed_params()
     outputs = [object_storage.pattern(workflow, output) for rule in workflow.rules for output in rule.output]
-    names = [strip_wildcard_constraints(output).removeprefix(object_storage.prefix(workflow)) for output in outputs]
-    problem = targets.unknown(_asked_for(), settings, names, [rule.name for rule in workflow.rules])
+    here = [output.removeprefix(object_storage.prefix(workflow)) for output in outputs]
+    asked = [re.compile(regex_from_filepattern(output)) for output in here]
+    problem = targets.unknown(
+        _asked_for(),
+        settings,
+        [strip_wildcard_constraints(output) for output in here],
+        [rule.name for rule in workflow.rules],
+        lambda target: any(pattern.fullmatch(target) for pattern in asked),
+    )
     if problem:
         raise WorkflowError(problem)
     stored = workflow.storage_registry.default_storage_provider is not None
