@@ -169,6 +169,12 @@ def test_a_root_that_is_not_what_it_seems_is_refused(root, words):
     assert words in str(error.value) and "root: " in str(error.value)
 
 
+def test_a_file_with_a_brace_in_its_path_is_refused():
+    """Snakemake takes it for a wildcard, and says of none of them which file it means."""
+    with pytest.raises(ConfigError, match=r"scores\.table: 'a/{x}\.parquet' holds a brace, .*rename the file or folder"):
+        validate({"scores": "a/{x}.parquet"})
+
+
 def test_keys_of_another_kind_name_the_kind():
     with pytest.raises(ConfigError) as error:
         validate({"datasets": {"mine": {"survey": "dr10", "injection": "v4"}}})

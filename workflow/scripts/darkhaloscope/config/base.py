@@ -52,6 +52,13 @@ def as_name(text: str) -> str:
     return re.sub(r"[^\w.=+-]", "_", text).lstrip("._=+-")
 
 
+def _file(path: str) -> str:
+    found = expanded(path)
+    if set(found) & set("{}"):
+        raise ValueError(f"{path!r} holds a brace, which stands for a wildcard in file patterns; rename the file or folder")
+    return found
+
+
 def _folder(path: str) -> str:
     """Return a folder by its one plain name: `results/x/`, `./results/x` and `results//x` are the same."""
     found = os.path.normpath(expanded(path))
@@ -77,7 +84,7 @@ def _address(address: str) -> str:
 #: Where an archive is; logins come from elsewhere.
 Address = Annotated[str, AfterValidator(_address)]
 #: A file that the user names, and the folder that results go below.
-FilePath = Annotated[str, StringConstraints(min_length=1), AfterValidator(expanded)]
+FilePath = Annotated[str, StringConstraints(min_length=1), AfterValidator(_file)]
 Folder = Annotated[str, StringConstraints(min_length=1), AfterValidator(_folder)]
 
 DISTRIBUTION_KINDS = ("fixed", "uniform", "log_uniform", "normal", "choice")
