@@ -152,3 +152,47 @@ def test_the_full_survey_config_plans(project):
 def test_config_edits_on_the_command_line_work(project):
     assert "build_report" in project.plan("--config", "root=results/elsewhere")
     assert not os.path.exists(project.folder / "results/elsewhere")
+
+
+def test_a_run_from_another_folder_takes_dotted_keys(project, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/scores.parquet").touch()
+    here, project.folder = project.folder, tmp_path / "elsewhere"
+    arguments = "--dry-run", "--snakefile", f"{here}/Snakefile", "--config", "scores.table=scores.parquet"
+    assert "evaluate_table" in project.snakemake(*arguments, config=None)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("mime.yaml", None, "config file mime.yaml does not exist (nearest: `mine.yaml`)"),
+        ("tab.yaml", "root: results/a\n\tcosmology: {}\n", "config file tab.yaml is not valid YAML"),
+        ("list.yaml", "- root\n", "config file list.yaml must hold keys and values, found a list"),
+        ("empty.yaml", "", "config file empty.yaml is empty (0 bytes)"),
+    ],
+)
+def test_a_config_file_that_cannot_be_read_is_named(project, name, text, words):
+    (project.folder / "mine.yaml").write_text("root: results/mine\n")
+    if text is not None:
+        (project.folder / name).write_text(text)
+    output = project.snakemake("--dry-run", config=name, check=False)
+    assert words in output and "Traceback" not in output
+    if "\t" in (text or ""):
+        assert "line 2" in output
+
+
+@pytest.mark.parametrize(
+    ("edits", "words"),
+    [
+        (["scores=results/mine/scors.parquet"], "scors.parquet does not exist (nearest: `results/mine/scores.parquet`)"),
+        (["scores=s3://bucket/scores.parquet"], "s3://bucket/scores.parquet does not exist; expected a file or folder on this machine"),
+        (["observed={path: results, table: lenses.csv}"], "correct `observed.table`"),
+    ],
+)
+def test_what_the_user_brings_and_is_not_there_is_named_with_its_key(project, edits, words):
+    (project.folder / "results/mine").mkdir(parents=True)
+    (project.folder / "results/mine/scores.parquet").touch()
+    (project.folder / "results/lens").mkdir()
+    (project.folder / "results/lens/image.fits").touch()
+    output = project.snakemake("--dry-run", "--config", *edits, config=None, check=False)
+    assert words in output and "MissingInputException" not in output

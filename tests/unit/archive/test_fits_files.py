@@ -1,10 +1,14 @@
 """FITS files under any path, and what is wrong with one told whenever it shows: at opening or at reading."""
 
+import tempfile
+
 import fitsio
 import numpy as np
 import pytest
 
 from darkhaloscope.archive.fits_files import FitsFileError, open_fits, told
+from darkhaloscope.config.legacysurvey import MockSky
+from darkhaloscope.mock.legacysurvey import make_mock_survey
 from darkhaloscope.sources.cosmos import COSMOS_SOURCES, CosmosImages
 from darkhaloscope.sources.source import SourceError
 from darkhaloscope.surveys.legacysurvey.bricks import open_brick
@@ -14,7 +18,7 @@ ROW = {"ident": ["1"], "file": ["images.fits"], "hdu": np.array([1], "i4")} | {
     k: np.ones(1) for k in ("pixel_scale_arcsec", "magnitude", "half_light_radius_arcsec", "noise_mean", "noise_variance")
 }
 #: Folders that cfitsio's extended file names would take for something else, and some that they would not.
-FOLDERS = ["plain", "run (2)", "run [2]", "data[old]/[1]", "a+b, c'd %20 ü"]
+FOLDERS = ["plain", "run (2)", "run [2]", "data[old]/[1]", "a+b, c'd %20 ü", "$HOME", "/".join(["long" * 25] * 12)]
 
 
 def made(tmp_path, folder, name):
@@ -51,6 +55,28 @@ def test_an_image_is_read_below_any_folder_and_name(tmp_path, folder, name):
     path = next(tmp_path.glob("x.fits*")).rename(made(tmp_path, folder, name))
     with open_fits(path) as file:
         np.testing.assert_array_equal(file[0].read(), image)
+
+
+@pytest.mark.parametrize("folder", ["!run", "~run", " run", "mem:", "@run", "-run", "[0-9]"])
+def test_an_image_is_read_by_a_path_from_the_working_folder(tmp_path, folder, monkeypatch):
+    image = np.arange(12.0).reshape(3, 4)
+    fitsio.write(str(tmp_path / "x.fits"), image)
+    (tmp_path / "x.fits").rename(made(tmp_path, folder, "image.fits"))
+    monkeypatch.chdir(tmp_path)
+    with open_fits(f"{folder}/image.fits") as file:
+        np.testing.assert_array_equal(file[0].read(), image)
+
+
+def test_brackets_in_the_folder_of_temporary_files_are_no_filter(tmp_path, monkeypatch):
+    """PBS sets TMPDIR to a folder named after the array's job, such as `pbs.17[3].server`."""
+    fitsio.write(str(tmp_path / "x.fits"), np.ones((3, 4)))
+    path = (tmp_path / "x.fits").rename(made(tmp_path, "run [2]", "image.fits"))
+    (tmp_path / "pbs.17[3].server").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "pbs.17[3].server"))
+    with open_fits(path) as file:
+        assert file[0].read().sum() == 12
+    make_mock_survey(tmp_path / "survey", MockSky(bricks=1, brick_size=200, sources=1), 20)
+    assert list((tmp_path / "survey").rglob("*.fits.fz"))
 
 
 @pytest.mark.parametrize("folder", FOLDERS)

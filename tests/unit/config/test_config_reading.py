@@ -233,6 +233,8 @@ def test_every_key_that_names_a_file_expands_it():
         ("", "at least 1 character"),
         (".", "would mix results with what is there"),
         ("./", "would mix results with what is there"),
+        ("s3://bucket/run", "is an address, expected a folder; for object storage"),
+        ("file:///scratch/run", "is an address, expected a folder"),
     ],
 )
 def test_a_root_that_is_not_what_it_seems_is_refused(root, words):

@@ -1,5 +1,8 @@
 """Targets that nothing makes: the nearest name and the root, in words."""
 
+import os
+import re
+
 import pytest
 
 from darkhaloscope.config.run import Run
@@ -10,12 +13,18 @@ OUTPUTS = [
     "results/x/experiments/{experiment}/evaluation/{detector}/strata.csv",
     "results/x/experiments/{experiment}/report/index.html",
     "results/x/legacysurvey/{survey}/bricks/{brickname}",
+    "results/x/datasets/{dataset}/stamps/{split}/{shard}.parquet",
     "results/x/index.html",
 ]
 
 
+def makes(target):
+    splits = [pattern.replace("{split}", "(train|test)") for pattern in OUTPUTS]
+    return any(re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", pattern), target) for pattern in splits)
+
+
 def why(target):
-    return unknown([target], Run(root="results/x"), OUTPUTS, ["all", "build_report", "render_stamps"])
+    return unknown([target], Run(root="results/x"), OUTPUTS, ["all", "build_report", "render_stamps"], makes)
 
 
 @pytest.mark.parametrize(
@@ -49,8 +58,19 @@ def test_what_a_rule_makes_is_left_to_snakemake(target):
         ),
         ("results/x/indx.html", "no rule makes such a file (nearest: `results/x/index.html`)"),
         ("results/index.html", "is no file of this run, whose results go below results/x/ (config key `root`)"),
+        ("results/x/datasets/subhalo/stamps/tests/00000.parquet", "no rule makes such a file"),
+        (os.path.abspath("results/x/index.html"), "files are named from the working folder; ask for results/x/index.html"),
+        ("subhalo", "`subhalo` is no target but the name of the experiment; give --config 'run=[subhalo]' in its place"),
+        ("subhallo", "there is no rule and no file `subhallo` (nearest: `subhalo`)"),
         ("rendr_stamps", "there is no rule and no file `rendr_stamps` (nearest: `render_stamps`)"),
     ],
 )
 def test_what_none_makes_is_named_with_what_is_nearest(target, words):
     assert words in why(target)
+
+
+@pytest.mark.parametrize("target", ["results/x", "results/x/", "results/x/datasets/subhalo"])
+def test_a_folder_is_called_one(target, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    os.makedirs("results/x/datasets/subhalo")
+    assert "is a folder, expected a file or a rule" in why(target)

@@ -13,6 +13,7 @@ from darkhaloscope.core.rates import EvaluationError
 from darkhaloscope.core.tables import TableError
 from darkhaloscope.evaluation.any_table import open_scores, open_settings
 from darkhaloscope.lensing.observe import PsfError, psf_kernel
+from darkhaloscope.tasks.imported.shard import table_files
 
 TABLE = pa.table({"stamp_id": ["a", "b"], "label": [0, 1], "score": [0.1, 0.9]})
 
@@ -30,9 +31,17 @@ TABLE = pa.table({"stamp_id": ["a", "b"], "label": [0, 1], "score": [0.1, 0.9]})
         (TABLE.append_column("SCORE", pa.array([1, 0])), "columns score and SCORE could both be score"),
         (
             TABLE.set_column(0, "stamp_id", pa.array([["a"], ["b"]])),
-            "column `stamp_id` holds list<.*, expected one text or number in each row",
+            r"column `stamp_id` .*holds list<.*, expected one value in each row",
         ),
-        (TABLE.set_column(1, "label", pa.array([{"is": 0}, {"is": 1}])), "column `label` holds struct<.*, expected one text or number"),
+        (
+            TABLE.set_column(1, "label", pa.array([{"is": 0}, {"is": 1}])),
+            r"column `label` .*holds struct<.*, expected one value in each row",
+        ),
+        (TABLE.set_column(2, "score", pa.array([[0.1], [0.9]])), "holds list<element: double>, expected one value in each row"),
+        (
+            pa.concat_tables([TABLE.append_column("split", pa.array([split] * 2)) for split in ("validation", "test")]),
+            "2 stamp_ids are in more than one split, expected each in one",
+        ),
     ],
 )
 def test_what_cannot_be_used_is_named(tmp_path, table, told):
@@ -129,6 +138,43 @@ def test_no_part_of_a_table_is_passed_over_for_its_ending_or_place(tmp_path):
     for k, path in enumerate((folder / "a.pq", folder / "A.PARQUET", folder / "b.parquet" / "part-0.parquet", elsewhere / "c.parquet")):
         pq.write_table(TABLE.set_column(0, "stamp_id", pa.array([f"{k}a", f"{k}b"])), path)
     assert sorted(open_scores(folder).column("stamp_id").to_pylist()) == [f"{k}{x}" for k in range(4) for x in "ab"]
+
+
+@pytest.mark.parametrize("separator", [";", "\t", "|"])
+@pytest.mark.parametrize("decimal", [".", ","])
+def test_a_csv_without_commas_is_refused_by_its_header(tmp_path, separator, decimal):
+    rows = (["stamp_id", "label", "score"], ["a", "0", f"0{decimal}1"], ["b", "1", f"0{decimal}9"])
+    (tmp_path / "scores.csv").write_text("".join(f"{separator.join(row)}\n" for row in rows))
+    with pytest.raises(
+        EvaluationError, match=r"scores\.csv: its first line, `stamp_id.label.score`, has no comma; expected .* save the table"
+    ):
+        open_scores(tmp_path / "scores.csv")
+
+
+def test_splits_may_have_spaces_about_them(tmp_path):
+    pq.write_table(TABLE.append_column("split", pa.array([" test", "Val "])), tmp_path / "s.parquet")
+    assert open_scores(tmp_path / "s.parquet").column("split").to_pylist() == ["test", "validation"]
+
+
+def test_parts_of_a_folder_are_read_whatever_their_ending_and_other_files_are_told(tmp_path, caplog):
+    for k, name in enumerate(("a.parquet", "b.PARQUET", "c.pq")):
+        pq.write_table(TABLE.set_column(0, "stamp_id", pa.array([f"{k}a", f"{k}b"])), tmp_path / name)
+    (tmp_path / "more.csv").write_text("stamp_id,label,score\n")
+    assert open_scores(tmp_path).num_rows == 6
+    assert "1 files that are no Parquet are passed over, such as more.csv" in caplog.text
+
+
+def test_parts_by_partition_are_refused(tmp_path):
+    """The folders' names are the only place where the split is: all parts would be read as test."""
+    for split in ("test", "train"):
+        (tmp_path / f"split={split}").mkdir()
+        pq.write_table(TABLE, tmp_path / f"split={split}/part-0.parquet")
+    with pytest.raises(
+        TableError, match="folders of a partition, such as split=test, .*expected all columns in the files: write the table"
+    ):
+        open_scores(tmp_path)
+    with pytest.raises(TableError, match="folders of a partition"):
+        table_files(tmp_path)
 
 
 def test_a_comma_at_the_end_of_a_row_shifts_no_column(tmp_path):

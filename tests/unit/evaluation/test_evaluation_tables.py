@@ -75,7 +75,8 @@ def test_mapping_names_columns(tmp_path):
         (lambda c: c.update(is_control=np.full(200, 3)), None, "labels must be 0 or 1, but 200 values of `is_control`"),
         (lambda c: c.update(p_lens=["high"] * 200), None, "column `p_lens` holds string, expected numbers"),
         (lambda c: c.update(p_lens=np.full(200, np.nan)), None, "100 scores are missing, NaN or infinite"),
-        (lambda c: c.update(task_id=["same"] * 200), None, "appear more than once"),
+        (lambda c: c.update(task_id=["t1", *c["task_id"][1:]]), None, "appear more than once"),
+        (lambda c: c.update(task_id=["same"] * 200), None, "1 stamp_ids are in more than one split"),
         (lambda c: c.update(region_split=["north"] * 200), None, r"no row is of split test or validation \(found: north\)"),
         (
             lambda c: c.update(is_control=np.where(c["is_control"], "control", "lens")),

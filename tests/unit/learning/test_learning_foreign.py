@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import tomllib
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -166,6 +167,47 @@ def test_what_needs_unpickling_is_refused(small, tmp_path):
     torch.save(small, tmp_path / "module.pt")
     with pytest.raises(LearningError, match="nothing is unpickled here"):
         read_state(tmp_path / "module.pt")
+
+
+@pytest.mark.parametrize("kind", ["sparse", "complex", "meta", "quantised"])
+def test_tensors_that_are_no_plain_numbers_are_refused_by_name(small, kind, tmp_path):
+    state = small.state_dict()
+    name = next(n for n, t in reversed(state.items()) if t.ndim == 2)
+    change = {
+        "sparse": torch.Tensor.to_sparse,
+        "complex": lambda t: t.to(torch.complex64),
+        "meta": lambda t: t.to("meta"),
+        "quantised": lambda t: torch.quantize_per_tensor(t, 0.1, 0, torch.qint8),
+    }[kind]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch calls quantised tensors deprecated
+        torch.save({**state, name: change(state[name])}, tmp_path / "w.pt")
+        with pytest.raises(
+            LearningError, match=rf"w\.pt: {name} is sparse, quantised, complex or without values, expected plain numbers; save"
+        ):
+            read_state(tmp_path / "w.pt")
+
+
+def test_a_torchscript_archive_is_called_one(small, tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch calls its own format deprecated
+        torch.jit.save(torch.jit.script(nn.Linear(2, 2)), str(tmp_path / "w.pt"))
+    with pytest.raises(LearningError, match=r"w\.pt: a TorchScript archive.*save model\.state_dict\(\)"):
+        read_state(tmp_path / "w.pt")
+
+
+def test_what_is_wrong_with_weights_is_said_once(tmp_path):
+    (tmp_path / "w.pt").write_bytes(b"")
+    with pytest.raises(LearningError) as error:
+        read_state(tmp_path / "w.pt")
+    assert str(error.value).count("w.pt") == 1 and "most likely" not in str(error.value)
+
+
+def test_averaged_weights_that_are_not_used_are_named(small, tmp_path, caplog):
+    torch.save({"state_dict": small.state_dict(), "state_dict_ema": small.state_dict()}, tmp_path / "w.pt")
+    with caplog.at_level(logging.INFO):
+        read_state(tmp_path / "w.pt")
+    assert "weights of `state_dict` are used, those of `state_dict_ema` are not" in caplog.text
 
 
 def test_other_files_are_refused_in_words(tmp_path):

@@ -67,6 +67,16 @@ def test_even_kernels_are_refused(tmp_path):
         observe.psf_kernel(Psf(kind="kernel", kernel=str(tmp_path / "none.npy")), 0.1)
 
 
+def test_a_kernel_that_peaks_beside_its_middle_is_refused(tmp_path):
+    """It would shift every image by as much, without a word."""
+    y, x = np.indices((9, 9)) - 4
+    np.save(tmp_path / "kernel.npy", np.exp(-((x - 2) ** 2 + y**2) / 4.0))
+    with pytest.raises(
+        observe.PsfError, match=r"kernel\.npy must peak in its middle pixel \(4, 4\), found the peak at \(4, 6\).*write it cut"
+    ):
+        observe.psf_kernel(Psf(kind="kernel", kernel=str(tmp_path / "kernel.npy")), 0.1)
+
+
 def test_pixel_kernel_is_read_and_normalised(tmp_path):
     np.save(tmp_path / "kernel.npy", np.full((3, 5), 2.0))
     kernel = observe.psf_kernel(Psf(kind="kernel", kernel=str(tmp_path / "kernel.npy")), 0.1)

@@ -1,5 +1,7 @@
 """The projection of bricks against its formula, whichever cards describe it."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -31,13 +33,16 @@ def test_it_is_the_gnomonic_projection_and_back(ra, dec):
     assert np.allclose(projection.pixel(*sky), (x, y), atol=1e-6)
 
 
-def test_pc_and_cdelt_cards_say_the_same_as_cd():
+def test_pc_or_crota_and_cdelt_cards_say_the_same_as_cd():
     plain = {k: v for k, v in HEADER.items() if not k.startswith("CD")}
     steps = {"CDELT1": -STEP, "CDELT2": STEP}
     turned = {"PC1_1": 0.8, "PC1_2": -0.6, "PC2_1": 0.6, "PC2_2": 0.8}
     by_cd = {"CD1_1": -0.8 * STEP, "CD1_2": 0.6 * STEP, "CD2_1": 0.6 * STEP, "CD2_2": 0.8 * STEP}
     where = {"CRVAL1": 150.0, "CRVAL2": 2.0}
-    for one, other in (({**plain, **steps}, HEADER), ({**plain, **steps, **turned}, {**plain, **by_cd})):
+    # Paper II, section 6.1: CD1_2 = −CDELT2 sin ρ and CD2_1 = CDELT1 sin ρ.
+    angle = {"CROTA2": -math.degrees(math.asin(0.6))}
+    rotated = {**plain, **by_cd}
+    for one, other in (({**plain, **steps}, HEADER), ({**plain, **steps, **turned}, rotated), ({**plain, **steps, **angle}, rotated)):
         ours, theirs = (read_projection({**header, **where}, "x") for header in (one, other))
         assert np.allclose(ours.pixel(150.01, 2.02), theirs.pixel(150.01, 2.02), atol=1e-6)
         assert ours.pixel_scale_arcsec == pytest.approx(0.262)

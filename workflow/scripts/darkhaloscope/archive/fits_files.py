@@ -1,12 +1,14 @@
 """Opening FITS files with fitsio, whatever their path, and reading them with words for what fails.
 
-cfitsio takes `[ ]` in a path for a filter of its own (extended file names). A path that has them is opened
-through a link without them. What cfitsio finds wrong shows while opening or while reading: both raise `FitsFileError`.
+cfitsio takes `[ ]`, `( )`, `!` and `name:` in a path for signs of its own (extended file names), fitsio replaces `~` and
+`$VARIABLES` in it and takes spaces off its ends, and either has a greatest length. A path that is not plain is opened through a
+link that is. What cfitsio finds wrong shows while opening or while reading: both raise `FitsFileError`.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +20,8 @@ from .checks import ArchiveError, check_not_html
 
 #: What fitsio raises for files, tables and tiles that cannot be read.
 UNREADABLE = (OSError, ValueError, RuntimeError, MemoryError, SystemError)
+#: Paths that mean themselves to fitsio and to cfitsio, which takes at most 1024 bytes.
+PLAIN = re.compile(r"/[A-Za-z0-9_./-]{1,900}")
 #: fitsio takes at most 2048 bytes of cfitsio's messages at a time, of which there are at most 8000 bytes.
 MESSAGE_BYTES, MOST_MESSAGES = 1024, 10
 
@@ -42,12 +46,17 @@ def open_fits(path: str | os.PathLike) -> fitsio.FITS:
             check_not_html(path)
         except ArchiveError as error:
             raise FitsFileError(f"{path} cannot be read as FITS: {error}") from None
-        if not any(mark in str(path) for mark in "[]"):
-            return fitsio.FITS(str(path))
-        with tempfile.TemporaryDirectory(prefix="darkhaloscope-") as folder:
-            link = Path(folder) / "".join(["file", *(s for s in path.suffixes[-2:] if "[" not in s and "]" not in s)])
+        if PLAIN.fullmatch(str(path.absolute())):
+            return fitsio.FITS(str(path.absolute()))
+        with plain_folder() as folder:
+            link = Path(folder) / "".join(["file", *(s for s in path.suffixes[-2:] if PLAIN.fullmatch(f"/{s}"))])
             link.symlink_to(path.resolve())
             return fitsio.FITS(str(link))
+
+
+def plain_folder() -> tempfile.TemporaryDirectory:
+    """Return a temporary folder whose path is plain: batch systems put the number of an array's job in brackets into TMPDIR."""
+    return tempfile.TemporaryDirectory(prefix="darkhaloscope-", dir=None if PLAIN.fullmatch(tempfile.gettempdir()) else "/tmp")
 
 
 @contextmanager

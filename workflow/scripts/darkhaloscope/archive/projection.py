@@ -19,8 +19,10 @@ from astropy.wcs import WCS
 from numpy.typing import ArrayLike, NDArray
 
 KINDS = ("RA---TAN", "DEC--TAN")
-#: The matrix from pixels to degrees: CD alone, or PC and CDELT (FITS WCS paper I, Greisen & Calabretta 2002, A&A 395, 1061).
-CD, PC, CDELT = ("CD1_1", "CD1_2", "CD2_1", "CD2_2"), ("PC1_1", "PC1_2", "PC2_1", "PC2_2"), ("CDELT1", "CDELT2")
+#: The matrix from pixels to degrees: CD alone, or CDELT with PC or, in older files, CROTA (FITS WCS paper I, Greisen & Calabretta
+#: 2002, A&A 395, 1061).
+CD, CDELT = ("CD1_1", "CD1_2", "CD2_1", "CD2_2"), ("CDELT1", "CDELT2")
+PC, CROTA = ("PC1_1", "PC1_2", "PC2_1", "PC2_2"), ("CROTA2",)
 PLACE = ("CTYPE1", "CTYPE2", "CRVAL1", "CRVAL2", "CRPIX1", "CRPIX2")
 
 
@@ -68,7 +70,8 @@ def read_projection(header: Mapping[str, Any], where: str) -> Projection:
         matrix = CDELT if CDELT[0] in header and CD[0] not in header else CD
         cards |= {name: float(header[name]) for name in matrix}
         if matrix is CDELT:
-            cards |= {name: float(header[name]) for name in PC if name in header}
+            turned = PC if any(name in header for name in PC) else CROTA
+            cards |= {name: float(header[name]) for name in turned if name in header}
     except KeyError as error:
         raise WcsError(f"{where} has no card {_name(error)} in its header; fetch the file again") from None
     kinds = str(cards["CTYPE1"]).strip(), str(cards["CTYPE2"]).strip()

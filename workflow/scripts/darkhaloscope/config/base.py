@@ -87,6 +87,11 @@ def _folder(path: str) -> str:
         raise ValueError(
             f"{path!r} holds a character that stands for something else in file patterns ({{}}<>[]*?, or spaces at an end); rename the folder"
         )
+    if re.match(r"\w[\w+.-]*:/", found):
+        raise ValueError(
+            f"{path!r} is an address, expected a folder; for object storage give `root` a folder's name and Snakemake the address, "
+            "with --default-storage-prefix (docs/cluster.md)"
+        )
     if found.strip("./") == "":
         raise ValueError(f"{path!r} would mix results with what is there; give them a folder of their own, such as `results`")
     return found

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import yaml
 
-from .wording import ConfigError
+from .wording import ConfigError, nearest
 
 #: Plain scalars by the core schema of YAML 1.2, section 10.3.2. PyYAML has those of YAML 1.1, to which `3e-2` is text, `no` is
 #: false, `010` is eight and `1:30` is ninety.
@@ -70,7 +70,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise ConfigError(f"config file {path} does not exist; give the path of a YAML file, seen from the project's root") from None
+        beside = [file.name for file in path.parent.glob("*.yaml")]
+        raise ConfigError(
+            f"config file {path} does not exist{nearest(path.name, beside) if beside else ''}; give the path of a YAML file, seen from the "
+            "project's root"
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else f"byte {error.start} is not UTF-8"
         raise ConfigError(f"config file {path} cannot be read as text ({reason}); give the path of a YAML file in UTF-8") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ import pyarrow.parquet as pq
 
 from .files import whole
 from .reading import UNREADABLE, words
+
+log = logging.getLogger("darkhaloscope")
 
 #: How the names of Parquet files end, in whatever case.
 PARQUET = (".parquet", ".pq")
@@ -157,17 +160,33 @@ def parquet_errors(path: str | os.PathLike) -> Iterator[None]:
 
 
 def parquet_files(folder: str | os.PathLike) -> list[Path]:
-    """Return the Parquet files of a folder and of the folders in it, linked ones too, in order.
+    """Return the Parquet files of a table that is a folder, linked folders included, in the order of their names.
 
     Names that begin with `_` or `.` are passed over, as Spark, Dask and Arrow do: what a dead job left in `_temporary`, and what
-    macOS and editors leave. An empty folder that is called as a file counts as one: no reader takes it.
+    macOS and editors leave. Other files are, too, and the log names them. An empty folder that is called as a file counts as one: no reader takes it.
+
+    Raises
+    ------
+    TableError
+        Files lie in folders of a partition (`split=test`), whose values are in no file.
     """
-    found = []
-    for here, folders, files in os.walk(folder, followlinks=True):
-        if here != str(folder) and here.lower().endswith(PARQUET) and not folders and not files:
-            found.append(Path(here))
+    top, found, others = Path(folder), [], []
+    for here, folders, files in os.walk(top, followlinks=True):
+        where = Path(here)
+        if where != top and here.lower().endswith(PARQUET) and not folders and not files:
+            found.append(where)
         folders[:] = [name for name in folders if not name.startswith(("_", "."))]
-        found += [Path(here, name) for name in files if not name.startswith(("_", ".")) and name.lower().endswith(PARQUET)]
+        shown = [name for name in files if not name.startswith(("_", "."))]
+        found += [where / name for name in shown if name.lower().endswith(PARQUET)]
+        others += [where / name for name in shown if not name.lower().endswith(PARQUET)]
+    partition = next((f.parent.relative_to(top) for f in sorted(found) if "=" in str(f.parent.relative_to(top))), None)
+    if partition is not None:
+        raise TableError(
+            f"{folder}: its parts lie in folders of a partition, such as {partition}, whose values are in no file; "
+            "expected all columns in the files: write the table without partitions"
+        )
+    if others:
+        log.warning("%s: %d files that are no Parquet are passed over, such as %s", folder, len(others), min(others).name)
     return sorted(found)
 
 

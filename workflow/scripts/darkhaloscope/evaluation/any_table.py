@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -184,8 +185,7 @@ def open_scores(path: str | os.PathLike, mapping: Mapping[str, str] | None = Non
 
     Parameters
     ----------
-    path : path of a .parquet, .pq or .csv (also .csv.gz) file, or of a folder of Parquet files, where names that begin with `_` or `.`
-        are passed over (Spark leaves such folders, and parts of dead jobs in `_temporary`)
+    path : path of a .parquet, .pq or .csv (also .csv.gz) file, or of a folder of Parquet files (`parquet_files`)
     mapping : mapping of str to str, optional
         Column of the file for any of stamp_id, label, score, split, or for a strata column that has another name in the file,
         for example `{"score": "p_resnet18"}`.
@@ -201,7 +201,7 @@ def open_scores(path: str | os.PathLike, mapping: Mapping[str, str] | None = Non
     ------
     EvaluationError
         The file is missing or unreadable; a column is missing, comes twice, or could be two; label and is_control contradict each other; labels
-        are not 0 and 1; a split is none of train, validation and test; no row is of a split that is evaluated. (Ids that repeat and scores that are not finite are found
+        are not 0 and 1; a split is none of train, validation and test, or an id is in two of them; no row is of a split that is evaluated. (Ids that repeat and scores that are not finite are found
         by `evaluate_network`.)
     """
     fields, n, pieces_of = _open(Path(path), {theirs for ours, theirs in (mapping or {}).items() if ours in TEXT})
@@ -214,6 +214,12 @@ def open_scores(path: str | os.PathLike, mapping: Mapping[str, str] | None = Non
             f"{path}: column calibrated holds {fields.field('calibrated').type}, expected calibrated probabilities; rename it, or leave it out"
         )
     chosen = _choose(fields.names, dict(mapping or {}), path)
+    for ours, theirs in chosen.items():
+        if pa.types.is_nested(fields.field(theirs).type):
+            raise EvaluationError(
+                f"{path}: column `{theirs}` (for {ours}) holds {fields.field(theirs).type}, expected one value in each row; write it so, or name "
+                "another under `scores.columns`"
+            )
     if "stamp_id" not in chosen:
         log.warning("%s: no column for stamp_id (recognised: %s); the rows are numbered in its place", path, ", ".join(ALIASES["stamp_id"]))
     pieces = {
@@ -223,11 +229,6 @@ def open_scores(path: str | os.PathLike, mapping: Mapping[str, str] | None = Non
     }
     if "split" in chosen:
         pieces["split"] = partial(_splits, pieces_of(chosen["split"]))
-    for name in (chosen[k] for k in (*ALIASES, CONTROL[0]) if k in chosen):
-        if pa.types.is_nested(fields.field(name).type):
-            raise EvaluationError(
-                f"{path}: column `{name}` holds {fields.field(name).type}, expected one text or number in each row; write it so, or name another column under `scores.columns`"
-            )
     used = {chosen[k] for k in (*ALIASES, CONTROL[0]) if k in chosen}
     renamed = {theirs: ours for ours, theirs in chosen.items() if ours not in ALIASES and ours != CONTROL[0]}
     for field in fields:
@@ -251,6 +252,8 @@ def open_scores(path: str | os.PathLike, mapping: Mapping[str, str] | None = Non
     table.column("label")  # contradictions and strange labels are named before anything is computed
     table.column("score")
     _check_splits(table, chosen.get("split"), path)
+    if "stamp_id" in chosen and "split" in chosen:
+        _check_shared(table, path)
     if not any(has_split(table, split) for split in ("test", "validation")):
         splits = "no rows" if "split" not in pieces else ", ".join(map(str, pc.unique(table.column("split")).to_pylist())) or "no rows"
         raise EvaluationError(
@@ -277,6 +280,13 @@ def _open(path: Path, text: set[str]) -> tuple[pa.Schema, int, Callable[..., Pie
     elif name.endswith(PARQUET):
         parts = [path]
     elif name.endswith((".csv", ".csv.gz")):
+        with _readable(path), (gzip.open if name.endswith(".gz") else open)(path, "rb") as file:
+            header = file.readline(10_000).decode("utf-8", "replace").strip()
+        if "," not in header:
+            raise EvaluationError(
+                f"{path}: its first line, `{header[:80]}`, has no comma; expected a header with commas between the names of columns, and points "
+                "in numbers: save the table as such a CSV, or as Parquet"
+            )
         with _readable(path):
             names = pyarrow.csv.open_csv(path).schema.names  # those that are no UTF-8 raise here
             _check_once(names, path)
@@ -443,6 +453,17 @@ def _check_places(table: LazyTable, path: str | os.PathLike) -> None:
             )
 
 
+def _check_shared(table: LazyTable, path: str | os.PathLike) -> None:
+    """Raise `EvaluationError` where an id is in more than one split: thresholds were fixed, or networks trained, on what is judged."""
+    pairs = pa.table([table.column("stamp_id"), table.column("split")], ["id", "split"]).group_by(["id", "split"]).aggregate([])
+    shared = pairs.num_rows - len(pc.unique(pairs["id"]))
+    if shared:
+        raise EvaluationError(
+            f"{path}: {shared} stamp_ids are in more than one split, expected each in one: a stamp that fixed a threshold or trained a network "
+            "cannot judge it; keep one row of each, or give stamps of other splits ids of their own"
+        )
+
+
 def _numbers(field: pa.Field, pieces_of: Callable[..., Pieces], path: str | os.PathLike) -> Iterator[pa.Array]:
     for piece in pieces_of(field.name)():
         try:
@@ -454,8 +475,8 @@ def _numbers(field: pa.Field, pieces_of: Callable[..., Pieces], path: str | os.P
 def _splits(pieces: Pieces) -> Iterator[pa.Array]:
     for piece in pieces():
         names = piece.cast(pa.string()).dictionary_encode() if not pa.types.is_dictionary(piece.type) else piece
-        words = [SPLIT_NAMES.get(str(v).lower(), str(v).lower()) for v in names.dictionary.to_pylist()]
-        yield pa.array(words, pa.string()).take(names.indices)
+        given = [str(v).strip().lower() for v in names.dictionary.to_pylist()]
+        yield pa.array([SPLIT_NAMES.get(word, word) for word in given], pa.string()).take(names.indices)
 
 
 def _is_binary(kind: pa.DataType) -> bool:

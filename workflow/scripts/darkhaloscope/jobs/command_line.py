@@ -1,4 +1,4 @@
-"""Dotted keys on Snakemake's command line: `--config datasets.subhalo.seed=3`, which it would refuse.
+"""Snakemake's command line: dotted keys (`--config datasets.subhalo.seed=3`), which it would refuse, and errors of config files in words.
 
 profiles/default imports this file while Snakemake reads the profile, which is before it looks at `--config`.
 """
@@ -6,8 +6,16 @@ profiles/default imports this file while Snakemake reads the profile, which is b
 from __future__ import annotations
 
 import re
+import sys
+from pathlib import Path
 
 DOTTED = re.compile(r"(\w[\w-]*)\.([\w.=+-]+?)=(.*)", re.DOTALL)
+
+
+def prepare() -> None:
+    """Do both, once."""
+    accept_dotted_keys()
+    name_config_files()
 
 
 def nested(entry: str) -> str:
@@ -33,3 +41,21 @@ def accept_dotted_keys() -> None:
 
     if parse.__name__ != "parse_dotted":
         cli.parse_config = parse_dotted
+
+
+def name_config_files() -> None:
+    """Let errors of `--configfile` name file and line: Snakemake reads these files before the Snakefile does, and says neither."""
+    from snakemake.exceptions import WorkflowError
+    from snakemake.settings import types
+
+    sys.path.insert(0, str(Path(__file__).absolute().parents[2]))
+    from darkhaloscope.config.wording import ConfigError
+    from darkhaloscope.config.yaml_files import read_yaml
+
+    def load(path: Path) -> dict:
+        try:
+            return read_yaml(Path(path))
+        except ConfigError as error:
+            raise WorkflowError(str(error)) from None
+
+    types.load_configfile = load

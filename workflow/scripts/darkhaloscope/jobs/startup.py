@@ -7,6 +7,7 @@ in every cluster job: pydantic and the standard library only.
 from __future__ import annotations
 
 import base64
+import difflib
 import itertools
 import json
 import os
@@ -78,6 +79,24 @@ def prepare(config: dict[str, Any], settings: Run) -> None:
     config["evidence_batch_size"] = settings.evidence.batch_size
     config["batch_sizes"] = {name: dataset.rendering.batch_size for name, dataset in rendered.items()}
     digest.remember(digest.DIGESTS)
+
+
+def lost_files(settings: Run, makes: Callable[[str], bool]) -> str | None:
+    """Say so where what the user brings is not there, and no rule of this run makes it."""
+    given = {
+        "scores.table": settings.scores.table,
+        "cutouts.path": settings.cutouts.path,
+        "cutouts.labels": settings.cutouts.labels,
+        "observed.table": settings.observed.table,
+    }
+    for key, name in given.items():
+        if name and not os.path.exists(name) and not makes(name):
+            folder = Path(name).parent
+            beside = [file.name for file in folder.iterdir()] if folder.is_dir() else []
+            close = difflib.get_close_matches(Path(name).name, beside, n=1)
+            near = f" (nearest: `{folder / close[0]}`)" if close else ""
+            return f"{name} does not exist{near}; expected a file or folder on this machine: correct `{key}` of the config"
+    return None
 
 
 def other_results(settings: Run) -> str | None:
@@ -168,7 +187,7 @@ def begin(workflow: Any, settings: Run) -> None:
     WorkflowError
         Results below the root have lost Snakemake's own records and are not what today's config and code
         would make, or have a provenance record that cannot be read: Snakemake alone would call them up to date.
-        Options that decide about them let the run go on. Or the results of scores made elsewhere would replace those of another
+        Options that decide about them let the run go on. Or what the user brings is not there; or the results of scores made elsewhere would replace those of another
         table. Or object storage cannot be used, conda is asked for and is not there, or the root is no folder that can be read.
     """
     from snakemake.exceptions import WorkflowError
@@ -191,14 +210,23 @@ def begin(workflow: Any, settings: Run) -> None:
     quieten(workflow)
     name_changed_params()
     outputs = [object_storage.pattern(workflow, output) for rule in workflow.rules for output in rule.output]
-    names = [strip_wildcard_constraints(output).removeprefix(object_storage.prefix(workflow)) for output in outputs]
-    problem = targets.unknown(_asked_for(), settings, names, [rule.name for rule in workflow.rules])
+    here = [output.removeprefix(object_storage.prefix(workflow)) for output in outputs]
+    asked = [re.compile(regex_from_filepattern(output)) for output in here]
+    problem = targets.unknown(
+        _asked_for(),
+        settings,
+        [strip_wildcard_constraints(output) for output in here],
+        [rule.name for rule in workflow.rules],
+        lambda target: any(pattern.fullmatch(target) for pattern in asked),
+    )
     if problem:
         raise WorkflowError(problem)
     stored = workflow.storage_registry.default_storage_provider is not None
     rules = {rule.name: dict(rule.params.items()) for rule in workflow.rules}
     elsewhere = object_storage.records(workflow, settings.root) if stored else ()
     patterns = [re.compile(regex_from_filepattern(output)) for output in outputs]
+    if lost := lost_files(settings, lambda path: any(pattern.fullmatch(path) for pattern in patterns)):
+        raise WorkflowError(lost)
     if not DECIDED & set(sys.argv):
         benchmarks = {rule.name: strip_wildcard_constraints(str(rule.benchmark)) for rule in workflow.rules if rule.benchmark}
         settle(recorded(settings.root), lambda rule, wildcards: _filled(benchmarks.get(rule), wildcards))

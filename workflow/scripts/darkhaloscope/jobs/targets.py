@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from ..config.run import Run
 from ..config.wording import nearest
@@ -22,7 +21,9 @@ NAMED = {
 }
 
 
-def unknown(targets: Iterable[str], settings: Run, outputs: Sequence[str], rules: Sequence[str]) -> str | None:
+def unknown(
+    targets: Iterable[str], settings: Run, outputs: Sequence[str], rules: Sequence[str], makes: Callable[[str], bool]
+) -> str | None:
     """Return why a target cannot be made, in words, or None where each can be or is for Snakemake to judge.
 
     Parameters
@@ -33,32 +34,35 @@ def unknown(targets: Iterable[str], settings: Run, outputs: Sequence[str], rules
         The validated run.
     outputs, rules : sequence of str
         Patterns of the files that rules make, with wildcards by their bare names, and the rules' names.
+    makes : callable
+        Whether a rule makes a file.
     """
+    named = {**dict.fromkeys(settings.sweeps, "sweep"), **dict.fromkeys(settings.experiments, "experiment")}
     for target in map(str, targets):
-        if target in rules or os.path.exists(target) or "://" in target:
+        if target in rules or "://" in target or (os.path.exists(target) and makes(target)):
             continue
+        if target in named:
+            return f"`{target}` is no target but the name of the {named[target]}; give --config 'run=[{target}]' in its place"
         inside = os.path.relpath(target, settings.root)
         if inside.startswith(".."):
             if "/" not in target and not os.path.splitext(target)[1]:
-                return f"there is no rule and no file `{target}`{nearest(target, rules)}"
+                return f"there is no rule and no file `{target}`{nearest(target, [*rules, *named])}"
             return (
                 f"{target} is no file of this run, whose results go below {settings.root}/ (config key `root`): ask for {settings.root}/…, "
                 "or give the --configfile of the run that you mean"
             )
-        target = os.path.join(settings.root, inside)
+        if os.path.isabs(target) and not os.path.isabs(settings.root):
+            return f"{target}: files are named from the working folder; ask for {os.path.join(settings.root, inside)}"
+        target = os.path.normpath(os.path.join(settings.root, inside))
         parts = inside.split("/")
         if len(parts) > 1 and parts[0] in NAMED:
             what, known = NAMED[parts[0]]
             if parts[1] not in known(settings):
                 return f"{target}: there is no {what} `{parts[1]}` in this config{nearest(parts[1], known(settings))}; results go below {settings.root}/"
-        if not any(_regex(output).fullmatch(target) for output in outputs):
-            return f"{target}: no rule makes such a file{_nearest_file(target, outputs)}; results go below {settings.root}/"
+        if not makes(target):
+            what = "is a folder, expected a file or a rule" if os.path.isdir(target) else "no rule makes such a file"
+            return f"{target}: {what}{_nearest_file(target, outputs)}; results go below {settings.root}/"
     return None
-
-
-def _regex(pattern: str) -> re.Pattern[str]:
-    """Return what matches a pattern's files, whatever its wildcards stand for."""
-    return re.compile("".join("[^/]+" if part.startswith("{") else re.escape(part) for part in re.split(r"(\{\w+\})", pattern)))
 
 
 def _nearest_file(target: str, outputs: Sequence[str]) -> str:

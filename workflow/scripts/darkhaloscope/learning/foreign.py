@@ -7,6 +7,7 @@ import logging
 import pickle
 import re
 import time
+import zipfile
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -96,6 +97,11 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
     tensors, prefixes, aside = bare_names(found)
     if not tensors:
         raise LearningError(f"{path}: holds no tensors of a network, only {', '.join(list(found)[:5])}; save model.state_dict()")
+    if odd := [name for name, t in tensors.items() if t.layout != torch.strided or t.is_quantized or t.is_meta or t.is_complex()]:
+        raise LearningError(
+            f"{path}: {', '.join(odd[:5])} is sparse, quantised, complex or without values, expected plain numbers; save the state_dict() of "
+            "the network as it was trained"
+        )
     if broken := [name for name, tensor in tensors.items() if tensor.is_floating_point() and not torch.isfinite(tensor).all()]:
         raise LearningError(
             f"{path}: {', '.join(broken[:5])} holds NaN or infinity, expected finite weights; take an earlier checkpoint, or train again"
@@ -150,27 +156,43 @@ def _open(path: Path) -> Any:
             head = file.read(16)
         if not head:
             raise LearningError(
-                f"{path}: this file of weights is empty (0 bytes), as an interrupted download or a full disk leaves it; fetch it again"
+                f"{path}: this file of weights is empty (0 bytes), expected tensors: an interrupted download or a full disk leaves it so; fetch it again"
             )
         if head.lstrip()[:1] == b"<":
             raise LearningError(
-                f"{path}: a web page and not weights (it begins with {head[:9].decode(errors='replace')!r}); fetch the file itself: {expected}"
+                f"{path}: a web page and not weights, as expected (it begins with {head[:9].decode(errors='replace')!r}); fetch the file itself: {expected}"
             )
         if head[8:9] == b"{":
             return load_file(path)
         if not (head.startswith(b"PK") or head.startswith(b"\x80")):
-            raise LearningError(f"{path}: neither safetensors nor a PyTorch file (it begins with {head[:8]!r}); {expected}")
+            raise LearningError(
+                f"{path}: neither safetensors nor a PyTorch file, one of which is expected (it begins with {head[:8]!r}); {expected}"
+            )
+        if _is_script(path):
+            raise LearningError(
+                f"{path}: a TorchScript archive, which holds code, expected tensors alone; save model.state_dict() with torch.save"
+            )
         return torch.load(path, map_location="cpu", weights_only=True)
+    except LearningError:
+        raise  # it has its words already
     except pickle.UnpicklingError as error:
         raise LearningError(
             f"{path}: holds Python objects and not only tensors, and nothing is unpickled here ({_first_line(error)}); where it was "
             "made, save model.state_dict() with torch.save, or with safetensors"
         ) from error
-    except (SafetensorError, RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
+    except (SafetensorError, zipfile.BadZipFile, RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
         raise LearningError(
             f"{path}: cannot be read as safetensors or as a PyTorch file, most likely because it is not whole ({_first_line(error)}); "
             f"fetch or save it again, and {expected}"
         ) from error
+
+
+def _is_script(path: Path) -> bool:
+    """Return whether a PyTorch file is one of torch.jit.save."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith("/constants.pkl") for name in archive.namelist())
 
 
 def _unwrapped(found: Any, path: Path) -> dict[str, Tensor]:
@@ -183,6 +205,9 @@ def _unwrapped(found: Any, path: Path) -> dict[str, Tensor]:
                 f"{path}: expected the weights of a network, but there are no named tensors, and none of {', '.join(WRAPPERS)} in it; it has {', '.join(map(str, list(found)[:8])) or 'nothing'}; save model.state_dict()"
             )
         inside.append(name)
+        beside = [str(n) for n in found if n != name and isinstance(found[n], Mapping) and _tensors(found[n])]
+        if beside:
+            log.info("%s: weights of `%s` are used, those of `%s` are not", path, name, "`, `".join(beside))
         found = found[name]
     if not isinstance(found, Mapping):
         raise LearningError(f"{path}: holds a {type(found).__name__} and not named tensors; save model.state_dict()")

@@ -43,7 +43,7 @@ def psf_kernel(psf: Psf, pixel_scale: float, dtype: torch.dtype = torch.float64)
     Raises
     ------
     PsfError
-        A pixel kernel is missing, has even sides, negative sum or values that are not finite.
+        A pixel kernel is missing, has even sides, negative sum or values that are not finite, or peaks beside its middle.
     """
     if psf.kind == "none":
         return torch.ones(1, 1, dtype=dtype)
@@ -145,6 +145,12 @@ def _read_kernel(path: Path) -> np.ndarray:
         raise PsfError(f"PSF kernel {path} must be an image with odd sides, found shape {kernel.shape}; pad or crop it about its centre")
     if not np.isfinite(kernel).all() or kernel.sum() <= 0:
         raise PsfError(f"PSF kernel {path} must be finite with a positive sum; found sum {kernel.sum():g}; write or fetch it again")
+    middle = kernel.shape[0] // 2, kernel.shape[1] // 2
+    if kernel[middle] < kernel.max():
+        peak = tuple(int(k) for k in np.unravel_index(kernel.argmax(), kernel.shape))
+        raise PsfError(
+            f"PSF kernel {path} must peak in its middle pixel {middle}, found the peak at {peak}: it would shift all images; write it cut about its peak"
+        )
     return kernel / kernel.sum()
 
 

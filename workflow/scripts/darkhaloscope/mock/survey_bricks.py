@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..archive.addresses import coadd_url
+from ..archive.fits_files import plain_folder
 from ..config.legacysurvey import BANDS, ZERO_POINT
 from ..core.files import whole
 from ..core.random import stream
@@ -279,7 +279,7 @@ def _write(path: Path, planes: Sequence[tuple[str, NDArray]], header: Sequence[M
 
     Steps are a quarter of the noise for images. Noiseless maps have no such measure: theirs are 0.1% of the median.
     """
-    with whole(path) as temporary, tempfile.TemporaryDirectory() as folder:
+    with whole(path) as temporary, plain_folder() as folder:
         # cfitsio wants to make the file itself, and takes brackets in a path for a filter.
         made = Path(folder) / "coadd.fits.fz"
         with fitsio.FITS(str(made), "rw") as file:
