@@ -80,6 +80,17 @@ def test_threads_of_numba_and_torch_follow_the_job(snakemake, tmp_path):
         torch.set_num_threads(before[1])
 
 
+def test_numba_does_not_give_torch_all_cores_when_it_starts():
+    """In a process of its own, where torch has computed something already: numba starts its threads once, with torch's OpenMP library."""
+    code = (
+        "import numba, torch; torch.get_num_threads(); from darkhaloscope.jobs.stage import _limit_threads; "
+        "_limit_threads(1); print(torch.get_num_threads())"
+    )
+    environment = {k: v for k, v in os.environ.items() if not k.endswith("_NUM_THREADS")} | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "1"
+
+
 def test_a_gpu_that_slurm_gave_and_torch_does_not_see_is_named_in_the_log(snakemake, tmp_path, monkeypatch):
     torch = pytest.importorskip("torch")
     monkeypatch.setenv("SLURM_JOB_ID", "7")

@@ -149,8 +149,6 @@ def _limit_threads(threads: int) -> None:
             from threadpoolctl import threadpool_limits
 
             threadpool_limits(threads)
-    if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(threads)
     if "numba" in sys.modules:
         # It takes no more threads than it started with. Its variable stays as it was: numba reads it again at each
         # compilation and refuses to go on when it has changed.
@@ -158,6 +156,9 @@ def _limit_threads(threads: int) -> None:
         numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
     else:
         os.environ["NUMBA_NUM_THREADS"] = str(threads)
+    # Last: numba starts its threads when they are first set, and gives the OpenMP that it shares with torch all of the machine's.
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(threads)
 
 
 def _tell_missing_gpu() -> None:
