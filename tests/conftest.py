@@ -60,8 +60,18 @@ def rerun(finished, tmp_path) -> Project:
 MARKS = {"end_to_end": ("slow",), "workflow": ("slow",), "real": ("slow",), "slurm": ("slow", "slurm")}
 
 
+#: Folders of tests whose files take longest, first: begun last, one of them would keep one worker busy while the others wait.
+LONGEST = ("end_to_end", "slurm", "workflow", "real", "unit/lensing", "unit/learning", "unit/tasks", "unit/report", "unit/detectors")
+
+
 def pytest_collection_modifyitems(items):
-    """Mark tests by what they need: `-m "not slow"` leaves those of seconds, `-m slurm` those of the cluster."""
+    """Mark tests by what they need: `-m "not slow"` leaves those of seconds, `-m slurm` those of the cluster; put long files first."""
+
+    def turn(item):
+        folder = item.path.relative_to(item.config.rootpath / "tests").parent.as_posix()
+        return LONGEST.index(folder) if folder in LONGEST else len(LONGEST)
+
+    items.sort(key=turn)
     for item in items:
         folder = item.path.relative_to(item.config.rootpath / "tests").parts[0]
         runs = {"project", "finished", "rerun", "touched"} & set(getattr(item, "fixturenames", ()))

@@ -235,11 +235,20 @@ def run(folder, code=RENDER, **environment):
     return subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True).stdout
 
 
-def test_what_was_compiled_now_and_what_was_read_from_disk_give_the_same_bits(tmp_path):
+@pytest.fixture(scope="module")
+def loops_on_disk(tmp_path_factory):
+    """A folder with the library and its loops, compiled in one process, and what that process rendered."""
+    folder = tmp_path_factory.mktemp("compiled")
+    copy(folder)
+    return folder, run(folder)
+
+
+def test_what_was_compiled_now_and_what_was_read_from_disk_give_the_same_bits(loops_on_disk, tmp_path):
     """Whatever is on disk: nothing, everything, or one of the two functions, as where two jobs compile at a time."""
     cache = copy(tmp_path) / "__pycache__"
-    kept = {}
-    for name in ("nothing", "everything", "plan_rows", "render_rows"):
+    shutil.copytree(loops_on_disk[0] / "darkhaloscope/lensing/__pycache__", cache)
+    kept = {"nothing": loops_on_disk[1]}
+    for name in ("everything", "plan_rows", "render_rows"):
         if name.endswith("rows"):
             for path in cache.glob("*.nb?"):
                 if f".{name}-" not in path.name:
@@ -249,10 +258,13 @@ def test_what_was_compiled_now_and_what_was_read_from_disk_give_the_same_bits(tm
     assert len(set(kept.values())) == 1, kept
 
 
-def test_an_update_that_keeps_file_times_is_compiled_wherever_old_loops_lie(tmp_path):
+def test_an_update_that_keeps_file_times_is_compiled_wherever_old_loops_lie(loops_on_disk, tmp_path):
     """Issue 17, case 16: in a folder of NUMBA_CACHE_DIR, and with an update whose file times say nothing."""
     kernels = copy(tmp_path) / "kernels.py"
+    shutil.copytree(loops_on_disk[0] / "darkhaloscope/lensing/__pycache__", tmp_path / "kept/darkhaloscope")
+    names = set(os.listdir(tmp_path / "kept/darkhaloscope"))
     before = run(tmp_path, NUMBA_CACHE_DIR=str(tmp_path / "kept"))
+    assert before == loops_on_disk[1] and set(os.listdir(tmp_path / "kept/darkhaloscope")) == names  # the old loops were read
     text = kernels.read_text(encoding="utf-8")
     edited = text.replace("x[j] - scales[j] *", "x[j] - F(0.5) * scales[j] *")
     assert edited != text
