@@ -252,3 +252,13 @@ def test_keys_of_another_kind_name_the_kind():
         validate({"datasets": {"mine": {"table": "old.parquet"}}})
     with pytest.raises(ConfigError, match="it is a key of kind `subhalo`"):
         validate({"datasets": {"mine": {"kind": "imported", "table": "old.parquet", "instrument": {}}}})
+
+
+def test_a_name_that_nothing_uses_and_is_nearly_anothers_is_told():
+    said = load({"datasets": {"subhal": {"seed": 3}}, "detectors": {"fluxx": {"width": 4, "architecture": "toy"}}}, ROOT).idle()
+    assert said == [
+        "`datasets.subhal` is used by nothing that this run makes; is it `datasets.subhalo` that is meant?",
+        "`detectors.fluxx` is used by nothing that this run makes; is it `detectors.flux` that is meant?",
+    ]
+    assert load({"datasets": {"mine": {"seed": 3}, "subhalo": {"seed": 3}}}, ROOT).idle() == []
+    assert load({"datasets": {"subhal": {}}, "experiments": {"subhalo": {"dataset": "subhal"}}}, ROOT).idle() == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -163,6 +164,23 @@ class Run(Section):
                 if seen:
                     return name, self.cutouts.detectors or seen
         return "", ()
+
+    def idle(self) -> list[str]:
+        """Return what the config adds that nothing of it uses and that is called almost as something else, in words: names that were misspelt, it may be."""
+        experiments = self.experiments.values()
+        used = {
+            "datasets": {name for e in experiments for name in (e.dataset, *e.test_datasets)},
+            "detectors": {name for e in experiments for name in e.detectors}
+            | {name for d in self.detectors.values() for name in getattr(d, "of", ())},
+            "experiments": {*self.run, *(sweep.experiment for sweep in self.sweeps.values())},
+        }
+        return [
+            f"`{section}.{name}` is used by nothing that this run makes; is it `{section}.{close[0]}` that is meant?"
+            for section, names in used.items()
+            for name in getattr(self, section)
+            if name not in names | preset(section).keys()
+            and (close := difflib.get_close_matches(name, sorted(names | preset(section).keys()), n=1, cutoff=0.8))
+        ]
 
     def _sees_bands(self, name: str) -> bool:
         return self.detectors[name].kind == "network" and self.detectors[name].channels == "bands"

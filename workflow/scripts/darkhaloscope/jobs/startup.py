@@ -207,6 +207,8 @@ def begin(workflow: Any, settings: Run) -> None:
     except RootError as error:
         raise WorkflowError(str(error)) from None
     digest.keep(digest.DIGESTS)
+    for line in settings.idle():
+        print(f"Warning: {line}", file=sys.stderr)
     quieten(workflow)
     name_changed_params()
     outputs = [object_storage.pattern(workflow, output) for rule in workflow.rules for output in rule.output]
