@@ -58,6 +58,13 @@ def rerun(finished, tmp_path) -> Project:
 
 #: Folders of tests that run Snakemake or read real survey files, and what each is marked with.
 MARKS = {"end_to_end": ("slow",), "workflow": ("slow",), "real": ("slow",), "slurm": ("slow", "slurm")}
+#: Other files of tests that take longest: half of the time of a thirtieth of the tests.
+SLOW = {
+    *("test_lensing_compiled", "test_lensing_engine", "test_profile_registry", "test_source_registry", "test_stamps_render"),
+    *("test_learning_ranks", "test_learning_fit", "test_learning_foreign", "test_learning_head", "test_learning_shortcuts"),
+    *("test_report_page", "test_report_lens_finder", "test_report_assemble_lens", "test_report_browser"),
+    *("test_observed_lenses", "test_mock_manga", "test_library"),
+}
 
 
 #: Folders of tests whose files take longest, first: begun last, one of them would keep one worker busy while the others wait.
@@ -77,6 +84,8 @@ def pytest_collection_modifyitems(items):
         runs = {"project", "finished", "rerun", "touched"} & set(getattr(item, "fixturenames", ()))
         if any("GPU" in str(mark.kwargs.get("reason")) for mark in item.iter_markers("skipif")):
             item.add_marker("gpu")
+        if item.path.stem in SLOW:
+            item.add_marker("slow")
         for mark in MARKS.get(folder, ()):
             if folder != "workflow" or runs:
                 item.add_marker(mark)
