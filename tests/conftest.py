@@ -58,7 +58,7 @@ def rerun(finished, tmp_path) -> Project:
 
 #: Folders of tests that run Snakemake or read real survey files, and what each is marked with.
 MARKS = {"end_to_end": ("slow",), "workflow": ("slow",), "real": ("slow",), "slurm": ("slow", "slurm")}
-#: Other files of tests that take longest: half of the time of a thirtieth of the tests.
+#: Other files of tests that take longest: an eighth of the tests and six tenths of their time.
 SLOW = {
     *("test_lensing_compiled", "test_lensing_engine", "test_profile_registry", "test_source_registry", "test_stamps_render"),
     *("test_learning_ranks", "test_learning_fit", "test_learning_foreign", "test_learning_head", "test_learning_shortcuts"),
