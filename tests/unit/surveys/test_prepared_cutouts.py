@@ -191,13 +191,13 @@ def test_a_cutout_without_a_name_is_not_called_none(tmp_path):
 
 
 def test_names_that_are_bytes_are_text(tmp_path):
-    """As those of FITS tables are in numpy, and text of older writers in Parquet."""
+    """As those of FITS tables are in numpy, and text of older writers in Parquet; a table is one whatever the case of its ending."""
     images = np.stack([star(64), star(64)])
     np.savez(tmp_path / "mine.npz", image=images, id=np.array([b"a", b"b"]))
     pq.write_table(pa.table({"id": [b"a", b"b"], "image": list(images.reshape(2, -1))}), tmp_path / "mine.parquet")
-    pq.write_table(pa.table({"id": [b"a", b"b"], "label": [b"1", b"0"]}), tmp_path / "labels.parquet")
+    pq.write_table(pa.table({"id": [b"a", b"b"], "label": [b"1", b"0"]}), tmp_path / "labels.PARQUET")
     for name in ("mine.npz", "mine.parquet"):
-        rows, _ = prepared(tmp_path / name, labels=str(tmp_path / "labels.parquet"))
+        rows, _ = prepared(tmp_path / name, labels=str(tmp_path / "labels.PARQUET"))
         assert rows["label"].to_dict() == {"a": 1, "b": 0}
 
 

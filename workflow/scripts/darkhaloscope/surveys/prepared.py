@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from ..config.cutouts import Labelled
 from ..config.legacysurvey import BANDS, PIXEL_SCALE_ARCSEC, ZERO_POINT
 from ..core.reading import readable
-from ..core.tables import Column, Schema, read_columns
+from ..core.tables import PARQUET, Column, Schema, read_columns
 from .cutouts import Cutout, resampled
 from .folder import CutoutError, FolderOfCutouts, Found
-from .said import place_of
-from .table import TABLES, as_text, cutouts_of, nameless
+from .said import as_text, place_of
+from .table import cutouts_of, nameless
 from .text_tables import read_text_table
 
 log = logging.getLogger("darkhaloscope")
@@ -156,7 +156,7 @@ def read_labels(settings: Labelled) -> dict[str, Label]:
     """
     path = Path(settings.labels)
     with readable(path, "labels as a CSV or Parquet table", "write it again", CutoutError):
-        table = read_columns(path).to_pandas() if path.name.endswith(TABLES) else read_text_table(path)
+        table = read_columns(path).to_pandas() if path.name.lower().endswith(PARQUET) else read_text_table(path)
     lost = [column for column in ("id", settings.label) if column not in table]
     if lost:
         raise CutoutError(

@@ -41,6 +41,11 @@ class CutoutError(ValueError):
     """A file of cutouts cannot be used; the message names it and what was expected."""
 
 
+def as_text(value: object) -> str:
+    """Return a value as text; numpy and older writers of Parquet have text as bytes."""
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+
+
 def said_key(name: str) -> str:
     """Return the key, as FITS cards are written, of an array or column of this name."""
     return name.upper().removeprefix("META_")
@@ -48,7 +53,7 @@ def said_key(name: str) -> str:
 
 def band_names(given: object) -> list[str]:
     """Return names of bands, given as an array, or as text such as `grz` or `g, r, z`."""
-    names = [n.decode() if isinstance(n, bytes) else str(n) for n in np.ravel(given)]
+    names = [as_text(n) for n in np.ravel(given)]
     if len(names) > 1:
         return names
     text = names[0].strip() if names else ""

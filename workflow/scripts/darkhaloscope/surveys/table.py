@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 
 from ..config.cutouts import Labelled
 from ..core.reading import read_npz, readable
+from ..core.tables import PARQUET
 from .folder import MAX_SIDE, PIXELS, CutoutError, FolderOfCutouts, Found
-from .said import BAND_KEYS, SAID, band_names, said_key
+from .said import BAND_KEYS, SAID, as_text, band_names, said_key
 
 IMAGES = ("image", "images", "cutout")
 NAMES = ("stamp_id", "id", "name")
-TABLES = (".parquet", ".pq")
 
 
 def cutouts_of(settings: Labelled) -> FolderOfCutouts:
@@ -38,7 +38,7 @@ def cutouts_of(settings: Labelled) -> FolderOfCutouts:
     path = Path(settings.path)
     if not path.is_file():
         return FolderOfCutouts(settings)
-    if path.name.lower().endswith(TABLES):
+    if path.name.lower().endswith(PARQUET):
         return TableOfCutouts(settings)
     if path.suffix.lower() != ".npz":
         raise CutoutError(
@@ -50,11 +50,6 @@ def cutouts_of(settings: Labelled) -> FolderOfCutouts:
 def nameless(name: object) -> bool:
     """Say whether nothing stands in the place of a name."""
     return name is None or name != name or name in ("", b"")
-
-
-def as_text(value: object) -> str:
-    """Return a value as text; numpy and older writers of Parquet have text as bytes."""
-    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 
 class _Rows(FolderOfCutouts):
