@@ -100,8 +100,8 @@ def test_the_environments_are_of_conda_forge_alone_and_one_python():
 def test_gpu_rules_get_a_cuda_build_of_torch_or_no_environment_at_all():
     assert "pytorch-gpu" in dependencies("learning") and dependencies("learning")["cuda-version"] == "12"
     gpu = {"train_network", "import_network", "mine_hard_negatives", "score_stamps", "score_known_lenses", "score_parents"}
-    # A few thousand stamps are scored for the gates, and cutouts that the user brings, which a CPU does.
-    assert set(rules_by_environment()["learning"]) == gpu | {"check_shortcuts", "explain_scores", "score_cutouts"}
+    # A few thousand stamps are scored for the gates and for a head, and cutouts that the user brings, which a CPU does.
+    assert set(rules_by_environment()["learning"]) == gpu | {"check_shortcuts", "fit_head", "explain_scores", "score_cutouts"}
     for environment in ENVIRONMENTS:
         # Plain `pytorch` is the CPU build wherever the solver sees no GPU.
         assert "pytorch" not in dependencies(environment), environment

@@ -71,6 +71,28 @@ def test_a_test_set_added_to_a_finished_experiment_trains_and_mines_nothing(proj
     assert run(["old", "new"]) == {}
 
 
+def test_a_head_added_to_a_finished_network_plans_its_fit_and_what_is_scored_with_it(project):
+    """Real galaxies and a head for them: the network of two rounds stays, and so do its scores."""
+    (project.folder / "real.npz").write_bytes(b"")
+    values = {"extends": "config/demo.yaml", "run": ["lens-finder"], "detectors": {"lens": {"rounds": 2}}}
+
+    def run():
+        (project.folder / "overlay.yaml").write_text(yaml.safe_dump(values))
+        return project.touch_run(config="overlay.yaml")
+
+    values["datasets"] = {"lensfinder": {"real_sky": {"path": "real.npz"}}}
+    assert run()["train_network"] == 2
+    values["detectors"]["headed"] = {"channels": "bands", "head": {"of": "lens"}}
+    values["experiments"] = {"lens-finder": {"detectors": ["lens", "headed"]}}
+    found = run()
+    assert found["fit_head"] == 1 and found["score_stamps"] == 1 and found["check_shortcuts"] == 1
+    assert not {"train_network", "mine_hard_negatives", "import_network", "inject_stamps", "prepare_real_sky"} & set(found)
+    assert run() == {}
+    # Another number of folds is another head, of the same network.
+    values["detectors"]["headed"]["head"]["folds"] = 5
+    assert {"fit_head", "score_stamps"} <= set(found := run()) and "train_network" not in found
+
+
 def test_what_a_network_was_trained_on_is_looked_for_in_other_test_sets_alone():
     imported = {name: {"kind": "imported", "table": f"{name}.parquet"} for name in ("old", "new", "more")}
     found = rule_files({"datasets": imported, "detectors": {"lens": {"channels": "bands", "rounds": 2, "mining": {"extra": ["more"]}}}})

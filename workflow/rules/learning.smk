@@ -21,7 +21,7 @@ rule train_network:
     benchmark:
         "<benchmarks>/train_network/{dataset}/{detector}/seed-{seed}.tsv"
     wildcard_constraints:
-        detector=imported(False),
+        detector=made_by("train_network"),
     conda:
         "../envs/learning.yaml"
     # One core for each device: networks train side by side, and small ones gain little from a second core.
@@ -64,7 +64,7 @@ rule import_network:
     benchmark:
         "<benchmarks>/import_network/{dataset}/{detector}/seed-{seed}.tsv"
     wildcard_constraints:
-        detector=imported(True),
+        detector=made_by("import_network"),
     conda:
         "../envs/learning.yaml"
     threads: 1
@@ -78,6 +78,40 @@ rule import_network:
         "Importing {wildcards.detector} for {wildcards.dataset}"
     script:
         "../scripts/import_network.py"
+
+
+rule fit_head:
+    """Put a last layer fitted on real galaxies on a network that is trained already."""
+    input:
+        weights=of_body("network.safetensors"),
+        network=of_body("network.json"),
+        history=of_body("history.csv"),
+        train=training_shards,
+        validation=lambda wildcards: shards(wildcards.dataset, "validation"),
+        real=real_training,
+    output:
+        weights="<results>/detectors/{dataset}/{detector}/seed-{seed}/network.safetensors",
+        network="<results>/detectors/{dataset}/{detector}/seed-{seed}/network.json",
+        history="<results>/detectors/{dataset}/{detector}/seed-{seed}/history.csv",
+    log:
+        "<logs>/fit_head/{dataset}/{detector}/seed-{seed}.log",
+    benchmark:
+        "<benchmarks>/fit_head/{dataset}/{detector}/seed-{seed}.tsv"
+    wildcard_constraints:
+        detector=made_by("fit_head"),
+    conda:
+        "../envs/learning.yaml"
+    threads: 1
+    resources:
+        mem_mb=8000,
+        runtime="2h",
+    params:
+        head=lambda wildcards: settings.detectors[wildcards.detector].head.plain(),
+        code=digest("fit_head"),
+    message:
+        "Fitting {wildcards.detector} on real galaxies of {wildcards.dataset}, seed {wildcards.seed}"
+    script:
+        "../scripts/fit_head.py"
 
 
 rule mine_hard_negatives:

@@ -3,6 +3,7 @@
 import pytest
 
 from darkhaloscope.config.detectors import Fusion
+from darkhaloscope.config.rounds import all_rounds
 from darkhaloscope.config.run import Run, merge, validate
 from darkhaloscope.config.sweeps import expand
 from darkhaloscope.config.wording import ConfigError
@@ -163,3 +164,69 @@ def test_heads_need_real_galaxies_with_labels():
     assert found.detectors["lens"].head.folds == 10 and found.detectors["both"].head is None
     # A network without a head has the section that it had before there was one.
     assert "head" not in found.detectors["both"].plain()
+
+
+def headed(**detectors):
+    """A finder of two rounds, and a head that is put on it."""
+    return {
+        "datasets": {"sky": {"kind": "lensfinder", "sources": {"mix": {"sersic": 1.0}}, "real_sky": {"path": "real.npz"}}},
+        "detectors": {
+            "lens": {"channels": "bands", "architecture": "slim", "rounds": 2, "training": {"epochs": 3}},
+            "headed": {"channels": "bands", "head": {"of": "lens"}},
+            **detectors,
+        },
+        "experiments": {"finder": {"question": "Is it a lens?", "dataset": "sky", "detectors": ["lens", "headed"]}},
+        "run": ["finder"],
+    }
+
+
+def test_a_head_of_a_network_is_that_network_with_this_head_and_one_round():
+    run, _ = expand(validate(headed()))
+    lens, found = run.detectors["lens"], run.detectors["headed"]
+    assert found.body == "lens" and found.rounds == 1 and lens.body is None
+    assert found.without("head", "rounds") == lens.without("rounds") and "of" not in lens.plain().get("head", {})
+    # What the network learnt from is what the head's features know.
+    assert all_rounds("headed", run.detectors) == all_rounds("lens", run.detectors) == ["lens+round=1", "lens"]
+    assert "headed+round=1" not in run.detectors
+    # What is written out can be read again.
+    again = {name: run.detectors[name].plain() for name in ("lens", "headed")}
+    assert expand(validate(headed(**again)))[0].detectors["headed"] == found
+
+
+@pytest.mark.parametrize(
+    ("detectors", "words"),
+    [
+        ({"headed": {"channels": "bands", "head": {"of": "lenz"}}}, r"detectors\.headed\.head\.of names .*lenz.*lens"),
+        ({"headed": {"channels": "bands", "head": {"of": "flux"}}, "flux": {}}, "flux, which is no network of channels `bands`"),
+        ({"headed": {"channels": "bands", "head": {"of": "headed"}}}, "headed, which has a head"),
+        (
+            {"lens": {"channels": "bands", "architecture": "slim", "training": {"real_share": 0.4}}},
+            r"lens, which .*learns from real galaxies itself \(training\.real_share\)",
+        ),
+        ({"lens": {"channels": "bands", "weights": "elsewhere.pt"}}, "lens, which has .*weights from elsewhere"),
+        (
+            {"headed": {"channels": "bands", "architecture": "timm:resnet18", "width": 8, "head": {"of": "lens"}}},
+            "takes all else from lens: leave out architecture, width, or head.of",
+        ),
+    ],
+)
+def test_what_a_head_is_put_on_is_a_network_of_its_own(detectors, words):
+    with pytest.raises(ConfigError, match=words):
+        validate(headed(**detectors))
+
+
+def test_a_sweep_changes_the_network_and_the_head_that_is_put_on_it():
+    """Changes of training are the network's, and its head follows; changes of the head leave the network as it is."""
+    values = headed()
+    values["sweeps"] = {
+        "long": {"experiment": "finder", "grid": {"detector.training.epochs": [3, 5]}},
+        "parts": {"experiment": "finder", "grid": {"detector.head.folds": [10, 5]}},
+    }
+    values["run"] = ["long", "parts"]
+    run, points = expand(validate(values))
+    assert points["long"][0].experiment == "finder"
+    lens, found = run.experiments[points["long"][1].experiment].detectors
+    assert run.detectors[lens].training.epochs == 5 and run.detectors[found].body == lens and run.detectors[found].training.epochs == 5
+    assert run.detectors["headed"].body == "lens" and run.detectors["headed"].training.epochs == 3
+    lens, found = run.experiments[points["parts"][1].experiment].detectors
+    assert lens == "lens" and run.detectors[found].body == "lens" and run.detectors[found].head.folds == 5

@@ -29,7 +29,7 @@ from darkhaloscope.learning.head import Objects, objects_of
 from darkhaloscope.learning.rings import EDGES, MEASURES, SECTORS, SOFTENING, ring_measures
 from darkhaloscope.learning.scaling import LearningError
 from darkhaloscope.learning.score import features_of, margins_of, score_split
-from darkhaloscope.learning.weights import load_network, save_network
+from darkhaloscope.learning.weights import load_network, load_trained, save_network
 from darkhaloscope.surveys.real_sky import prepare_real_sky, real_sky_schema, sky_cells
 from unit.learning.band_shards import band_columns, write_band_shards
 
@@ -222,6 +222,22 @@ def test_the_same_bits_come_again_and_survive_the_files(headed, trained, mock, t
     (tmp_path / "b.json").write_text(json.dumps(described))
     with pytest.raises(LearningError, match="does not hold what scoring needs"):
         load_network(tmp_path / "a.safetensors", tmp_path / "b.json")
+
+
+def test_a_head_put_on_a_saved_network_is_the_one_fitted_after_training(headed, trained, mock, tmp_path):
+    """The network without a head is written, read, and given one, as rule fit_head does: the same bits as by train_network."""
+    result, sky = headed
+    classifier = trained.classifier
+    plain = dataclasses.replace(classifier, network=classifier.network.model_copy(update={"head": None}))
+    save_network(dataclasses.replace(trained, classifier=plain), tmp_path / "plain.safetensors", tmp_path / "plain.json")
+    again = load_trained(tmp_path / "plain.safetensors", tmp_path / "plain.json")
+    assert (again.best_epoch, again.counts) == (trained.best_epoch, trained.counts)
+    network = again.classifier.network.model_copy(update={"head": Head(folds=FOLDS)})
+    again = fit_head(dataclasses.replace(again, classifier=dataclasses.replace(again.classifier, network=network)), [sky], mock[0])
+    for name, some in (("a", result), ("b", again)):
+        save_network(some, tmp_path / f"{name}.safetensors", tmp_path / f"{name}.json")
+    assert sha256(tmp_path / "a.safetensors") == sha256(tmp_path / "b.safetensors")
+    assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
 
 
 # --- who is judged by which head

@@ -1,13 +1,15 @@
 """What the rules of training and scoring take as inputs and parameters."""
 
 
-def imported(elsewhere):
-    """A pattern of the names of networks whose weights come from elsewhere, or of all others, less those that only score as they are."""
+def made_by(rule):
+    """A pattern of the names of the networks that one of the rules `train_network`, `import_network`, `fit_head` makes, less those that only score as they are."""
     kept = kept_networks()
+
+    def maker(network):
+        return "fit_head" if network.body else "import_network" if network.weights else "train_network"
+
     return any_of(
-        name
-        for name, detector in settings.detectors.items()
-        if detector.kind == "network" and (detector.weights is not None) == elsewhere and name not in kept
+        name for name, detector in settings.detectors.items() if detector.kind == "network" and maker(detector) == rule and name not in kept
     )
 
 
@@ -65,6 +67,13 @@ def extra_shards(wildcards):
 def mined_shards(wildcards):
     """The training shards of the extra datasets that a network's rounds mine."""
     return [path for files in extra_shards(wildcards).values() for path in files]
+
+
+def of_body(file):
+    """A file of the network that a head is put on."""
+    return (
+        lambda wildcards: f"<results>/detectors/{wildcards.dataset}/{settings.detectors[wildcards.detector].body}/seed-{wildcards.seed}/{file}"
+    )
 
 
 def round_before(file):

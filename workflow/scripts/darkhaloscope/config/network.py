@@ -135,6 +135,10 @@ class Training(Section):
 class Head(Section):
     """A last layer fitted on real galaxies with labels and on training stamps together, in place of the one that knows these alone."""
 
+    of: Name | None = Field(
+        None,
+        description="Network whose features the head takes, one of `detectors` that is trained for itself: nothing is trained again, and all but channels, head and description is as there; without it a network of the section's own is trained first",
+    )
     measures: bool = Field(
         True,
         description="Beside the network's features, see 16 measures of light and colour in four rings about the core, relative to the core",
@@ -214,6 +218,20 @@ class Network(Detector):
         None,
         description="Fit the last layer on the real galaxies of the dataset's `real_sky`, cross-fitted by sky; `head: {}` takes all defaults, without it the network keeps its own; bands only",
     )
+
+    @property
+    def body(self) -> str | None:
+        """The name of the network that is trained in this one's place, whose features its head takes; None where it is trained itself."""
+        return self.head.of if self.head else None
+
+    def unlike(self, body: Network) -> list[str]:
+        """Return the fields that are set, and not as in the network whose features the head takes: all but these of its own come from there."""
+        own = {"kind", "description", "channels", "head"}
+        return [
+            name
+            for name, field in type(self).model_fields.items()
+            if name not in own and getattr(self, name) not in (field.get_default(call_default_factory=True), getattr(body, name))
+        ]
 
     @property
     def sees_evidence(self) -> bool:

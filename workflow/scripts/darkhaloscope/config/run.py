@@ -32,6 +32,7 @@ from .lensfinder import LENS_KINDS, ImportedDataset, LensFinderDataset
 from .manga import Downloads, Manga
 from .observed import Observed
 from .presets import preset
+from .rounds import body_of
 from .subhalo import SubhaloDataset
 from .wording import ConfigError, explain, unknown
 from .yaml_files import read_yaml as _read_yaml
@@ -105,6 +106,7 @@ class Run(Section):
                 problems.append(f"datasets.{name}.sources.sample names {unknown(sample, self.manga.samples)} under manga.samples")
             if isinstance(dataset, LensFinderDataset):
                 problems += self._problems_of_survey(name, dataset)
+        problems += self._problems_of_bodies()
         for name, experiment in self.experiments.items():
             for dataset in (experiment.dataset, *experiment.test_datasets):
                 if dataset not in self.datasets:
@@ -171,7 +173,7 @@ class Run(Section):
         used = {
             "datasets": {name for e in experiments for name in (e.dataset, *e.test_datasets)},
             "detectors": {name for e in experiments for name in e.detectors}
-            | {name for d in self.detectors.values() for name in getattr(d, "of", ())},
+            | {name for d in self.detectors.values() for name in (*getattr(d, "of", ()), body_of(d)) if name},
             "experiments": {*self.run, *(sweep.experiment for sweep in self.sweeps.values())},
         }
         return [
@@ -260,6 +262,27 @@ class Run(Section):
             f"fits a head of {', '.join(names)} on real galaxies, but {experiment.dataset} names none: give them in "
             f"datasets.{experiment.dataset}.real_sky, or leave out head"
         ]
+
+    def _problems_of_bodies(self) -> list[str]:
+        """What keeps heads from being put on networks that are trained for themselves."""
+        problems = []
+        for name, network in self.detectors.items():
+            body = body_of(network)
+            if body is None:
+                continue
+            found, says = self.detectors.get(body), f"detectors.{name}.head.of names"
+            if found is None:
+                problems.append(f"{says} {unknown(body, self.detectors)} under detectors")
+            elif not self._sees_bands(body):
+                problems.append(f"{says} {body}, which is no network of channels `bands`")
+            elif found.head or found.weights or found.training.real_share > 0:
+                problems.append(
+                    f"{says} {body}, which has a head or weights from elsewhere, or learns from real galaxies itself (training.real_share): "
+                    "name a network that is trained here on simulated lenses"
+                )
+            elif unlike := network.unlike(found):
+                problems.append(f"detectors.{name} takes all else from {body}: leave out {', '.join(unlike)}, or head.of")
+        return problems
 
     def _problems_of_host_cutouts(self, experiment: Experiment) -> list[str]:
         """What asks for a survey of a dataset whose hosts are cutouts."""

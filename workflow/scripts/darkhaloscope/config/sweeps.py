@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from .base import LONGEST_NAME, Section
 from .detectors import Fusion
 from .experiment import Experiment
-from .rounds import with_rounds
+from .rounds import body_of, with_bodies, with_rounds
 from .run import Run
 from .wording import ConfigError, explain, nearest
 
@@ -62,20 +62,40 @@ def expand(run: Run) -> tuple[Run, dict[str, list[Point]]]:
             experiment = next((known for known, settings in experiments.items() if settings == repeated), experiment)
             _add(experiments, experiment, repeated, where)
             points[name].append(Point(sweep=name, experiment=experiment, values=values))
-    return run.model_copy(update={"datasets": datasets, "detectors": with_rounds(detectors), "experiments": experiments}), points
+    return run.model_copy(
+        update={"datasets": datasets, "detectors": with_rounds(with_bodies(detectors)), "experiments": experiments}
+    ), points
 
 
 def _derive_detectors(
     pool: dict[str, Any], names: tuple[str, ...], changes: dict[str, Any], keys: Mapping[str, None], where: str
 ) -> dict[str, str]:
     """Return the names of the detectors of a point: networks with their changes, fusions of what became of their members."""
-    trained = [name for name in names if pool[name].seeded]
-    renamed = {name: _derive(pool, name, changes, type(pool[name]), keys, where) for name in trained}
+    trained = [name for name in names if pool[name].seeded and not body_of(pool[name])]
+    headless = {key: value for key, value in changes.items() if not key.startswith("head.")}
+    some = any(getattr(pool[name], "head", None) for name in names)  # where none has a head, its keys are an error
+    own = {name: headless if some and not pool[name].head else changes for name in trained}
+    renamed = {name: _derive(pool, name, own[name], type(pool[name]), keys, where) for name in trained}
+    for name in names:
+        if body := body_of(pool[name]):
+            renamed[name] = _derive_head(pool, name, body, changes, keys, where)
     for name in names:
         if isinstance(pool[name], Fusion) and (of := tuple(renamed.get(m, m) for m in pool[name].of)) != pool[name].of:
             renamed[name] = _named(name, changes, keys)
             _add(pool, renamed[name], pool[name].model_copy(update={"of": of}), where)
     return {name: renamed.get(name, name) for name in names}
+
+
+def _derive_head(pool: dict[str, Any], name: str, body: str, changes: dict[str, Any], keys: Mapping[str, None], where: str) -> str:
+    """Return the name of a head of a point: changes of the head are its own, all others are of the network that it was put on."""
+    own = {key: value for key, value in changes.items() if key.startswith("head.")}
+    of = _derive(pool, body, {key: value for key, value in changes.items() if key not in own}, type(pool[body]), keys, where)
+    changed = _derive(pool, name, own, type(pool[name]), keys, where)
+    if of == body:
+        return changed
+    derived = _named(name, changes, keys)
+    _add(pool, derived, pool[changed].model_copy(update={"head": pool[changed].head.model_copy(update={"of": of})}), where)
+    return derived
 
 
 def _derive(pool: dict[str, Any], name: str, changes: dict[str, Any], model: type[Section], keys: Mapping[str, None], where: str) -> str:

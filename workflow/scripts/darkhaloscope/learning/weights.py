@@ -126,6 +126,12 @@ def load_network(safetensors_path: str | Path, json_path: str | Path) -> Classif
     return Classifier(module.eval(), network, normalisation, size, seed, calibration, recognised, bands, head)
 
 
+def load_trained(safetensors_path: str | Path, json_path: str | Path) -> Trained:
+    """Read a network that `save_network` wrote as what training gave, less its history; raises as `load_network`."""
+    classifier, described = load_network(safetensors_path, json_path), _read_description(json_path)
+    return Trained(classifier, [], described["best_epoch"], described["counts"])
+
+
 def _read_description(path: str | Path) -> dict[str, Any]:
     described = read_json(path, "the description of a network as JSON", "delete it and train again", LearningError)
     found = described.get("format")

@@ -100,6 +100,7 @@ def network_table(context: ReportContext) -> Grid:
         width = f", width {network.width}" if network.architecture.startswith("deep") or network.architecture == "slim" else ""
         how = f"{training.epochs} epochs, {training.optimizer}, {seeds} seed{'' if seeds == 1 else 's'}"
         how += f", {network.rounds} rounds" if network.rounds > 1 else ""
+        how = f"as {network.body}; last layer fitted on real galaxies" if network.body else how
         rows.append(
             (
                 name,
