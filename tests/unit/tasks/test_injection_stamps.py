@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from lenstronomy.LensModel.lens_model import LensModel
 from lenstronomy.LightModel.light_model import LightModel
@@ -16,6 +17,7 @@ from darkhaloscope.sources.still import StillImage
 from darkhaloscope.stamps.manifest import write_manifest
 from darkhaloscope.stamps.measures import arc_signal_to_noise
 from darkhaloscope.stamps.rows import read_rows
+from darkhaloscope.tasks.lensfinder import inputs
 from darkhaloscope.tasks.lensfinder.hosts import read_parent
 from darkhaloscope.tasks.lensfinder.inject import InjectionError, inject_rows, source_fluxes
 from darkhaloscope.tasks.lensfinder.light import psf_kernels
@@ -205,3 +207,26 @@ def test_missing_images_and_cutouts_are_named(rows, cutouts):
         inject_rows(with_columns(rows, source_kind="cosmos"), dataset(), cutouts, {})
     with pytest.raises(InjectionError, match="only 5 cutouts"):
         inject_rows(rows, dataset(), cutouts[:5], {})
+
+
+def test_rows_of_one_galaxy_share_a_cutout_that_is_read_once(monkeypatch):
+    """The same place in another brick is another cutout: bricks overlap, and their pixels differ."""
+    read, closed = [], []
+
+    class Brick:
+        def __init__(self, name):
+            self.name = name
+
+        def cutout(self, ra, dec, size):
+            read.append((self.name, ra, dec))
+            return (self.name, ra, dec, size)
+
+        def close(self):
+            closed.append(self.name)
+
+    monkeypatch.setattr(inputs, "open_brick", lambda folder, name, *_, **__: Brick(name))
+    places = [("a", 1.0, 2.0), ("a", 1.0, 2.0), ("a", 1.0, 2.5), ("a", 1.0, 2.0), ("b", 1.0, 2.0), ("b", 1.0, 2.0)]
+    rows = pa.table(dict(zip(("brickname", "ra", "dec"), map(list, zip(*places, strict=True)), strict=True)))
+    found = list(inputs.cut_rows(rows, ["x/a", "x/b"], 64, maskbits=[], max_bad_fraction=0.2))
+    assert found == [(*place, 64) for place in places]
+    assert read == [("a", 1.0, 2.0), ("a", 1.0, 2.5), ("b", 1.0, 2.0)] and closed == ["a", "b"]

@@ -116,13 +116,15 @@ def _batch(columns: Columns, cutouts: list[Cutout], dataset: LensFinderDataset, 
     offset = np.array([(c.x_offset_arcsec, c.y_offset_arcsec) for c in cutouts])
     place = dict(zip(lit.tolist(), range(len(lit)), strict=True))
     keys = row_keys(columns["object_id"], columns["replicate"])
+    # Several rows of one galaxy have one cutout.
+    bare = {id(cutout): {**_plain(cutout, size), **_host(cutout)} for cutout in {id(c): c for c in cutouts}.values()}
     lensed = None
     if len(lit):
         lensed = lens_sources(take(columns, lit), offset[lit], fwhm[lit], dataset.camera, dataset.rendering.accuracy, stills)
         radius = half_light_radius(lensed.observed[:, R], offset[lit], PIXEL_SCALE_ARCSEC)
         fluxes = source_fluxes(take(columns, lit))
     for i, cutout in enumerate(cutouts):
-        row = {**_plain(cutout, size), "bandset": bandset, **_host(cutout), **_widths(fwhm[i], float(columns["theta_e_arcsec"][i]))}
+        row = {**bare[id(cutout)], "bandset": bandset, **_widths(fwhm[i], float(columns["theta_e_arcsec"][i]))}
         if ok[i]:
             images[i] = cutout.image
         if i in place:

@@ -29,6 +29,8 @@ def cut_rows(
 ) -> Iterator[Cutout]:
     """Yield the cutout of each row, opening one brick after the other; of hosts that are cutouts, from their table.
 
+    Rows of one galaxy share one cutout, which is read once.
+
     Parameters
     ----------
     rows : manifest rows; those of one brick should follow each other
@@ -46,7 +48,7 @@ def cut_rows(
         yield from cut_hosts(rows, folders[0], size, max_bad_fraction)
         return
     known = {Path(folder).name: folder for folder in folders}
-    open_name, brick = None, None
+    open_name, brick, read = None, None, {}
     try:
         for name, ra, dec in zip(*(rows.column(c).to_pylist() for c in ("brickname", "ra", "dec")), strict=True):
             if name != open_name:
@@ -56,8 +58,10 @@ def cut_rows(
                     )
                 if brick is not None:
                     brick.close()
-                open_name, brick = name, open_brick(known[name], name, bands, maskbits, max_bad_fraction=max_bad_fraction)
-            yield brick.cutout(ra, dec, size)
+                open_name, brick, read = name, open_brick(known[name], name, bands, maskbits, max_bad_fraction=max_bad_fraction), {}
+            if (ra, dec) not in read:
+                read[ra, dec] = brick.cutout(ra, dec, size)
+            yield read[ra, dec]
     finally:
         if brick is not None:
             brick.close()
