@@ -69,6 +69,27 @@ def test_a_folder_is_scored_by_its_path_alone_and_only_scored(trained):
     assert trained.plan(*command, config="finder.yaml") == SCORING
 
 
+def test_scores_stand_beside_the_finders_own_controls(trained):
+    """The finder's table of scores is used as it is, older than its code: test controls alone count, and equal scores pass."""
+    folder_of(trained.folder / "mine")
+    trained.snakemake("--config", "cutouts=mine", config="finder.yaml", cores=1)
+    first = pd.read_csv(trained.folder / "results/cutouts/mine/scores.csv")
+    assert "passing_toy" not in first
+    low, middle, high = sorted(first["score_toy"])
+    own = trained.folder / "results/detectors/own/toy/seed-1/scores/own.parquet"
+    own.parent.mkdir()
+    rows = [("test", 0, 0.0), ("test", 0, middle), ("test", 0, middle), ("test", 0, 1.0), ("test", 1, 1.0), ("validation", 0, 1.0)]
+    split, label, score = zip(*rows, strict=True)
+    table = {"stamp_id": [f"s{k}" for k in range(6)], "split": split, "label": np.array(label, np.int8), "score": score}
+    pq.write_table(pa.table({k: list(v) if isinstance(v, tuple) else v for k, v in table.items()}), own)
+    assert trained.plan("--config", "cutouts=mine", config="finder.yaml") == SCORING - {"prepare_cutouts"}
+    trained.snakemake("--config", "cutouts=mine", config="finder.yaml", cores=1)
+    scored = pd.read_csv(trained.folder / "results/cutouts/mine/scores.csv").set_index("score_toy")
+    assert scored["passing_toy"].loc[[low, middle, high]].tolist() == [0.75, 0.75, 0.25] and (scored["controls_toy"] == 4).all()
+    page = (trained.folder / "results/cutouts/mine/toy.html").read_text()
+    assert page.count("3 of 4 controls score as high") == 2 and "no label, 1 of 4 controls score as high" in page
+
+
 def test_a_table_with_labels_has_rates_and_another_of_its_name_is_refused(trained):
     n = 60
     kind = pa.fixed_shape_tensor(pa.float32(), (3, 70, 70))

@@ -37,6 +37,7 @@ rule score_cutouts:
         weights=scoring_networks("network.safetensors"),
         networks=scoring_networks("network.json"),
         real=lambda wildcards: scoring_learnt_tables(),
+        judged=lambda wildcards: scoring_judged_tables(),
     output:
         scores="<results>/cutouts/{cutouts}/scores.parquet",
         table=report(
@@ -60,6 +61,7 @@ rule score_cutouts:
     params:
         seeds=scoring_seeds(),
         learnt=scoring_learnt(),
+        judged=scoring_judged(),
         code=digest("score_cutouts"),
     message:
         "Scoring the cutouts {wildcards.cutouts}"

@@ -163,7 +163,7 @@ rule score_stamps:
     benchmark:
         "<benchmarks>/score_stamps/{dataset}/{detector}/seed-{seed}/{test}.tsv"
     wildcard_constraints:
-        detector=detectors_of_kind("network"),
+        detector=scored_anew(),
     conda:
         "../envs/learning.yaml"
     threads: 1

@@ -11,7 +11,8 @@ with stage(snakemake) as job:
     weights, described = (job.grouped(job.params.seeds, files) for files in (job.input.weights, job.input.networks))
     networks = {name: [load_network(*pair) for pair in zip(weights[name], described[name], strict=True)] for name in weights}
     learnt = job.grouped(job.params.learnt, job.input.real)
-    scored = score_cutouts(job.input.stamps, networks, job.threads, trained_on=learnt)
+    judged = job.grouped(job.params.judged, job.input.judged)
+    scored = score_cutouts(job.input.stamps, networks, job.threads, trained_on=learnt, judged_on=judged)
     job.write_csv(job.output.table, scored)
     with job.whole(job.output.scores) as temporary:
         pq.write_table(pa.Table.from_pandas(scored, preserve_index=False), temporary)

@@ -69,6 +69,18 @@ def scoring_learnt_tables():
     return [ancient(path) for paths in scoring_learnt().values() for path in paths]
 
 
+def scoring_judged():
+    """Tables of the scores that each network which scores the cutouts gave its own dataset, where they are there: they say how many controls score as high."""
+    own = settings.experiments[settings.scoring[0]].dataset if settings.cutouts.path else ""
+    found = {name: [f"{folder}/scores/{own}.parquet" for folder in folders] for name, folders in scoring_folders().items()}
+    return {name: paths for name, paths in found.items() if all(os.path.exists(p.replace("<results>", settings.root)) for p in paths)}
+
+
+def scoring_judged_tables():
+    """All tables of `scoring_judged`, network by network: used as they are, however old."""
+    return [ancient(path) for paths in scoring_judged().values() for path in paths]
+
+
 def scoring_evaluation():
     """How the rates of labelled cutouts are made: as the experiment's."""
     return settings.experiments[settings.scoring[0]].evaluation.plain() if settings.cutouts.path else {}

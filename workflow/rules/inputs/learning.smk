@@ -13,6 +13,12 @@ def made_by(rule):
     )
 
 
+def scored_anew():
+    """A pattern of the names of networks, less those that only score the user's cutouts as they are: so do their tables of scores."""
+    kept = kept_networks()
+    return any_of(name for name, detector in settings.detectors.items() if detector.kind == "network" and name not in kept)
+
+
 def network_section(wildcards):
     """A network's section less its description, which no weight depends on, and mining, which has a rule of its own."""
     return settings.detectors[wildcards.detector].without("kind", "description", "mining")

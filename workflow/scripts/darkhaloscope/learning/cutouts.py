@@ -30,6 +30,7 @@ def score_cutouts(
     threads: int = 1,
     log: logging.Logger | None = None,
     trained_on: Mapping[str, Sequence[str | Path]] | None = None,
+    judged_on: Mapping[str, Sequence[str | Path]] | None = None,
 ) -> pd.DataFrame:
     """Score cutouts by detectors, each the mean of its training seeds.
 
@@ -41,13 +42,15 @@ def score_cutouts(
     networks : networks of every seed by detector, the main detector first
     threads : CPU threads
     trained_on : tables of real galaxies (`surveys.real_sky`) that a detector learnt from, of which those of split `train` count
+    judged_on : tables of scores that the seeds of a detector gave the stamps of its dataset, of which the test controls count
 
     Returns
     -------
     DataFrame
         `rank` by the first detector (equal scores by name), the table's columns but images, PSF and depth, and for each detector
         `score_‹detector›` and `calibrated_‹detector›`, NaN where a cutout cannot be scored, and `learnt_‹detector›`: whether it learnt
-        from this very object, known by position or name; no rate counts it. Sorted by rank, those without a score last.
+        from this very object, known by position or name; no rate counts it. Detectors of `judged_on` have `passing_‹detector›`, the share
+        of the `controls_‹detector›` test controls that score as high. Sorted by rank, those without a score last.
 
     Raises
     ------
@@ -71,11 +74,24 @@ def score_cutouts(
         frame[f"learnt_{name}"] = _learnt(frame, (trained_on or {}).get(name, ()))
         if frame[f"learnt_{name}"].any():
             log.info("%d of %d cutouts show objects that %s learnt from", frame[f"learnt_{name}"].sum(), len(frame), name)
+    for name, tables in (judged_on or {}).items():
+        controls = control_scores(tables)
+        frame[f"passing_{name}"] = _as_high(controls, frame[f"score_{name}"].to_numpy(float))
+        frame[f"controls_{name}"] = len(controls)
     main = f"score_{next(iter(networks))}"
     frame = frame.sort_values([main, "stamp_id"], ascending=[False, True], ignore_index=True, na_position="last")
     frame.insert(0, "rank", np.arange(1, len(frame) + 1))
     log.info("%d of %d cutouts scored by %s", frame[main].notna().sum(), len(frame), ", ".join(networks))
     return frame
+
+
+def control_scores(paths: Sequence[str | Path]) -> NDArray[np.float64]:
+    """Return the scores of the test controls of one table or several seeds' tables, their mean, in rising order (n,)."""
+    seeds = []
+    for path in paths:
+        table = read_columns(path, ["stamp_id", "split", "label", "score"]).to_pandas()
+        seeds.append(table.query("split == 'test' and label == 0").set_index("stamp_id")["score"])
+    return np.sort(pd.concat(seeds, axis=1, join="inner").mean(axis=1).to_numpy(float))
 
 
 def best_stamps(path: str | Path, scored: pd.DataFrame, detectors: Sequence[str], shown: int) -> pa.Table:
@@ -110,6 +126,13 @@ def _scored(table: pa.Table, networks: Mapping[str, Sequence[Classifier]], threa
         for key, values in found.items():
             frame[f"{key}_{name}"] = values.mean(0)
     return frame
+
+
+def _as_high(controls: NDArray, scores: NDArray) -> NDArray[np.float64]:
+    """Return the share of controls, in rising order, with at least each score, (n,); NaN without controls or score."""
+    if not len(controls):
+        return np.full(len(scores), np.nan)
+    return np.where(np.isnan(scores), np.nan, 1 - np.searchsorted(controls, scores, "left") / len(controls))
 
 
 def _learnt(frame: pd.DataFrame, tables: Sequence[str | Path]) -> NDArray[np.bool_]:

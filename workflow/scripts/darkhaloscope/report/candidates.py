@@ -159,7 +159,7 @@ def cutouts_page(
             pictures[row["stamp_id"]],
             (row["ra"], row["dec"]) if pd.notna(row["ra"]) else None,
             named=True,
-            kind=_said_of(row),
+            kind=", ".join(text for text in (_said_of(row), _passing(row, detector)) if text),
         )
         for rank, row in enumerate(first.to_dict("records"), 1)
     ]
@@ -383,6 +383,12 @@ def _said_of(row: Mapping[str, object]) -> str:
     kind = {1: "lens", 0: "control"}.get(row["label"], "between the classes" if pd.notna(given) else "no label")
     label = f"{kind} (label {given:g})" if pd.notna(given) else kind
     return label + (f", fills {100 * row['covered']:.0f}%" if row["covered"] < 1 else "")
+
+
+def _passing(row: Mapping[str, object], detector: str) -> str:
+    """Say how many controls of the network's own dataset score as high, where that is known."""
+    share, controls = row.get(f"passing_{detector}", np.nan), row.get(f"controls_{detector}", 0)
+    return "" if np.isnan(share) else f"{round(share * controls):,} of {controls:,} controls score as high"
 
 
 def _pictures(wanted: Sequence[str], shards: Sequence[str | Path]) -> dict[str, NDArray]:
