@@ -116,7 +116,7 @@ def check_said(get: Callable[[str], object], header: fits.Header | None, setting
             )
     if settings.zero_point != ZERO_POINT:
         return
-    unit = next((str(get(key)).strip() for key in UNIT_KEYS if get(key) not in (None, "")), "")
+    unit = next((as_text(get(key)).strip() for key in UNIT_KEYS if get(key) not in (None, "")), "")
     zero_point = _zero_point(get, unit, settings.pixel_scale_arcsec)
     if zero_point is None and unit:
         raise CutoutError(
@@ -135,7 +135,7 @@ def place_of(ra: object, dec: object) -> tuple[float, float] | None:
         place = float(ra), float(dec)
     except (TypeError, ValueError):
         try:
-            sky = SkyCoord(str(ra), str(dec), unit=("hourangle", "deg"))
+            sky = SkyCoord(as_text(ra), as_text(dec), unit=("hourangle", "deg"))
         except UNREADABLE:
             return None
         place = float(sky.ra.deg), float(sky.dec.deg)
