@@ -278,6 +278,15 @@ def sky(scale=0.25, **cards):
     return {"FLUX": {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 10.0, "CRVAL2": 1.0, "CDELT1": -side, "CDELT2": side} | cards}
 
 
+def test_a_prefix_of_a_unit_is_read_as_it_is_written(tmp_path):
+    """Mm/s is a million times mm/s."""
+    planes, facts = disk()
+    fast = read_plain(
+        with_cards(tmp_path, planes | {"velocity": planes["velocity"] / 1000}, facts, {"VELOCITY": {"BUNIT": "Mm/s"}}), Quality()
+    )
+    np.testing.assert_allclose(fast.velocity, read_plain(written(tmp_path, planes, facts), Quality()).velocity, rtol=1e-5)
+
+
 @pytest.mark.parametrize("unit", ["m/s", "m s-1", "M/S"])
 def test_velocities_in_other_units_of_speed_are_converted(tmp_path, unit):
     planes, facts = disk()
