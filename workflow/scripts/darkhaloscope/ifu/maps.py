@@ -50,7 +50,7 @@ class Maps:
     counted : bool, the spaxels that `mask_fraction` counts.
     gradient_step_arcsec : the step over which `vel_grad` is stated: see `quality.measure_quality`.
     flux_unit : unit of the flux. The cuts on flux are made where it is `FLUX_UNIT`.
-    unfit : why the archive forbids the use of this observation, or None.
+    unfit : why this observation cannot be used, such as that the archive forbids it, or None.
     facts : what else the archive says; kept in the metrics and in the tensor's sidecar, used by nothing.
     """
 

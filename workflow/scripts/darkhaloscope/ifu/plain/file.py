@@ -3,7 +3,7 @@
 One file holds one galaxy, north up and east to the left. Arrays (FITS: extensions, NPZ: keys; any case):
 FLUX per spaxel, VELOCITY [km/s, or the unit of speed that its BUNIT says] and, where they are known, DISPERSION without the instrument's share [km/s],
 FLUX_ERR, VELOCITY_ERR, DISPERSION_ERR, and MASK (not 0: do not use). A spaxel that is NaN has no measurement,
-nor has one whose flux is exactly 0.
+nor has one whose flux is exactly 0, or whose velocity is a number that stands for none (`plain.maps.fillers`).
 `FACTS` lists what is said beside them: cards of the primary header, or scalars of the NPZ file.
 """
 
