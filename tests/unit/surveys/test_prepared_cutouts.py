@@ -60,6 +60,7 @@ def test_other_pixels_and_zero_point_keep_flux_and_middle(tmp_path):
     sigma = 0.6 / 2.3548 / 0.168
     assert rows.loc["a", "psfdepth_g"] == pytest.approx(4 / (4 * np.pi * sigma**2) / factor**2, rel=1e-5)
     assert rows.loc["a", "psfsize_g"] == pytest.approx(0.6) and np.isnan(rows.loc["a", "psfdepth_r"])
+    assert "in nanomaggies, whatever the files say" in what_was_done(Cutouts(path="x", zero_point=27.0, ignore_zero_points=True))
     said = what_was_done(Cutouts(path="x", pixel_scale_arcsec=0.168, zero_point=27.0))
     assert "resampled in surface brightness from pixels of 0.168″ to 0.262″" in said and "times 0.01585" in said
 
