@@ -1,7 +1,12 @@
 """What the lens finder's config plans: one edit, the rules that it names."""
 
+import os
+from pathlib import Path
+
 import pytest
 import yaml
+
+from darkhaloscope.jobs.provenance import MARK, record
 
 #: Up to the stamps: what is made of a mock survey. Bricks are named by list_shard_bricks, so retrieve_brick is planned after it.
 DATA = {
@@ -108,6 +113,22 @@ def test_pieces_of_the_survey_are_scored_once_and_their_stamps_go(project):
     ran = project.touch_run("results/demo-full/experiments/lens-finder/search/lens.html", config=config)
     assert ran["cut_parents"] == ran["score_parents"] == 2 and ran["rank_parents"] == 1 and ran["retrieve_brick"] >= 3
     assert not list((project.folder / "results/demo-full/datasets/lensfinder").glob("parents/*"))
+
+
+def test_bricks_with_other_times_and_the_same_files_plan_nothing(project, monkeypatch):
+    """As `cp -r` leaves them: bricks are folders, and Snakemake looks at the time of a mark in them alone."""
+    folder = Path("results/demo/datasets/lensfinder")
+    stamps, brick = folder / "stamps/test/00000.parquet", Path("results/demo/legacysurvey/mock/bricks/1506p005")
+    monkeypatch.chdir(project.folder)
+    folder.mkdir(parents=True)
+    (folder / "bricks.csv").write_text("split,shard,brickname\ntest,0,1506p005\n")
+    assert project.touch_run(str(stamps), config="config/demo.yaml")["retrieve_brick"] == 1
+    (brick / "image.fits").write_text("image")
+    record("inject_stamps", {}, {}, [str(folder / "manifest.parquet"), str(brick)], [str(stamps)])
+    for content, planned in (("image", set()), ("another", {"inject_stamps"})):
+        (brick / "image.fits").write_text(content)
+        os.utime(brick / MARK)
+        assert project.plan(str(stamps), config="config/demo.yaml") == planned
 
 
 def test_cutouts_as_hosts_need_no_survey_and_join_a_finder_as_mined_negatives(project):

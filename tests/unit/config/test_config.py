@@ -247,6 +247,9 @@ def test_sweeps_refuse_unknown_keys_and_bad_values():
         expand(sweep({"dataset.subhalo.theta_e_facto": [1]}))
     with pytest.raises(ConfigError, match="dataset.lens.shear"):
         expand(sweep({"dataset.lens.shear": [0.9]}))
+    for value in (True, "1_0"):  # the seed is 1 without a sweep
+        with pytest.raises(ConfigError, match="seed: expected a number, found"):
+            expand(sweep({"dataset.seed": [2, value]}))
     with pytest.raises(ConfigError, match="must begin with"):
         sweep({"lens.shear": [0.1]})
 

@@ -70,6 +70,38 @@ def test_what_the_command_line_says_twice_is_refused(monkeypatch, arguments, lin
 
 
 @pytest.mark.parametrize(
+    ("text", "key", "found"),
+    [
+        ("datasets.subhalo.seed: true", "datasets.subhalo.seed", "True"),
+        ("datasets.subhalo.seed: 1_0", "datasets.subhalo.seed", "'1_0'"),
+        ("datasets.subhalo.seed: '١٠'", "datasets.subhalo.seed", "'١٠'"),
+        ("experiments.subhalo.seeds: [2, true]", "experiments.subhalo.seeds", "True in [2, True]"),
+        ("experiments.subhalo.evaluation.fprs: [1_0e-4]", "experiments.subhalo.evaluation.fprs", "'1_0e-4' in"),
+        ("detectors.flux.training.learning_rate: false", "detectors.flux.training.learning_rate", "False"),
+        ("cutouts.psf_fwhm_arcsec: {g: 1.2, r: true}", "cutouts.psf_fwhm_arcsec", "True in {'g'"),
+        ("datasets.subhalo.lens.shear: {uniform: [false, 0.1]}", "datasets.subhalo.lens.shear.uniform", "False in [False, 0.1]"),
+        ("datasets.subhalo.lens.shear: false", "datasets.subhalo.lens.shear", "False"),
+        ("datasets.subhalo.lens.shear: '1_0'", "datasets.subhalo.lens.shear", "'1_0'"),
+        ("evidence.source_kernels: [[[0.3, true]]]", "evidence.source_kernels", "True in [[[0.3, True]]]"),
+    ],
+)
+def test_what_is_no_number_is_not_taken_for_one(tmp_path, text, key, found):
+    with pytest.raises(ConfigError) as error:
+        load({}, ROOT, [written(tmp_path, text)])
+    assert f" {key}: " in str(error.value) and "a number" in str(error.value) and f"found {found}" in str(error.value)
+
+
+def test_numbers_as_text_and_booleans_in_their_places_are_taken(tmp_path):
+    run = load({}, ROOT, [written(tmp_path, "datasets.subhalo.seed: '3'\nmanga.quality.min_vel_grad: ' 2.5e0 '")])
+    assert run.datasets["subhalo"].seed == 3 and run.manga.quality.min_vel_grad == 2.5
+
+
+def test_underscores_of_the_command_line_make_no_number():
+    given = SimpleNamespace(config_settings=SimpleNamespace(config={"root": 202401, "seed": 5}, config_args=["root=2024_01", "seed=5"]))
+    assert edits(given) == {"root": "2024_01", "seed": 5}
+
+
+@pytest.mark.parametrize(
     ("text", "key"),
     [
         ("datasets.subhalo.seed: 5\ndatasets: {subhalo: {seed: 6}}\n", "datasets.subhalo.seed"),

@@ -7,7 +7,9 @@ import shutil
 import pytest
 
 from darkhaloscope.core.files import sha256
+from darkhaloscope.jobs import provenance
 from darkhaloscope.jobs.provenance import (
+    MARK,
     ProvenanceError,
     Stale,
     differences,
@@ -164,6 +166,58 @@ def test_the_benchmark_file_that_snakemake_counts_as_a_result_is_settled_too(tmp
     assert times.stat().st_mtime >= os.stat(folder / "b").st_mtime
     assert os.stat(folder / "a").st_mtime == before["a"]
     assert settle(recorded(str(folder)), benchmark) == 0
+
+
+@pytest.fixture
+def bricks(tmp_path):
+    """A folder of bricks with the mark that Snakemake leaves, made of a list, and a shard made of both; seconds apart."""
+    folder = tmp_path / "results"
+    brick, shard, listed = folder / "bricks/1506p005", folder / "shard", folder / "list"
+    (brick / "deep").mkdir(parents=True)
+    for path in (listed, brick / "image", brick / "deep/mask", brick / MARK, shard):
+        path.write_text(path.name)
+    record("retrieve", {}, {}, [str(listed)], [str(brick)])
+    record("inject", {}, {}, [str(listed), str(brick)], [str(shard)])
+    for n, path in enumerate((listed, brick / MARK, shard)):
+        os.utime(path, (1000 + n, 1000 + n))
+    return listed, brick, shard
+
+
+def order(listed, brick, shard):
+    times = [path.stat().st_mtime_ns for path in (listed, brick / MARK, shard) if path.exists()]
+    return times == sorted(times)
+
+
+def test_folders_are_settled_by_their_content(tmp_path, bricks):
+    """As `cp -r` leaves them; what is in them, and not when Snakemake marked them, decides."""
+    root, (listed, brick, shard) = str(tmp_path / "results"), bricks
+    found = json.loads(record_path(shard).read_text())["inputs"]
+    assert found[str(brick)].startswith("folder:sha256:") and settle(recorded(root)) == 0
+    os.utime(listed, (3000, 3000))
+    assert settle(recorded(root)) == 2 and order(*bricks)
+    os.utime(brick / MARK, (4000, 4000))
+    assert settle(recorded(root)) == 1 and order(*bricks)
+    for change in (lambda: (brick / "image").write_text("other"), lambda: (brick / "deep/mask").rename(brick / "mask")):
+        change()
+        os.utime(brick / MARK, (5000, 5000))
+        assert settle(recorded(root)) == 0 and not order(*bricks)
+
+
+def test_a_folder_that_went_once_it_was_used_keeps_nothing_from_being_settled(tmp_path, bricks):
+    listed, brick, _ = bricks
+    shutil.rmtree(brick)
+    os.utime(listed, (3000, 3000))
+    assert settle(recorded(str(tmp_path / "results"))) == 1 and order(*bricks)
+
+
+def test_folders_too_large_to_be_hashed_leave_the_hash_of_what_is_beside_them(tmp_path, bricks, monkeypatch):
+    listed, brick, shard = bricks
+    monkeypatch.setattr(provenance, "HASH_LIMIT_BYTES", 6)
+    record("inject", {}, {}, [str(listed), str(brick)], [str(shard)])
+    found = json.loads(record_path(shard).read_text())["inputs"]
+    assert found == {str(listed): f"sha256:{sha256(listed)}", str(brick): "folder:size:9"}
+    os.utime(brick / MARK, (4000, 4000))
+    assert settle(recorded(str(tmp_path / "results"))) == 0  # their times decide
 
 
 def test_another_content_is_left_for_snakemake_to_see(tmp_path):

@@ -9,6 +9,7 @@ from darkhaloscope.core.tables import Schema, TableError, write_table
 from darkhaloscope.detectors import elsewhere
 from darkhaloscope.detectors.elsewhere import import_scores
 from darkhaloscope.detectors.schema import SCORES, score_columns
+from unit.text_types import BYTES_TYPES, TEXT_TYPES, retyped
 
 N = 6
 IDS = [f"{i:03d}" for i in range(N)]  # text, though a CSV's reader would take them for numbers
@@ -31,7 +32,9 @@ def test_scores_reach_their_stamps_whatever_the_order_and_the_format(tmp_path, s
         "score,stamp_id,note\n" + "".join(f"{s},{i},x\n" for i, s in reversed([*zip(IDS, score, strict=True), ("other", 0.3)]))
     )
     pq.write_table(pa.table({"stamp_id": IDS[::-1], "score": score[::-1].astype(np.float32)}), tmp_path / "mine.parquet")
-    for name in ("mine.csv", "mine.parquet"):
+    for name, kind in (TEXT_TYPES | BYTES_TYPES).items():
+        pq.write_table(retyped(pq.read_table(tmp_path / "mine.parquet"), kind), tmp_path / f"{name}.parquet")
+    for name in ("mine.csv", "mine.parquet", *(f"{name}.parquet" for name in TEXT_TYPES | BYTES_TYPES)):
         table = SCORES.table(import_scores(tmp_path / name, shards, dataset="d", detector="mine"))
         assert table["stamp_id"].to_pylist() == IDS and np.allclose(table["score"].to_numpy(), score)
         assert set(table["detector"].to_pylist()) == {"mine"} and set(table["seed"].to_pylist()) == {0}

@@ -14,6 +14,7 @@ from darkhaloscope.core.tables import TableError
 from darkhaloscope.evaluation.any_table import open_scores, open_settings
 from darkhaloscope.lensing.observe import PsfError, psf_kernel
 from darkhaloscope.tasks.imported.shard import table_files
+from unit.text_types import BYTES_TYPES, TEXT_TYPES, retyped
 
 TABLE = pa.table({"stamp_id": ["a", "b"], "label": [0, 1], "score": [0.1, 0.9]})
 
@@ -103,6 +104,29 @@ def test_positions_that_are_none_are_refused_where_clusters_are_made_of_them(tmp
     open_settings(ScoresTable(table=str(tmp_path / "scores.parquet")))
 
 
+@pytest.mark.parametrize("kind", [*TEXT_TYPES.values(), *BYTES_TYPES.values()], ids=[*TEXT_TYPES, *BYTES_TYPES])
+def test_text_is_text_in_whatever_type_it_was_written(tmp_path, kind):
+    words = {"label": ["no", "yes"], "split": ["val", "test"], "contaminant_class": ["ring", None], "brickname": ["1506p005", "1508p005"]}
+    table = pa.table({"stamp_id": ["a", "ä"], **words, "score": [0.1, 0.9]})
+    pq.write_table(table, tmp_path / "plain.parquet")
+    pq.write_table(retyped(table, kind), tmp_path / "other.parquet")
+    plain, other = (open_scores(tmp_path / f"{name}.parquet") for name in ("plain", "other"))
+    assert other.column_names == plain.column_names
+    for name in plain.column_names:
+        assert other.column(name).to_pylist() == plain.column(name).to_pylist()
+        assert other.filter(pa.chunked_array([[False, True]])).column(name).to_pylist() == plain.column(name).to_pylist()[1:]
+
+
+def test_bytes_are_told_and_those_that_are_no_text_refused(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("darkhaloscope"), "propagate", True)
+    pq.write_table(TABLE.append_column("thumbnail", pa.array([b"\xff", b"\xfe"])), tmp_path / "scores.parquet")
+    assert "thumbnail" not in open_scores(tmp_path / "scores.parquet").column_names
+    assert "columns thumbnail hold bytes, and are left out" in caplog.text
+    pq.write_table(TABLE.append_column("split", pa.array([b"\xff", b"test"])), tmp_path / "scores.parquet")
+    with pytest.raises(TableError, match=r"scores\.parquet: column `split` holds binary, expected string by its name"):
+        open_scores(tmp_path / "scores.parquet")
+
+
 CLASSES = pa.array(["ring", None])
 
 
@@ -126,7 +150,9 @@ def test_parts_of_a_table_may_hold_a_column_as_different_types(tmp_path, one, ot
 def test_a_part_that_holds_something_else_is_named(tmp_path):
     pq.write_table(TABLE, tmp_path / "a.parquet")
     pq.write_table(TABLE.set_column(1, "label", pa.array(["true", "false"])), tmp_path / "b.parquet")
-    with pytest.raises(TableError, match=r"b\.parquet: column `label` holds string, but int64 in the other files of its folder"):
+    with pytest.raises(
+        TableError, match=r"b\.parquet: column `label` holds string, expected int64 by its name or by the other files of its folder"
+    ):
         open_scores(tmp_path)
 
 

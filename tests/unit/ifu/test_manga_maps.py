@@ -16,6 +16,7 @@ from darkhaloscope.ifu.manga.maps import (
     NotFinite,
     UnreadableMaps,
     WrongChannels,
+    WrongUnit,
     is_critical,
     mask_bit_counts,
     read_maps,
@@ -55,6 +56,41 @@ def test_masked_spaxels_are_not_measurements(make_maps):
     assert set(zip(*np.nonzero(~maps.flux_valid), strict=True)) == {(3, 4), (5, 6), (7, 8)}
     assert maps.flux.max() == 10
     assert maps.flux[~maps.flux_valid].tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("velocity", ["gas", "stellar"])
+def test_units_that_extensions_say_are_converted(maps_hdus, tmp_path, velocity):
+    def with_units(name, speed, flux, factor, per_flux):
+        hdus = maps_hdus("DR17")
+        for hdu in hdus[1:]:
+            kind = hdu.name.removesuffix("_IVAR")
+            scale, unit = (factor, speed) if kind in SPEEDS else (per_flux, flux) if kind == "EMLINE_GFLUX" else (1, None)
+            hdu.data = (hdu.data / scale**2 if hdu.name.endswith("_IVAR") else hdu.data * scale).astype(hdu.data.dtype)
+            if unit and kind == hdu.name:
+                hdu.header["BUNIT"] = unit
+        hdus.writeto(tmp_path / name)
+        return read_maps(tmp_path / name, Quality(velocity=velocity))
+
+    plain = with_units("none.fits", None, None, 1, 1)
+    usual = with_units("usual.fits", "km/s", "1E-17 erg/s/cm^2/spaxel", 1, 1)
+    other = with_units("other.fits", "m/s", "1E-15 erg/s/cm^2/spaxel", 1000, 0.01)
+    for name in ("flux", "flux_ivar", "velocity", "velocity_ivar", "dispersion"):
+        np.testing.assert_array_equal(getattr(usual, name), getattr(plain, name))
+        np.testing.assert_allclose(getattr(other, name), getattr(plain, name), rtol=1e-6, atol=1e-3 if name == "dispersion" else 0)
+
+
+SPEEDS = ("EMLINE_GVEL", "EMLINE_GSIGMA", "EMLINE_INSTSIGMA", "STELLAR_VEL", "STELLAR_SIGMA", "STELLAR_SIGMACORR")
+
+
+@pytest.mark.parametrize(
+    ("name", "unit"), [("EMLINE_GVEL", "Angstrom"), ("EMLINE_GSIGMA", "pixel"), ("EMLINE_GFLUX", "1E-17 erg/s/cm^2/Ang")]
+)
+def test_units_of_another_quantity_are_refused(maps_hdus, tmp_path, name, unit):
+    def change(hdus):
+        hdus[name].header["BUNIT"] = unit
+
+    with pytest.raises(WrongUnit, match=rf"BUNIT of {name} is '.*', expected .* or what can be converted to it; fetch the file again"):
+        read_maps(broken(maps_hdus, tmp_path / "m.fits", change), Quality())
 
 
 def test_masked_nan_becomes_zero(maps_hdus, tmp_path):

@@ -1,6 +1,7 @@
 """The plain layout: any instrument's maps through the same quality, tensor and bank, whatever their sampling and shape."""
 
 import json
+import logging
 
 import numpy as np
 import pandas as pd
@@ -10,12 +11,12 @@ from pydantic import ValidationError
 
 from darkhaloscope.config.cosmology import Cosmology
 from darkhaloscope.config.manga import Archive, Downloads, Galaxies, Lensability, Quality, Sample
-from darkhaloscope.ifu.bank import build_bank
+from darkhaloscope.ifu.bank import BankError, build_bank
 from darkhaloscope.ifu.inspection import inspection_page
 from darkhaloscope.ifu.lensability import lensability_table, score_lensability
 from darkhaloscope.ifu.members import read_galaxy
 from darkhaloscope.ifu.plain.file import PlainMapsError, write_plain
-from darkhaloscope.ifu.plain.maps import outline, read_plain
+from darkhaloscope.ifu.plain.maps import fillers, outline, read_plain
 from darkhaloscope.ifu.quality import measure_quality
 from darkhaloscope.ifu.retrieve import retrieve_galaxy
 from darkhaloscope.ifu.tensors import TensorError, build_source_tensor, write_left_out, write_source_tensor
@@ -154,6 +155,29 @@ def test_one_galaxy_without_a_tensor_does_not_stop_the_bank(tmp_path, caplog):
     assert "velocity does not vary" in json.loads((tmp_path / "NGC2.json").read_text())["left_out"]
 
 
+@pytest.mark.parametrize("plane", ["flux", "velocity", "nothing is bright"])
+def test_a_galaxy_without_a_usable_spaxel_is_rejected_and_the_bank_made_of_the_others(tmp_path, plane):
+    pairs, metrics = [], []
+    for name in ("NGC1", "NGC2"):
+        planes, facts = disk(galaxy_id=name)
+        if name == "NGC2":
+            planes |= {"flux": -planes["flux"]} if plane == "nothing is bright" else {plane: np.full_like(planes["flux"], np.nan)}
+        path = written(tmp_path, planes, facts)
+        maps = read_plain(path, Quality())
+        metrics.append(json.loads(json.dumps(measure_quality(maps, Quality()), allow_nan=False)))
+        assert name in inspection_page(path, maps, metrics[-1])
+        if name == "NGC1":
+            pairs.append([tmp_path / f"{name}.{ending}" for ending in ("npz", "json")])
+            write_source_tensor(build_source_tensor(maps, metrics[-1], 64, Cosmology(), ""), *pairs[-1])
+    with pytest.raises(TensorError, match="galaxy NGC2: no spaxel has a positive flux and a velocity"):
+        build_source_tensor(maps, metrics[-1], 64, Cosmology(), "")
+    scores = lensability_table(metrics, Lensability())
+    assert scores["tier"].tolist() == ["elite", "reject"] and "no spaxel has a positive flux" in scores["reasons"][1]
+    assert build_bank(pairs, scores, Galaxies(listed=("NGC1", "NGC2")))["galaxy_id"].to_pylist() == ["NGC1"]
+    with pytest.raises(BankError, match="no galaxy is left for the bank: the lensability score rejects all of them"):
+        build_bank([], scores, Galaxies(listed=("NGC2",)))
+
+
 def test_inspection_page_names_instrument_and_line(tmp_path):
     path = written(tmp_path, *disk())
     maps = read_plain(path, Quality())
@@ -185,7 +209,6 @@ def test_pixel_scale_from_the_wcs_of_the_flux(tmp_path):
     [
         (lambda planes, facts: planes.pop("velocity"), "arrays flux and velocity"),
         (lambda planes, facts: planes.update(velocity=planes["velocity"][1:]), "maps of one shape"),
-        (lambda planes, facts: planes.update(flux=np.full_like(planes["flux"], np.nan)), "no spaxel has a positive flux"),
         (lambda planes, facts: facts.pop("line"), "expected line \\(card LINE\\) as str, found nothing"),
         (lambda planes, facts: facts.update(z=-0.1), "z is -0.1, expected above 0"),
         (lambda planes, facts: facts.update(ba=1.4), "ba is 1.4, expected above 0, at most 1"),
@@ -278,6 +301,15 @@ def sky(scale=0.25, **cards):
     return {"FLUX": {"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 10.0, "CRVAL2": 1.0, "CDELT1": -side, "CDELT2": side} | cards}
 
 
+def test_a_prefix_of_a_unit_is_read_as_it_is_written(tmp_path):
+    """Mm/s is a million times mm/s."""
+    planes, facts = disk()
+    fast = read_plain(
+        with_cards(tmp_path, planes | {"velocity": planes["velocity"] / 1000}, facts, {"VELOCITY": {"BUNIT": "Mm/s"}}), Quality()
+    )
+    np.testing.assert_allclose(fast.velocity, read_plain(written(tmp_path, planes, facts), Quality()).velocity, rtol=1e-5)
+
+
 @pytest.mark.parametrize("unit", ["m/s", "m s-1", "M/S"])
 def test_velocities_in_other_units_of_speed_are_converted(tmp_path, unit):
     planes, facts = disk()
@@ -296,6 +328,10 @@ def test_velocities_of_no_galaxy_are_refused(tmp_path):
     planes["velocity"] *= 1000
     with pytest.raises(PlainMapsError, match=r"NGC1.*expected a galaxy's, in km/s, within 3000 of their middle; convert them"):
         read_plain(written(tmp_path, planes, facts), Quality())
+    # In bins, too: repeated velocities in m/s are no fillers.
+    planes["velocity"] = np.round(planes["velocity"], -4)
+    with pytest.raises(PlainMapsError, match="are they in m/s"):
+        read_plain(written(tmp_path, planes, facts), Quality())
 
 
 @pytest.mark.parametrize("systemic", [-5000.0, 0.0])
@@ -311,6 +347,33 @@ def test_zeros_outside_of_the_galaxy_are_no_measurement(tmp_path, systemic, fiel
     two = read_plain(written(tmp_path, zeros, facts), Quality())
     np.testing.assert_array_equal(two.velocity_valid, one.velocity_valid)
     assert measure_quality(two, Quality())["vel_grad"] == pytest.approx(measure_quality(one, Quality())["vel_grad"], rel=1e-6)
+
+
+@pytest.mark.parametrize("systemic", [-5000.0, 0.0])
+@pytest.mark.parametrize("filler", [-999.0, -99.0, 999.0, -9999.0, 9999.0, -32768.0, 1e20, -1e30])
+@pytest.mark.parametrize("of_all", [True, False])
+def test_numbers_that_stand_for_no_measurement_are_masked_and_told(tmp_path, caplog, monkeypatch, systemic, filler, of_all):
+    monkeypatch.setattr(logging.getLogger("darkhaloscope"), "propagate", True)
+    planes, facts = disk()
+    planes["velocity"] += systemic
+    good = np.isfinite(planes["velocity"])
+    one = read_plain(written(tmp_path, planes, facts), Quality())
+    full = {name: np.where(good, plane, filler if of_all or name == "velocity" else 1e-5) for name, plane in planes.items()}
+    path = written(tmp_path, full, facts)
+    two = read_plain(path, Quality())
+    np.testing.assert_array_equal(two.velocity_valid, one.velocity_valid)
+    if of_all:
+        np.testing.assert_array_equal(two.flux_valid, one.flux_valid)
+        np.testing.assert_array_equal(two.dispersion_valid, one.dispersion_valid)
+    said = f"{np.float32(filler):g} in {(~good).sum()} spaxels"
+    assert f"NGC1.fits.gz: the velocity is exactly {said}, which is taken for no measurement" in caplog.text
+    assert said in inspection_page(path, two, measure_quality(two, Quality()))
+
+
+def test_two_fillers_are_both_found_and_a_lone_spike_is_none():
+    velocity = np.append(np.linspace(4800, 5200, 50), [*[-999.0] * 90, *[1e20] * 10, 9000.0])
+    assert sorted(fillers(velocity, np.ones(len(velocity), bool))) == [-999.0, 1e20]
+    assert fillers(np.append(np.linspace(-300, 300, 50), [99.0, -99.0]), np.ones(52, bool)) == []
 
 
 def test_few_zeros_among_velocities_are_velocities(tmp_path):
@@ -349,8 +412,8 @@ def test_axes_that_are_no_sky_give_no_pixel_scale(tmp_path, cards):
 def test_a_mask_the_wrong_way_round_is_told(tmp_path):
     planes, facts = disk()
     planes["mask"] = np.isfinite(planes["flux"])
-    with pytest.raises(PlainMapsError, match="Turn MASK round if it is not 0 where the maps are good; otherwise leave this galaxy out"):
-        read_plain(written(tmp_path, planes, facts), Quality())
+    metrics = measure_quality(read_plain(written(tmp_path, planes, facts), Quality()), Quality())
+    assert "turn MASK round if it is not 0 where the maps are good" in " ".join(metrics["unusable_because"])
 
 
 def test_outline_is_that_of_all_spaxels_and_quick(monkeypatch):

@@ -77,6 +77,35 @@ def test_a_kernel_that_peaks_beside_its_middle_is_refused(tmp_path):
         observe.psf_kernel(Psf(kind="kernel", kernel=str(tmp_path / "kernel.npy")), 0.1)
 
 
+def moffat(y0=0.0, x0=0.0, fwhm=3.0, side=21):
+    y, x = np.indices((side, side)) - side // 2
+    return (1 + ((x - x0) ** 2 + (y - y0) ** 2) * 4 * (2 ** (1 / 3) - 1) / fwhm**2) ** -3.0
+
+
+@pytest.mark.parametrize("fwhm", [1.5, 2.5, 5.0, 10.0])
+@pytest.mark.parametrize(("y0", "x0"), [(0.5, 0), (0, -0.5), (-0.5, 0.5)])
+def test_a_kernel_that_is_half_a_pixel_beside_its_middle_is_refused(tmp_path, y0, x0, fwhm):
+    """As one with even sides is once it is padded; its peak is shared by the middle pixel."""
+    np.save(tmp_path / "kernel.npy", moffat(y0, x0, fwhm))
+    with pytest.raises(observe.PsfError, match=r"within 0\.3 pixels, found it 0\.[5-7]\d* beside it.*shift it there"):
+        observe.psf_kernel(Psf(kind="kernel", kernel=str(tmp_path / "kernel.npy")), 0.1)
+
+
+@pytest.mark.parametrize("fwhm", [1.5, 2.5, 5.0, 10.0])
+def test_an_honest_kernel_may_be_lopsided_and_noisy(tmp_path, fwhm):
+    lobe = 0.2 * moffat(x0=fwhm, fwhm=fwhm, side=61)
+    noise = 0.002 * np.random.default_rng(3).normal(size=(61, 61))
+    np.save(tmp_path / "kernel.npy", moffat(x0=-0.1, fwhm=fwhm, side=61) + lobe + noise)
+    observe.psf_kernel(Psf(kind="kernel", kernel=str(tmp_path / "kernel.npy")), 0.1)
+
+
+@pytest.mark.parametrize("kind", [complex, bool, str])
+def test_a_kernel_of_other_than_real_numbers_is_refused(tmp_path, kind):
+    np.save(tmp_path / "kernel.npy", moffat().astype(kind))
+    with pytest.raises(observe.PsfError, match=r"kernel\.npy cannot be read .it holds .*expected a \.npy or FITS image of numbers"):
+        observe.psf_kernel(Psf(kind="kernel", kernel=str(tmp_path / "kernel.npy")), 0.1)
+
+
 def test_pixel_kernel_is_read_and_normalised(tmp_path):
     np.save(tmp_path / "kernel.npy", np.full((3, 5), 2.0))
     kernel = observe.psf_kernel(Psf(kind="kernel", kernel=str(tmp_path / "kernel.npy")), 0.1)

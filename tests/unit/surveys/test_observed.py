@@ -99,6 +99,10 @@ def damage(name, values):
         (damage("noise.fits", np.ones((40, 43))), r"noise\.fits: expected .* \(41, 43\), found \(40, 43\); cut both alike"),
         (damage("noise.fits", np.zeros((41, 43))), r"expected pixels with a finite value and a positive noise, found none"),
         (damage("psf.fits", np.ones((9, 9))), r"psf\.fits: expected a PSF that sums to 1 and peaks in its middle pixel"),
+        (
+            damage("psf.fits", np.pad([[1.0, 2, 1], [2, 4, 2], [2, 4, 2], [1, 2, 1]], ((1, 0), (1, 1))) / 24),
+            r"psf\.fits: expected a PSF whose light is about the middle of its middle pixel, within 0\.3 pixels, found it 0\.50 beside it; shift",
+        ),
         (damage("psf.fits", np.ones((8, 8)) / 64), r"psf\.fits: expected a finite PSF with odd sides, found shape \(8, 8\)"),
         (
             damage("image.fits", np.ones((3, 41, 43))),

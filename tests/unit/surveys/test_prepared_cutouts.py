@@ -13,6 +13,7 @@ from darkhaloscope.config.observed import Observed
 from darkhaloscope.surveys.folder import CutoutError
 from darkhaloscope.surveys.prepared import prepare_cutouts, what_was_done
 from darkhaloscope.surveys.table import cutouts_of
+from unit.text_types import BYTES_TYPES, TEXT_TYPES, retyped
 
 RNG = np.random.default_rng(5)
 
@@ -59,6 +60,7 @@ def test_other_pixels_and_zero_point_keep_flux_and_middle(tmp_path):
     sigma = 0.6 / 2.3548 / 0.168
     assert rows.loc["a", "psfdepth_g"] == pytest.approx(4 / (4 * np.pi * sigma**2) / factor**2, rel=1e-5)
     assert rows.loc["a", "psfsize_g"] == pytest.approx(0.6) and np.isnan(rows.loc["a", "psfdepth_r"])
+    assert "in nanomaggies, whatever the files say" in what_was_done(Cutouts(path="x", zero_point=27.0, ignore_zero_points=True))
     said = what_was_done(Cutouts(path="x", pixel_scale_arcsec=0.168, zero_point=27.0))
     assert "resampled in surface brightness from pixels of 0.168″ to 0.262″" in said and "times 0.01585" in said
 
@@ -199,6 +201,18 @@ def test_names_that_are_bytes_are_text(tmp_path):
     for name in ("mine.npz", "mine.parquet"):
         rows, _ = prepared(tmp_path / name, labels=str(tmp_path / "labels.PARQUET"))
         assert rows["label"].to_dict() == {"a": 1, "b": 0}
+
+
+@pytest.mark.parametrize("kind", [*TEXT_TYPES.values(), *BYTES_TYPES.values()], ids=[*TEXT_TYPES, *BYTES_TYPES])
+def test_text_is_text_in_whatever_type_it_was_written(tmp_path, kind):
+    words = {"bands": ["zrg"] * 2, "BUNIT": ["nmgy"] * 2, "RA": ["10:00:24"] * 2, "DEC": ["-02:30:00"] * 2}
+    table = pa.table({"id": ["a", "b"], **words, "image": [star(64)[::-1].tolist()] * 2})
+    pq.write_table(retyped(table, kind), tmp_path / "mine.parquet")
+    pq.write_table(retyped(pa.table({"id": ["a", "b"], "label": ["1", None]}), kind), tmp_path / "labels.parquet")
+    rows, stamps = prepared(tmp_path / "mine.parquet", labels=str(tmp_path / "labels.parquet"))
+    np.testing.assert_allclose(stamps[0], star(64), rtol=1e-6, atol=1e-12)
+    assert rows.loc[["a", "b"], "ra"].tolist() == pytest.approx([150.1] * 2) and rows.loc["a", "label"] == 1
+    assert rows["label"].isna().tolist() == [False, True]
 
 
 @pytest.mark.parametrize("value", ["words", b"\0\1", [[1.0, 2.0], [3.0]]])

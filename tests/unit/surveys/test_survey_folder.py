@@ -277,6 +277,20 @@ def test_a_zero_point_that_is_not_the_configs_is_refused(tmp_path, cards, zero_p
     np.testing.assert_array_equal(folder(tmp_path, zero_point=float(zero_point)).named("a").image, IMAGE)
 
 
+@pytest.mark.parametrize(
+    ("cards", "given"),
+    [({"MAGZERO": 27.0}, 30.0), ({"FLUXMAG0": 10**10.8}, 30.0), ({"BUNIT": "nJy"}, 27.0), ({"BUNIT": "nanomaggies"}, 27.0)],
+)
+def test_a_zero_point_of_the_config_that_files_contradict_is_refused_unless_they_are_to_be_ignored(tmp_path, cards, given):
+    fits.PrimaryHDU(IMAGE, fits.Header(cards)).writeto(tmp_path / "a.fits")
+    with pytest.raises(
+        CutoutError, match=rf"a\.fits: expected fluxes of zero point {given:g} as in the config, but the file says zero point"
+    ) as error:
+        folder(tmp_path, zero_point=given).named("a")
+    assert "set `zero_point: " in str(error.value) and "where the file is wrong, `ignore_zero_points: true`" in str(error.value)
+    np.testing.assert_array_equal(folder(tmp_path, zero_point=given, ignore_zero_points=True).named("a").image, IMAGE)
+
+
 def test_units_without_a_zero_point_are_refused_and_nanomaggies_taken(tmp_path):
     fits.PrimaryHDU(IMAGE, fits.Header({"BUNIT": "electrons/s"})).writeto(tmp_path / "counts.fits")
     fits.PrimaryHDU(IMAGE, fits.Header({"BUNIT": "nanomaggy", "MAGZERO": 22.5})).writeto(tmp_path / "flux.fits")

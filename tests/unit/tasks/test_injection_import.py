@@ -14,6 +14,7 @@ from darkhaloscope.config.lensfinder import ImportedDataset
 from darkhaloscope.core.tables import images
 from darkhaloscope.tasks.imported.shard import StampImportError, find_columns, import_shard, read_cell
 from darkhaloscope.tasks.lensfinder.schema import stamp_schema
+from unit.text_types import BYTES_TYPES, TEXT_TYPES, retyped
 
 SIZE = 16
 
@@ -79,6 +80,15 @@ def test_cells_written_by_numpy_come_out_as_they_were(tmp_path):
     assert table["lensed_hlr_arcsec"].to_pylist() == [2.0] * 6
     assert table["theta_over_psf"][0].as_py() == pytest.approx(1.2 / (1.3 / 1.23), rel=3e-3)
     assert table["theta_e_arcsec"].to_pylist() == [1.2, 0.0] * 3
+
+
+@pytest.mark.parametrize("kind", [*TEXT_TYPES.values(), *BYTES_TYPES.values()], ids=[*TEXT_TYPES, *BYTES_TYPES])
+def test_text_is_text_in_whatever_type_it_was_written(tmp_path, kind):
+    table = pa.table({**columns(), "is_control": ["no", "yes"] * 5})
+    other = retyped(table, kind)
+    if kind == pa.binary_view():  # images, too
+        other = other.set_column(other.schema.get_field_index("stamp_npz"), "stamp_npz", other["stamp_npz"].cast(kind))
+    np.testing.assert_equal(imported(write(tmp_path, other, "other.parquet")).to_pydict(), imported(write(tmp_path, table)).to_pydict())
 
 
 @pytest.mark.parametrize("keys", ["grz", "one", "first axis"])

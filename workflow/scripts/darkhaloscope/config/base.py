@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 import re
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from collections.abc import Iterator, Mapping, Sequence
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationInfo, field_validator, model_validator
 
 #: Names become folders: letters, digits and a few safe marks only.
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.=+-]*$"
@@ -108,6 +110,9 @@ Address = Annotated[str, AfterValidator(_address)]
 FilePath = Annotated[str, StringConstraints(min_length=1), AfterValidator(_file)]
 Folder = Annotated[str, StringConstraints(min_length=1), AfterValidator(_folder)]
 
+#: Text that is a number to YAML and to people: pydantic takes `1_0` and `nan` for one, too.
+NUMBER = re.compile(r"\s*[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?\s*")
+
 DISTRIBUTION_KINDS = ("fixed", "uniform", "log_uniform", "normal", "choice")
 
 
@@ -115,6 +120,14 @@ class Section(BaseModel):
     """A section of the config: unknown keys are refused, values do not change after validation."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _refuse_for_numbers(cls, value: Any, info: ValidationInfo) -> Any:
+        for found in _no_numbers(value, cls.model_fields[info.field_name].annotation):
+            inside = f" in {value!r}" if found is not value else ""
+            raise ValueError(f"expected a number, found {found!r}{inside}; write it in digits, such as 3, 0.5 or 1e-3")
+        return value
 
     def plain(self) -> dict[str, Any]:
         """Return the section as JSON-ready values, unset alternatives left out."""
@@ -141,6 +154,26 @@ class Section(BaseModel):
         return node.plain() if isinstance(node, Section) else node
 
 
+def _no_numbers(value: Any, annotation: Any) -> Iterator[Any]:
+    """Yield what stands in the place of a number and is none, of what pydantic would make one: `true` is 1 to it, and the text `1_0` is 10."""
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        yield from _no_numbers(value, inner[0])
+    elif origin in (Union, UnionType):
+        if not {bool, str} & {*inner}:
+            for kind in inner:
+                yield from _no_numbers(value, kind)
+    elif origin is tuple and isinstance(value, list | tuple):
+        kinds = itertools.repeat(inner[0]) if inner[-1] is Ellipsis else inner
+        for item, kind in zip(value, kinds, strict=False):
+            yield from _no_numbers(item, kind)
+    elif origin is dict and isinstance(value, Mapping):
+        for item in value.values():
+            yield from _no_numbers(item, inner[1])
+    elif annotation in (int, float) and (isinstance(value, bool) or (isinstance(value, str) and not NUMBER.fullmatch(value))):
+        yield value
+
+
 class Distribution(Section):
     """How a parameter is drawn: a bare number, or one of the kinds below."""
 
@@ -157,6 +190,8 @@ class Distribution(Section):
     def _accept_number(cls, value: Any) -> Any:
         if isinstance(value, int | float) and not isinstance(value, bool):
             return {"fixed": float(value)}
+        if not isinstance(value, Mapping | Distribution):
+            raise ValueError(f"give a number or exactly one of {', '.join(DISTRIBUTION_KINDS[1:])}; found {value!r}")
         return value
 
     @model_validator(mode="after")

@@ -28,6 +28,10 @@ class CutoutFolder(Section):
     )
     pixel_scale_arcsec: Positive = Field(description="Side of a pixel [arcsec]")
     zero_point: float = Field(ZERO_POINT, description="AB magnitude of flux 1; 22.5 is nanomaggies")
+    ignore_zero_points: bool = Field(
+        False,
+        description="Take `zero_point` whatever zero points and units the files say, which are wrong; without it a file that contradicts is refused",
+    )
     psf_fwhm_arcsec: dict[str, Positive] = Field(default_factory=dict, description="Resolution in each band [arcsec], where it is known")
     image_hdus: tuple[int, ...] = Field(
         (),

@@ -104,7 +104,8 @@ def _derive(pool: dict[str, Any], name: str, changes: dict[str, Any], model: typ
     effective = {}
     for key, value in changes.items():
         before = _get(values, key, where)
-        if before != value and before != {"fixed": value}:
+        # To Python true is 1: it goes on to be refused where a number belongs.
+        if isinstance(before, bool) != isinstance(value, bool) or before not in (value, {"fixed": value}):
             _set(values, key, value)
             effective[key] = value
     if not effective:

@@ -190,6 +190,11 @@ def parquet_files(folder: str | os.PathLike) -> list[Path]:
     return sorted(found)
 
 
+def ordinary(kind: pa.DataType) -> pa.DataType:
+    """Return the type with the same values as a view of text or bytes, which Arrow neither takes, filters nor compares; others as they are."""
+    return {pa.string_view(): pa.string(), pa.binary_view(): pa.binary()}.get(kind, kind)
+
+
 def images(table: pa.Table, name: str) -> np.ndarray:
     """Return an image column as an (n, …) array."""
     column = table.column(name)

@@ -31,7 +31,7 @@ from ..config.experiment import (
 )
 from ..core.rates import EvaluationError
 from ..core.reading import UNREADABLE, words
-from ..core.tables import PARQUET, parquet_files
+from ..core.tables import PARQUET, ordinary, parquet_files
 from .evaluate import evaluate_network
 from .information import D_PRIME_COLUMN
 from .lazy_table import BATCH, LazyTable, Pieces, parquet_pieces, table_pieces
@@ -67,6 +67,8 @@ TEXT = {name for columns in COLUMNS.values() for name, kind in columns.items() i
 TEXT |= {theirs for ours, known in SYNONYMS.items() if ours in TEXT for theirs in known}
 #: True for a control: the reverse of a label.
 CONTROL = ("is_control",)
+#: Columns of a Parquet table that may be text: older writers of Parquet have it as bytes.
+SPELT = {*TEXT, *ALIASES["label"], *ALIASES["split"], *CONTROL}
 #: Cells of 1.8°, where a table has positions and no regions.
 DEFAULT_SKY = "healpix-32"
 SPLIT_NAMES = {"val": "validation", "valid": "validation", "dev": "validation", "testing": "test", "training": "train"}
@@ -240,9 +242,9 @@ def open_scores(path: str | os.PathLike, mapping: Mapping[str, str] | None = Non
             and not pa.types.is_nested(field.type)
         ):
             pieces[wanted] = pieces_of(field.name)
-    lists = [field.name for field in fields if pa.types.is_nested(field.type)]
-    if lists:
-        log.warning("%s: columns %s hold several values in a row, and are left out", path, ", ".join(lists))
+    for found, is_so in (("several values in a row", pa.types.is_nested), ("bytes", _is_binary)):
+        if names := [field.name for field in fields if is_so(field.type) and field.name not in used]:
+            log.warning("%s: columns %s hold %s, and are left out", path, ", ".join(names), found)
     for ours, known in SYNONYMS.items():
         theirs = None if ours in pieces else _named(pieces, known, ours, path)
         if theirs is not None:
@@ -310,9 +312,16 @@ def _open(path: Path, text: set[str]) -> tuple[pa.Schema, int, Callable[..., Pie
             rows += file.metadata.num_rows
         if schemas[-1].names != schemas[0].names:
             raise EvaluationError(f"{part}: other columns than in {parts[0]} ({', '.join(schemas[-1].names)}); keep one table in a folder")
-    kinds = {name: _common([schema.field(name).type for schema in schemas]) for name in schemas[0].names}
+    text = {name for name in schemas[0].names if name in text or name.lower() in SPELT}
+    kinds = {name: _common([_known(schema.field(name).type, name in text) for schema in schemas]) for name in schemas[0].names}
     different = {name: kind for name, kind in kinds.items() if any(schema.field(name).type != kind for schema in schemas)}
     return pa.schema(kinds), rows, lambda name, categories=True: parquet_pieces(parts, name, categories, different.get(name))
+
+
+def _known(kind: pa.DataType, text: bool) -> pa.DataType:
+    """Return the type that a column is read as: views as what they are of, bytes that are text as text."""
+    plain = ordinary(kind.value_type if pa.types.is_dictionary(kind) else kind)
+    return pa.string() if text and (pa.types.is_binary(plain) or pa.types.is_large_binary(plain)) else ordinary(kind)
 
 
 def _common(kinds: Sequence[pa.DataType]) -> pa.DataType:
@@ -480,4 +489,5 @@ def _splits(pieces: Pieces) -> Iterator[pa.Array]:
 
 
 def _is_binary(kind: pa.DataType) -> bool:
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
     return pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind)

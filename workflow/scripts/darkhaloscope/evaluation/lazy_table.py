@@ -70,13 +70,14 @@ class LazyTable:
 
 
 def parquet_pieces(paths: Sequence[str | os.PathLike], name: str, categories: bool = True, kind: pa.DataType | None = None) -> Pieces:
-    """Return what reads one column of Parquet files piece by piece, text as categories unless that is unwanted; where files have different types, as `kind`."""
+    """Return what reads one column of Parquet files piece by piece, text as categories unless that is unwanted; as `kind` where the files have other types."""
 
     def read() -> Iterator[pa.Array]:
         for path in paths:
             with parquet_errors(path), pq.ParquetFile(path, read_dictionary=[name] if categories else None) as file:
                 for batch in file.iter_batches(batch_size=BATCH, columns=[name]):
-                    yield batch.column(0) if kind is None else _as(batch.column(0), kind, path, name)
+                    piece = batch.column(0) if kind is None else _as(batch.column(0), kind, path, name)
+                    yield piece.dictionary_encode() if categories and piece.type == pa.string() else piece
 
     return read
 
@@ -87,7 +88,7 @@ def _as(piece: pa.Array, kind: pa.DataType, path: str | os.PathLike, name: str) 
         return plain.cast(kind)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise TableError(
-            f"{path}: column `{name}` holds {plain.type}, but {kind} in the other files of its folder ({error}); write all of them alike"
+            f"{path}: column `{name}` holds {plain.type}, expected {kind} by its name or by the other files of its folder ({error}); write it so in all of them"
         ) from error
 
 

@@ -6,6 +6,8 @@ nothing else: no header card, channel name, id pattern or pixel scale of an inst
 
 from __future__ import annotations
 
+import math
+import warnings
 from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
@@ -48,7 +50,7 @@ class Maps:
     counted : bool, the spaxels that `mask_fraction` counts.
     gradient_step_arcsec : the step over which `vel_grad` is stated: see `quality.measure_quality`.
     flux_unit : unit of the flux. The cuts on flux are made where it is `FLUX_UNIT`.
-    unfit : why the archive forbids the use of this observation, or None.
+    unfit : why this observation cannot be used, such as that the archive forbids it, or None.
     facts : what else the archive says; kept in the metrics and in the tensor's sidecar, used by nothing.
     """
 
@@ -90,6 +92,24 @@ def known(members: dict, name: str):
     if name not in members:
         raise ValueError(f"there is no source of velocity maps '{name}' (there is: {', '.join(members)}); correct the sample's `ifu`")
     return members[name]
+
+
+def conversion(unit: str, wanted: str) -> float | None:
+    """Return what values in a unit, as a BUNIT says it, are multiplied by to be in another one; None where they cannot be."""
+    given = unit.strip().removesuffix("/spaxel")
+    if given.lower() == wanted:
+        return 1.0
+    from astropy import units  # a quarter of a second, which readers of other files need not wait
+
+    for name in (given, given.lower()):  # some write KM/S; Mm/s is another unit than mm/s
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", units.UnitsWarning)  # of two slashes, as MaNGA writes them
+                factor = units.Unit(name).to(wanted)
+        except (ValueError, TypeError):
+            continue
+        return 1.0 if math.isclose(factor, 1) else float(factor)
+    return None
 
 
 def squared(maps: Maps) -> Maps:

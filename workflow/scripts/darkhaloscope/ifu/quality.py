@@ -56,7 +56,7 @@ def measure_quality(maps: Maps, quality: Quality) -> dict:
         - `frac_valid_in_1p5re`, written frac_valid_in_1.5Re elsewhere: valid flux spaxels with
           R/Re ≤ 1.5 over all such spaxels.
         - `low_rotation`, `heavily_masked`, `low_flux`: flags; a metric that cannot be measured raises
-          its flag. `critical_quality`: the archive forbids the use. `usable`: no flag is
+          its flag. `critical_quality`: `Maps.unfit`, the archive forbids the use or nothing was measured. `usable`: no flag is
           raised; `unusable_because` says in words which.
         - galaxy_id, physical_id, z, ba, inclination_deg (arccos b/a), pa_deg, reff_arcsec, instrument, line,
           kinematics, and `Maps.facts`.

@@ -42,7 +42,7 @@ class AllMasked(TensorError):
 
 
 class CriticalQuality(TensorError):
-    """The archive says that the observation must not be used."""
+    """The observation must not be used, or holds nothing."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def build_source_tensor(maps: Maps, metrics: Mapping, size: int, cosmology: Cosm
     Raises
     ------
     CriticalQuality
-        The archive forbids the use of this observation.
+        This observation cannot be used (`Maps.unfit`).
     AllMasked
         No spaxel has both flux and velocity.
     TensorError
@@ -93,7 +93,7 @@ def build_source_tensor(maps: Maps, metrics: Mapping, size: int, cosmology: Cosm
     """
     maps, name = squared(maps), maps.galaxy_id
     if maps.unfit is not None:
-        raise CriticalQuality(f"galaxy {name}: {maps.unfit}, expected an observation that its archive allows to use; {LEAVE_OUT}")
+        raise CriticalQuality(f"galaxy {name}: {maps.unfit}, expected an observation that can be used; {LEAVE_OUT}")
     used = used_spaxels(maps)
     if not used.any():
         raise AllMasked(

@@ -7,6 +7,7 @@ killed among them leaves some that are of another code or config than the rest.
 from __future__ import annotations
 
 import datetime
+import hashlib
 import json
 import os
 import platform
@@ -22,9 +23,13 @@ from .. import __version__
 from ..core.files import sha256, write_json
 from .locations import address
 
-#: Inputs beyond this total are recorded by size: hashing them would take longer than many a job.
+#: Files, and folders, that are inputs of a job beyond this total are recorded by size: hashing them would take longer than many a job.
 HASH_LIMIT_BYTES = 4 * 2**30
 FOLDER = "provenance"
+#: What the hash of a folder begins with in a record.
+FOLDERS = "folder:"
+#: File in a folder whose time Snakemake takes for the folder's.
+MARK = ".snakemake_timestamp"
 #: What of a record is read again, and its type.
 RECORDED = {"rule": str, "wildcards": dict, "params": dict}
 PACKAGES = (
@@ -120,10 +125,26 @@ def git_commit() -> str | None:
 
 
 def _hashes(inputs: Iterable[str]) -> dict[str, str]:
-    files = [Path(i) for i in dict.fromkeys(map(str, inputs)) if Path(i).is_file()]
-    if sum(f.stat().st_size for f in files) > HASH_LIMIT_BYTES:
-        return {address(f): f"size:{f.stat().st_size}" for f in files}
-    return {address(f): f"sha256:{sha256(f)}" for f in files}
+    paths = [Path(i) for i in dict.fromkeys(map(str, inputs))]
+    found: dict[str, str] = {}
+    # Apart: the bricks of a shard may be too large together, and the manifest beside them is not.
+    for kind, some in (("", [p for p in paths if p.is_file()]), (FOLDERS, [p for p in paths if p.is_dir()])):
+        sizes = {p: sum(file.stat().st_size for file in _files(p)) for p in some}
+        hashed = sum(sizes.values()) <= HASH_LIMIT_BYTES
+        found |= {address(p): kind + (f"sha256:{_hash(p)}" if hashed else f"size:{sizes[p]}") for p in some}
+    return found
+
+
+def _files(path: Path) -> list[Path]:
+    """Return the files that are a result: it, or all below it where it is a folder."""
+    return [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file() and file.name != MARK)
+
+
+def _hash(path: Path) -> str:
+    """Return the hash of a file, or of the names and hashes of all files of a folder."""
+    if path.is_file():
+        return sha256(path)
+    return hashlib.sha256("".join(f"{sha256(file)}  {file.relative_to(path)}\n" for file in _files(path)).encode()).hexdigest()
 
 
 def versions_of(inputs: Iterable[str]) -> dict[str, tuple[int, int]]:
@@ -184,31 +205,47 @@ def settle(
         old, new = _renamed(first, output)
         measured = benchmark(str(values.get("rule")), dict(values.get("wildcards") or {}))
         made = [_moved(o, old, new) for o in outputs] + ([measured] if measured and os.path.isfile(measured) else [])
-        waiting.append((made, {_moved(i, old, new): value for i, value in inputs.items()}))
+        read = {_moved(i, old, new): value for i, value in inputs.items()}
+        # Folders of bricks go once they are used; what is gone is newer than nothing.
+        waiting.append((made, {i: value for i, value in read.items() if os.path.isdir(i) or not value.startswith(FOLDERS)}))
     changed = True
     while changed:
         changed = False
         for outputs, inputs in waiting:
-            made, read = [_stat(o) for o in outputs], {path: _stat(path) for path in inputs}
+            made, read = [_time(o) for o in outputs], {path: _time(path) for path in inputs}
             if not all(made) or not all(read.values()) or not read:
                 continue
-            latest = max(found.st_mtime_ns for found in read.values())
-            oldest = min(found.st_mtime_ns for found in made)
-            newer = [path for path, found in read.items() if found.st_mtime_ns > oldest]
+            latest, oldest = max(read.values()), min(made)
+            newer = [path for path, time in read.items() if time > oldest]
             if newer and all(_is(path, inputs[path], read[path], hashes) for path in newer):
                 for path in outputs:
-                    os.utime(path, ns=(latest, latest))
+                    os.utime(_mark(path), ns=(latest, latest))
                 changed, settled = True, settled + 1
     return settled
 
 
-def _is(path: str, expected: str, found: os.stat_result, hashes: dict[tuple[str, int], str]) -> bool:
-    """Return whether a file has the hash of a record; very large inputs are recorded by their size, which says too little."""
+def _mark(path: str | os.PathLike) -> str | os.PathLike:
+    """Return the file whose time Snakemake takes for that of a path."""
+    mark = os.path.join(path, MARK)
+    return mark if os.path.isfile(mark) else path
+
+
+def _time(path: str | os.PathLike) -> int | None:
+    """Return the time that Snakemake takes for that of a file or folder [ns]; None where there is none."""
+    try:
+        return os.stat(_mark(path)).st_mtime_ns
+    except OSError:
+        return None
+
+
+def _is(path: str, expected: str, time: int, hashes: dict[tuple[str, int], str]) -> bool:
+    """Return whether a file or folder has the hash of a record; very large ones are recorded by their size, which says too little."""
+    expected = expected.removeprefix(FOLDERS)
     if expected.startswith("size:"):
         return False
-    key = (path, found.st_mtime_ns)
+    key = (path, time)
     if key not in hashes:
-        hashes[key] = sha256(path)
+        hashes[key] = _hash(Path(path))
     return expected == f"sha256:{hashes[key]}"
 
 

@@ -57,6 +57,8 @@ def edits(workflow: Any) -> dict[str, Any]:
         given.add(key)
         if text.lstrip().startswith(("{", "[")):
             values[key] = parse_yaml(text, f"--config {key}")
+        elif "_" in text and isinstance(values[key], int | float):
+            values[key] = text  # to Python, as which Snakemake reads it, 2024_01 is a number
     return values
 
 

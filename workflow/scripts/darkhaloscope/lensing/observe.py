@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..archive.checks import check_fits
 from ..config.subhalo import FWHM_PER_SIGMA, Psf
+from ..core.kernels import CENTRED, off_middle
 from ..core.reading import UNREADABLE, words
 from .batching import in_blocks
 
@@ -43,7 +44,7 @@ def psf_kernel(psf: Psf, pixel_scale: float, dtype: torch.dtype = torch.float64)
     Raises
     ------
     PsfError
-        A pixel kernel is missing, has even sides, negative sum or values that are not finite, or peaks beside its middle.
+        A pixel kernel is missing, has even sides, negative sum or values that are not finite or no real numbers, or lies beside its middle (`core.kernels`).
     """
     if psf.kind == "none":
         return torch.ones(1, 1, dtype=dtype)
@@ -136,7 +137,9 @@ def _read_kernel(path: Path) -> np.ndarray:
 
             check_fits(path)
             kernel = fits.getdata(path)
-        kernel = np.asarray(kernel, float)
+        if kernel.dtype.kind not in "fiu":  # of complex numbers the imaginary parts would go without a word
+            raise TypeError(f"it holds {kernel.dtype}")
+        kernel = kernel.astype(float)
     except UNREADABLE as error:
         raise PsfError(
             f"PSF kernel {path} cannot be read ({words(error)}); expected a .npy or FITS image of numbers: write or fetch it again"
@@ -150,6 +153,11 @@ def _read_kernel(path: Path) -> np.ndarray:
         peak = tuple(int(k) for k in np.unravel_index(kernel.argmax(), kernel.shape))
         raise PsfError(
             f"PSF kernel {path} must peak in its middle pixel {middle}, found the peak at {peak}: it would shift all images; write it cut about its peak"
+        )
+    if (off := off_middle(kernel)) > CENTRED:
+        raise PsfError(
+            f"PSF kernel {path} must have its light about the middle of its middle pixel, within {CENTRED:g} pixels, found it {off:.2f} beside it: it "
+            "would shift all images; shift it there (one with even sides that was padded is half a pixel off)"
         )
     return kernel / kernel.sum()
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ..archive.checks import ArchiveError, check_fits
 from ..config.observed import Observed
+from ..core.kernels import CENTRED, off_middle
 from ..core.reading import readable
 from .observed_names import IMAGE, ObservedError
 from .text_tables import TextTableError, read_text_table
@@ -164,6 +165,11 @@ def _psf(path: Path) -> NDArray:
         raise ObservedError(
             f"{path}: expected a PSF that sums to 1 and peaks in its middle pixel, found sum {psf.sum():.3g} and peak at "
             f"{tuple(int(k) for k in np.unravel_index(psf.argmax(), psf.shape))} of {psf.shape}; write it normalised and centred"
+        )
+    if (off := off_middle(psf)) > CENTRED:
+        raise ObservedError(
+            f"{path}: expected a PSF whose light is about the middle of its middle pixel, within {CENTRED:g} pixels, found it {off:.2f} beside it; "
+            "shift it there (one with even sides that was padded is half a pixel off)"
         )
     return psf / psf.sum()
 

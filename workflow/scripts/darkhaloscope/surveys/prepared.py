@@ -121,6 +121,7 @@ def what_was_done(settings: Labelled, bands: Sequence[str] = BANDS) -> str:
         if settings.zero_point == ZERO_POINT
         else f"fluxes of zero point {settings.zero_point:g} times {factor:.4g}, in nanomaggies"
     )
+    flux += ", whatever the files say" if settings.ignore_zero_points else ""
     own = settings.stand_in and tuple(bands) == settings.sources
     instead = "".join(f"; {other} stands in for {band}" for band, other in settings.stand_in.items())
     instead = f"; {', '.join(bands)}, as in training" if own else instead

@@ -88,7 +88,7 @@ def chosen_bands(names: Sequence[str], bands: Sequence[str], path: Path | str) -
 def check_said(get: Callable[[str], object], header: fits.Header | None, settings: CutoutFolder, path: Path | str) -> None:
     """Refuse images whose pixel scale or zero point is another than the config's.
 
-    A zero point that the config states, other than that of nanomaggies, is taken before the file's own.
+    Headers copy zero points that are not the image's own, of single exposures or other systems: with `ignore_zero_points` none is looked at.
 
     Parameters
     ----------
@@ -114,18 +114,23 @@ def check_said(get: Callable[[str], object], header: fits.Header | None, setting
             raise CutoutError(
                 f"{path}: expected pixels of {settings.pixel_scale_arcsec:g}″ as in the config, but the file says {found}; {remedy}"
             )
-    if settings.zero_point != ZERO_POINT:
+    if settings.ignore_zero_points:
         return
-    unit = next((str(get(key)).strip() for key in UNIT_KEYS if get(key) not in (None, "")), "")
+    unit = next((as_text(get(key)).strip() for key in UNIT_KEYS if get(key) not in (None, "")), "")
     zero_point = _zero_point(get, unit, settings.pixel_scale_arcsec)
-    if zero_point is None and unit:
+    if zero_point is None and unit and settings.zero_point == ZERO_POINT:
         raise CutoutError(
-            f"{path}: expected fluxes in nanomaggies, found the unit {unit!r} and no zero point; set `zero_point` to the AB magnitude of flux 1"
+            f"{path}: expected fluxes in nanomaggies, found the unit {unit!r} and no zero point; set `zero_point` to the AB magnitude of flux 1, or, where they are, `ignore_zero_points: true`"
         )
     if zero_point is not None and abs(zero_point - settings.zero_point) > ZERO_POINT_TOLERANCE:
+        wanted = (
+            "in nanomaggies (zero point 22.5)"
+            if settings.zero_point == ZERO_POINT
+            else f"of zero point {settings.zero_point:g} as in the config"
+        )
         raise CutoutError(
-            f"{path}: expected fluxes in nanomaggies (zero point {ZERO_POINT:g}), but the file says zero point {zero_point:.5g}"
-            f"{f' ({unit})' if unit else ''}; set `zero_point: {zero_point:.5g}`, or correct its header"
+            f"{path}: expected fluxes {wanted}, but the file says zero point {zero_point:.5g}{f' ({unit})' if unit else ''}; "
+            f"set `zero_point: {zero_point:.5g}`, or, where the file is wrong, `ignore_zero_points: true`"
         )
 
 
@@ -135,7 +140,7 @@ def place_of(ra: object, dec: object) -> tuple[float, float] | None:
         place = float(ra), float(dec)
     except (TypeError, ValueError):
         try:
-            sky = SkyCoord(str(ra), str(dec), unit=("hourangle", "deg"))
+            sky = SkyCoord(as_text(ra), as_text(dec), unit=("hourangle", "deg"))
         except UNREADABLE:
             return None
         place = float(sky.ra.deg), float(sky.dec.deg)

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from ...archive.checks import GZIP_MAGIC, without_trailing_zeros
 from ...config.manga import PLATEIFU, SPAXEL_ARCSEC, Quality
-from ..maps import LEAVE_OUT, LIGHT_SPEED_KMS, Maps, MapsError
+from ..maps import FLUX_UNIT, LEAVE_OUT, LIGHT_SPEED_KMS, Maps, MapsError, conversion
 
 #: Bit of DRP3QUAL and of DAPQUAL that says "do not use this observation".
 CRITICAL_BIT = 30
@@ -45,6 +45,11 @@ PIXEL_MASK_BITS = {
 }
 R_RE, AZIMUTH = "R/Re", "Elliptical azimuth"
 _LAYOUTS = {3: "DR15", 4: "DR17"}
+#: What extensions are read in; another unit that their BUNIT says is converted.
+UNITS = {
+    "EMLINE_GFLUX": FLUX_UNIT,
+    **dict.fromkeys(("EMLINE_GVEL", "EMLINE_GSIGMA", "EMLINE_INSTSIGMA", "STELLAR_VEL", "STELLAR_SIGMA", "STELLAR_SIGMACORR"), "km/s"),
+}
 
 
 class UnreadableMaps(MapsError):
@@ -65,6 +70,10 @@ class LineNotFound(MapsError):
 
 class WrongChannels(MapsError):
     """Channel names and data, or two extensions, do not match."""
+
+
+class WrongUnit(MapsError):
+    """An extension is in a unit that is not one of its quantity."""
 
 
 class NotFinite(MapsError):
@@ -114,7 +123,7 @@ def read_maps(path: str | os.PathLike, quality: Quality) -> MangaMaps:
 
     Raises
     ------
-    UnreadableMaps, MissingExtension, MissingCard, LineNotFound, WrongChannels, NotFinite
+    UnreadableMaps, MissingExtension, MissingCard, LineNotFound, WrongChannels, WrongUnit, NotFinite
         All of them are `MapsError`.
     """
     path = Path(path)
@@ -228,7 +237,7 @@ def _unfit(header: dict) -> str | None:
 def _gas(hdus: fits.HDUList, line: str, path: Path) -> tuple[NDArray, ...]:
     velocity, ivar, valid = _measured(hdus, "EMLINE_GVEL", line, path)
     sigma, _, sigma_valid = _measured(hdus, "EMLINE_GSIGMA", line, path)
-    instrument = _plane(hdus, "EMLINE_INSTSIGMA", line, path).astype(float)
+    instrument = _plane(hdus, "EMLINE_INSTSIGMA", line, path).astype(float) * _factor(hdus, "EMLINE_INSTSIGMA", path)
     dispersion, sigma_valid = _intrinsic(sigma, sigma_valid, instrument)
     return velocity, ivar, valid, dispersion, sigma_valid, _bins(hdus, "Em. line models", path)
 
@@ -238,7 +247,7 @@ def _stellar(hdus: fits.HDUList, line: str, path: Path) -> tuple[NDArray, ...]:
     sigma, _, sigma_valid = _measured(hdus, "STELLAR_SIGMA", None, path)
     correction = _extension(hdus, "STELLAR_SIGMACORR", path).data
     # DR17 has two corrections; the data model says to use the first.
-    correction = np.asarray(correction[0] if correction.ndim == 3 else correction, float)
+    correction = np.asarray(correction[0] if correction.ndim == 3 else correction, float) * _factor(hdus, "STELLAR_SIGMACORR", path)
     dispersion, sigma_valid = _intrinsic(sigma, sigma_valid, correction)
     return velocity, ivar, valid, dispersion, sigma_valid, _bins(hdus, "Stellar continua", path)
 
@@ -251,7 +260,7 @@ def _intrinsic(sigma: NDArray, valid: NDArray, instrument: NDArray) -> tuple[NDA
 
 
 def _measured(hdus: fits.HDUList, name: str, line: str | None, path: Path) -> tuple[NDArray, NDArray, NDArray]:
-    """Return values, inverse variances and validity of one quantity; 0 where not valid."""
+    """Return values, inverse variances and validity of one quantity, in its unit of `UNITS`; 0 where not valid."""
     values, ivar, mask = (_plane(hdus, name + suffix, line, path) for suffix in ("", "_IVAR", "_MASK"))
     good = (mask == 0) & ~(ivar <= 0)
     broken = int((good & ~(np.isfinite(values) & np.isfinite(ivar))).sum())
@@ -260,7 +269,17 @@ def _measured(hdus: fits.HDUList, name: str, line: str | None, path: Path) -> tu
             f"{path}: {broken} spaxels of {name}{f' ({line})' if line else ''} are NaN or infinite although {name}_MASK is 0; "
             f"expected finite values; fetch the file again, or {LEAVE_OUT}"
         )
-    return np.where(good, values, 0.0).astype(float), np.where(good, ivar, 0.0).astype(float), good
+    factor = _factor(hdus, name, path)
+    return np.where(good, values, 0.0).astype(float) * factor, np.where(good, ivar, 0.0).astype(float) / factor**2, good
+
+
+def _factor(hdus: fits.HDUList, name: str, path: Path) -> float:
+    """Return what the values of an extension are multiplied by to be in its unit of `UNITS`; 1 where it has no BUNIT."""
+    unit = str(hdus[name].header.get("BUNIT", "")).strip() or UNITS[name]
+    factor = conversion(unit, UNITS[name])
+    if factor is None:
+        raise WrongUnit(f"{path}: BUNIT of {name} is {unit!r}, expected {UNITS[name]} or what can be converted to it; fetch the file again")
+    return factor
 
 
 def _plane(hdus: fits.HDUList, name: str, line: str | None, path: Path) -> NDArray:

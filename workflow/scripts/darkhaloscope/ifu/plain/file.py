@@ -3,7 +3,7 @@
 One file holds one galaxy, north up and east to the left. Arrays (FITS: extensions, NPZ: keys; any case):
 FLUX per spaxel, VELOCITY [km/s, or the unit of speed that its BUNIT says] and, where they are known, DISPERSION without the instrument's share [km/s],
 FLUX_ERR, VELOCITY_ERR, DISPERSION_ERR, and MASK (not 0: do not use). A spaxel that is NaN has no measurement,
-nor has one whose flux is exactly 0.
+nor has one whose flux is exactly 0, or whose velocity is a number that stands for none (`plain.maps.fillers`).
 `FACTS` lists what is said beside them: cards of the primary header, or scalars of the NPZ file.
 """
 
@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from ...archive.checks import GZIP_MAGIC, without_trailing_zeros
 from ...core.files import whole
 from ...core.reading import UNREADABLE, read_npz, readable
-from ..maps import FLUX_UNIT, MapsError
+from ..maps import FLUX_UNIT, MapsError, conversion
 
 ENDINGS = (".fits", ".fits.gz", ".npz")
 PLANES = ("flux", "velocity", "dispersion", "flux_err", "velocity_err", "dispersion_err", "mask")
@@ -114,14 +114,12 @@ def _close(given: object, scale: float) -> bool:
 
 def _in_kms(unit: str, name: str, path: Path) -> float:
     """Return how many km/s a unit is."""
-    from astropy import units  # as WCS, below
-
-    try:
-        return units.Unit(unit.strip().lower()).to("km/s")
-    except (ValueError, TypeError):
+    factor = conversion(unit, "km/s")
+    if factor is None:
         raise PlainMapsError(
             f"{path}: BUNIT of {name.upper()} is {unit!r}, expected km/s or another unit of speed; convert the map, or correct it"
-        ) from None
+        )
+    return factor
 
 
 def _wcs_scale(header: fits.Header, path: Path) -> float | None:

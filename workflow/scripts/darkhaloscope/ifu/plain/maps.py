@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...config.manga import Quality
-from ..maps import LEAVE_OUT, Maps
+from ..maps import Maps
 from ..tensors import PEAK_PERCENTILES
 from .file import PlainMapsError, check_planes, checked_facts, read_file
 
@@ -18,8 +20,21 @@ from .file import PlainMapsError, check_planes, checked_facts, read_file
 GRADIENT_STEP_RE = 0.1
 #: No galaxy's gas or stars are faster than this about their middle [km/s].
 MAX_SPEED_KMS = 3000.0
-#: Zeros that are a larger share of the velocities than this are no measurements: in a rotating disk they lie along one line.
-MAX_ZEROS = 0.1
+#: Numbers that programs write where nothing was measured: 0, and nines of either sign.
+FILLERS = (0.0, *(sign * (10.0**digits - 1) for digits in range(2, 7) for sign in (-1, 1)))
+#: One of them that is a larger share of the velocities than this is no measurement: in a rotating disk equal ones lie along one line.
+MAX_FILLED = 0.1
+#: Any other number is one where it is no galaxy's speed, and the same in this many spaxels; where there are more such numbers, the unit is wrong.
+REPEATED, MOST_FILLERS = 3, 3
+
+log = logging.getLogger("darkhaloscope")
+
+
+#: Why a galaxy is rejected whose maps hold nothing.
+NOTHING_MEASURED = (
+    "no spaxel has a positive flux and a velocity that are finite, not masked and with errors above 0 (turn MASK round if it is not 0 where "
+    "the maps are good)"
+)
 
 
 def read_plain(path: str | os.PathLike, quality: Quality) -> Maps:
@@ -33,7 +48,7 @@ def read_plain(path: str | os.PathLike, quality: Quality) -> Maps:
     Raises
     ------
     PlainMapsError
-        The file is unreadable; an array or a fact is missing or impossible; no spaxel has flux and velocity.
+        The file is unreadable; an array or a fact is missing or impossible; velocities are no galaxy's.
     """
     return _maps(*read_file(Path(path)), Path(path))
 
@@ -43,21 +58,20 @@ def _maps(planes: dict[str, NDArray], given: dict[str, object], path: Path) -> M
     shape = check_planes(planes, path)
     bad = planes["mask"] != 0 if "mask" in planes else np.zeros(shape, bool)
     bad = bad | (planes["flux"] == 0)  # no light, so that nothing else was measured
-    planes = planes | {"velocity": np.where(~bad & filled(planes["velocity"], ~bad), np.nan, planes["velocity"])}
+    filled = {value: int((~bad & (planes["velocity"] == value)).sum()) for value in fillers(planes["velocity"], ~bad)}
+    said = ", ".join(f"{value:g} in {n} spaxels" for value, n in filled.items())
+    if filled:
+        log.warning("%s: the velocity is exactly %s, which is taken for no measurement", path, said)
+    planes = planes | {name: _without(planes[name], filled, name) for name in ("flux", "velocity", "dispersion") if name in planes}
     measured = {name: _measured(planes, name, bad) for name in ("flux", "velocity", "dispersion")}
     (flux, flux_ivar, flux_valid), (velocity, velocity_ivar, velocity_valid) = measured["flux"], measured["velocity"]
     dispersion, _, dispersion_valid = measured["dispersion"]
     used = flux_valid & velocity_valid & (flux > 0)
-    if not used.any():
-        raise PlainMapsError(
-            f"{path}: no spaxel has a positive flux and a velocity that are finite, not masked and with errors above 0; expected some. "
-            f"Turn MASK round if it is not 0 where the maps are good; otherwise {LEAVE_OUT}"
-        )
-    low, high = np.percentile(velocity[used], PEAK_PERCENTILES)
+    low, high = np.percentile(velocity[used], PEAK_PERCENTILES) if used.any() else (0.0, 0.0)
     if high - low > 2 * MAX_SPEED_KMS:
         raise PlainMapsError(
             f"{path}: velocities from {low:.4g} to {high:.4g}, expected a galaxy's, in km/s, within {MAX_SPEED_KMS:g} of their middle; "
-            "convert them (are they in m/s?), and mask those that are no measurement"
+            "convert them (are they in m/s?), and set those that are no measurement to NaN, or write a MASK that is not 0 there"
         )
     shape_of_light = _ellipse(flux, used, facts, facts["pixel_scale_arcsec"])
     return Maps(
@@ -70,6 +84,8 @@ def _maps(planes: dict[str, NDArray], given: dict[str, object], path: Path) -> M
         gradient_step_arcsec=GRADIENT_STEP_RE * shape_of_light["reff_arcsec"],
         counted=outline(velocity_valid),
         errors_known="flux_err" in planes,
+        unfit=None if used.any() else NOTHING_MEASURED,
+        facts={"filled": said} if filled else {},
         flux=flux,
         flux_ivar=flux_ivar,
         flux_valid=flux_valid,
@@ -81,8 +97,8 @@ def _maps(planes: dict[str, NDArray], given: dict[str, object], path: Path) -> M
     )
 
 
-def filled(velocity: NDArray, use: NDArray) -> NDArray:
-    """Return where a velocity of exactly 0 stands for no measurement.
+def fillers(velocity: NDArray, use: NDArray) -> list[float]:
+    """Return the velocities that stand for no measurement.
 
     Parameters
     ----------
@@ -91,15 +107,28 @@ def filled(velocity: NDArray, use: NDArray) -> NDArray:
 
     Returns
     -------
-    (ny, nx) bool
-        The zeros, where they are too many, or lie further from the other velocities than these from each other.
+    list of float
+        Those of `FILLERS` that are too many, or lie further from the other velocities than these from each other; and any number that
+        several spaxels have and that no galaxy can have beside the others.
     """
-    zero, use = velocity == 0, use & np.isfinite(velocity)
-    others = velocity[use & ~zero]
-    if not others.size:
-        return np.zeros(zero.shape, bool)
-    apart = min(abs(others.min()), abs(others.max())) > np.ptp(others) and np.sign(others.min()) == np.sign(others.max())
-    return zero if apart or (use & zero).sum() > MAX_ZEROS * use.sum() else np.zeros(zero.shape, bool)
+    values, counts = np.unique(velocity[use & np.isfinite(velocity)], return_counts=True)
+    if len(values) < 2:
+        return []
+    # Each value once: fillers may be most of a map.
+    far = values[(abs(values - np.median(values)) > MAX_SPEED_KMS) & (counts >= REPEATED)]
+    found = far.tolist() if len(far) <= MOST_FILLERS else []
+    for value, count in zip(values, counts, strict=True):
+        others = values[(values != value) & ~np.isin(values, found)]
+        if value in FILLERS and value not in found and others.size:
+            apart = max(others.min() - value, value - others.max()) > np.ptp(others)
+            if apart or count > MAX_FILLED * counts.sum():
+                found.append(float(value))
+    return found
+
+
+def _without(plane: NDArray, filled: Iterable[float], name: str) -> NDArray:
+    """Return a plane with NaN where it is filled; the flux and the dispersion of a galaxy may be 0."""
+    return np.where(np.isin(plane, [value for value in filled if value or name == "velocity"]), np.nan, plane)
 
 
 def outline(measured: NDArray) -> NDArray:
@@ -142,8 +171,10 @@ def _ellipse(flux: NDArray, used: NDArray, facts: dict, pixel: float) -> dict:
     """Return b/a, position angle, effective radius and elliptical radii: as given, otherwise from the light.
 
     Centre, axis ratio and angle are those of the flux's first and second moments; the effective radius is
-    the semi-major axis of the ellipse with half of the flux.
+    the semi-major axis of the ellipse with half of the flux. Where nothing is used, the light is taken for the same everywhere.
     """
+    if not used.any():  # about the middle of the maps
+        used, flux = np.ones(flux.shape, bool), np.ones(flux.shape)
     y, x = np.nonzero(used)
     light = flux[used] / flux[used].sum()
     x0 = (light * x).sum() if facts["centre_x_pix"] is None else facts["centre_x_pix"]

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from ...config.lensfinder import BANDS, ImportedDataset
 from ...config.subhalo import SPLITS
 from ...core.random import stable_hash
-from ...core.tables import Column, parquet_files
+from ...core.tables import Column, ordinary, parquet_files
 from ...lensing.observe import moffat_from_psfsize
 from ...stamps.columns import IDENTITY, source_from_lens
 from ...stamps.manifest import NUMBERS_PER_SPLIT
@@ -242,7 +242,9 @@ def _take(path: Path, columns: list[str], rows: NDArray[np.int64]) -> pa.Table:
             count = file.metadata.row_group(group).num_rows
             mine = rows[(rows >= start) & (rows < start + count)] - start
             if len(mine):
-                parts.append(file.read_row_group(group, columns=columns).take(pa.array(mine)))
+                table = file.read_row_group(group, columns=columns)
+                table = table.cast(pa.schema([field.with_type(ordinary(field.type)) for field in table.schema]))
+                parts.append(table.take(pa.array(mine)))
             start += count
     return pa.concat_tables(parts).combine_chunks()
 
