@@ -198,8 +198,33 @@ def test_rounds_and_known_lenses_are_shown_with_intervals(built):
     assert "fewer false positives at 80% completeness" in section(page, "answer")
     assert f"{rounds['fpr']:.3f}" in section(page, "rounds")
     known = context.known_lenses["lens"].query("seed == 'committee' and stratum == 'all' and fpr == 0.01").iloc[0]
-    assert f"“lens” finds {known['found']:.0f} of {known['n']:.0f} known lenses" in section(page, "answer")
+    assert f"Known lenses found at the threshold for FPR 10⁻²: “lens” {known['found']:.0f} of {known['n']:.0f}" in section(page, "answer")
     assert "grade A" in section(page, "known") and "needs 10000 validation controls" in section(page, "known")
+
+
+def test_several_networks_take_one_line_for_each_thing_said_of_all(built):
+    """The first one is the answer; what real lenses say of each stands first."""
+    context, _, _ = built
+    second = {"detectors": ("lens", "other")}
+    twice = {
+        key: {**getattr(context, key), "other": getattr(context, key)["lens"]}
+        for key in ("detectors", "frames", "resolved", "known_lenses")
+    }
+    real = {
+        "lens": {"auc": 0.553, "low": 0.451, "high": 0.651, "lenses": 44, "lookalikes": 78},
+        "other": {"auc": 0.765, "low": 0.671, "high": 0.839, "lenses": 44, "lookalikes": 78},
+    }
+    decided = {**context.decided, "criterion": {**context.decided["criterion"], "other": context.decided["criterion"]["lens"]}}
+    several = dataclasses.replace(context, experiment=context.experiment.model_copy(update=second), real=real, decided=decided, **twice)
+    found = answer(several)
+    assert found.headline == answer(context).headline and "“other”" not in found.headline
+    assert (
+        found.more[0]
+        == "AUC of 44 real lenses against 78 real galaxies that look like some: 0.553 [0.451, 0.651] by “lens”, 0.765 [0.671, 0.839] by “other”."
+    )
+    assert sum(line.startswith("Criterion, ") for line in found.more) == 1 and found.more[2].startswith("The criterion by others: “other” ")
+    [known] = [line for line in found.more if line.startswith("Known lenses")]
+    assert known.count(" of ") == 2 and "“other”" in known
 
 
 def test_completeness_contaminants_and_rounds_are_drawn(built):

@@ -203,9 +203,24 @@ def check_real(lenses: NDArray, lookalikes: NDArray, controls: NDArray, gates: S
 
 
 def summary(table: pd.DataFrame, network: str) -> dict[str, object]:
-    """Return the gates as a dataset's quality report has them: name, passed (None where undecided), found, asked."""
+    """Return the gates as a dataset's quality report has them: name, passed (None where undecided), found, asked.
+
+    `real` is the AUC of real lenses against real look-alikes with its interval and their numbers; None where there are none.
+    """
     passed = {PASSED: True, FAILED: False, UNDECIDED: None}
+    rows = table[(table["gate"] == "real look-alikes") & table["value"].notna()].to_dict("records")
+    real = [
+        {
+            "auc": 1 - r["value"],
+            "low": 1 - r["high"],
+            "high": 1 - r["low"],
+            "lenses": int(r["n_positives"]),
+            "lookalikes": int(r["n_negatives"]),
+        }
+        for r in rows
+    ]
     return {
+        "real": real[0] if real else None,
         "gates": [
             {
                 "name": f"Shortcuts of {network} on {row['test_dataset']}: {row['gate']}",
@@ -215,7 +230,7 @@ def summary(table: pd.DataFrame, network: str) -> dict[str, object]:
                 "asked": f"{row['measure']} at most {row['limit']:g}" if row["measure"] else "enough stamps",
             }
             for row in table.to_dict("records")
-        ]
+        ],
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -205,6 +206,7 @@ def _lens_context(
         contaminants=_of_test(files.contaminants, experiment.test_datasets[0]),
         rounds={name: read_table(path) for name, path in files.rounds.items()},
         known_lenses={name: read_table(path) for name, path in files.known_lenses.items()},
+        real=_real(files.shortcuts, experiment.test_datasets[0]),
         notes=_mock_note(
             config,
             "The sky is a mock survey, its known lenses planted: figures say what the method does on such a sky.",
@@ -213,6 +215,12 @@ def _lens_context(
     )
     shown = _of_dataset(tables, experiment.test_datasets[0])
     return replace(context, browser=collect_colour_browser(shown, files.shards, context.main_detector, config.settings))
+
+
+def _real(paths: Paths, test: str) -> dict[str, dict[str, float]]:
+    """Return what the gates on a test dataset found of real lenses, by detector: files are named after both."""
+    found = {Path(path).stem: _read_json(path).get("real") for path in paths if Path(path).parent.name == test}
+    return {name: real for name, real in found.items() if real}
 
 
 def _of_test(paths: Mapping[str, str], test: str) -> dict[str, pd.DataFrame]:

@@ -312,9 +312,12 @@ class LensContext(ReportContext):
         Rounds of training compared, as `evaluation.rounds.compare_rounds` gives them; networks of one round have none.
     known_lenses : mapping of detector to DataFrame
         Recall of known lenses, as `evaluation.known_lenses.recall_known_lenses` gives it, where there are any.
+    real : mapping of detector to mapping
+        `auc` of real lenses against real look-alikes, `low`, `high`, and numbers of `lenses` and `lookalikes`, where there are any.
     """
 
     resolved: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     contaminants: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     rounds: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     known_lenses: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    real: Mapping[str, Mapping[str, float]] = field(default_factory=dict)

@@ -24,12 +24,16 @@ CORE_GATE = "central pixels"
 
 
 def answer(context: LensContext) -> Answer:
-    """Return completeness at the smallest FPR that the sample resolves, the criterion, and a table over all FPRs that are resolved."""
-    first, *others = [_headline(context, name) for name in context.experiment.detectors]
-    more = [f"Criterion, {CRITERION}: {criterion(context, name)}" for name in context.experiment.detectors]
-    for name in context.experiment.detectors:
-        more += [*_known(context, name), *_rounds(context, name)]
-    return Answer(" ".join([first, *others]), tuple(more), _table(context))
+    """Return completeness at the smallest FPR that the sample resolves, the criterion, and a table over all FPRs that are resolved.
+
+    The first detector is the experiment's answer; the others follow in one line each of these.
+    """
+    first, *others = context.experiment.detectors
+    more = [*_real(context), f"Criterion, {CRITERION}: {criterion(context, first)}"]
+    if others:
+        more.append(f"The criterion by others: {'; '.join(_stands(context, name) for name in others)}.")
+    more += [*_known(context), *(line for name in context.experiment.detectors for line in _rounds(context, name))]
+    return Answer(_headline(context, first), tuple(more), _table(context))
 
 
 def gates(context: LensContext) -> list[Gate]:
@@ -98,6 +102,24 @@ def criterion(context: LensContext, network: str) -> str:
     return f"{outcome}, {stands}."
 
 
+def _stands(context: LensContext, network: str) -> str:
+    """Say where a network stands by the criterion, in short."""
+    found = context.decided["criterion"][network]
+    if found is None:
+        return f"“{network}” unknown"
+    row = found["rate"]
+    return f"“{network}” {found['outcome']}, FPR {number(row['value'])} [{number(row['low'])}, {number(row['high'])}]"
+
+
+def _real(context: LensContext) -> Iterator[str]:
+    """Say how well each network tells real lenses from real galaxies that look like some."""
+    found = {name: context.real[name] for name in context.experiment.detectors if name in context.real}
+    if found:
+        some = next(iter(found.values()))
+        each = ", ".join(f"{number(r['auc'])} [{number(r['low'])}, {number(r['high'])}] by “{name}”" for name, r in found.items())
+        yield f"AUC of {count(some['lenses'])} real lenses against {count(some['lookalikes'])} real galaxies that look like some: {each}."
+
+
 def _headline(context: LensContext, network: str) -> str:
     at = smallest_fpr(context, network)
     if at is None:
@@ -132,13 +154,22 @@ def _short(row: pd.Series | None) -> str:
     return rate_text(row) if row is not None and row["resolved"] else "–"
 
 
-def _known(context: LensContext, network: str) -> Iterator[str]:
-    frame = quoted(context.known_lenses.get(network, pd.DataFrame()))
-    rows = frame[(frame["stratum"] == "all") & frame["resolved"]] if len(frame) else frame
-    if len(rows):
-        row = rows.sort_values("fpr").iloc[0]
-        share = f"{number(row['recall'])} [{number(row['low'])}, {number(row['high'])}]" if is_number(row["recall"]) else "none to be found"
-        yield f"“{network}” finds {count(row['found'])} of {count(row['n'])} known lenses at the threshold for FPR {power(row['fpr'])}: {share}."
+def _known(context: LensContext) -> Iterator[str]:
+    """Say which of the known lenses each network finds, at the smallest FPR at which that is known of all."""
+    found = {}
+    for name in context.experiment.detectors:
+        frame = quoted(context.known_lenses.get(name, pd.DataFrame()))
+        rows = frame[(frame["stratum"] == "all") & frame["resolved"]] if len(frame) else frame
+        if len(rows):
+            found[name] = rows.sort_values("fpr").iloc[0]
+    if not found:
+        return
+    each = ", ".join(f"“{name}” {count(row['found'])} of {count(row['n'])}{_share(row)}" for name, row in found.items())
+    yield f"Known lenses found at the threshold for FPR {power(next(iter(found.values()))['fpr'])}: {each}."
+
+
+def _share(row: pd.Series) -> str:
+    return f", {number(row['recall'])} [{number(row['low'])}, {number(row['high'])}]" if is_number(row["recall"]) else ""
 
 
 def _rounds(context: LensContext, network: str) -> Iterator[str]:
@@ -152,7 +183,7 @@ def _rounds(context: LensContext, network: str) -> Iterator[str]:
         row = rows.iloc[0]
         change = f"{number(row['change'], sign=True)} [{number(row['change_low'], sign=True)}, {number(row['change_high'], sign=True)}]"
         said = "fewer" if row["change_high"] < 0 else "more" if row["change_low"] > 0 else "no detected change in"
-        yield f"Hard negatives (round {last} against round 1): {said} false positives at {100 * CRITERION_TPR:g}% completeness, ΔFPR {change}."
+        yield f"Hard negatives of “{network}” (round {last} against round 1): {said} false positives at {100 * CRITERION_TPR:g}% completeness, ΔFPR {change}."
 
 
 def _limits(context: LensContext) -> Iterator[str]:
