@@ -145,8 +145,9 @@ def _shared(stamps: Stamps, key: str | Callable[[Piece], pd.Series]) -> str:
     """Say how many values of a key are in two splits, and the first of them with its splits."""
     shared, first = 0, []
     for splits in stamps.different(lambda split, t: {split: t[key] if isinstance(key, str) else key(t)}):
-        values, counts = np.unique(np.concatenate(list(splits.values())), return_counts=True)
-        both = values[counts > 1]
+        values = np.concatenate(list(splits.values()))
+        values.sort()
+        both = np.unique(values[1:][values[1:] == values[:-1]])
         shared += len(both)
         first += [(value, [s for s, known in splits.items() if value in known]) for value in both[:1]]
     if not shared:

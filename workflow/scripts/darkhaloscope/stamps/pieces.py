@@ -107,12 +107,15 @@ class Stamps:
         """The greatest hashed number of the sample of each split that has more stamps than `SAMPLE`."""
         limits = {}
         for split in self._cut:
-            least = np.empty(0, np.uint64)
+            limit, least, held = np.iinfo(np.uint64).max, [], 0
             for _, piece in self.pieces(split):
-                least = np.concatenate([least, row_keys(piece["number"].to_numpy())])
-                if len(least) > SAMPLE:
-                    least = np.partition(least, SAMPLE - 1)[:SAMPLE]
-            limits[split] = least.max()
+                keys = row_keys(piece["number"].to_numpy())
+                least.append(keys[keys <= limit])
+                held += len(least[-1])
+                if held >= 2 * SAMPLE:
+                    least, held = [np.partition(np.concatenate(least), SAMPLE - 1)[:SAMPLE]], SAMPLE
+                    limit = least[0].max()
+            limits[split] = np.partition(np.concatenate(least), SAMPLE - 1)[SAMPLE - 1]
         return limits
 
     @property
