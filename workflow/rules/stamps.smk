@@ -117,7 +117,7 @@ rule check_stamps:
     conda:
         "../envs/evaluation.yaml"
     resources:
-        mem_mb=6000,
+        mem_mb=4000,
         runtime="2h",
     params:
         dataset=dataset_without("description", "rendering", "shard_size", "real_sky"),
