@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from darkhaloscope.core.random import row_keys
-from darkhaloscope.core.tables import Column, Schema, read_table, write_table
+from darkhaloscope.core.tables import Column, Schema, TableError, read_table, write_table
 from darkhaloscope.stamps import pieces
 from darkhaloscope.stamps.gates import run_gates
 from darkhaloscope.stamps.pieces import Stamps
@@ -85,6 +85,14 @@ def test_sums_maxima_and_different_values_are_those_of_all_shards(write):
     assert max(float(piece["mag"].max()) for _, piece in stamps.pieces()) == np.float32(np.sin(np.arange(1000)).max())
     [found] = stamps.different(lambda split, t: {split: t["host"]})
     assert found["train"].tolist() == [f"train-{k}" for k in range(7)] and len(found["test"]) == 7
+
+
+def test_a_file_that_does_not_say_the_size_of_its_shard_is_named(write, tmp_path):
+    write(20, 10, 1)
+    path = tmp_path / "train-1-0.parquet"
+    write_table(path, SEEN, read_table(path, SEEN))
+    with pytest.raises(TableError, match=r"train-1-0\.parquet: its metadata lack `bytes`, .* make the file again"):
+        Stamps({"train": [path]}, SEEN, None, {})
 
 
 def test_a_sample_is_bounded_and_the_same_whatever_the_shards(write, monkeypatch):

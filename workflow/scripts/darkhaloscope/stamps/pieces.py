@@ -18,7 +18,7 @@ from pandas.api.types import is_bool_dtype, is_numeric_dtype, union_categoricals
 
 from ..config.subhalo import SPLITS
 from ..core.random import row_keys
-from ..core.tables import Schema, open_table, parquet_errors
+from ..core.tables import Schema, TableError, open_table, parquet_errors
 
 #: Stamps of a split whose distributions are looked at: those whose hashed numbers come first, all where there are no more.
 SAMPLE = 1_000_000
@@ -75,7 +75,12 @@ class Stamps:
             for path in paths:
                 with open_table(path, schema) as file:
                     self.rows[split] = self.rows.get(split, 0) + file.metadata.num_rows
-                    self.bytes[split] = self.bytes.get(split, 0) + int(file.metadata.metadata[b"bytes"])
+                    size = (file.schema_arrow.metadata or {}).get(b"bytes")
+                if size is None:
+                    raise TableError(
+                        f"{path}: its metadata lack `bytes`, the size of the shard; make the file again with the stage that writes it"
+                    )
+                self.bytes[split] = self.bytes.get(split, 0) + int(size)
         self.rows = {split: count for split, count in self.rows.items() if count}
 
     def pieces(self, *splits: str) -> Iterator[tuple[str, Piece]]:
