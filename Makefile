@@ -87,6 +87,7 @@ bench: setup
 	PYTHONPATH=workflow/scripts $(BIN)/python benchmarks/bench_evaluation.py
 	PYTHONPATH=workflow/scripts $(BIN)/python benchmarks/bench_planning.py
 	PYTHONPATH=workflow/scripts $(BIN)/python benchmarks/bench_manifest.py
+	PYTHONPATH=workflow/scripts $(BIN)/python benchmarks/bench_checks.py --stamps 1000000 4000000
 
 config: setup
 	@PYTHONPATH=workflow/scripts $(BIN)/python -m darkhaloscope.config.load $(CONFIG) $(if $(TO),--to $(TO))

@@ -57,7 +57,7 @@ LOCAL = {
 REQUESTS = {
     "build_manifest": ("cpu", 4000, 60),
     "render_stamps": ("cpu", 4000, 60),
-    "check_stamps": ("cpu", 8000, 120),
+    "check_stamps": ("cpu", 4000, 120),
     "train_network": ("gh200", 64000, 480),
     "score_stamps": ("gh200", 32000, 120),
     "evaluate_scores": ("cpu", 8000, 60),

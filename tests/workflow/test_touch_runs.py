@@ -231,6 +231,17 @@ def test_stamps_and_weights_that_are_gone_are_planned_again(touched, tmp_path):
     assert "train_network" in project.plan()
 
 
+def test_what_was_seen_of_a_shard_is_made_again_where_the_check_wants_it(touched, tmp_path):
+    project = touched.copy(tmp_path / "project")
+    dataset = project.folder / "results/tiny/datasets/subhalo"
+    seen = dataset / "seen/test/00001.parquet"
+    seen.unlink()
+    assert project.plan() == set()  # nothing that is wanted is missing
+    assert project.plan(str(seen.relative_to(project.folder))) == {"render_stamps"}
+    (dataset / "quality/checks.json").unlink()
+    assert project.plan("results/tiny/datasets/subhalo/quality/checks.json") == {"render_stamps", "check_stamps"}
+
+
 def test_a_name_that_does_not_exist_is_said_with_the_nearest_and_the_root(touched, tmp_path):
     project = touched.copy(tmp_path / "project")
     for target, words in {

@@ -59,8 +59,18 @@ def hosts_are_cutouts(dataset):
 
 def shards(dataset, split):
     """The shards of one split of a dataset."""
+    return of_shards("stamps", dataset, split)
+
+
+def seen_shards(dataset, split):
+    """What was seen of the shards of one split of a dataset, while they were made."""
+    return of_shards("seen", dataset, split)
+
+
+def of_shards(folder, dataset, split):
+    """The files in one of a dataset's folders, one for each shard of a split."""
     n = settings.datasets[dataset].shards(split)
-    return [f"<results>/datasets/{dataset}/stamps/{split}/{shard:05d}.parquet" for shard in range(n)]
+    return [f"<results>/datasets/{dataset}/{folder}/{split}/{shard:05d}.parquet" for shard in range(n)]
 
 
 def seen_by(detector, dataset, test, split):

@@ -93,6 +93,7 @@ rule inject_stamps:
         bank=bank,
     output:
         shard="<results>/datasets/{dataset}/stamps/{split}/{shard}.parquet",
+        seen="<results>/datasets/{dataset}/seen/{split}/{shard}.parquet",
     log:
         "<logs>/inject_stamps/{dataset}/{split}/{shard}.log",
     benchmark:
@@ -153,6 +154,7 @@ rule import_stamps:
         table=lambda wildcards: local(settings.datasets[wildcards.dataset].table),
     output:
         shard="<results>/datasets/{dataset}/stamps/{split}/{shard}.parquet",
+        seen="<results>/datasets/{dataset}/seen/{split}/{shard}.parquet",
     log:
         "<logs>/import_stamps/{dataset}/{split}/{shard}.log",
     benchmark:
@@ -166,6 +168,7 @@ rule import_stamps:
         runtime="2h",
     params:
         dataset=dataset_without("description", "gates"),
+        core_pixels=needs("datasets.{dataset}.gates.core_pixels"),
         code=digest("import_stamps"),
     message:
         "Importing {wildcards.dataset}, {wildcards.split} shard {wildcards.shard}"

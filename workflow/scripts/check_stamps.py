@@ -1,4 +1,4 @@
-"""Rule check_stamps: all shards of a dataset in; its gates, tables and pictures out; a failed gate stops the run."""
+"""Rule check_stamps: what was seen of all shards of a dataset in; its gates, tables and pictures out; a failed gate stops the run."""
 
 from darkhaloscope.config.kinds import DATASET_KINDS
 from darkhaloscope.jobs.stage import stage
@@ -9,8 +9,9 @@ from darkhaloscope.tasks import part
 
 with stage(snakemake) as job:
     kind = job.params.dataset["kind"]
-    shards = {split: list(job.input[split]) for split in ("train", "validation", "test")}
-    quality = measure_stamps(shards, DATASET_KINDS[kind].model_validate(job.params.dataset), part(kind, "checks").CHECKS)
+    seen = {split: list(job.input[split]) for split in ("train", "validation", "test")}
+    dataset = DATASET_KINDS[kind].model_validate(job.params.dataset)
+    quality = measure_stamps(seen, list(job.input.shown), dataset, part(kind, "checks").CHECKS)
     require(quality.gates)
     job.write_csv(job.output.table, quality.distributions)
     write_pictures(job.output.pictures, quality.pictures)

@@ -10,12 +10,11 @@ import pytest
 from darkhaloscope.config.lensfinder import ImportedDataset, LensFinderDataset
 from darkhaloscope.core.tables import images, read_table, write_table
 from darkhaloscope.report.dataset_page import dataset_page
-from darkhaloscope.stamps.checks import measure_stamps
 from darkhaloscope.stamps.gates import QualityError, require
 from darkhaloscope.stamps.pictures import PicturesError, read_pictures, write_pictures
-from darkhaloscope.tasks import part
 from darkhaloscope.tasks.lensfinder.schema import stamp_schema
 from sky import cutout, parent_rows
+from unit.tasks.seeing import measure, see_shards
 
 SIZE = 16
 SHARES = {"train": 600, "validation": 200, "test": 400}
@@ -93,7 +92,7 @@ def changed(honest, folder, split, change):
 
 def measure_injections(shards, asked):
     """Measure a dataset as rule check_stamps does."""
-    return measure_stamps(shards, asked, part(asked.kind, "checks").CHECKS)
+    return measure(see_shards(shards, asked), shards, asked)
 
 
 def failures(paths, asked=None) -> dict[str, str]:

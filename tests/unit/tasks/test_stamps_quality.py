@@ -10,12 +10,11 @@ import pytest
 from darkhaloscope.config.cosmology import Cosmology
 from darkhaloscope.core.tables import TableError, images, write_table
 from darkhaloscope.report.dataset_page import dataset_page
-from darkhaloscope.stamps.checks import measure_stamps
 from darkhaloscope.stamps.gates import QualityError, class_differences, require
-from darkhaloscope.tasks import part
 from darkhaloscope.tasks.subhalo.manifest import build_manifest
 from darkhaloscope.tasks.subhalo.render import render_rows
 from darkhaloscope.tasks.subhalo.schema import stamp_images, stamp_schema
+from unit.tasks.seeing import measure, see_shards
 
 SIZES = {"train": 240, "validation": 80, "test": 80}
 PICTURES = [c.name for c in stamp_images(16)]
@@ -71,7 +70,7 @@ def check_stamps(shards, dataset):
 
 
 def measured(shards, dataset):
-    return measure_stamps(shards, dataset, part("subhalo", "checks").CHECKS)
+    return measure(see_shards(shards, dataset), shards, dataset)
 
 
 def _column(values, name):
@@ -174,11 +173,27 @@ def test_swapped_split_fractions_are_caught(dataset, stamps, write, make_dataset
     assert not gate.passed and gate.found == "train 0.667, validation 0.167, test 0.167"
 
 
-def test_a_missing_shard_is_named(dataset, stamps, write):
+def test_what_was_not_seen_of_a_shard_is_named(dataset, stamps, write):
     shards = write(stamps)
-    shards["test"][1].unlink()
-    with pytest.raises(TableError, match=r"test-1\.parquet"):
-        check_stamps(shards, dataset)
+    seen = see_shards(shards, dataset)
+    whole = seen["test"][1].read_bytes()
+    seen["test"][1].write_bytes(whole[:-300])
+    with pytest.raises(TableError, match=r"test-1\.seen: not a readable Parquet file .* delete it and run again"):
+        measure(seen, shards, dataset)
+    # Damage in the middle shows when a column is read.
+    seen["test"][1].write_bytes(whole[:1000] + bytes(2000) + whole[3000:])
+    with pytest.raises(TableError, match=r"test-1\.seen: not a readable Parquet file"):
+        measure(seen, shards, dataset)
+    seen["test"][1].unlink()
+    with pytest.raises(TableError, match=r"test-1\.seen: this seen stamps table does not exist"):
+        measure(seen, shards, dataset)
+
+
+def test_a_table_of_another_schema_is_named(dataset, stamps, write):
+    shards = write(stamps)
+    seen = see_shards(shards, dataset)
+    with pytest.raises(TableError, match=r"train-0\.parquet: column `stamp_id` .* is string, expected uint64; make the file again"):
+        measure({**seen, "train": shards["train"]}, shards, dataset)
 
 
 def test_equal_classes_give_uniform_p_values():

@@ -17,8 +17,8 @@ def test_every_kind_of_dataset_has_the_parts_of_a_task(kind):
     schema, checks = part(kind, "schema"), part(kind, "checks").CHECKS
     assert isinstance(checks, Checks) and isinstance(schema.stamp_schema(16), Schema)
     names = {c.name for c in schema.scalar_columns()}
-    assert set(checks.columns) <= names and set(checks.described) <= set(checks.columns)
-    assert {c.name for c in schema.stamp_schema(16).columns} == names | set(checks.images)
+    assert [c.name for c in checks.seen.scalars] == [c.name for c in schema.scalar_columns()] and set(checks.described) <= names
+    assert {c.name for c in schema.stamp_schema(16).columns} == names | set(checks.seen.images)
 
 
 @pytest.mark.parametrize("kind", ["subhalo", "lensfinder"])
@@ -40,6 +40,7 @@ def test_an_edit_of_one_part_is_in_the_digests_of_its_rules_alone():
     assert {"stamps/gates.py", "tasks/subhalo/checks.py"} <= checked and not {"stamps/gates.py", "tasks/subhalo/checks.py"} & (
         drawn | rendered
     )
+    assert {"stamps/seen.py", "tasks/subhalo/seen.py"} <= checked & rendered
     assert "tasks/subhalo/render.py" in rendered and "tasks/subhalo/render.py" not in drawn | checked
 
 

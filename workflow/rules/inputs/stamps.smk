@@ -20,6 +20,11 @@ def task_digest(script, part):
     return lambda wildcards: digest_with(SCRIPTS / f"{script}.py", f"tasks/{settings.datasets[wildcards.dataset].kind}/{part}.py")
 
 
+def shown_shards(wildcards):
+    """The shards of the split whose stamps are shown: test, or the last before it that has some."""
+    return next(filter(None, (shards(wildcards.dataset, split) for split in ("test", "validation", "train"))))
+
+
 def with_pairs():
     """A pattern of the names of the datasets that keep noiseless pairs."""
     return any_of(name for name, dataset in settings.datasets.items() if getattr(dataset, "pairs", False))

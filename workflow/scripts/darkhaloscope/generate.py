@@ -16,17 +16,22 @@ from pydantic.fields import FieldInfo
 from .config.base import Distribution
 from .config.detectors import DETECTOR_KINDS, AnyDetector
 from .config.kinds import DATASET_KINDS, Dataset
+from .config.lensfinder import ImportedDataset
 from .config.run import Run
+from .config.subhalo import SubhaloDataset
 from .core.files import write_text
 from .core.tables import Schema
 from .detectors.evidence.schema import FINDINGS, map_columns, sensitivity_schema
 from .detectors.observed.schema import TRIALS, lens_schema
 from .detectors.schema import SCORE, maps_schema
 from .ifu.bank import BANK
+from .stamps.seen import Seen, seen_schema
 from .surveys.legacysurvey.schema import KNOWN_LENSES, PARENT
 from .surveys.prepared import prepared_schema
 from .tasks.lensfinder import schema as lensfinder
+from .tasks.lensfinder import seen as lensfinder_seen
 from .tasks.lensfinder.search import search_schema
+from .tasks.subhalo import seen as subhalo_seen
 from .tasks.subhalo.schema import MANIFEST, PLACE, pair_images, stamp_schema
 
 ROOT = Path(__file__).parents[3]
@@ -141,12 +146,16 @@ def tables() -> str:
         "The parent sample as it is, `datasets/{dataset}/parents/{piece}.parquet`, until it is scored": search_schema(64),
         "Manifest, `datasets/{dataset}/manifest.parquet`": MANIFEST,
         "Stamps, `datasets/{dataset}/stamps/{split}/{shard}.parquet`": Schema("stamps", stamp.columns[len(MANIFEST.columns) :]),
+        "What is seen of them, `datasets/{dataset}/seen/{split}/{shard}.parquet`": _beside_scalars(subhalo_seen.SEEN, SubhaloDataset()),
         "Noiseless pairs, `datasets/{dataset}/pairs/{shard}.parquet`, beside the columns of the manifest": Schema(
             "pairs", (*PLACE, *pair_images(48))
         ),
         "Manifest of a lens-finder dataset": lensfinder.MANIFEST,
         "Stamps of a lens-finder dataset": Schema(
             "injected stamps", lensfinder.stamp_schema(64).columns[len(lensfinder.MANIFEST.columns) :]
+        ),
+        "What is seen of lens-finder stamps and of imported ones": _beside_scalars(
+            lensfinder_seen.SEEN, ImportedDataset(table="any", gates={"core_pixels": 1})
         ),
         "Hosts without arcs, `datasets/{dataset}/hosts/arcs_removed.parquet` and `bare.parquet`": lensfinder.without_arc_schema(64),
         "Scores, `detectors/{dataset}/{detector}/seed-{seed}/scores/{test}.parquet`": Schema("scores", SCORE),
@@ -160,6 +169,7 @@ def tables() -> str:
     before = {
         "stamps": "All columns of the manifest, then:",
         "injected stamps": "All columns of its manifest, then:",
+        "seen stamps": "All columns of the stamps that are not images, in single precision but for `ra` and `dec`, `stamp_id` and `task_id` as hashes (uint64); then:",
         "scores": "The columns below, then all columns of the stamps that are not images:",
     }
     parts = []
@@ -176,6 +186,11 @@ def tables() -> str:
             lines.append(f"| `{c.name}` | {kind} | {_cell(c.unit)} | {_cell(c.description)} |")
         parts.append("\n".join(lines) + "\n")
     return TABLES + "\n".join(parts)
+
+
+def _beside_scalars(seen: Seen, dataset: Any) -> Schema:
+    schema = seen_schema(seen, dataset)
+    return Schema(schema.name, schema.columns[len(seen.scalars) :])
 
 
 def files() -> dict[Path, str]:

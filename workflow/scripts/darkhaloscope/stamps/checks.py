@@ -1,75 +1,53 @@
-"""A dataset's stamps read once: its gates, counts, distributions and pictures, whatever its task."""
+"""A dataset's seen stamps checked and described: its gates, counts, distributions and pictures, whatever its task."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pandas.api.types import is_bool_dtype, is_float_dtype, is_numeric_dtype, union_categoricals
 
-from ..config.subhalo import SPLITS
-from ..core.random import row_keys, stable_hash
-from ..core.tables import Schema, images, open_table
-from .gates import Gate, Stamps, run_gates
+from .gates import Gate, run_gates
 from .pictures import Pictures, pick_pictures
+from .pieces import Piece, Shards, Stamps
+from .seen import Images, Seen, seen_schema
 
 PERCENTILES = (5, 25, 50, 75, 95)
 #: Shares of positives above these arc S/N are given.
 SNR_LEVELS = (1, 10, 50)
 #: θ_E over PSF from which an arc counts as resolved.
 RESOLVED = 0.5
-#: Stamps read at a time; stamps whose features are kept, per split.
-BATCH, SAMPLE = 512, 20000
-#: Identifiers, kept as hashes: a dataset of millions fits in memory. Columns that need all their digits.
-HASHED, EXACT = ("stamp_id", "task_id"), ("ra", "dec")
-
-Shards = Mapping[str, Sequence[str | os.PathLike]]
-Images = Mapping[str, NDArray]
 
 
 @dataclass(frozen=True)
 class Checks:
-    """What is read of the stamps of one task for its checks, and what is said of them.
+    """What is said of the stamps of one task.
 
     Attributes
     ----------
-    schema : schema of a shard of stamps with some pixels on a side
-    size_of : pixels on a side of a dataset's stamps
-    columns : scalars that gates, distributions and captions use
+    seen : what was seen of each stamp when its shard was made
     described : columns of the table of distributions
-    images : image columns that are read; they must be finite
-    digested : those that no two stamps may share
-    keys : what no two splits may share: columns, or functions of the table, by what they name
+    keys : what no two splits may share: columns, or functions of a piece, by what they name
     counted : columns whose different values are counted in each split, by what they name
     planes : from images to those that are looked at, (n, planes, size, size)
     caption : from a row to the words below its picture
     ranked : column by which positives are picked for pictures, and what the first and the last are called
     notes : what a reader should know of a dataset
-    usable : column that says whether a stamp has an image
-    measure : from images to numbers of each stamp, columns of the table that gates are given
-    features : from images and the dataset to numbers that are kept of a sample, (n, features)
     """
 
-    schema: Callable[[int], Schema]
-    size_of: Callable[[Any], int]
-    columns: Sequence[str]
+    seen: Seen
     described: Sequence[str]
-    images: Sequence[str]
-    digested: Sequence[str]
-    keys: Mapping[str, str | Callable[[pd.DataFrame], pd.Series]]
+    keys: Mapping[str, str | Callable[[Piece], pd.Series]]
     counted: Mapping[str, str]
     planes: Callable[[Images], NDArray]
     caption: Callable[[dict], str]
     ranked: tuple[str, str, str]
     notes: Callable[[Any], tuple[str, ...]]
-    usable: str | None = None
-    measure: Callable[[Images], dict[str, NDArray]] = lambda pictures: {}
-    features: Callable[[Images, Any], NDArray] | None = None
 
 
 @dataclass(frozen=True)
@@ -90,31 +68,32 @@ class Quality:
         return {"gates": [asdict(g) for g in self.gates], "splits": self.splits, "distributions": rows, "notes": list(self.notes)}
 
 
-def measure_stamps(shards: Shards, dataset: Any, checks: Checks) -> Quality:
+def measure_stamps(seen: Shards, shown: Sequence[str | os.PathLike], dataset: Any, checks: Checks) -> Quality:
     """Measure the stamps of a dataset, whether its gates pass or not.
 
     Parameters
     ----------
-    shards : mapping
-        Paths of the Parquet shards of each split.
+    seen : mapping
+        Paths of what was seen of the shards of each split (`stamps.seen.write_seen`).
+    shown : the shards of stamps of the last split that has some, in the same order, of which pictures are taken
     dataset : section of the config
     checks : of its task, as `tasks.part(dataset.kind, "checks").CHECKS`
 
     Raises
     ------
     TableError
-        A shard is missing or has a wrong column.
+        A file is missing or has a wrong column.
     """
-    stamps = read_stamps(shards, dataset, checks)
-    splits = {split: {**_summary(rows, checks), "bytes": sum(os.path.getsize(p) for p in shards[split])} for split, rows in stamps.splits()}
-    pictures = pick_pictures(stamps.table, checks.images, checks.planes, checks.caption, checks.ranked)
-    return Quality(run_gates(stamps), splits, distributions(stamps, checks.described), pictures, checks.notes(dataset))
+    stamps = Stamps(seen, seen_schema(checks.seen, dataset), dataset, checks.keys)
+    notes = (*checks.notes(dataset), *([f"Distributions are of {stamps.sampled}."] if stamps.sampled else []))
+    pictures = pick_pictures(stamps, shown, checks.seen, checks.planes, checks.caption, checks.ranked)
+    return Quality(run_gates(stamps), _summary(stamps, checks), distributions(stamps, checks.described), pictures, notes)
 
 
 def distributions(stamps: Stamps, columns: Sequence[str]) -> pd.DataFrame:
     """Return count, missing, extremes, mean, scatter and percentiles of columns, for each split and class, positives first."""
     out = []
-    for split, rows in stamps.splits():
+    for split, rows in stamps.samples(("label", *columns)):
         for label in (1, 0):
             group = rows[rows["label"] == label]
             for name in columns if len(group) else ():
@@ -128,95 +107,44 @@ def distributions(stamps: Stamps, columns: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(out)
 
 
-def _summary(rows: pd.DataFrame, checks: Checks) -> dict:
-    """Return the counts of one split."""
+def _summary(stamps: Stamps, checks: Checks) -> dict[str, dict]:
+    """Return the counts of every split that has stamps."""
+    different = {what: _different(stamps, column) for what, column in checks.counted.items()}
+    out = {}
+    for split, found in stamps.each(_counts).items():
+        arcs, positives = found["arcs"], found["positives"]
+        out[split] = {
+            **{name: found[name] for name in ("stamps", "positives", "usable")},
+            **{what: counts[split] for what, counts in different.items()},
+            "source_kinds": _named(found, "source_kind"),
+            **{f"arc_snr_above_{level}": found["above", level] / arcs if arcs else None for level in SNR_LEVELS},
+            "resolved": found["resolved"] / positives if positives else None,
+            **({"contaminants": _named(found, "contaminant_class")} if "contaminant_class" in stamps.columns else {}),
+            "bytes": stamps.bytes[split],
+        }
+    return out
+
+
+def _counts(piece: Piece) -> Counter:
+    rows = piece[["label", "usable", "arc_snr", "theta_over_psf"]]
     positive = rows["label"] == 1
-    arcs = rows.loc[positive & rows["usable"], "arc_snr"]
-    out = {
-        "stamps": len(rows),
-        "positives": int(positive.sum()),
-        "usable": int(rows["usable"].sum()),
-        **{what: int(rows[column].nunique()) for what, column in checks.counted.items()},
-        "source_kinds": _counts(rows["source_kind"]),
-        **{f"arc_snr_above_{level}": float((arcs > level).mean()) if len(arcs) else None for level in SNR_LEVELS},
-        "resolved": float((rows.loc[positive, "theta_over_psf"] >= RESOLVED).mean()) if positive.any() else None,
-    }
-    return out | ({"contaminants": _counts(rows.loc[~positive, "contaminant_class"])} if "contaminant_class" in rows else {})
+    arcs = rows["arc_snr"][positive & rows["usable"]]
+    out = Counter(stamps=len(rows), positives=int(positive.sum()), usable=int(rows["usable"].sum()), arcs=len(arcs))
+    out["resolved"] = int((rows["theta_over_psf"][positive] >= RESOLVED).sum())
+    out.update({("above", level): int((arcs > level).sum()) for level in SNR_LEVELS})
+    out.update({("source_kind", kind): int(n) for kind, n in piece["source_kind"].value_counts().items()})
+    if "contaminant_class" in piece:
+        out.update({("contaminant_class", kind): int(n) for kind, n in piece["contaminant_class"][~positive].value_counts().items()})
+    return out
 
 
-def _counts(values: pd.Series) -> dict[str, int]:
-    return {str(k): int(n) for k, n in values.value_counts().sort_index().items() if n}
+def _named(found: Counter, column: str) -> dict[str, int]:
+    return {key[1]: n for key, n in sorted((k, n) for k, n in found.items() if k[0] == column and n)}
 
 
-# --- reading -----------------------------------------------------------------------------------
-
-
-def read_stamps(shards: Shards, dataset: Any, checks: Checks) -> Stamps:
-    """Read the shards of a dataset batch by batch: images are looked at and dropped."""
-    parts, samples = [], {}
-    for split in SPLITS:
-        kept: tuple[NDArray, pd.DataFrame] | None = None
-        for path in shards.get(split) or ():
-            for frame, features in _batches(path, split, dataset, checks):
-                parts.append(frame)
-                if features is not None:
-                    kept = _sampled(kept, features, frame[frame["usable"]])
-        if kept is not None:
-            samples[split] = _smallest(*kept)
-    return Stamps(dataset, _joined(parts), samples, checks.keys)
-
-
-def _batches(path: str | os.PathLike, split: str, dataset: Any, checks: Checks) -> Iterator[tuple[pd.DataFrame, NDArray | None]]:
-    names, start = list(dict.fromkeys(("stamp_id", "number", "split", "label", *checks.columns))), 0
-    with open_table(path, checks.schema(checks.size_of(dataset))) as file:
-        for batch in file.iter_batches(BATCH):
-            pictures = {name: images(batch, name) for name in checks.images}
-            frame = batch.select(names).to_pandas()
-            usable = frame[checks.usable].to_numpy(bool) if checks.usable else np.ones(len(frame), bool)
-            complete = np.all([np.isfinite(p.reshape(len(p), -1)).all(1) for p in pictures.values()], axis=0)
-            digest = [stable_hash(*(pictures[name][i].tobytes() for name in checks.digested)) for i in range(len(frame))]
-            seen = {
-                "split": split,
-                "path": str(path),
-                "row": np.arange(start, start + len(frame)),
-                "misplaced": (frame["split"] != split).to_numpy(),
-                "usable": usable,
-                "finite": complete | ~usable,
-                "digest": np.array(digest, np.uint64),
-            }
-            features = checks.features(pictures, dataset)[usable] if checks.features else None
-            yield _small(frame.assign(**seen, **checks.measure(pictures))), features
-            start += len(frame)
-
-
-def _sampled(kept: tuple[NDArray, pd.DataFrame] | None, features: NDArray, rows: pd.DataFrame) -> tuple[NDArray, pd.DataFrame]:
-    """Add stamps to a sample, and cut it down before it is twice as large as needed."""
-    if kept is not None:
-        features, rows = np.concatenate([kept[0], features]), _joined([kept[1], rows])
-    return _smallest(features, rows) if len(rows) >= 2 * SAMPLE else (features, rows)
-
-
-def _smallest(features: NDArray, rows: pd.DataFrame) -> tuple[NDArray, pd.DataFrame]:
-    """Return the stamps whose hashed numbers come first, in their order: the same whatever the shards."""
-    chosen = np.sort(np.argsort(row_keys(rows["number"].to_numpy()), kind="stable")[:SAMPLE])
-    return features[chosen], rows.iloc[chosen].reset_index(drop=True)
-
-
-def _small(frame: pd.DataFrame) -> pd.DataFrame:
-    """Names as categories and numbers in single precision: a dataset of millions fits in memory."""
-    hashes = {c: pd.util.hash_array(frame[c].to_numpy(object), categorize=False) for c in HASHED if c in frame}
-    frame = frame.assign(**hashes)
-    kinds = {c: "category" for c in frame if not (is_numeric_dtype(frame[c]) or is_bool_dtype(frame[c]))}
-    kinds |= {c: np.float32 for c in frame if is_float_dtype(frame[c]) and c not in EXACT}
-    return frame.astype(kinds)
-
-
-def _joined(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Concatenate tables; categories stay categories."""
-    columns = {}
-    for name in parts[0].columns:
-        if isinstance(parts[0][name].dtype, pd.CategoricalDtype):
-            columns[name] = union_categoricals([p[name].cat.remove_unused_categories() for p in parts], sort_categories=True)
-        else:
-            columns[name] = np.concatenate([p[name].to_numpy() for p in parts])
-    return pd.DataFrame(columns)
+def _different(stamps: Stamps, column: str) -> Counter:
+    """Return how many values a column has in each split."""
+    out: Counter = Counter()
+    for part in stamps.different(lambda split, t: {split: t[column]}):
+        out.update({split: len(values) for split, values in part.items()})
+    return out

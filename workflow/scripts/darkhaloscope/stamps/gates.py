@@ -4,16 +4,16 @@ A gate is a function of what was read of the stamps that returns what is asked, 
 
     @gate("no bright sky", "lensfinder")
     def no_bright_sky(stamps):
-        return "sky below 1 nanomaggy", f"{stamps.table['sky_sigma_r'].max():.2g}", bool(...)
+        worst = max(piece["sky_sigma_r"].max() for _, piece in stamps.pieces())
+        return "sky below 1 nanomaggy", f"{worst:.2g}", bool(worst < 1)
 
 With kinds it holds for their datasets alone, in place of a shared gate of that name; without, for all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from ..config.subhalo import SPLITS
+from .pieces import Piece, Stamps
 from .shares import wrong_shares
 
 #: Categories are merged until each is expected this often, or χ² means nothing.
@@ -39,36 +40,6 @@ class Gate:
     asked: str
     found: str
     passed: bool
-
-
-@dataclass(frozen=True)
-class Stamps:
-    """What gates are given.
-
-    Attributes
-    ----------
-    dataset : the section of the config
-    table : a row per stamp: the scalars that the task's checks use, the `split` of its shard, and what was seen of its images:
-        `usable`, `finite`, `digest`, `misplaced` (its own column says another split), and the task's own measures
-    samples : for each split, features of a sample of its usable stamps, and their rows of the table
-    keys : what no two splits may share: columns, or functions of the table, by what they name
-    """
-
-    dataset: Any
-    table: pd.DataFrame
-    samples: Mapping[str, tuple[NDArray, pd.DataFrame]]
-    keys: Mapping[str, str | Callable[[pd.DataFrame], pd.Series]]
-
-    def splits(self) -> Iterator[tuple[str, pd.DataFrame]]:
-        """Yield each split that has stamps, and its rows."""
-        for split in SPLITS:
-            rows = self.table[self.table["split"] == split]
-            if len(rows):
-                yield split, rows
-
-    def each(self, of: Callable[[pd.DataFrame], Any]) -> dict[str, Any]:
-        """Return a value of every split that has stamps."""
-        return {split: of(rows) for split, rows in self.splits()}
 
 
 Verdict = tuple[str, str, bool]
@@ -106,7 +77,7 @@ def require(gates: Sequence[Gate]) -> None:
 @gate("counts")
 def counts(stamps: Stamps) -> Verdict:
     """As many stamps in each split as the config asks for; of tables made elsewhere, some."""
-    found = {s: 0 for s in SPLITS} | stamps.each(len)
+    found = {s: 0 for s in SPLITS} | stamps.rows
     size = getattr(stamps.dataset, "size", None)
     if size is None:
         asked = {s: stamps.dataset.shards(s) > 0 for s in SPLITS}
@@ -122,20 +93,23 @@ def counts(stamps: Stamps) -> Verdict:
 @gate("balance")
 def balance(stamps: Stamps) -> Verdict:
     """Half positives in each split; tables made elsewhere only need both classes."""
-    share = stamps.each(lambda t: float((t["label"] == 1).mean()))
+    positives = stamps.each(lambda t: int((t["label"] == 1).sum()))
+    share = {split: positives[split] / count for split, count in stamps.rows.items()}
     made = hasattr(stamps.dataset, "size")
     fair = all(v == 0.5 if made else 0 < v < 1 for v in share.values())
     asked = "half positives in each split" if made else "both classes in each split"
-    if "is_control" not in stamps.table:
+    if "is_control" not in stamps.columns:
         return asked, words(share), fair
-    wrong = int(((stamps.table["label"] == 1) == stamps.table["is_control"].astype(bool)).sum())
+    wrong = sum(stamps.each(lambda t: int(((t["label"] == 1) == t["is_control"]).sum())).values())
     return f"{asked}, label the reverse of is_control", f"{words(share)}, {wrong} mislabelled", fair and not wrong
 
 
 @gate("splits named")
 def splits_named(stamps: Stamps) -> Verdict:
     """Every stamp in the shards of its own split."""
-    wrong = stamps.each(lambda t: int(t["misplaced"].sum()))
+    wrong = dict.fromkeys(stamps.rows, 0)
+    for split, piece in stamps.pieces():
+        wrong[split] += int((piece["split"] != split).sum())
     return "every stamp in the shards of its own split", f"stamps elsewhere: {words(wrong)}", not any(wrong.values())
 
 
@@ -149,26 +123,37 @@ def finite(stamps: Stamps) -> Verdict:
 @gate("duplicates")
 def duplicates(stamps: Stamps) -> Verdict:
     """No id, number or image twice."""
-    t = stamps.table
-    repeated = {k: int(t[k].duplicated().sum()) for k in ("stamp_id", "task_id", "number") if k in t}
-    repeated["image"] = int(t.loc[t["usable"], "digest"].duplicated().sum())
+    usable = sum(stamps.each(lambda t: int(t["usable"].sum())).values())
+    repeated = {}
+    for name in ("stamp_id", "task_id", "number", "digest"):
+        if name in stamps.columns:
+            known = stamps.different(lambda split, t, name=name: {"all": t[name][t["usable"]] if name == "digest" else t[name]})
+            count = usable if name == "digest" else sum(stamps.rows.values())
+            repeated["image" if name == "digest" else name] = count - sum(len(part["all"]) for part in known)
     return "no id, number or image twice", f"repeated: {words(repeated)}", not any(repeated.values())
 
 
 @gate("leaks")
 def leaks(stamps: Stamps) -> Verdict:
     """Nothing that splits are made by is in two of them."""
-    t, found = stamps.table, {}
-    for what, key in stamps.keys.items():
-        values = t[key] if isinstance(key, str) else key(t)
-        pairs = pd.DataFrame({"key": np.asarray(values), "split": t["split"].astype(str).to_numpy()}).dropna().drop_duplicates()
-        shared = pairs[pairs["key"].duplicated(keep=False)].sort_values("key", kind="stable")
-        found[what] = str(shared["key"].nunique())
-        if len(shared):
-            first = shared[shared["key"] == shared["key"].iloc[0]]
-            found[what] += f" ({first['key'].iloc[0]} in {' and '.join(first['split'])})"
+    found = {what: _shared(stamps, key) for what, key in stamps.keys.items()}
     asked = f"no {', '.join(stamps.keys)} in two splits"
     return asked, f"shared: {words(found)}", all(v == "0" for v in found.values())
+
+
+def _shared(stamps: Stamps, key: str | Callable[[Piece], pd.Series]) -> str:
+    """Say how many values of a key are in two splits, and the first of them with its splits."""
+    shared, first = 0, []
+    for splits in stamps.different(lambda split, t: {split: t[key] if isinstance(key, str) else key(t)}):
+        values = np.concatenate(list(splits.values()))
+        values.sort()
+        both = np.unique(values[1:][values[1:] == values[:-1]])
+        shared += len(both)
+        first += [(value, [s for s, known in splits.items() if value in known]) for value in both[:1]]
+    if not shared:
+        return "0"
+    value, where = min(first)
+    return f"{shared} ({value} in {' and '.join(where)})"
 
 
 # --- what gates are made of --------------------------------------------------------------------
@@ -181,9 +166,15 @@ def shares(found: Mapping[str, float], asked: Mapping[str, float], tolerance: fl
     return f"{words(normal[0])}, each ± {tolerance:g}", words(normal[1]), passed
 
 
-def same_in_both_classes(tables: Mapping[str, pd.DataFrame], columns: Sequence[str], false_alarm: float) -> Verdict:
+def of_sample(stamps: Stamps, verdict: Verdict) -> Verdict:
+    """Return a verdict on `stamps.samples`, with how many stamps it is of where that is not all."""
+    asked, found, passed = verdict
+    return asked, f"{found}; of {stamps.sampled}" if stamps.sampled else found, passed
+
+
+def same_in_both_classes(tables: Iterable[tuple[str, pd.DataFrame]], columns: Sequence[str], false_alarm: float) -> Verdict:
     """Return the verdict on columns that must not tell the classes apart, `false_alarm` being the chance of one alarm over all tests."""
-    tests = pd.concat([class_differences(table, columns).assign(split=split) for split, table in tables.items()], ignore_index=True)
+    tests = pd.concat([class_differences(table, columns).assign(split=split) for split, table in tables], ignore_index=True)
     limit = false_alarm / max(len(tests), 1)
     failed = tests[tests["p_value"] < limit].sort_values("p_value")
     asked = f"p above {limit:.1e} in each of {len(tests)} tests (false-alarm rate {false_alarm:g} over all)"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,8 @@ from ..core.files import whole
 from ..core.random import row_keys, stable_hash
 from ..core.reading import read_npz, readable
 from ..core.tables import images, parquet_errors
+from .pieces import Stamps, joined
+from .seen import Images, Seen
 
 #: Stamps in each row of pictures.
 PICTURES = 12
@@ -37,9 +39,10 @@ class Pictures:
 
 
 def pick_pictures(
-    table: pd.DataFrame,
-    names: Sequence[str],
-    planes: Callable[[Mapping[str, NDArray]], NDArray],
+    stamps: Stamps,
+    shards: Sequence[str | os.PathLike],
+    seen: Seen,
+    planes: Callable[[Images], NDArray],
     caption: Callable[[dict], str],
     ranked: tuple[str, str, str],
 ) -> list[Pictures]:
@@ -47,27 +50,36 @@ def pick_pictures(
 
     Parameters
     ----------
-    table : a row per stamp, with the `path` of its shard and its `row` there
-    names : image columns to read
+    shards : of stamps, those of the last split that has some
+    seen : says which scalars captions may use, and which image columns are read
     planes, caption, ranked : as in `stamps.checks.Checks`
     """
-    split = next(s for s in reversed(SPLITS) if (table["split"] == s).any())
-    ok = table[(table["split"] == split) & table["usable"]]
+    split = next(s for s in reversed(SPLITS) if s in stamps.rows)
+    names, kept = [c.name for c in seen.scalars], []
+    for path, (_, piece) in zip(shards, stamps.pieces(split), strict=True):
+        rows = piece[[*names, "usable"]].assign(path=str(path), row=np.arange(len(piece)))
+        candidates = joined([*kept, rows[rows["usable"]]])
+        chosen = [index for group in _groups(candidates, ranked).values() for index in group.index]
+        kept = [candidates.loc[sorted(set(chosen))]]
+    return [
+        Pictures(f"{title}, {split}", planes(_fetch(rows, seen.images)).astype(np.float32), tuple(map(caption, rows.to_dict("records"))))
+        for title, rows in _groups(kept[0], ranked).items()
+        if len(rows)
+    ]
+
+
+def _groups(ok: pd.DataFrame, ranked: tuple[str, str, str]) -> dict[str, pd.DataFrame]:
+    """Return the rows of each row of pictures; those of a part of the stamps are among those of the part."""
     ok = ok.iloc[np.argsort(row_keys(ok["number"].to_numpy(), np.full(len(ok), stable_hash("pictures"), np.uint64)), kind="stable")]
     positive = ok[ok["label"] == 1]
     column, first, last = ranked
     by_rank = positive.sort_values(column, kind="stable")
-    groups = (
-        ("Random positives", positive.head(PICTURES)),
-        ("Random controls", ok[ok["label"] == 0].head(PICTURES)),
-        (first, by_rank.tail(PICTURES).iloc[::-1]),
-        (last, by_rank.head(PICTURES)),
-    )
-    return [
-        Pictures(f"{title}, {split}", planes(_fetch(rows, names)).astype(np.float32), tuple(map(caption, rows.to_dict("records"))))
-        for title, rows in groups
-        if len(rows)
-    ]
+    return {
+        "Random positives": positive.head(PICTURES),
+        "Random controls": ok[ok["label"] == 0].head(PICTURES),
+        first: by_rank.tail(PICTURES).iloc[::-1],
+        last: by_rank.head(PICTURES),
+    }
 
 
 def _fetch(rows: pd.DataFrame, names: Sequence[str]) -> dict[str, NDArray]:

@@ -8,11 +8,13 @@ not use it. The parts, and what each of them offers:
     pieces of the `MANIFEST` schema. `files` are the inputs of rule build_manifest by name, each a list of paths.
 `schema`
     what a stamp holds: `stamp_schema(size)`, `scalar_columns()` and `size_of(dataset)`.
+`seen`
+    what is kept of a stamp for its checks while its shard is made: `SEEN`, a `stamps.seen.Seen`.
 `checks`
     what is looked at before anything is trained: `CHECKS`, a `stamps.checks.Checks`, and the task's own gates.
 
 What turns rows into stamps is a rule of the task's own, for its inputs are its own (bricks, a bank, a table made elsewhere); it
-reads rows with `stamps.rows` and writes shards with `core.tables`.
+reads rows with `stamps.rows`, writes shards with `core.tables` and what is seen of them with `stamps.seen`.
 """
 
 from __future__ import annotations

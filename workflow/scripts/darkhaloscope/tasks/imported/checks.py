@@ -5,6 +5,5 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..lensfinder.checks import CHECKS as LENS_CHECKS
-from .schema import size_of
 
-CHECKS = replace(LENS_CHECKS, size_of=size_of, notes=lambda dataset: (f"Imported from {dataset.table}.",))
+CHECKS = replace(LENS_CHECKS, notes=lambda dataset: (f"Imported from {dataset.table}.",))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy import stats
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
@@ -18,20 +17,16 @@ from ...config.lensfinder import LensFinderDataset
 from ...config.subhalo import SPLITS
 from ...core.intervals import delong_interval
 from ...core.rates import Ranked, auc
-from ...stamps.checks import Checks, Images
-from ...stamps.gates import Stamps, Verdict, gate, same_in_both_classes, shares, words
-from .schema import size_of, stamp_schema
+from ...stamps.checks import Checks
+from ...stamps.gates import Verdict, gate, of_sample, same_in_both_classes, shares, words
+from ...stamps.pieces import Piece, Stamps, few
+from .seen import SEEN, central_columns
 
 KINDS = ("lensfinder", "imported")
 CONDITIONS = tuple(f"{name}_{b}" for name in ("psfsize", "psfdepth", "mag") for b in BANDS)
 #: Measures of hosts before anything is injected, of which magnitude, colours and size of their cores are made.
 HOST = (*(f"host_core_flux_{b}" for b in BANDS), "host_size_arcsec")
 HOST_MEASURES = ("host_gr", "host_rz", "host_mag_r", "host_size_arcsec")
-#: Columns that gates and captions use.
-USED = (
-    "task_id", "region_id", "brickname", "object_id", "ra", "dec", "is_control", "contaminant_class", "source_kind", "source_id", "src_dmag",
-    *HOST, "theta_e_arcsec", "cutout_ok", "arc_snr", "theta_over_psf", "total_injected_flux_r", "flux_closure", "magnification", "physics_valid", *CONDITIONS,
-)  # fmt: skip
 #: Columns of the table of distributions.
 DESCRIBED = (
     "arc_snr", "arc_snr_sum", "arc_snr_matched", "theta_e_arcsec", "theta_over_psf", "lensed_hlr_arcsec", "magnification",
@@ -41,23 +36,14 @@ DESCRIBED = (
 )  # fmt: skip
 #: Bounds of lensed flux in the stamp over magnification times the flux of the source's magnitude, in the median.
 FLUX_SCALE = (0.9, 1.02)
-#: Fewest stamps of a class in the regression on central pixels, its penalty, and its flux scale [nanomaggies].
-LEAST_CORE, PENALTY, SOFTENING = 50, 1.0, 0.1
+#: Fewest stamps of a class in the regression on central pixels, most of a split, its penalty, and its flux scale [nanomaggies].
+LEAST_CORE, PROBED, PENALTY, SOFTENING = 50, 20_000, 1.0, 0.1
 #: Positions closer than this count as one galaxy [deg].
 SAME_PLACE_DEG = 1e-4
 
 
-def _place(table: pd.DataFrame) -> pd.Series:
+def _place(table: Piece) -> pd.Series:
     return np.rint(table["dec"] / SAME_PLACE_DEG) * 4_000_000 + np.rint(table["ra"] / SAME_PLACE_DEG)
-
-
-def _core(pictures: Images, dataset: LensFinderDataset) -> NDArray[np.float32]:
-    """The pixels nearest to each stamp's middle, in all bands."""
-    image = pictures["image"]
-    size = image.shape[-1]
-    axis = np.arange(size) - (size - 1) / 2
-    nearest = np.argsort((axis[:, None] ** 2 + axis[None, :] ** 2).ravel(), kind="stable")[: dataset.gates.core_pixels]
-    return image.reshape(len(image), len(BANDS), -1)[:, :, nearest].reshape(len(image), -1)
 
 
 def _caption(row: dict) -> str:
@@ -85,20 +71,14 @@ def _notes(dataset: LensFinderDataset) -> tuple[str, ...]:
 
 
 CHECKS = Checks(
-    schema=stamp_schema,
-    size_of=size_of,
-    columns=tuple(dict.fromkeys((*USED, *DESCRIBED))),
+    seen=SEEN,
     described=DESCRIBED,
-    images=("image",),
-    digested=("image",),
     keys={"regions": "region_id", "hosts": "object_id", "places": _place, "source galaxies": "source_id"},
     counted={"hosts": "object_id", "regions": "region_id", "bricks": "brickname", "sources": "source_id"},
     planes=lambda pictures: pictures["image"],
     caption=_caption,
     ranked=("arc_snr", "Brightest arcs", "Faintest arcs"),
     notes=_notes,
-    usable="cutout_ok",
-    features=_core,
 )
 
 
@@ -110,16 +90,17 @@ def split_fractions(stamps: Stamps) -> Verdict:
         asked = {s: float(getattr(dataset.size, s)) for s in SPLITS}
     else:
         asked = {s: dataset.splits.fractions.get(s, 0.0) if dataset.shards(s) else 0.0 for s in SPLITS}
-    return shares({s: 0 for s in SPLITS} | stamps.each(len), asked, dataset.splits.tolerance)
+    return shares({s: 0 for s in SPLITS} | stamps.rows, asked, dataset.splits.tolerance)
 
 
 @gate("cutouts", *KINDS)
 def cutouts(stamps: Stamps) -> Verdict:
     """Enough cutouts are ok, as many in both classes."""
-    limits, table = stamps.dataset.gates, stamps.table
-    share = stamps.each(lambda t: float(t["cutout_ok"].mean()))
-    counts = pd.crosstab(table["label"], table["cutout_ok"])
-    p = float(stats.chi2_contingency(counts).pvalue) if counts.shape == (2, 2) else 1.0
+    limits = stamps.dataset.gates
+    counts = stamps.each(lambda t: np.bincount(2 * (t["label"] == 1) + t["cutout_ok"], minlength=4).reshape(2, 2))
+    share = {split: float(n[:, 1].sum() / n.sum()) for split, n in counts.items()}
+    found = sum(counts.values())
+    p = float(stats.chi2_contingency(found).pvalue) if found.any(0).all() and found.any(1).all() else 1.0
     asked = f"at least {limits.min_cutout_ok:g} ok in each split, as often in both classes (p above {limits.false_alarm:g})"
     return asked, f"{words(share)}, p = {p:.2g}", min(share.values()) >= limits.min_cutout_ok and p >= limits.false_alarm
 
@@ -127,29 +108,37 @@ def cutouts(stamps: Stamps) -> Verdict:
 @gate("hosts", *KINDS)
 def hosts(stamps: Stamps) -> Verdict:
     """No galaxy with an arc and without one, unless the config pairs them: the arc would be all that differs."""
-    table = stamps.table
-    positive = table["label"] == 1
-    both = set(table.loc[positive, "object_id"].dropna()) & set(table.loc[~positive, "object_id"].dropna())
+
+    def by_class(split: str, piece: Piece) -> dict[str, pd.Series]:
+        rows = piece[["label", "object_id"]]
+        return {"positives": rows["object_id"][rows["label"] == 1], "controls": rows["object_id"][rows["label"] == 0]}
+
+    both = sum(len(np.intersect1d(part["positives"], part["controls"])) for part in stamps.different(by_class))
     if getattr(stamps.dataset, "controls", "unpaired") == "paired":
-        return "controls are the positives' hosts", f"{len(both)} galaxies in both classes", bool(both)
-    return "no galaxy both a positive's host and a control", f"{len(both)} in both classes", not both
+        return "controls are the positives' hosts", f"{both} galaxies in both classes", both > 0
+    return "no galaxy both a positive's host and a control", f"{both} in both classes", not both
 
 
 @gate("flux closure", *KINDS)
 def flux_closure(stamps: Stamps) -> Verdict:
     """The unlensed source has the flux of its magnitude."""
-    limit, values = stamps.dataset.gates.flux_closure, _made(stamps)["flux_closure"].to_numpy(float)
-    known = values[np.isfinite(values)]
+    limit, unknown, greatest = stamps.dataset.gates.flux_closure, 0, []
+    for _, piece in stamps.pieces():
+        values = _made(piece[["label", "cutout_ok", "flux_closure"]])["flux_closure"].to_numpy(float)
+        known = values[np.isfinite(values)]
+        unknown += len(values) - len(known)
+        greatest += [known.max()] if len(known) else []
     asked = f"every source's flux within {limit:g} of its magnitude's"
-    if not len(known):
+    if not greatest:
         return asked, "not judged: the table does not say", True
-    return asked, f"greatest difference {known.max():.2g}, {len(values) - len(known)} not known", bool(known.max() <= limit)
+    return asked, f"greatest difference {max(greatest):.2g}, {unknown} not known", bool(max(greatest) <= limit)
 
 
 @gate("flux scale", *KINDS)
 def flux_scale(stamps: Stamps) -> Verdict:
     """Arcs are as bright as magnitude and magnification say: wrong units of surface brightness show here."""
-    made = _made(stamps)
+    columns = ("label", "cutout_ok", "magnification", "mag_r", "src_dmag", "total_injected_flux_r")
+    made = pd.concat([_made(rows) for _, rows in stamps.samples(columns)])
     expected = made["magnification"] * 10 ** (0.4 * (ZERO_POINT - made["mag_r"] - made["src_dmag"]))
     ratio = (made["total_injected_flux_r"] / expected).to_numpy(float)
     ratio = ratio[np.isfinite(ratio)]
@@ -157,7 +146,7 @@ def flux_scale(stamps: Stamps) -> Verdict:
     if not len(ratio):
         return asked, "not judged: the table does not say", True
     middle = float(np.median(ratio))
-    return asked, f"{middle:.4g}", FLUX_SCALE[0] <= middle <= FLUX_SCALE[1]
+    return of_sample(stamps, (asked, f"{middle:.4g}", FLUX_SCALE[0] <= middle <= FLUX_SCALE[1]))
 
 
 @gate("central pixels", *KINDS)
@@ -165,11 +154,11 @@ def central_pixels(stamps: Stamps) -> Verdict:
     """A logistic regression on the central pixels alone must not tell resolved lenses from controls."""
     limits = stamps.dataset.gates
     asked = f"AUC at most {limits.core_auc:g} from {limits.core_pixels} central pixels in each band, θ_E/PSF at least {limits.core_theta_over_psf:g}"
-    chosen = {}
-    for split, (core, rows) in stamps.samples.items():
-        label = rows["label"].to_numpy()
-        keep = (label == 0) | ~(rows["theta_over_psf"].to_numpy(float) < limits.core_theta_over_psf)
-        chosen[split] = (np.arcsinh(core[keep].astype(float) / SOFTENING), label[keep])
+    chosen, columns = {}, [c.name for c in central_columns(stamps.dataset)]
+    for split, rows in stamps.samples(("label", "usable", "theta_over_psf", *columns)):
+        rows = few(rows[rows["usable"]], PROBED)
+        rows = rows[(rows["label"] == 0) | ~(rows["theta_over_psf"].astype(float) < limits.core_theta_over_psf)]
+        chosen[split] = (np.arcsinh(rows[columns].to_numpy(float) / SOFTENING), rows["label"].to_numpy())
     fit, judged = chosen.get("train"), chosen.get("test", chosen.get("validation"))
     if fit is None or judged is None or min((part[1] == k).sum() for part in (fit, judged) for k in (0, 1)) < LEAST_CORE:
         return asked, f"not judged: fewer than {LEAST_CORE} stamps of a class in training or test", True
@@ -183,8 +172,9 @@ def central_pixels(stamps: Stamps) -> Verdict:
 @gate("PSF, depth, magnitude", *KINDS)
 def same_conditions(stamps: Stamps) -> Verdict:
     """Positives and controls drawn from the same PSF, depth and magnitude, each galaxy once."""
-    once = {split: rows.drop_duplicates(["label", "object_id"]) for split, rows in stamps.splits()}
-    return same_in_both_classes(once, CONDITIONS, stamps.dataset.gates.false_alarm)
+    samples = stamps.samples(("label", "object_id", *CONDITIONS))
+    once = ((split, rows.drop_duplicates(["label", "object_id"])) for split, rows in samples)
+    return of_sample(stamps, same_in_both_classes(once, CONDITIONS, stamps.dataset.gates.false_alarm))
 
 
 @gate("core colour", *KINDS)
@@ -220,14 +210,15 @@ def bare_hosts(stamps: Stamps) -> Verdict:
             )
         ranked = Ranked(np.sort(score[label == 1]), np.sort(score[label == 0]))
         area, (low, high) = auc(ranked), delong_interval(ranked, 0.999)
-        return asked, f"AUC {area:.3f} ({low:.3f} to {high:.3f})", abs(area - 0.5) <= limit or low <= 0.5 <= high
+        passed = abs(area - 0.5) <= limit or low <= 0.5 <= high
+        return of_sample(stamps, (asked, f"AUC {area:.3f} ({low:.3f} to {high:.3f})", passed))
     return asked, f"not judged: fewer than {LEAST_CORE} hosts of a class with measures", True
 
 
 def _hosts(stamps: Stamps) -> dict[str, pd.DataFrame]:
     """Return measures of the bare hosts, each galaxy once in each class, of every split that has some."""
     found = {}
-    for split, rows in stamps.splits():
+    for split, rows in stamps.samples(("label", "object_id", *HOST)):
         rows = rows.drop_duplicates(["label", "object_id"])
         flux = rows[list(HOST[:3])].to_numpy(float)
         kept = (flux > 0).all(1) & np.isfinite(rows["host_size_arcsec"].to_numpy(float))
@@ -241,8 +232,8 @@ def _same_hosts(stamps: Stamps, columns: tuple[str, ...]) -> Verdict:
     hosts = {split: rows for split, rows in _hosts(stamps).items() if len(rows)}
     if not hosts:
         return "bare hosts alike in both classes", "not judged: the table does not say", True
-    return same_in_both_classes(hosts, columns, stamps.dataset.gates.false_alarm)
+    return of_sample(stamps, same_in_both_classes(hosts.items(), columns, stamps.dataset.gates.false_alarm))
 
 
-def _made(stamps: Stamps) -> pd.DataFrame:
-    return stamps.table[(stamps.table["label"] == 1) & stamps.table["cutout_ok"]]
+def _made(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows[(rows["label"] == 1) & rows["cutout_ok"]]

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 from numpy.typing import NDArray
 
 from ...config.subhalo import SubhaloDataset
-from ...stamps.checks import Checks, Images
-from ...stamps.gates import Stamps, Verdict, gate, same_in_both_classes, shares, words
-from .schema import MANIFEST, MEASURES, scalar_columns, size_of, stamp_images, stamp_schema
+from ...stamps.checks import Checks
+from ...stamps.gates import Verdict, gate, of_sample, same_in_both_classes, shares, words
+from ...stamps.pieces import Piece, Stamps
+from ...stamps.seen import Images
+from .schema import MANIFEST, MEASURES, scalar_columns
+from .seen import SEEN
 
 #: Chance that a faultless dataset fails the gate on class-separating columns, over all of its tests together.
 FALSE_ALARM = 1e-6
@@ -18,31 +23,6 @@ NOT_DRAWN = ("stamp_id", "number", "split", "label")
 FROM_MASK = ("mask_fraction", "mask_radius_pixels", "mask_offset_pixels")
 #: Stamps per galaxy from which on a galaxy that no stamp drew means something.
 DRAWN_OFTEN = 10
-
-
-def _measure(pictures: Images) -> dict[str, NDArray]:
-    """Size and place of each mask, what a network that sees the mask alone would look at first, and faults of the masks."""
-    mask = pictures["mask"]
-    h, w = mask.shape[1:]
-    y, x = np.indices((h, w)) - np.array([(h - 1) / 2, (w - 1) / 2])[:, None, None]
-    count = np.maximum(mask.sum(axis=(1, 2), dtype=float), 1)
-    mx, my = ((mask * a).sum(axis=(1, 2)) / count for a in (x, y))
-    return {
-        "mask_radius_pixels": (mask * np.hypot(x, y)).sum(axis=(1, 2)) / count,
-        "mask_offset_pixels": np.hypot(mx, my),
-        "mask_fault": _mask_faults(pictures),
-    }
-
-
-def _mask_faults(pictures: Images) -> NDArray[np.bool_]:
-    """Stamps with a velocity or an error outside its mask, or no error inside it."""
-    inside = pictures["mask"] == 1
-    seen = pictures["observed_mask"] == 1
-    wrong = ~np.isin(pictures["mask"], (0, 1)) | ~np.isin(pictures["observed_mask"], (0, 1))
-    wrong |= (~inside & (pictures["velocity"] != 0)) | (~seen & (pictures["observed_velocity"] != 0))
-    for where, sigma in ((inside, pictures["velocity_sigma"]), (seen, pictures["observed_sigma"])):
-        wrong |= np.where(where, ~(sigma > 0), sigma != 0)
-    return wrong.any(axis=(1, 2))
 
 
 def _planes(pictures: Images) -> NDArray:
@@ -70,32 +50,30 @@ def _notes(dataset: SubhaloDataset) -> tuple[str, ...]:
 
 
 CHECKS = Checks(
-    schema=stamp_schema,
-    size_of=size_of,
-    columns=[c.name for c in scalar_columns()],
+    seen=SEEN,
     described=[c.name for c in scalar_columns() if c.dtype == "float64"],
-    images=[c.name for c in stamp_images(1)],
-    digested=("flux", "velocity"),
     keys={"galaxies": "physical_id"},
     counted={"galaxies": "physical_id"},
     planes=_planes,
     caption=_caption,
     ranked=("d_prime_both", "Strongest signals, by the ideal observer's d′", "Weakest signals"),
     notes=_notes,
-    measure=_measure,
 )
 
 
 @gate("finite", "subhalo")
 def finite(stamps: Stamps) -> Verdict:
     """No NaN or infinity in images and measures."""
+    # θ_E over PSF is infinite, by definition, where there is no PSF.
+    measures = [c for c in scalar_columns() if c.dtype == "float64" and c.name != "theta_over_psf"]
+
+    def wrong(piece: Piece) -> Counter:
+        rows = piece[[c.name for c in measures]]
+        return Counter({c.name: int((np.isinf(rows[c.name]) if c.nullable else ~np.isfinite(rows[c.name])).sum()) for c in measures})
+
     bad = stamps.each(lambda t: int((~t["finite"]).sum()))
-    for column in scalar_columns():
-        # θ_E over PSF is infinite, by definition, where there is no PSF.
-        if column.dtype == "float64" and column.name != "theta_over_psf":
-            values = stamps.table[column.name].to_numpy(float)
-            wrong = int((np.isinf(values) if column.nullable else ~np.isfinite(values)).sum())
-            bad |= {column.name: wrong} if wrong else {}
+    found = sum(stamps.each(wrong).values(), Counter())
+    bad |= {c.name: found[c.name] for c in measures if found[c.name]}
     return "no NaN or infinity in images and measures", words(bad), not any(bad.values())
 
 
@@ -112,11 +90,14 @@ def split_fractions(stamps: Stamps) -> Verdict:
     """Shares of the galaxies that follow the fractions, among the splits that have stamps."""
     splits = stamps.dataset.splits
     assigned = {p for names in splits.assigned.values() for p in names}
-    free, drawn = {}, {}
-    for split, rows in stamps.splits():
-        galaxies = rows[["physical_id", "galaxy_id"]].dropna()
-        named = set(galaxies.loc[galaxies["galaxy_id"].isin(assigned), "physical_id"])
-        free[split], drawn[split] = len(set(galaxies["physical_id"]) - named), len(galaxies)
+    galaxies, named = ({split: set() for split in stamps.rows} for _ in range(2))
+    drawn = dict.fromkeys(stamps.rows, 0)
+    for split, piece in stamps.pieces():
+        rows = piece[["physical_id", "galaxy_id"]].dropna()
+        galaxies[split] |= set(rows["physical_id"])
+        named[split] |= set(rows.loc[rows["galaxy_id"].isin(assigned), "physical_id"])
+        drawn[split] += len(rows)
+    free = {split: len(galaxies[split] - named[split]) for split in stamps.rows}
     asked = {s: splits.fractions.get(s, 0.0) for s in free}
     # A galaxy is seen only if some stamp drew it: with few stamps per galaxy, shares of seen ones mean nothing.
     if not sum(free.values()) or not sum(asked.values()) or any(drawn[s] < DRAWN_OFTEN * free[s] for s in free):
@@ -132,4 +113,4 @@ def separable(stamps: Stamps) -> Verdict:
     if stamps.dataset.contrast != "lensed":
         columns += [c.name for c in MEASURES if c.name not in FROM_MASK]
         columns += FROM_MASK if stamps.dataset.instrument.mask == "smooth" else ()
-    return same_in_both_classes(dict(stamps.splits()), columns, FALSE_ALARM)
+    return of_sample(stamps, same_in_both_classes(stamps.samples(("label", *columns)), columns, FALSE_ALARM))
