@@ -28,11 +28,14 @@ from darkhaloscope.config.subhalo import SubhaloDataset
 from darkhaloscope.core.tables import write_table
 from darkhaloscope.ifu.bank import read_bank
 from darkhaloscope.stamps.rows import read_rows
+from darkhaloscope.stamps.seen import write_seen
 from darkhaloscope.surveys.legacysurvey import bricks
 from darkhaloscope.tasks.lensfinder import inject, inputs, light
 from darkhaloscope.tasks.lensfinder import schema as lensfinder
+from darkhaloscope.tasks.lensfinder import seen as lensfinder_seen
 from darkhaloscope.tasks.subhalo import observation, render, renderers
 from darkhaloscope.tasks.subhalo import schema as subhalo
+from darkhaloscope.tasks.subhalo import seen as subhalo_seen
 
 #: What is timed: the part, and where the functions are looked up that it consists of.
 PARTS: dict[str, list[tuple[ModuleType | type, str]]] = {
@@ -43,7 +46,7 @@ PARTS: dict[str, list[tuple[ModuleType | type, str]]] = {
     "pyramids of sources": [(light, "build_pyramid")],
     "noise of velocities": [(observation, "noisy_velocity"), (observation, "velocity_errors")],
     "measures": [(inject, "_plain"), (inject, "_host"), (inject, "_arc"), (render, "arc_signal_to_noise"), (render, "half_light_radius")],
-    "file": [(__import__(__name__), "write_table")],
+    "files": [(__import__(__name__), "write_table"), (__import__(__name__), "write_seen")],
 }
 
 
@@ -96,7 +99,7 @@ def job(shard: Path) -> tuple[pa.Table, Callable[[pa.Table], str]]:
 
     if record["rule"] == "inject_stamps":
         dataset = LensFinderDataset.model_validate(params["dataset"])
-        manifest, schema = lensfinder.MANIFEST, lensfinder.stamp_schema(dataset.camera.stamp_size)
+        manifest, schema, seen = lensfinder.MANIFEST, lensfinder.stamp_schema(dataset.camera.stamp_size), lensfinder_seen.SEEN
         folders = sorted((root / "legacysurvey" / dataset.survey / "bricks").iterdir())
         stills = inputs.open_stills(
             {"cosmos": only("cosmos_sources.parquet"), "catalog": [params["catalog"]], "bank": only("bank.parquet")}
@@ -107,7 +110,7 @@ def job(shard: Path) -> tuple[pa.Table, Callable[[pa.Table], str]]:
             return inject.inject_rows(rows, dataset, cutouts, stills, params["survey"]["bands"])
     else:
         dataset = SubhaloDataset.model_validate(params["dataset"])
-        manifest, schema = subhalo.MANIFEST, subhalo.stamp_schema(dataset.instrument.stamp_size)
+        manifest, schema, seen = subhalo.MANIFEST, subhalo.stamp_schema(dataset.instrument.stamp_size), subhalo_seen.SEEN
         bank = read_bank(only("bank.parquet")[0]) if only("bank.parquet") else None
 
         def make(rows: pa.Table) -> pa.Table:
@@ -117,6 +120,7 @@ def job(shard: Path) -> tuple[pa.Table, Callable[[pa.Table], str]]:
         made = make(rows)
         with tempfile.TemporaryDirectory() as folder:
             write_table(Path(folder) / shard.name, schema, made)
+            write_seen(Path(folder) / "seen.parquet", Path(folder) / shard.name, made, seen, dataset)
         name = "image" if "image" in made.column_names else "flux"
         return hashlib.sha256(made[name].combine_chunks().storage.values.to_numpy().tobytes()).hexdigest()[:12]
 
