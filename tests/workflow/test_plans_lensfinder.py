@@ -118,13 +118,17 @@ def test_pieces_of_the_survey_are_scored_once_and_their_stamps_go(project):
 def test_bricks_with_other_times_and_the_same_files_plan_nothing(project, monkeypatch):
     """As `cp -r` leaves them: bricks are folders, and Snakemake looks at the time of a mark in them alone."""
     folder = Path("results/demo/datasets/lensfinder")
-    stamps, brick = folder / "stamps/test/00000.parquet", Path("results/demo/legacysurvey/mock/bricks/1506p005")
+    stamps, seen, brick = (
+        folder / "stamps/test/00000.parquet",
+        folder / "seen/test/00000.parquet",
+        Path("results/demo/legacysurvey/mock/bricks/1506p005"),
+    )
     monkeypatch.chdir(project.folder)
     folder.mkdir(parents=True)
     (folder / "bricks.csv").write_text("split,shard,brickname\ntest,0,1506p005\n")
     assert project.touch_run(str(stamps), config="config/demo.yaml")["retrieve_brick"] == 1
     (brick / "image.fits").write_text("image")
-    record("inject_stamps", {}, {}, [str(folder / "manifest.parquet"), str(brick)], [str(stamps)])
+    record("inject_stamps", {}, {}, [str(folder / "manifest.parquet"), str(brick)], [str(stamps), str(seen)])
     for content, planned in (("image", set()), ("another", {"inject_stamps"})):
         (brick / "image.fits").write_text(content)
         os.utime(brick / MARK)
