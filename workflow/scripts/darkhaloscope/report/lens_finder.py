@@ -192,7 +192,9 @@ def _limits(context: LensContext) -> Iterator[str]:
     yield from unresolved_words(rates)
     if any(gate.found == NEVER_MET for gate in context.gates):
         yield f"Anything of real lenses: “{first}” {NEVER_MET}; name some with labels in the dataset's `real_sky`."
-    yield "How often real lenses would be found: the lenses are simulated, and simulated lenses have flattered networks many times over."
+    asked = max((r["lenses"] for r in context.real.values()), default=0)
+    what = f" beyond the {count(asked)} that were asked: all others" if asked else ": the lenses"
+    yield f"How often real lenses would be found{what} are simulated, and simulated lenses have flattered networks many times over."
     at = smallest_fpr(context, first)
     row = pick(rates, "tpr_at_fpr", at) if at is not None else None
     if row is not None:
