@@ -95,8 +95,10 @@ def test_a_kernel_that_is_half_a_pixel_beside_its_middle_is_refused(tmp_path, y0
 def test_an_honest_kernel_may_be_lopsided_and_noisy(tmp_path, fwhm):
     lobe = 0.2 * moffat(x0=fwhm, fwhm=fwhm, side=61)
     noise = 0.002 * np.random.default_rng(3).normal(size=(61, 61))
-    np.save(tmp_path / "kernel.npy", moffat(x0=-0.1, fwhm=fwhm, side=61) + lobe + noise)
-    observe.psf_kernel(Psf(kind="kernel", kernel=str(tmp_path / "kernel.npy")), 0.1)
+    given = moffat(x0=-0.1, fwhm=fwhm, side=61) + lobe + noise
+    np.save(tmp_path / "kernel.npy", given)
+    kernel = observe.psf_kernel(Psf(kind="kernel", kernel=str(tmp_path / "kernel.npy")), 0.1)
+    np.testing.assert_allclose(kernel, given / given.sum(), rtol=1e-12)
 
 
 @pytest.mark.parametrize("kind", [complex, bool, str])
