@@ -48,7 +48,7 @@ class Piece:
         with parquet_errors(self._path):
             frame = self._file.read([names] if isinstance(names, str) else names).to_pandas()
         text = [name for name in frame if not (is_numeric_dtype(frame[name]) or is_bool_dtype(frame[name]))]
-        return frame.astype(dict.fromkeys(text, "category"))[names]
+        return frame.assign(**{name: _categories(frame[name]) for name in text})[names]
 
 
 class Stamps:
@@ -171,6 +171,12 @@ def joined(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
         else:
             columns[name] = np.concatenate([p[name].to_numpy() for p in parts])
     return pd.DataFrame(columns)
+
+
+def _categories(values: pd.Series) -> pd.Series:
+    """Return text as categories, of text also where a shard has none: the reader gives columns of missing values categories of no type."""
+    values = values.astype("category")
+    return values if len(values.cat.categories) else values.cat.set_categories(pd.Index([], dtype="str"))
 
 
 def _known(values: pd.Series) -> NDArray:
