@@ -105,6 +105,22 @@ def test_a_sample_is_bounded_and_the_same_whatever_the_shards(write, monkeypatch
     assert write(700, 150, 4).sampled == "200 of 700 stamps of train" and write(200, 200, 4).sampled == ""
 
 
+@pytest.mark.parametrize("missing", [slice(0, 100), slice(100, None), slice(None)], ids=["first shards", "last shards", "all"])
+def test_text_that_a_shard_lacks_is_missing_there_and_known_elsewhere(write, missing):
+    def host(split, values):
+        return [None if split == "train" and k in range(200)[missing] else value for k, value in enumerate(values)]
+
+    whole, cut = write(200, 40, 1, host=host), write(200, 40, 4, host=host)
+    for (split, one), (_, other) in zip(whole.samples(["host"]), cut.samples(["host"]), strict=True):
+        expected = host(split, [f"{split}-{k % 7}" if k % 5 else None for k in one["number"]])
+        assert one["host"].astype(object).where(one["host"].notna(), None).tolist() == expected
+        assert one["host"].dtype.categories.dtype == other["host"].dtype.categories.dtype == "str"
+        assert other["host"].astype(object).where(other["host"].notna(), None).tolist() == expected
+    assert [{k: v.tolist() for k, v in p.items()} for p in whole.different(lambda split, piece: {split: piece["host"]})] == [
+        {k: v.tolist() for k, v in p.items()} for p in cut.different(lambda split, piece: {split: piece["host"]})
+    ]
+
+
 def test_verdicts_on_a_sample_say_of_how_many_stamps_they_are(honest, monkeypatch):
     monkeypatch.setattr(pieces, "SAMPLE", 300)
     quality = measure(see_shards(honest, dataset()), honest, dataset())
