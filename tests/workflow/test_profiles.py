@@ -65,6 +65,24 @@ def test_every_rule_is_either_local_or_has_its_own_memory_and_time_that_grow():
     assert options()["retries"] == "1"
 
 
+def test_the_table_of_the_docs_says_where_each_rule_runs_with_which_memory_and_time():
+    table = (ROOT / "docs/cluster.md").read_text(encoding="utf-8").split("## What runs where")[1].split("The second attempt")[0]
+    said = {
+        rule: line.split("|")
+        for line in table.splitlines()
+        for rule in re.findall(r"`([a-z]+_[a-z_]+)`", line.split("|")[1:2][0] if "|" in line else "")
+    }
+    asked = dict(entry.split("=", 1) for entry in options()["set-resources"])
+    jobs = {name for name, block in rules().items() if "localrule: True" not in block}
+    assert jobs == {rule for rule in said if "machine where Snakemake runs" not in said[rule][2]}
+    for rule in sorted(jobs):
+        _, _, where, _, memory, time, _ = said[rule]
+        amount, unit = re.match(r" (\d+) (h|min)", time).groups()
+        assert int(re.match(r" (\d+) GB", memory)[1]) * 1000 == int(asked[f"{rule}:mem_mb"].split()[0]), rule
+        assert int(amount) * {"h": 60, "min": 1}[unit] == int(asked[f"{rule}:runtime"].split()[0]), rule
+        assert where.strip().startswith("gh200" if rule in GPU_RULES else "cpu"), rule
+
+
 def test_gpu_rules_and_no_others_ask_for_a_gpu_and_its_cpus():
     entries = options()["set-resources"]
     gpu = GPU_RULES

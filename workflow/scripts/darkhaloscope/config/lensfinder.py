@@ -103,7 +103,7 @@ class Injection(Section):
         return value
 
 
-#: Injection priors of earlier generations (science notes, section 2). Their grids' `e` is the source's ellipticity.
+#: Injection priors of earlier generations (science notes). Their grids' `e` is the source's ellipticity.
 INJECTIONS: dict[str, dict[str, Any]] = {
     "v3": {
         "theta_e_arcsec": {"choice": [0.3, 0.6, 1.0]},

@@ -1,6 +1,6 @@
 """The marginal observer: what is left of a subhalo's signal when lens and source must be found from the same pixels.
 
-Science notes, section 6: take Δ/σ, the noiseless difference with and without the subhalo over the noise,
+Science notes, "What physics allows": take Δ/σ, the noiseless difference with and without the subhalo over the noise,
 project out the tangent space of the smooth lens' and the source's parameters, and the norm of what is
 left is d′. It is linearised, has flat priors, knows the subhalo's place and mass, and needs a parametric
 source: a reference, not a strict ceiling.
