@@ -1,5 +1,7 @@
 """Cutouts that the user brings, from the command line to scores, page and rates: nothing is trained again."""
 
+import hashlib
+import json
 import shlex
 import shutil
 
@@ -9,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from darkhaloscope.jobs.provenance import record_path
 from toy_finder import train_toy, write_run
 
 SCORING = {"prepare_cutouts", "score_cutouts", "evaluate_cutouts", "show_cutouts"}
@@ -88,6 +91,13 @@ def test_scores_stand_beside_the_finders_own_controls(trained):
     assert scored["passing_toy"].loc[[low, middle, high]].tolist() == [0.75, 0.75, 0.25] and (scored["controls_toy"] == 4).all()
     page = (trained.folder / "results/cutouts/mine/toy.html").read_text()
     assert page.count("3 of 4 controls score as high") == 2 and "no label, 1 of 4 controls score as high" in page
+    # Scores of other weights, by their record, say nothing of these ones; those of these weights do.
+    weights = own.parents[1] / "network.safetensors"
+    record_path(own).parent.mkdir()
+    for hashed, known in (("0" * 64, False), (hashlib.sha256(weights.read_bytes()).hexdigest(), True)):
+        record_path(own).write_text(json.dumps({"inputs": {"results/detectors/own/toy/seed-1/network.safetensors": f"sha256:{hashed}"}}))
+        trained.snakemake("--force", "results/cutouts/mine/scores.csv", "--config", "cutouts=mine", config="finder.yaml", cores=1)
+        assert ("passing_toy" in pd.read_csv(trained.folder / "results/cutouts/mine/scores.csv")) == known
 
 
 def test_a_table_with_labels_has_rates_and_another_of_its_name_is_refused(trained):

@@ -215,6 +215,44 @@ def test_what_a_head_is_put_on_is_a_network_of_its_own(detectors, words):
         validate(headed(**detectors))
 
 
+@pytest.mark.parametrize(
+    ("grid", "words"),
+    [
+        (
+            {"detector.training.real_share": [0.5]},
+            r"head\.of names lens\+real_share=0\.5, which has a head or weights from elsewhere, or learns",
+        ),
+        ({"detector.head.of": ["other"]}, r"head\.of names other, which has a head"),
+        ({"detector.head.of": ["headed"]}, r"head\.of names headed, which has a head"),
+        ({"detector.head.of": ["flux"]}, r"head\.of names flux, which is no network of channels `bands`"),
+        ({"detector.head.of": ["lenss"]}, r"sweeps\.s at .*head\.of names `lenss`, which does not exist.*lens"),
+    ],
+)
+def test_a_sweep_puts_heads_on_what_a_config_may_put_them_on(grid, words):
+    values = headed(other={"channels": "bands", "architecture": "slim", "head": {}}, flux={})
+    values["sweeps"] = {"s": {"experiment": "finder", "grid": grid}}
+    with pytest.raises(ConfigError, match=words):
+        expand(validate(values))
+
+
+def test_a_sweep_over_networks_and_what_changes_them_changes_the_one_that_the_head_is_put_on():
+    values = headed(wide={"channels": "bands", "architecture": "slim", "width": 16, "training": {"epochs": 3}})
+    values["sweeps"] = {"s": {"experiment": "finder", "grid": {"detector.head.of": ["wide"], "detector.training.epochs": [5]}}}
+    run, points = expand(validate(values))
+    _, found = run.experiments[points["s"][0].experiment].detectors
+    body = run.detectors[run.detectors[found].body]
+    assert body.width == run.detectors[found].width == 16 and body.training.epochs == run.detectors[found].training.epochs == 5
+
+
+def test_a_head_of_a_network_that_takes_lenses_of_a_survey_is_refused_where_hosts_are_cutouts():
+    values = headed(lens={"channels": "bands", "architecture": "slim", "training": {"known_lens_weight": 2.0}})
+    cutouts = {"path": "real.npz", "bands": ["g", "r", "z"], "psf_fwhm_arcsec": {"g": 0.8, "r": 0.8, "z": 0.8}}
+    values["datasets"]["sky"] |= {"hosts": {"cutouts": cutouts}, "controls": "paired"}
+    values["experiments"]["finder"]["detectors"] = ["headed"]
+    with pytest.raises(ConfigError, match=r"has training\.known_lens_weight, which takes lenses of a survey"):
+        validate(values)
+
+
 def test_a_sweep_changes_the_network_and_the_head_that_is_put_on_it():
     """Changes of training are the network's, and its head follows; changes of the head leave the network as it is."""
     values = headed()

@@ -117,6 +117,12 @@ def test_text_is_text_in_whatever_type_it_was_written(tmp_path, kind):
         assert other.filter(pa.chunked_array([[False, True]])).column(name).to_pylist() == plain.column(name).to_pylist()[1:]
 
 
+def test_ids_of_bytes_that_are_no_text_stay_bytes(tmp_path):
+    ids = [b"\xff\x00\x01", b"\xfe\x80\x02"]
+    pq.write_table(TABLE.drop_columns("stamp_id").append_column("stamp_id", pa.array(ids)), tmp_path / "scores.parquet")
+    assert open_scores(tmp_path / "scores.parquet").column("stamp_id").to_pylist() == ids
+
+
 def test_bytes_are_told_and_those_that_are_no_text_refused(tmp_path, caplog, monkeypatch):
     monkeypatch.setattr(logging.getLogger("darkhaloscope"), "propagate", True)
     pq.write_table(TABLE.append_column("thumbnail", pa.array([b"\xff", b"\xfe"])), tmp_path / "scores.parquet")

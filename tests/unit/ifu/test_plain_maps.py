@@ -2,6 +2,7 @@
 
 import json
 import logging
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -368,6 +369,27 @@ def test_numbers_that_stand_for_no_measurement_are_masked_and_told(tmp_path, cap
     said = f"{np.float32(filler):g} in {(~good).sum()} spaxels"
     assert f"NGC1.fits.gz: the velocity is exactly {said}, which is taken for no measurement" in caplog.text
     assert said in inspection_page(path, two, measure_quality(two, Quality()))
+
+
+@pytest.mark.parametrize("filler", [-99.0, -999.0, -9999.0, 99999.0])
+def test_what_stands_for_no_measurement_is_in_no_unit(tmp_path, filler):
+    planes, facts = disk()
+    good = np.isfinite(planes["velocity"])
+    one = read_plain(written(tmp_path, planes, facts), Quality())
+    metres = planes | {name: np.where(good, planes[name] * 1000, filler) for name in ("velocity", "dispersion")}
+    metres["flux"] = np.where(good, planes["flux"], 1e-5)
+    cards = {name: {"BUNIT": "m/s"} for name in ("VELOCITY", "DISPERSION")}
+    two = read_plain(with_cards(tmp_path, metres, facts, cards), Quality())
+    np.testing.assert_array_equal(two.velocity_valid, one.velocity_valid)
+    np.testing.assert_array_equal(two.dispersion_valid, one.dispersion_valid)
+    np.testing.assert_allclose(two.velocity[good], one.velocity[good], rtol=1e-5)
+
+
+def test_fillers_of_whole_numbers_are_found_without_overflow():
+    velocity = np.array([*range(-300, 300), *[-9999] * 3], np.int16)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert fillers(velocity, np.ones(len(velocity), bool)) == [-9999.0]
 
 
 def test_two_fillers_are_both_found_and_a_lone_spike_is_none():

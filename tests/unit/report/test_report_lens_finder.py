@@ -222,6 +222,11 @@ def test_several_networks_take_one_line_for_each_thing_said_of_all(built):
         found.more[0]
         == "AUC of 44 real lenses against 78 real galaxies that look like some: 0.553 [0.451, 0.651] by “lens”, 0.765 [0.671, 0.839] by “other”."
     )
+    fewer = real | {"other": real["other"] | {"lenses": 19, "lookalikes": 26}}
+    assert answer(dataclasses.replace(several, real=fewer)).more[0] == (
+        "AUC of real lenses against real galaxies that look like some: of 44 real lenses against 78 real galaxies, 0.553 [0.451, 0.651] by “lens”; "
+        "of 19 real lenses against 26 real galaxies, 0.765 [0.671, 0.839] by “other”."
+    )
     assert "How often real lenses would be found: the lenses are simulated" in " ".join(unsaid(context))
     assert "How often real lenses would be found beyond the 44 that were asked: all others are simulated" in " ".join(unsaid(several))
     assert sum(line.startswith("Criterion, ") for line in found.more) == 1 and found.more[2].startswith("The criterion by others: “other” ")

@@ -318,6 +318,33 @@ def test_what_a_table_says_of_its_rows_is_read(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("said", "settings", "words"),
+    [
+        ({"zero_point": [27.0, 27.0, 27.0]}, {}, "the file says zero point 27"),
+        (
+            {"zero_point": [25.0, 27.0, 29.0]},
+            {"zero_point": 27.0},
+            r"expected one zero_point of all bands, found 25\.0, 27\.0, 29\.0; bring",
+        ),
+        ({"flux_unit": ["nJy", "nJy", "nJy"]}, {}, r"the file says zero point 31\.4 \(nJy\)"),
+        ({"flux_unit": ["nJy", "mJy", "nJy"]}, {}, "expected one flux_unit of all bands, found nJy, mJy, nJy"),
+        ({"pixscale": [0.2, 0.2, 0.2]}, {}, r"the file says 0\.2″"),
+        ({"pixscale": [0.2, 0.262, 0.2]}, {}, "expected one pixscale of all bands"),
+    ],
+)
+def test_what_a_file_says_of_each_band_counts(tmp_path, said, settings, words):
+    (tmp_path / "each").mkdir()
+    np.savez(tmp_path / "each/a.npz", image=star(64), **said)
+    with pytest.raises(CutoutError, match=rf"a\.npz: .*{words}"):
+        prepared(tmp_path / "each", **settings)
+    if "pixscale" not in said:
+        assert prepared(tmp_path / "each", **settings, ignore_zero_points=True)[0]["ok"].all()
+    same = {name: np.array([{"zero_point": 22.5, "flux_unit": "nanomaggy", "pixscale": 0.262}[name]] * 3) for name in said}
+    np.savez(tmp_path / "each/a.npz", image=star(64), **same)
+    assert prepared(tmp_path / "each")[0]["ok"].all()
+
+
+@pytest.mark.parametrize(
     ("cell", "words"), [([[[1.0, 2.0], [3.0]], [[1.0]]], "inhomogeneous"), (None, "image is empty, expected an image")]
 )
 def test_a_row_that_is_no_image_says_so_and_the_others_are_scored(tmp_path, cell, words):

@@ -32,7 +32,7 @@ from .lensfinder import LENS_KINDS, ImportedDataset, LensFinderDataset
 from .manga import Downloads, Manga
 from .observed import Observed
 from .presets import preset
-from .rounds import body_of
+from .rounds import body_of, with_bodies
 from .subhalo import SubhaloDataset
 from .wording import ConfigError, explain, unknown
 from .yaml_files import read_yaml as _read_yaml
@@ -106,7 +106,7 @@ class Run(Section):
                 problems.append(f"datasets.{name}.sources.sample names {unknown(sample, self.manga.samples)} under manga.samples")
             if isinstance(dataset, LensFinderDataset):
                 problems += self._problems_of_survey(name, dataset)
-        problems += self._problems_of_bodies()
+        problems += self.problems_of_bodies()
         for name, experiment in self.experiments.items():
             for dataset in (experiment.dataset, *experiment.test_datasets):
                 if dataset not in self.datasets:
@@ -263,7 +263,7 @@ class Run(Section):
             f"datasets.{experiment.dataset}.real_sky, or leave out head"
         ]
 
-    def _problems_of_bodies(self) -> list[str]:
+    def problems_of_bodies(self) -> list[str]:
         """What keeps heads from being put on networks that are trained for themselves."""
         problems = []
         for name, network in self.detectors.items():
@@ -290,7 +290,9 @@ class Run(Section):
         if not isinstance(dataset, LensFinderDataset) or dataset.sky_survey is not None:
             return []
         asked = ["search.make, which ranks the galaxies of a survey"] if experiment.search.make else []
-        networks = [self.detectors[n] for n in experiment.detectors if n in self.detectors and self.detectors[n].kind == "network"]
+        # A head learnt what the network did that it was put on.
+        known = with_bodies({name: d for name, d in self.detectors.items() if (body_of(d) or name) in self.detectors})
+        networks = [known[name] for name in experiment.detectors if name in known and known[name].kind == "network"]
         if any(network.training.known_lens_weight > 0 for network in networks):
             asked.append(
                 "training.known_lens_weight, which takes lenses of a survey (real lenses of cutouts join by real_sky and training.real_share)"

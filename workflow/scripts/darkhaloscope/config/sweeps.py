@@ -15,7 +15,7 @@ from .detectors import Fusion
 from .experiment import Experiment
 from .rounds import body_of, with_bodies, with_rounds
 from .run import Run
-from .wording import ConfigError, explain, nearest
+from .wording import ConfigError, explain, nearest, unknown
 
 
 class Point(BaseModel):
@@ -62,6 +62,8 @@ def expand(run: Run) -> tuple[Run, dict[str, list[Point]]]:
             experiment = next((known for known, settings in experiments.items() if settings == repeated), experiment)
             _add(experiments, experiment, repeated, where)
             points[name].append(Point(sweep=name, experiment=experiment, values=values))
+    if problems := run.model_copy(update={"detectors": detectors}).problems_of_bodies():
+        raise ConfigError("\n".join(problems))
     return run.model_copy(
         update={"datasets": datasets, "detectors": with_rounds(with_bodies(detectors)), "experiments": experiments}
     ), points
@@ -89,6 +91,9 @@ def _derive_detectors(
 def _derive_head(pool: dict[str, Any], name: str, body: str, changes: dict[str, Any], keys: Mapping[str, None], where: str) -> str:
     """Return the name of a head of a point: changes of the head are its own, all others are of the network that it was put on."""
     own = {key: value for key, value in changes.items() if key.startswith("head.")}
+    body = own.get("head.of", body)
+    if body not in pool:
+        raise ConfigError(f"{where}: head.of names {unknown(str(body), pool)} under detectors")
     of = _derive(pool, body, {key: value for key, value in changes.items() if key not in own}, type(pool[body]), keys, where)
     changed = _derive(pool, name, own, type(pool[name]), keys, where)
     if of == body:

@@ -313,9 +313,23 @@ def _open(path: Path, text: set[str]) -> tuple[pa.Schema, int, Callable[..., Pie
         if schemas[-1].names != schemas[0].names:
             raise EvaluationError(f"{part}: other columns than in {parts[0]} ({', '.join(schemas[-1].names)}); keep one table in a folder")
     text = {name for name in schemas[0].names if name in text or name.lower() in SPELT}
+    # Ids may be bytes that are no text: those of random UUIDs.
+    ids = {name for name in text if name.lower() in ALIASES["stamp_id"]}
+    text -= {name for name in ids if any(_is_binary(schema.field(name).type) for schema in schemas) and not _is_text(parts, name)}
     kinds = {name: _common([_known(schema.field(name).type, name in text) for schema in schemas]) for name in schemas[0].names}
     different = {name: kind for name, kind in kinds.items() if any(schema.field(name).type != kind for schema in schemas)}
     return pa.schema(kinds), rows, lambda name, categories=True: parquet_pieces(parts, name, categories, different.get(name))
+
+
+def _is_text(parts: Sequence[Path], name: str) -> bool:
+    """Whether all bytes of a column are UTF-8."""
+    try:
+        for part in parts:
+            with _readable(part):
+                pq.read_table(part, columns=[name]).column(0).cast(pa.string())
+    except EvaluationError:
+        return False
+    return True
 
 
 def _known(kind: pa.DataType, text: bool) -> pa.DataType:

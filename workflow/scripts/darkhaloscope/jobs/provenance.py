@@ -93,6 +93,15 @@ def record(rule: str, wildcards: Mapping[str, str], params: Mapping[str, Any], i
     )
 
 
+def made_of(output: str | os.PathLike, path: str | os.PathLike) -> bool:
+    """Whether a result was made of a file as it is now, by the record beside the result; true where no record says."""
+    try:
+        inputs = json.loads(record_path(output).read_text(encoding="utf-8"))["inputs"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return True
+    return f"sha256:{_hash(Path(path))}" in inputs.values()
+
+
 def plain(value: Any) -> Any:
     """Return a value as it reads back from JSON."""
     return json.loads(json.dumps(value, default=str, allow_nan=True))

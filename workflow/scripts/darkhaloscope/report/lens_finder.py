@@ -115,9 +115,14 @@ def _real(context: LensContext) -> Iterator[str]:
     """Say how well each network tells real lenses from real galaxies that look like some."""
     found = {name: context.real[name] for name in context.experiment.detectors if name in context.real}
     if found:
-        some = next(iter(found.values()))
-        each = ", ".join(f"{number(r['auc'])} [{number(r['low'])}, {number(r['high'])}] by “{name}”" for name, r in found.items())
-        yield f"AUC of {count(some['lenses'])} real lenses against {count(some['lookalikes'])} real galaxies that look like some: {each}."
+        # A head is judged by all of them, a network that learnt from some by the others.
+        of = {name: f"{count(r['lenses'])} real lenses against {count(r['lookalikes'])} real galaxies" for name, r in found.items()}
+        auc = {name: f"{number(r['auc'])} [{number(r['low'])}, {number(r['high'])}] by “{name}”" for name, r in found.items()}
+        if len(set(of.values())) == 1:
+            yield f"AUC of {next(iter(of.values()))} that look like some: {', '.join(auc.values())}."
+        else:
+            each = "; ".join(f"of {of[name]}, {auc[name]}" for name in found)
+            yield f"AUC of real lenses against real galaxies that look like some: {each}."
 
 
 def _headline(context: LensContext, network: str) -> str:
@@ -164,8 +169,11 @@ def _known(context: LensContext) -> Iterator[str]:
             found[name] = rows.sort_values("fpr").iloc[0]
     if not found:
         return
-    each = ", ".join(f"“{name}” {count(row['found'])} of {count(row['n'])}{_share(row)}" for name, row in found.items())
-    yield f"Known lenses found at the threshold for FPR {power(next(iter(found.values()))['fpr'])}: {each}."
+    fprs = {row["fpr"] for row in found.values()}
+    at = {name: f" at FPR {power(row['fpr'])}" if len(fprs) > 1 else "" for name, row in found.items()}
+    each = ", ".join(f"“{name}” {count(row['found'])} of {count(row['n'])}{_share(row)}{at[name]}" for name, row in found.items())
+    threshold = f"the threshold for FPR {power(fprs.pop())}" if len(fprs) == 1 else "the smallest FPR that each resolves"
+    yield f"Known lenses found at {threshold}: {each}."
 
 
 def _share(row: pd.Series) -> str:

@@ -102,7 +102,7 @@ def check_said(get: Callable[[str], object], header: fits.Header | None, setting
     CutoutError
         They differ, or the pixels are not square.
     """
-    scales = _wcs_scales(header) or [s for s in (_number(get(key)) for key in SCALE_KEYS) if s and s > 0][:1]
+    scales = _wcs_scales(header) or [s for s in (_number(_one(get, key, path)) for key in SCALE_KEYS) if s and s > 0][:1]
     for scale in scales:
         if not math.isclose(scale, settings.pixel_scale_arcsec, rel_tol=SCALE_TOLERANCE):
             remedy = (
@@ -116,8 +116,9 @@ def check_said(get: Callable[[str], object], header: fits.Header | None, setting
             )
     if settings.ignore_zero_points:
         return
-    unit = next((as_text(get(key)).strip() for key in UNIT_KEYS if get(key) not in (None, "")), "")
-    zero_point = _zero_point(get, unit, settings.pixel_scale_arcsec)
+    units = (_one(get, key, path) for key in UNIT_KEYS)
+    unit = next((as_text(said).strip() for said in units if said not in (None, "")), "")
+    zero_point = _zero_point(lambda key: _one(get, key, path), unit, settings.pixel_scale_arcsec)
     if zero_point is None and unit and settings.zero_point == ZERO_POINT:
         raise CutoutError(
             f"{path}: expected fluxes in nanomaggies, found the unit {unit!r} and no zero point; set `zero_point` to the AB magnitude of flux 1, or, where they are, `ignore_zero_points: true`"
@@ -158,6 +159,20 @@ def _zero_point(get: Callable[[str], object], unit: str, scale: float) -> float 
     if (flux := _number(get("FLUXMAG0"))) and flux > 0:
         return 2.5 * math.log10(flux)
     return next((value for value in (_number(get(key)) for key in ZERO_POINT_KEYS) if value is not None), None)
+
+
+def _one(get: Callable[[str], object], key: str, path: Path | str) -> object:
+    """Return what a file says under a key, of all of its bands where it says it of each."""
+    said = get(key)
+    if not isinstance(said, list | tuple | np.ndarray):
+        return said
+    each = [value for value in np.ravel(said).tolist() if value is not None]
+    if len(set(map(as_text, each))) > 1:
+        remedy = "" if key in SCALE_KEYS else ", or, where the file is wrong, set `ignore_zero_points: true`"
+        raise CutoutError(
+            f"{path}: expected one {key.lower()} of all bands, found {', '.join(map(as_text, each))}; bring the bands to one{remedy}"
+        )
+    return each[0] if each else None
 
 
 def _number(value: object) -> float | None:

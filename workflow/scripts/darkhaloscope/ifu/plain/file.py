@@ -30,6 +30,9 @@ from ..maps import FLUX_UNIT, MapsError, conversion
 ENDINGS = (".fits", ".fits.gz", ".npz")
 PLANES = ("flux", "velocity", "dispersion", "flux_err", "velocity_err", "dispersion_err", "mask")
 #: Planes in km/s.
+#: Numbers that programs write where nothing was measured: 0, and nines of either sign; a number that stands for it is there this many times.
+FILLERS = (0.0, *(sign * (10.0**digits - 1) for digits in range(2, 7) for sign in (-1, 1)))
+REPEATED = 3
 VELOCITIES = ("velocity", "dispersion", "velocity_err", "dispersion_err")
 ZIP_MAGIC = b"PK\x03\x04"
 #: No map of a galaxy has more spaxels than this on a side.
@@ -95,7 +98,7 @@ def _from_fits(content: bytes, path: Path) -> tuple[dict[str, NDArray], dict[str
             facts: dict[str, object] = {f.key: hdus[0].header[f.card] for f in FACTS if f.card in hdus[0].header}
             for name in VELOCITIES:
                 if name in planes and hdus[name.upper()].header.get("BUNIT"):
-                    planes[name] = planes[name] * _in_kms(str(hdus[name.upper()].header["BUNIT"]), name, path)
+                    planes[name] = _converted(planes[name], _in_kms(str(hdus[name.upper()].header["BUNIT"]), name, path))
             if "flux" in planes:
                 header = hdus["FLUX"].header
                 if header.get("BUNIT"):
@@ -110,6 +113,12 @@ def _from_fits(content: bytes, path: Path) -> tuple[dict[str, NDArray], dict[str
 
 def _close(given: object, scale: float) -> bool:
     return not isinstance(given, (int, float)) or math.isclose(given, scale, rel_tol=0.01)
+
+
+def _converted(plane: NDArray, factor: float) -> NDArray:
+    """Return a plane in another unit; what stands for no measurement is in no unit and stays as it is, to be known again."""
+    values, counts = np.unique(plane[np.isin(plane, FILLERS)], return_counts=True)
+    return np.where(np.isin(plane, values[counts >= REPEATED]), plane, plane * factor)
 
 
 def _in_kms(unit: str, name: str, path: Path) -> float:

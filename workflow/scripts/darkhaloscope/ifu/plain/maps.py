@@ -14,18 +14,16 @@ from numpy.typing import NDArray
 from ...config.manga import Quality
 from ..maps import Maps
 from ..tensors import PEAK_PERCENTILES
-from .file import PlainMapsError, check_planes, checked_facts, read_file
+from .file import FILLERS, REPEATED, PlainMapsError, check_planes, checked_facts, read_file
 
 #: For an instrument other than MaNGA the slope of the velocity is stated over this part of R_e.
 GRADIENT_STEP_RE = 0.1
 #: No galaxy's gas or stars are faster than this about their middle [km/s].
 MAX_SPEED_KMS = 3000.0
-#: Numbers that programs write where nothing was measured: 0, and nines of either sign.
-FILLERS = (0.0, *(sign * (10.0**digits - 1) for digits in range(2, 7) for sign in (-1, 1)))
-#: One of them that is a larger share of the velocities than this is no measurement: in a rotating disk equal ones lie along one line.
+#: One of `FILLERS` that is a larger share of the velocities than this is no measurement: in a rotating disk equal ones lie along one line.
 MAX_FILLED = 0.1
-#: Any other number is one where it is no galaxy's speed, and the same in this many spaxels; where there are more such numbers, the unit is wrong.
-REPEATED, MOST_FILLERS = 3, 3
+#: Any other number is one where it is no galaxy's speed, and the same in `REPEATED` spaxels; where there are more such numbers, the unit is wrong.
+MOST_FILLERS = 3
 
 log = logging.getLogger("darkhaloscope")
 
@@ -111,15 +109,16 @@ def fillers(velocity: NDArray, use: NDArray) -> list[float]:
         Those of `FILLERS` that are too many, or lie further from the other velocities than these from each other; and any number that
         several spaxels have and that no galaxy can have beside the others.
     """
-    values, counts = np.unique(velocity[use & np.isfinite(velocity)], return_counts=True)
+    values, counts = np.unique(velocity[use & np.isfinite(velocity)].astype(float), return_counts=True)
     if len(values) < 2:
         return []
     # Each value once: fillers may be most of a map.
     far = values[(abs(values - np.median(values)) > MAX_SPEED_KMS) & (counts >= REPEATED)]
     found = far.tolist() if len(far) <= MOST_FILLERS else []
-    for value, count in zip(values, counts, strict=True):
+    known = np.isin(values, FILLERS)
+    for value, count in zip(values[known], counts[known], strict=True):
         others = values[(values != value) & ~np.isin(values, found)]
-        if value in FILLERS and value not in found and others.size:
+        if value not in found and others.size:
             apart = max(others.min() - value, value - others.max()) > np.ptp(others)
             if apart or count > MAX_FILLED * counts.sum():
                 found.append(float(value))
