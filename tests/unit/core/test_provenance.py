@@ -235,10 +235,30 @@ def test_what_follows_from_another_content_is_not_settled(tmp_path):
     assert settle(recorded(str(folder))) == 0
 
 
+@pytest.mark.parametrize("change", ["another content", "one more file", "one less"])
+def test_a_folder_that_changes_under_a_job_is_refused(tmp_path, change):
+    brick = tmp_path / "brick"
+    brick.mkdir()
+    for name in ("a.fits", "b.fits"):
+        (brick / name).write_text("one")
+    before = versions_of([str(brick)])
+    (brick / ".snakemake_timestamp").write_text("")  # Snakemake's own mark
+    refuse_changed(before)
+    if change == "another content":
+        (brick / "a.fits").write_text("other")
+    elif change == "one more file":
+        (brick / "c.fits").write_text("")
+        os.utime(brick / "c.fits", (5e9, 5e9))
+    else:
+        (brick / "b.fits").unlink()
+    with pytest.raises(ProvenanceError, match=r"brick changed while this job read it"):
+        refuse_changed(before)
+
+
 def test_an_input_that_changes_under_a_job_is_refused(tmp_path):
     path = tmp_path / "table.csv"
     path.write_text("one")
-    before = versions_of([str(path), str(tmp_path), str(tmp_path / "absent")])
+    before = versions_of([str(path), str(tmp_path / "absent")])
     assert list(before) == [str(path)]
     refuse_changed(before)
     path.write_text("another")

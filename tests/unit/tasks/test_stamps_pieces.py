@@ -78,6 +78,14 @@ def test_a_dataset_is_judged_and_shown_alike_in_few_shards_and_in_many(honest, t
         assert (a.title, a.captions) == (b.title, b.captions) and np.array_equal(a.images, b.images)
 
 
+def test_a_split_whose_shards_are_all_empty_fails_its_gate_and_not_the_check(honest, tmp_path):
+    path = tmp_path / "empty.parquet"
+    write_table(path, stamp_schema(SIZE), read_table(honest["test"][0], stamp_schema(SIZE)).slice(0, 0), row_group=64)
+    shards = honest | {"test": [path, path]}
+    quality = measure(see_shards(shards, dataset()), shards, dataset())
+    assert quality.pictures == [] and not all(gate.passed for gate in quality.gates) and "test" not in quality.splits
+
+
 def test_sums_maxima_and_different_values_are_those_of_all_shards(write):
     stamps = write(700, 300, 9)
     assert stamps.rows == {"train": 700, "test": 300} and stamps.bytes == {"train": 9000, "test": 9000}
@@ -131,9 +139,10 @@ def test_verdicts_on_a_sample_say_of_how_many_stamps_they_are(honest, monkeypatc
     assert quality.splits["train"]["stamps"] == 600
 
 
-@pytest.mark.parametrize("at_once", [50_000_000, 60])
-def test_duplicates_and_leaks_across_shards_are_found_in_one_part_and_in_many(write, monkeypatch, at_once):
+@pytest.mark.parametrize(("at_once", "held"), [(50_000_000, 1_000_000), (60, 1_000_000), (50_000_000, 10), (60, 0)])
+def test_duplicates_and_leaks_across_shards_are_found_in_one_part_and_in_many(write, monkeypatch, at_once, held):
     monkeypatch.setattr(pieces, "AT_ONCE", at_once)
+    monkeypatch.setattr(pieces, "HELD", held)
 
     def repeat(split, values):
         """The last three of each split are its first: in the first shard and the last."""

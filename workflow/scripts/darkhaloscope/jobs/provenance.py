@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import platform
-import stat
 import subprocess
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -162,7 +161,7 @@ def versions_of(inputs: Iterable[str]) -> dict[str, tuple[int, int]]:
     A hash before and one after would read every input twice more; what changes a file's bytes while it is read changes its time, unless
     it puts that back on purpose. The hash of the record is taken after the job, of what was read.
     """
-    return {str(i): (found.st_size, found.st_mtime_ns) for i in inputs if (found := _stat(i))}
+    return {str(i): found for i in inputs if (found := _version(Path(i)))}
 
 
 def refuse_changed(before: Mapping[str, tuple[int, int]]) -> None:
@@ -172,12 +171,13 @@ def refuse_changed(before: Mapping[str, tuple[int, int]]) -> None:
         raise ProvenanceError(f"{changed[0]} changed while this job read it; leave it alone, then give the same command again")
 
 
-def _stat(path: str | os.PathLike) -> os.stat_result | None:
+def _version(path: Path) -> tuple[int, int] | None:
+    """Size of a file and when it was written; of a folder the size of all of its files, and when the last one was."""
     try:
-        found = os.stat(path)
+        found = [os.stat(file) for file in _files(path)] if path.is_file() or path.is_dir() else []
     except OSError:
         return None
-    return found if stat.S_ISREG(found.st_mode) else None
+    return (sum(each.st_size for each in found), max(each.st_mtime_ns for each in found)) if found else None
 
 
 # --- results whose file times are out of order ------------------------------------------------

@@ -24,6 +24,8 @@ from ..core.tables import Schema, TableError, open_table, parquet_errors
 SAMPLE = 1_000_000
 #: Different values of a column that are compared at once: 8 bytes each, and as many again while they are sorted.
 AT_ONCE = 50_000_000
+#: Values of pieces that are held beside those of the pieces before them.
+HELD = 1_000_000
 
 Shards = Mapping[str, Sequence[str | os.PathLike]]
 
@@ -62,6 +64,7 @@ class Stamps:
         `usable`, `finite`, `digest`, and the task's own measures
     rows : stamps of each split that has some
     bytes : size of the shards of stamps of each of these splits
+    shards : their number
     """
 
     def __init__(self, seen: Shards, schema: Schema, dataset: Any, keys: Mapping[str, str | Callable[[Piece], pd.Series]]) -> None:
@@ -82,6 +85,7 @@ class Stamps:
                     )
                 self.bytes[split] = self.bytes.get(split, 0) + int(size)
         self.rows = {split: count for split, count in self.rows.items() if count}
+        self.shards = {split: len(paths) for split, paths in self._files.items()}
 
     def pieces(self, *splits: str) -> Iterator[tuple[str, Piece]]:
         """Yield the shards of some splits, or of all, one after another, with the name of their split."""
@@ -153,7 +157,7 @@ class Stamps:
                     some = _known(values)
                     if parts > 1:
                         some = some[pd.util.hash_array(some, categorize=False) % parts == part]
-                    found.setdefault(group, []).append(pd.unique(some))
+                    _hold(found.setdefault(group, []), pd.unique(some))
             yield {group: _merged(values) for group, values in found.items()}
 
 
@@ -183,6 +187,13 @@ def _known(values: pd.Series) -> NDArray:
     """Return the values that are not missing; of categories each once, as text."""
     known = values.dropna()
     return np.asarray(known.unique(), object) if isinstance(known.dtype, pd.CategoricalDtype) else known.to_numpy()
+
+
+def _hold(parts: list[NDArray], more: NDArray) -> None:
+    """Add different values to those of the pieces before; what many pieces have is held once, lest it grow with their number."""
+    parts.append(more)
+    if sum(map(len, parts[1:])) > len(parts[0]) + HELD:
+        parts[:] = [pd.unique(np.concatenate(parts))]
 
 
 def _merged(parts: list[NDArray]) -> NDArray:

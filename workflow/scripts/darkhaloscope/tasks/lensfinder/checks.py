@@ -19,7 +19,7 @@ from ...core.intervals import delong_interval
 from ...core.rates import Ranked, auc
 from ...stamps.checks import Checks
 from ...stamps.gates import Verdict, gate, of_sample, same_in_both_classes, shares, words
-from ...stamps.pieces import Piece, Stamps, few
+from ...stamps.pieces import Piece, Stamps, few, joined
 from .seen import SEEN, central_columns
 
 KINDS = ("lensfinder", "imported")
@@ -155,8 +155,12 @@ def central_pixels(stamps: Stamps) -> Verdict:
     limits = stamps.dataset.gates
     asked = f"AUC at most {limits.core_auc:g} from {limits.core_pixels} central pixels in each band, θ_E/PSF at least {limits.core_theta_over_psf:g}"
     chosen, columns = {}, [c.name for c in central_columns(stamps.dataset)]
-    for split, rows in stamps.samples(("label", "usable", "theta_over_psf", *columns)):
-        rows = few(rows[rows["usable"]], PROBED)
+    for split in stamps.rows:
+        kept: list[pd.DataFrame] = []
+        for _, piece in stamps.pieces(split):
+            rows = piece[["number", "label", "usable", "theta_over_psf", *columns]]
+            kept = [few(joined([*kept, rows[rows["usable"]]]), PROBED)]
+        [rows] = kept
         rows = rows[(rows["label"] == 0) | ~(rows["theta_over_psf"].astype(float) < limits.core_theta_over_psf)]
         chosen[split] = (np.arcsinh(rows[columns].to_numpy(float) / SOFTENING), rows["label"].to_numpy())
     fit, judged = chosen.get("train"), chosen.get("test", chosen.get("validation"))
