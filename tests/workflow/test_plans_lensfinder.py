@@ -133,6 +133,13 @@ def test_bricks_with_other_times_and_the_same_files_plan_nothing(project, monkey
         (brick / "image.fits").write_text(content)
         os.utime(brick / MARK)
         assert project.plan(str(stamps), config="config/demo.yaml") == planned
+    # Limits that judge stamps which are made make none anew.
+    (brick / "image.fits").write_text("image")
+    os.utime(brick / MARK)
+    for gates, planned in (({"core_auc": 0.7, "false_alarm": 1e-5}, set()), ({"core_pixels": 11}, {"inject_stamps"})):
+        edited = {"extends": "config/demo.yaml", "datasets": {"lensfinder": {"gates": gates}}}
+        Path("edited.yaml").write_text(yaml.safe_dump(edited))
+        assert project.plan(str(stamps), config="edited.yaml") == planned
 
 
 def test_cutouts_as_hosts_need_no_survey_and_join_a_finder_as_mined_negatives(project):

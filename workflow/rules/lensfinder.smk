@@ -107,7 +107,10 @@ rule inject_stamps:
         mem_mb=3000,
         runtime="2h",
     params:
-        dataset=dataset_without("description", "splits", "hosts", "rendering.batch_size", "real_sky"),
+        dataset=dataset_without("description", "splits", "hosts", "gates", "rendering.batch_size", "real_sky"),
+        # The other limits judge stamps that are made.
+        flux_closure=needs("datasets.{dataset}.gates.flux_closure"),
+        core_pixels=needs("datasets.{dataset}.gates.core_pixels"),
         survey=cutout_limits,
         catalog=cosmos_catalog,
         code=digest("inject_stamps"),

@@ -12,7 +12,8 @@ from darkhaloscope.tasks.lensfinder.seen import SEEN
 
 with stage(snakemake) as job:
     rendering = {**job.params.dataset["rendering"], "batch_size": snakemake.config["batch_sizes"][job.wildcards.dataset]}
-    dataset = LensFinderDataset.model_validate({**job.params.dataset, "rendering": rendering})
+    gates = {"flux_closure": job.params.flux_closure, "core_pixels": job.params.core_pixels}
+    dataset = LensFinderDataset.model_validate({**job.params.dataset, "rendering": rendering, "gates": gates})
     rows = read_rows(job.input.manifest, MANIFEST, job.wildcards.split, int(job.wildcards.shard), dataset.shard_size)
     cutouts = cut_rows(rows, list(job.input.bricks), dataset.camera.stamp_size, **job.params.survey)
     stills = open_stills({"cosmos": job.input.cosmos, "catalog": [job.params.catalog], "bank": job.input.bank})
