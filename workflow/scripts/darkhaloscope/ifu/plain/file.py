@@ -29,10 +29,10 @@ from ..maps import FLUX_UNIT, MapsError, conversion
 
 ENDINGS = (".fits", ".fits.gz", ".npz")
 PLANES = ("flux", "velocity", "dispersion", "flux_err", "velocity_err", "dispersion_err", "mask")
-#: Planes in km/s.
 #: Numbers that programs write where nothing was measured: 0, and nines of either sign; a number that stands for it is there this many times.
 FILLERS = (0.0, *(sign * (10.0**digits - 1) for digits in range(2, 7) for sign in (-1, 1)))
 REPEATED = 3
+#: Planes in km/s.
 VELOCITIES = ("velocity", "dispersion", "velocity_err", "dispersion_err")
 ZIP_MAGIC = b"PK\x03\x04"
 #: No map of a galaxy has more spaxels than this on a side.
