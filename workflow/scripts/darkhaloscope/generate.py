@@ -61,6 +61,8 @@ make config CONFIG=mine.yaml TO=all.yaml # every key of a run, into a file
 | `real-sample.yaml` | one real galaxy in the DR15 layout, scored with the long demo's networks |
 | `subhalo-reference.yaml` | the reference run whose figures are in `docs/results.md` |
 | `evidence-reference.yaml` | the model-based detector on its stamps (`docs/evidence.md`) |
+| `evidence-real.yaml` | the same detector on stamps of one real galaxy (`docs/evidence.md`) |
+| `evidence-networks.yaml` | networks on that detector's maps (`docs/training.md`) |
 | `slacs.yaml` | 63 observed lenses through the model-based detector (`docs/real-lenses.md`) |
 | `lensfinder-reference.yaml` | the reference run of the lens finder: three networks and 10⁵ test controls |
 
