@@ -26,7 +26,7 @@ def hashes(project, *patterns):
     return found
 
 
-def kill_when(project, config, ready, *targets, limit_s=300):
+def kill_when(project, config, ready, *targets, limit_s=900):
     """Start a run, wait until `ready()`, and kill every process of it at once."""
     process = subprocess.Popen(
         project.command(*targets, config=config),
