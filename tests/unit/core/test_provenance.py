@@ -13,6 +13,7 @@ from darkhaloscope.jobs.provenance import (
     ProvenanceError,
     Stale,
     differences,
+    made_of,
     record,
     record_path,
     recorded,
@@ -233,6 +234,22 @@ def test_what_follows_from_another_content_is_not_settled(tmp_path):
     (folder / "b").write_text("other")  # newer than c, which was made of what b was
     os.utime(folder / "a", (500, 500))
     assert settle(recorded(str(folder))) == 0
+
+
+def test_a_result_is_of_other_weights_where_its_record_says_so(tmp_path, monkeypatch):
+    weights, shard, table = (tmp_path / name for name in ("network.safetensors", "00000.parquet", "scores.parquet"))
+    for path in (weights, shard, table):
+        path.write_text("one")
+    assert made_of(table, weights)  # no record
+    for limit in (provenance.HASH_LIMIT_BYTES, 1):
+        monkeypatch.setattr(provenance, "HASH_LIMIT_BYTES", limit)
+        weights.write_text("one")
+        record("score_stamps", {}, {}, [str(weights), str(shard)], [str(table)])
+        assert made_of(table, weights)
+        weights.write_text("another")
+        assert not made_of(table, weights)
+        weights.write_text("two")  # of the same size: told by its hash alone
+        assert made_of(table, weights) == (limit == 1)
 
 
 @pytest.mark.parametrize("change", ["another content", "one more file", "one less"])

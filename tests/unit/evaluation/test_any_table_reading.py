@@ -121,6 +121,8 @@ def test_ids_of_bytes_that_are_no_text_stay_bytes(tmp_path):
     ids = [b"\xff\x00\x01", b"\xfe\x80\x02"]
     pq.write_table(TABLE.drop_columns("stamp_id").append_column("stamp_id", pa.array(ids)), tmp_path / "scores.parquet")
     assert open_scores(tmp_path / "scores.parquet").column("stamp_id").to_pylist() == ids
+    pq.write_table(TABLE.drop_columns("stamp_id").append_column("Uid", pa.array(ids)), tmp_path / "scores.parquet")
+    assert open_scores(tmp_path / "scores.parquet", {"stamp_id": "Uid"}).column("stamp_id").to_pylist() == ids
 
 
 def test_bytes_are_told_and_those_that_are_no_text_refused(tmp_path, caplog, monkeypatch):

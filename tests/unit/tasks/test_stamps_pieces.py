@@ -78,10 +78,11 @@ def test_a_dataset_is_judged_and_shown_alike_in_few_shards_and_in_many(honest, t
         assert (a.title, a.captions) == (b.title, b.captions) and np.array_equal(a.images, b.images)
 
 
-def test_a_split_whose_shards_are_all_empty_fails_its_gate_and_not_the_check(honest, tmp_path):
+@pytest.mark.parametrize("shards", [1, 2])
+def test_a_split_whose_shards_are_all_empty_fails_its_gate_and_not_the_check(honest, tmp_path, shards):
     path = tmp_path / "empty.parquet"
     write_table(path, stamp_schema(SIZE), read_table(honest["test"][0], stamp_schema(SIZE)).slice(0, 0), row_group=64)
-    shards = honest | {"test": [path, path]}
+    shards = honest | {"test": [path] * shards}
     quality = measure(see_shards(shards, dataset()), shards, dataset())
     assert quality.pictures == [] and not all(gate.passed for gate in quality.gates) and "test" not in quality.splits
 

@@ -206,7 +206,9 @@ def open_scores(path: str | os.PathLike, mapping: Mapping[str, str] | None = Non
         are not 0 and 1; a split is none of train, validation and test, or an id is in two of them; no row is of a split that is evaluated. (Ids that repeat and scores that are not finite are found
         by `evaluate_network`.)
     """
-    fields, n, pieces_of = _open(Path(path), {theirs for ours, theirs in (mapping or {}).items() if ours in TEXT})
+    named = mapping or {}
+    ids = {*ALIASES["stamp_id"], named.get("stamp_id", "").lower()}
+    fields, n, pieces_of = _open(Path(path), {theirs for ours, theirs in named.items() if ours in TEXT}, ids)
     if n == 0:
         raise EvaluationError(
             f"{path}: this table of scores has no rows, expected one for each stamp; write it again, or give the path of another"
@@ -268,8 +270,11 @@ def _is_number(kind: pa.DataType) -> bool:
     return pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind)
 
 
-def _open(path: Path, text: set[str]) -> tuple[pa.Schema, int, Callable[..., Pieces]]:
-    """Return the columns of a file, its number of rows, and what reads a column; in a CSV, columns `text` are text beside those of known names."""
+def _open(path: Path, text: set[str], ids: set[str]) -> tuple[pa.Schema, int, Callable[..., Pieces]]:
+    """Return the columns of a file, its number of rows, and what reads a column; in a CSV, columns `text` are text beside those of known names.
+
+    `ids` are the names, in small letters, of columns that may be bytes which are no text.
+    """
     name = path.name.lower()
     if path.is_dir():
         parts = parquet_files(path)
@@ -313,9 +318,9 @@ def _open(path: Path, text: set[str]) -> tuple[pa.Schema, int, Callable[..., Pie
         if schemas[-1].names != schemas[0].names:
             raise EvaluationError(f"{part}: other columns than in {parts[0]} ({', '.join(schemas[-1].names)}); keep one table in a folder")
     text = {name for name in schemas[0].names if name in text or name.lower() in SPELT}
-    # Ids may be bytes that are no text: those of random UUIDs.
-    ids = {name for name in text if name.lower() in ALIASES["stamp_id"]}
-    text -= {name for name in ids if any(_is_binary(schema.field(name).type) for schema in schemas) and not _is_text(parts, name)}
+    # Such as random UUIDs.
+    raw = {name for name in text if name.lower() in ids and any(_is_binary(schema.field(name).type) for schema in schemas)}
+    text -= {name for name in raw if not _is_text(parts, name)}
     kinds = {name: _common([_known(schema.field(name).type, name in text) for schema in schemas]) for name in schemas[0].names}
     different = {name: kind for name, kind in kinds.items() if any(schema.field(name).type != kind for schema in schemas)}
     return pa.schema(kinds), rows, lambda name, categories=True: parquet_pieces(parts, name, categories, different.get(name))

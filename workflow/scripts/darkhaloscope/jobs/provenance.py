@@ -93,12 +93,16 @@ def record(rule: str, wildcards: Mapping[str, str], params: Mapping[str, Any], i
 
 
 def made_of(output: str | os.PathLike, path: str | os.PathLike) -> bool:
-    """Whether a result was made of a file as it is now, by the record beside the result; true where no record says."""
+    """Whether a result was made of a file as it is now, by the record beside the result; true where no record says.
+
+    Of a job whose inputs were too large to be hashed the record says their sizes alone.
+    """
     try:
         inputs = json.loads(record_path(output).read_text(encoding="utf-8"))["inputs"]
-    except (OSError, ValueError, KeyError, TypeError):
+        said = {value for name, value in inputs.items() if Path(name).name == Path(path).name}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return True
-    return f"sha256:{_hash(Path(path))}" in inputs.values()
+    return not said or f"size:{Path(path).stat().st_size}" in said or f"sha256:{_hash(Path(path))}" in said
 
 
 def plain(value: Any) -> Any:
@@ -156,7 +160,7 @@ def _hash(path: Path) -> str:
 
 
 def versions_of(inputs: Iterable[str]) -> dict[str, tuple[int, int]]:
-    """Return size and time of each input file, to see whether it changes while a job reads it.
+    """Return size and time of each input that is there, file or folder, to see whether it changes while a job reads it.
 
     A hash before and one after would read every input twice more; what changes a file's bytes while it is read changes its time, unless
     it puts that back on purpose. The hash of the record is taken after the job, of what was read.

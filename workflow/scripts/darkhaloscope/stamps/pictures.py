@@ -54,9 +54,9 @@ def pick_pictures(
     seen : says which scalars captions may use, and which image columns are read
     planes, caption, ranked : as in `stamps.checks.Checks`
     """
-    split = next((s for s in reversed(SPLITS) if s in stamps.rows), None)
-    if split is None or stamps.shards[split] != len(shards):
-        return []  # the last split has shards and no stamps: a gate says so
+    split = next(s for s in reversed(SPLITS) if s in stamps.shards)
+    if split not in stamps.rows:
+        return []  # its shards are empty: a gate says so
     names, kept = [c.name for c in seen.scalars], []
     for path, (_, piece) in zip(shards, stamps.pieces(split), strict=True):
         rows = piece[[*names, "usable"]].assign(path=str(path), row=np.arange(len(piece)))

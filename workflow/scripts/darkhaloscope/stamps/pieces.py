@@ -62,9 +62,9 @@ class Stamps:
     keys : what no two splits may share: columns, or functions of a piece, by what they name
     columns : names of the columns of a piece: the scalars of a stamp, and what was seen of its images:
         `usable`, `finite`, `digest`, and the task's own measures
+    shards : shards of each split that has some
     rows : stamps of each split that has some
-    bytes : size of the shards of stamps of each of these splits
-    shards : their number
+    bytes : size of the shards of stamps of each split
     """
 
     def __init__(self, seen: Shards, schema: Schema, dataset: Any, keys: Mapping[str, str | Callable[[Piece], pd.Series]]) -> None:

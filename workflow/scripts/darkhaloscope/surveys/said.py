@@ -102,7 +102,7 @@ def check_said(get: Callable[[str], object], header: fits.Header | None, setting
     CutoutError
         They differ, or the pixels are not square.
     """
-    scales = _wcs_scales(header) or [s for s in (_number(_one(get, key, path)) for key in SCALE_KEYS) if s and s > 0][:1]
+    scales = _wcs_scales(header) or [s for s in (_number(_of_all_bands(get, key, path)) for key in SCALE_KEYS) if s and s > 0][:1]
     for scale in scales:
         if not math.isclose(scale, settings.pixel_scale_arcsec, rel_tol=SCALE_TOLERANCE):
             remedy = (
@@ -116,9 +116,9 @@ def check_said(get: Callable[[str], object], header: fits.Header | None, setting
             )
     if settings.ignore_zero_points:
         return
-    units = (_one(get, key, path) for key in UNIT_KEYS)
+    units = (_of_all_bands(get, key, path) for key in UNIT_KEYS)
     unit = next((as_text(said).strip() for said in units if said not in (None, "")), "")
-    zero_point = _zero_point(lambda key: _one(get, key, path), unit, settings.pixel_scale_arcsec)
+    zero_point = _zero_point(lambda key: _of_all_bands(get, key, path), unit, settings.pixel_scale_arcsec)
     if zero_point is None and unit and settings.zero_point == ZERO_POINT:
         raise CutoutError(
             f"{path}: expected fluxes in nanomaggies, found the unit {unit!r} and no zero point; set `zero_point` to the AB magnitude of flux 1, or, where they are, `ignore_zero_points: true`"
@@ -161,7 +161,7 @@ def _zero_point(get: Callable[[str], object], unit: str, scale: float) -> float 
     return next((value for value in (_number(get(key)) for key in ZERO_POINT_KEYS) if value is not None), None)
 
 
-def _one(get: Callable[[str], object], key: str, path: Path | str) -> object:
+def _of_all_bands(get: Callable[[str], object], key: str, path: Path | str) -> object:
     """Return what a file says under a key, of all of its bands where it says it of each."""
     said = get(key)
     if not isinstance(said, list | tuple | np.ndarray):
