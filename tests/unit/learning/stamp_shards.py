@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scipy.special import expit
 
 from darkhaloscope.core.tables import write_table
-from darkhaloscope.learning.calibration import logistic
 from darkhaloscope.learning.scaling import Normalisation
 from darkhaloscope.learning.score import margins_of
 from darkhaloscope.learning.splits import MEMORY_BYTES, read_split
@@ -84,4 +84,4 @@ def read_stamps(paths, network, *, normalisation=None, fraction=1.0, memory_byte
 
 def classify(classifier, data: Inputs, threads: int = 1) -> np.ndarray:
     """Return the scores of inputs."""
-    return logistic(margins_of(classifier, data.inputs.numpy(), np.empty((len(data), 0), np.float32), threads))
+    return expit(margins_of(classifier, data.inputs.numpy(), np.empty((len(data), 0), np.float32), threads))

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize_scalar
+from scipy.special import expit
 
 from .scaling import LearningError
 
@@ -36,7 +37,7 @@ class Calibration:
         """Return probabilities, (n,) float64."""
         margins = np.asarray(margins, np.float64)
         if self.kind == "temperature":
-            return logistic(margins / self.margins[0])
+            return expit(margins / self.margins[0])
         return np.interp(margins, self.margins, self.probabilities)
 
     def plain(self) -> dict[str, Any]:
@@ -92,8 +93,3 @@ def calibration_of(described: Mapping[str, Any] | None, path: object) -> Calibra
     except (KeyError, TypeError, ValueError):
         pass
     raise LearningError(f"{path}: the calibration in this description is not one that training writes: {described!r}; train again")
-
-
-def logistic(margins: NDArray) -> NDArray:
-    """Return 1/(1 + exp(−margin)), finite for any margin."""
-    return 1 / (1 + np.exp(-np.clip(margins, -700, 700)))

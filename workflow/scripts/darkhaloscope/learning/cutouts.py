@@ -11,9 +11,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from ..core.tables import images, parquet_errors, read_columns
-from .calibration import logistic
 from .head import objects_of
 from .index import scalars_of
 from .networks import Classifier
@@ -121,8 +121,8 @@ def _scored(table: pa.Table, networks: Mapping[str, Sequence[Classifier]], threa
         found = {key: np.full((len(members), len(frame)), np.nan) for key in ("score", "calibrated")}
         for k, classifier in enumerate(members):
             margins = margins_of(classifier, pixels[use], scalars[use], threads, objects.at(use)) if use.any() else np.empty(0)
-            found["score"][k, use] = logistic(margins)
-            found["calibrated"][k, use] = classifier.calibration.apply(margins) if classifier.calibration else logistic(margins)
+            found["score"][k, use] = expit(margins)
+            found["calibrated"][k, use] = classifier.calibration.apply(margins) if classifier.calibration else expit(margins)
         for key, values in found.items():
             frame[f"{key}_{name}"] = values.mean(0)
     return frame

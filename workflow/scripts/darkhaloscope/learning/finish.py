@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from scipy.special import expit
 from sklearn.metrics import log_loss, roc_auc_score
 
 from ..config.network import Network
 from ..stamps.rows import bands_of
 from .band_network import ForeignNetwork
-from .calibration import fit_calibration, logistic
+from .calibration import fit_calibration
 from .foreign import check_bands, load_into, read_state, recognise
 from .networks import HISTORY, Classifier, Trained
 from .scaling import LearningError
@@ -36,7 +37,7 @@ def calibrate(trained: Trained, validation_paths: Sequence[str | Path], threads:
     margins, labels = _margins(classifier, validation_paths, threads, log)
     fitted = fit_calibration(margins, labels, kind)
     if log:
-        before, after = (log_loss(labels, p, labels=[0, 1]) for p in (logistic(margins), fitted.apply(margins)))
+        before, after = (log_loss(labels, p, labels=[0, 1]) for p in (expit(margins), fitted.apply(margins)))
         log.info("%s calibration on %d validation stamps: log loss %.4f, before %.4f", kind, len(labels), after, before)
     return dataclasses.replace(trained, classifier=dataclasses.replace(classifier, calibration=fitted))
 
@@ -72,7 +73,7 @@ def import_network(
         module.eval(), network, training.normalisation, training.size, seed, recognised=taken, bands=bands_of(train_paths)
     )
     margins, labels = _margins(classifier, validation_paths, threads, log)
-    score = logistic(margins)
+    score = expit(margins)
     row = dict.fromkeys(HISTORY, float("nan")) | {
         "epoch": 0,
         "val_loss": float(log_loss(labels, score, labels=[0, 1])),

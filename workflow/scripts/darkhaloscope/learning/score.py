@@ -15,10 +15,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
+from scipy.special import expit
 from torch import Tensor
 
 from ..core.tables import parquet_errors
-from .calibration import logistic
 from .device import find_device, repeatable_float32
 from .head import Objects, folds_or_all, objects_of
 from .index import Stamps, index_stamps
@@ -178,7 +178,7 @@ def score_split(
         log.info("%d stamps not scored: %s", count, reason)
     if not good.any():
         raise LearningError(f"none of the {len(stamps)} stamps of {paths[0]} and others can be scored: their pixels are not finite")
-    margins, score = margins[good], logistic(margins[good])
+    margins, score = margins[good], expit(margins[good])
     calibrated = classifier.calibration.apply(margins) if classifier.calibration else score
     return Scores(stamps.numbers[good], margins, score, calibrated, _table(stamps).filter(pa.array(good)), dropped)
 

@@ -11,9 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from ...core.tables import Column, Schema, TableError, images, open_table, read_table, write_table
-from ...learning.calibration import fit_calibration, logistic
+from ...learning.calibration import fit_calibration
 from ...tasks.subhalo.schema import scalar_columns, stamp_images
 from .detect import CHANNELS, Detector, Finding, Stamp
 from .schema import FINDINGS, evidence_stamp_schema, findings_schema, map_columns
@@ -168,7 +169,7 @@ def score_table(
     table = pa.concat_tables(tables)
     order = np.argsort(table["number"].to_numpy(), kind="stable")
     log_bayes = np.concatenate(values)[order]
-    score = logistic(log_bayes / SOFTENING)
+    score = expit(log_bayes / SOFTENING)
     given = {"dataset": pa.repeat(dataset, len(order)), "detector": pa.repeat(detector, len(order)), "seed": pa.repeat(0, len(order))}
     columns = {name: table[name].combine_chunks().take(order) for name in names}
     return {**given, "score": score, "calibrated": score, **columns}
