@@ -15,8 +15,8 @@ from darkhaloscope.core.tables import TableError
 from darkhaloscope.learning import streaming
 from darkhaloscope.learning.augment import orient_images, orientations
 from darkhaloscope.learning.index import index_stamps
-from darkhaloscope.learning.pixels import BadPixels, KinematicPixels
-from darkhaloscope.learning.scaling import LearningError, Normalisation, scale_flux, scale_velocity
+from darkhaloscope.learning.pixels import BadPixels, KinematicPixels, scale_flux, scale_velocity
+from darkhaloscope.learning.scaling import LearningError, Normalisation
 from darkhaloscope.learning.splits import derangement, read_split
 from darkhaloscope.learning.streaming import Batches, EpochOrder, InOrder, loader
 from darkhaloscope.tasks.subhalo.schema import stamp_schema

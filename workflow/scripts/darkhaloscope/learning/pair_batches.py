@@ -24,9 +24,9 @@ from .augment import hashed, orient_directions, orient_images, orient_points, or
 from .index import MEASURED, chosen_share
 from .map_network import LENS
 from .pairs import Pairs, read_pairs
-from .pixels import KinematicPixels
+from .pixels import KinematicPixels, normalise
 from .ranks import ALONE, Rank
-from .scaling import LearningError, Normalisation, measure, normalise
+from .scaling import LearningError, Normalisation, measure
 
 #: Places of the images in `Pairs.images`.
 SMOOTH_FLUX, PERTURBED_FLUX, SMOOTH_VELOCITY, PERTURBED_VELOCITY = range(4)

@@ -12,12 +12,28 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ..config.network import Network
+from ..config.network import Network, Scaling
 from ..core.tables import Schema, TableError, open_table, parquet_errors
 from ..tasks.subhalo.schema import MANIFEST, scalar_columns, stamp_schema
-from .scaling import BANDS, BESIDE_FLUX, COLUMNS, LearningError, Normalisation, inputs_of, normalise, scaled_input
+from .scaling import BANDS, LearningError, Normalisation, inputs_of
 
 IMAGE = "image"
+
+#: Image columns that each input is made of.
+COLUMNS = {
+    "flux": ("flux",),
+    "velocity": ("velocity", "velocity_sigma", "mask"),
+    "mask": ("mask",),
+    "inverse_sigma": ("velocity_sigma", "mask"),
+}
+
+#: What a network that sees the flux reads instead of the dataset's own velocity, mask and σ_v. Those are label-blind: they come from
+#: the smooth lens without noise, and a network could compare them with the flux and so see the subhalo for nothing.
+BESIDE_FLUX = {"velocity": "observed_velocity", "mask": "observed_mask", "velocity_sigma": "observed_sigma"}
+
+#: Stand in for the noise of noise-free stamps, so that a ratio to the noise stays finite.
+FLUX_NOISE_FLOOR = 1e-3
+VELOCITY_SIGMA_FLOOR_KMS = 1.0
 
 #: Smallest stamp that the architectures take: three halvings leave 2×2.
 MIN_SIZE = 16
@@ -205,6 +221,70 @@ def pixels_of(network: Network, normalisation: Normalisation | None = None) -> P
     if network.sees_evidence:
         return EvidencePixels(network, normalisation)
     return BandPixels() if network.channels == "bands" else KinematicPixels(network, normalisation)
+
+
+def scaled_input(name: str, found: dict[str, NDArray], scaling: Scaling) -> NDArray:
+    """Return one input before normalisation, (n, size, size) float32."""
+    with np.errstate(invalid="ignore", over="ignore"):  # stamps with bad pixels are refused by name after reading
+        if name == "flux":
+            return scale_flux(found["flux"], found["flux_noise"], scaling)
+        mask = found["mask"] > 0
+        if name == "mask":
+            return mask.astype(np.float32)
+        sigma = np.maximum(found["velocity_sigma"], np.float32(VELOCITY_SIGMA_FLOOR_KMS))
+        if name == "inverse_sigma":
+            return np.where(mask, np.float32(scaling.velocity_scale_kms) / sigma, np.float32(0))
+        return scale_velocity(found["velocity"], sigma, mask, scaling)
+
+
+def scale_flux(flux: NDArray, flux_noise: NDArray, scaling: Scaling) -> NDArray:
+    """Flux over the stamp's peak, over its background noise, or the asinh of the latter.
+
+    Parameters
+    ----------
+    flux : (n, size, size) float32
+    flux_noise : (n,), same unit; at least `FLUX_NOISE_FLOOR` is used, for noise-free stamps
+    """
+    if scaling.flux == "peak":
+        peak = flux.max((1, 2), keepdims=True)
+        return flux / np.where(peak > 0, peak, np.float32(1))
+    ratio = flux / np.maximum(flux_noise, FLUX_NOISE_FLOOR).astype(np.float32)[:, None, None]
+    return np.arcsinh(ratio) if scaling.flux == "asinh" else ratio
+
+
+def scale_velocity(velocity: NDArray, sigma: NDArray, mask: NDArray, scaling: Scaling) -> NDArray:
+    """Velocity over a fixed scale, over σ_v, or the asinh of the latter; 0 outside the mask.
+
+    Parameters
+    ----------
+    velocity, sigma : (n, size, size) float32, km/s; sigma above zero
+    mask : (n, size, size) bool
+    """
+    if scaling.centre_velocity:
+        velocity = velocity - _masked_median(velocity, mask)[:, None, None]
+    if scaling.velocity == "fixed":
+        ratio = velocity / np.float32(scaling.velocity_scale_kms)
+    else:
+        ratio = velocity / sigma
+        if scaling.velocity == "asinh":
+            ratio = np.arcsinh(ratio)
+    return np.where(mask, ratio, np.float32(0))
+
+
+def _masked_median(values: NDArray, mask: NDArray) -> NDArray:
+    """Median of each stamp's pixels inside its mask, (n,) float32; 0 where the mask is empty."""
+    ordered = np.sort(np.where(mask, values, np.float32(np.inf)).reshape(len(values), -1), axis=1)
+    count = mask.reshape(len(values), -1).sum(1)
+    rows = np.arange(len(values))
+    middle = (ordered[rows, np.maximum(count - 1, 0) // 2] + ordered[rows, np.minimum(count // 2, ordered.shape[1] - 1)]) / 2
+    return np.where(count > 0, middle, 0).astype(np.float32)
+
+
+def normalise(inputs: NDArray, normalisation: Normalisation) -> None:
+    """Apply the last step of input scaling to inputs (n, size, size, c), in place."""
+    offset, scale = np.float32(normalisation.offset), np.float32(normalisation.scale)
+    for start in range(0, len(inputs), 1024):
+        inputs[start : start + 1024] = (inputs[start : start + 1024] - offset) / scale
 
 
 def open_shard(path: Path, pixels: Pixels) -> tuple[pq.FileMetaData, int, set[str]]:

@@ -1,4 +1,4 @@
-"""From physical channels to network inputs."""
+"""What networks see, by name, and the constants that their inputs are scaled by."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..config.legacysurvey import BANDS as SURVEY_BANDS
-from ..config.network import Network, Scaling
+from ..config.network import Network
 
 #: Inputs of each channel mode, in order. `flux` comes with the mask and 1/σ_v that follow from it, as `both` has them: a
 #: comparison of the two is then about the velocity, not about another view of the flux. `velocity` comes with its mask and with 1/σ_v, both zero outside the mask.
@@ -37,22 +37,6 @@ EVIDENCE_INPUTS = {
 BANDS = INPUTS["bands"]
 SCALARS = tuple(f"{kind}_{band}" for kind in ("psfsize", "psfdepth") for band in BANDS)
 
-#: Image columns that each input is made of.
-COLUMNS = {
-    "flux": ("flux",),
-    "velocity": ("velocity", "velocity_sigma", "mask"),
-    "mask": ("mask",),
-    "inverse_sigma": ("velocity_sigma", "mask"),
-}
-
-#: What a network that sees the flux reads instead of the dataset's own velocity, mask and σ_v. Those are label-blind: they come from
-#: the smooth lens without noise, and a network could compare them with the flux and so see the subhalo for nothing.
-BESIDE_FLUX = {"velocity": "observed_velocity", "mask": "observed_mask", "velocity_sigma": "observed_sigma"}
-
-#: Stand in for the noise of noise-free stamps, so that a ratio to the noise stays finite.
-FLUX_NOISE_FLOOR = 1e-3
-VELOCITY_SIGMA_FLOOR_KMS = 1.0
-
 
 class LearningError(ValueError):
     """Stamps, networks or weights cannot be used for learning; the message says which and why."""
@@ -75,63 +59,6 @@ class Normalisation:
     scale: tuple[float, ...]
     #: Of bands: the flux at which each band's stretch bends, nanomaggies.
     softening: tuple[float, ...] = ()
-
-
-def scaled_input(name: str, found: dict[str, NDArray], scaling: Scaling) -> NDArray:
-    """Return one input before normalisation, (n, size, size) float32."""
-    with np.errstate(invalid="ignore", over="ignore"):  # stamps with bad pixels are refused by name after reading
-        if name == "flux":
-            return scale_flux(found["flux"], found["flux_noise"], scaling)
-        mask = found["mask"] > 0
-        if name == "mask":
-            return mask.astype(np.float32)
-        sigma = np.maximum(found["velocity_sigma"], np.float32(VELOCITY_SIGMA_FLOOR_KMS))
-        if name == "inverse_sigma":
-            return np.where(mask, np.float32(scaling.velocity_scale_kms) / sigma, np.float32(0))
-        return scale_velocity(found["velocity"], sigma, mask, scaling)
-
-
-def scale_flux(flux: NDArray, flux_noise: NDArray, scaling: Scaling) -> NDArray:
-    """Flux over the stamp's peak, over its background noise, or the asinh of the latter.
-
-    Parameters
-    ----------
-    flux : (n, size, size) float32
-    flux_noise : (n,), same unit; at least `FLUX_NOISE_FLOOR` is used, for noise-free stamps
-    """
-    if scaling.flux == "peak":
-        peak = flux.max((1, 2), keepdims=True)
-        return flux / np.where(peak > 0, peak, np.float32(1))
-    ratio = flux / np.maximum(flux_noise, FLUX_NOISE_FLOOR).astype(np.float32)[:, None, None]
-    return np.arcsinh(ratio) if scaling.flux == "asinh" else ratio
-
-
-def scale_velocity(velocity: NDArray, sigma: NDArray, mask: NDArray, scaling: Scaling) -> NDArray:
-    """Velocity over a fixed scale, over σ_v, or the asinh of the latter; 0 outside the mask.
-
-    Parameters
-    ----------
-    velocity, sigma : (n, size, size) float32, km/s; sigma above zero
-    mask : (n, size, size) bool
-    """
-    if scaling.centre_velocity:
-        velocity = velocity - _masked_median(velocity, mask)[:, None, None]
-    if scaling.velocity == "fixed":
-        ratio = velocity / np.float32(scaling.velocity_scale_kms)
-    else:
-        ratio = velocity / sigma
-        if scaling.velocity == "asinh":
-            ratio = np.arcsinh(ratio)
-    return np.where(mask, ratio, np.float32(0))
-
-
-def _masked_median(values: NDArray, mask: NDArray) -> NDArray:
-    """Median of each stamp's pixels inside its mask, (n,) float32; 0 where the mask is empty."""
-    ordered = np.sort(np.where(mask, values, np.float32(np.inf)).reshape(len(values), -1), axis=1)
-    count = mask.reshape(len(values), -1).sum(1)
-    rows = np.arange(len(values))
-    middle = (ordered[rows, np.maximum(count - 1, 0) // 2] + ordered[rows, np.minimum(count // 2, ordered.shape[1] - 1)]) / 2
-    return np.where(count > 0, middle, 0).astype(np.float32)
 
 
 def measure(parts: Iterable[tuple[NDArray, NDArray]], n: int, names: tuple[str, ...]) -> Normalisation:
@@ -160,10 +87,3 @@ def measure(parts: Iterable[tuple[NDArray, NDArray]], n: int, names: tuple[str, 
         offset.append(float(mean))
         scale.append(float(spread) if spread > 0 else 1.0)
     return Normalisation(names, tuple(offset), tuple(scale))
-
-
-def normalise(inputs: NDArray, normalisation: Normalisation) -> None:
-    """Apply the last step of input scaling to inputs (n, size, size, c), in place."""
-    offset, scale = np.float32(normalisation.offset), np.float32(normalisation.scale)
-    for start in range(0, len(inputs), 1024):
-        inputs[start : start + 1024] = (inputs[start : start + 1024] - offset) / scale

@@ -16,9 +16,9 @@ from ..config.network import Network
 from ..core.random import stable_hash
 from .augment import hashed
 from .index import Emphasis, Extra, Stamps, index_stamps, measure_bands, measured_rows
-from .pixels import pixels_of
+from .pixels import normalise, pixels_of
 from .ranks import ALONE, Rank
-from .scaling import LearningError, Normalisation, inputs_of, measure, normalise
+from .scaling import LearningError, Normalisation, inputs_of, measure
 from .streaming import Batches, EpochOrder, InOrder, Stream, loader
 
 BAD_PIXELS = "with pixels that are NaN or infinite"
