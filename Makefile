@@ -90,7 +90,7 @@ bench: setup
 	PYTHONPATH=workflow/scripts $(BIN)/python benchmarks/bench_checks.py --stamps 1000000 4000000
 
 config: setup
-	@PYTHONPATH=workflow/scripts $(BIN)/python -m darkhaloscope.config.load $(CONFIG) $(if $(TO),--to $(TO))
+	@PYTHONPATH=workflow/scripts $(BIN)/python -m darkhaloscope.config.written $(CONFIG) $(if $(TO),--to $(TO))
 
 generate: setup
 	cd workflow/scripts && ../../$(BIN)/python -m darkhaloscope.generate

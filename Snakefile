@@ -17,9 +17,9 @@ sys.path.insert(0, str(SCRIPTS))
 
 from darkhaloscope.config.legacysurvey import MOCK_LABELS, MOCK_LENSES, MOCK_SOURCES, MOCK_SWEEPS, Labels
 from darkhaloscope.config.lensfinder import PIXEL_SCALE_ARCSEC
-from darkhaloscope.config.load import read
 from darkhaloscope.config.network import HUB
 from darkhaloscope.config.rounds import all_rounds
+from darkhaloscope.config.run import read
 from darkhaloscope.config.wording import ConfigError
 from darkhaloscope.jobs.digest import code_digest, digest_with
 from darkhaloscope.jobs.startup import begin, edits, prepare, start

@@ -13,11 +13,11 @@ import yaml
 from darkhaloscope.config.base import NAME_PATTERN, Distribution
 from darkhaloscope.config.columns import COLUMNS, NUMBER, TEXT, YES_NO
 from darkhaloscope.config.kinds import DATASET_KINDS
-from darkhaloscope.config.load import main
-from darkhaloscope.config.run import Run, load, merge, validate
+from darkhaloscope.config.run import Run, load, validate
 from darkhaloscope.config.sweeps import expand
 from darkhaloscope.config.wording import ConfigError
-from darkhaloscope.config.yaml_files import parse_yaml, read_yaml
+from darkhaloscope.config.written import main
+from darkhaloscope.config.yaml_files import merge, parse_yaml, read_yaml
 from darkhaloscope.generate import files
 from darkhaloscope.tasks.lensfinder import schema as lensfinder
 from darkhaloscope.tasks.subhalo import schema
@@ -150,7 +150,7 @@ def test_every_kind_of_dataset_has_its_columns():
 def test_reading_the_config_needs_no_array_library():
     """The Snakefile is parsed again in every cluster job."""
     heavy = "print({m for m in ('numpy', 'pyarrow', 'torch', 'astropy') if m in sys.modules})"
-    code = f"import sys; sys.path.insert(0, {str(ROOT / 'workflow/scripts')!r}); import darkhaloscope.jobs.startup, darkhaloscope.config.load; {heavy}"
+    code = f"import sys; sys.path.insert(0, {str(ROOT / 'workflow/scripts')!r}); import darkhaloscope.jobs.startup, darkhaloscope.config.run; {heavy}"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "set()"
 
 

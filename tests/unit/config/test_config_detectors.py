@@ -4,9 +4,10 @@ import pytest
 
 from darkhaloscope.config.detectors import Fusion
 from darkhaloscope.config.rounds import all_rounds
-from darkhaloscope.config.run import Run, merge, validate
+from darkhaloscope.config.run import Run, validate
 from darkhaloscope.config.sweeps import expand
 from darkhaloscope.config.wording import ConfigError
+from darkhaloscope.config.yaml_files import merge
 
 JOINED = {"kind": "fusion", "of": ["flux", "velocity"]}
 

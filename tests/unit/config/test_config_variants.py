@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from darkhaloscope.config.load import read
-from darkhaloscope.config.run import Run, merge, validate
+from darkhaloscope.config.run import Run, read, validate
 from darkhaloscope.config.sweeps import expand
 from darkhaloscope.config.variants import with_variants
 from darkhaloscope.config.wording import ConfigError
+from darkhaloscope.config.yaml_files import merge
 from rule_files import rule_files, wildcards
 
 ROOT = Path(__file__).parents[3]

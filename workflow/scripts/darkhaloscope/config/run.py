@@ -1,4 +1,4 @@
-"""The whole config: its sections, the rules between them, and how overlays become one."""
+"""The whole config: its sections, the rules between them, and how files, edits, sweeps and variants become one run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError, model_validator
 
-from .base import DISTRIBUTION_KINDS, Folder, Name, Section, expanded
+from .base import Folder, Name, Section
 from .columns import COLUMNS, NUMBER, SKY_CELLS, STRATA
 from .cosmology import Cosmology
 from .cutouts import Cutouts
@@ -34,8 +34,10 @@ from .observed import Observed
 from .presets import preset
 from .rounds import body_of, with_bodies
 from .subhalo import SubhaloDataset
+from .sweeps import Point, expand
+from .variants import with_variants
 from .wording import ConfigError, explain, unknown
-from .yaml_files import read_yaml as _read_yaml
+from .yaml_files import layers, merge, nested, read_yaml
 
 
 class Run(Section):
@@ -380,6 +382,12 @@ def _test_problems(evaluation: Evaluation, name: str, dataset: SubhaloDataset | 
 # --- from files to a validated run -----------------------------------------------------------
 
 
+def read(overlay: Mapping[str, Any], folder: Path, files: Iterable[Path] = ()) -> tuple[Run, dict[str, list[Point]]]:
+    """Return the validated run that config files and edits make (as `load`), sweeps and variants expanded, and the points of its sweeps."""
+    run, points = expand(load(overlay, folder, files))
+    return with_variants(run), points
+
+
 def load(overlay: Mapping[str, Any], folder: Path, files: Iterable[Path] = ()) -> Run:
     """Return the validated config: defaults, then config.yaml, then config files and what they extend, then `overlay`.
 
@@ -398,38 +406,16 @@ def load(overlay: Mapping[str, Any], folder: Path, files: Iterable[Path] = ()) -
         Naming every wrong key, its value, and the nearest known key.
     """
     files = list(files)
-    merged = merge(Run().plain(), _read_yaml(folder / "config" / "config.yaml"))
-    read = [layer for file in files for layer in _layers(_read_yaml(file), folder, (str(file),))]
-    layers = [*read, *_layers(dict(overlay), folder, ())]
+    defaults = merge(Run().plain(), read_yaml(folder / "config" / "config.yaml"))
+    over = [layer for file in files for layer in layers(read_yaml(file), folder, (str(file),))]
+    over += layers(dict(overlay), folder, ())
     try:
-        return validate(functools.reduce(merge, map(_nested, layers), merged))
+        return validate(functools.reduce(merge, map(nested, over), defaults))
     except ConfigError as error:
         given = [str(file) for file in (*files, overlay.get("extends")) if file]
         if not given:
             raise
         raise ConfigError(f"{error}\ncorrect this in {', '.join(given)}, in what they extend, or in what was given beside them") from None
-
-
-def _nested(layer: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a layer with its dotted keys (`datasets.subhalo.seed`) as sections; a value that is there as both is an error."""
-    found: dict[str, Any] = {}
-    for key, value in layer.items():
-        first, *rest = str(key).split(".")
-        section = {first: functools.reduce(lambda inner, name: {name: inner}, reversed(rest), value)}
-        if twice := _in_both(found, section):
-            raise ConfigError(f"`{twice}` is given twice, once within a section and once as a dotted key; expected once: delete one")
-        found = merge(found, section)
-    return found
-
-
-def _in_both(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
-    """Return the dotted key of the first value that both have; empty where none is in both."""
-    for key in one.keys() & other.keys():
-        if not isinstance(one[key], Mapping) or not isinstance(other[key], Mapping):
-            return key
-        if below := _in_both(one[key], other[key]):
-            return f"{key}.{below}"
-    return ""
 
 
 def validate(values: Mapping[str, Any]) -> Run:
@@ -438,42 +424,3 @@ def validate(values: Mapping[str, Any]) -> Run:
         return Run.model_validate(dict(values))
     except ValidationError as error:
         raise ConfigError(explain(error, Run)) from None
-
-
-def merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `base` with `overlay` laid over it; lists and distributions are replaced whole."""
-    out = dict(base)
-    for key, value in overlay.items():
-        old = out.get(key)
-        if key == "strata" and isinstance(old, Mapping) and isinstance(value, Mapping):
-            out[key] = {**old, **value}  # by name; edges are not laid over quantiles
-        elif isinstance(old, Mapping) and isinstance(value, Mapping) and not _is_whole(key, value):
-            out[key] = merge(old, value)
-        else:
-            out[key] = value
-    return out
-
-
-#: Mappings of shares or cuts, where a merged mixture of old and new keys is never meant.
-_WHOLE = {"mix", "profiles", "fractions", "assigned", "grid"}
-
-
-def _is_whole(key: str, value: Mapping) -> bool:
-    # A dataset may be called `uniform`: what it holds tells it from a distribution.
-    distribution = bool(value) and set(value) <= set(DISTRIBUTION_KINDS) and not any(isinstance(v, Mapping) for v in value.values())
-    return key.split(".")[-1] in _WHOLE or distribution
-
-
-def _layers(overlay: dict[str, Any], folder: Path, seen: tuple[str, ...]) -> list[dict[str, Any]]:
-    parent = overlay.pop("extends", None)
-    if parent is None:
-        return [overlay]
-    if not isinstance(parent, str):
-        raise ConfigError(f"`extends` must be the path of one config file, seen from the project's root; found {parent!r}")
-    if parent in seen:
-        raise ConfigError(f"config files extend each other in a circle: {' → '.join((*seen, parent))}")
-    try:
-        path = folder / expanded(parent)
-    except ValueError as error:
-        raise ConfigError(f"`extends`: {error}") from None
-    return [*_layers(_read_yaml(path), folder, (*seen, parent)), overlay]

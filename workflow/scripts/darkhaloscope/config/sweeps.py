@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
@@ -14,8 +14,10 @@ from .base import LONGEST_NAME, Section
 from .detectors import Fusion
 from .experiment import Experiment
 from .rounds import body_of, with_bodies, with_rounds
-from .run import Run
 from .wording import ConfigError, explain, nearest, unknown
+
+if TYPE_CHECKING:
+    from .run import Run
 
 
 class Point(BaseModel):

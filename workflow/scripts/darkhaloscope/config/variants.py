@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import reduce
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from .kinds import DATASET_KINDS
 from .lensfinder import ImportedDataset
-from .run import Run, merge
 from .wording import ConfigError, explain
+from .yaml_files import merge
+
+if TYPE_CHECKING:
+    from .run import Run
 
 #: What a variant shares with its dataset, and why another value is refused.
 SHARED = {

@@ -1,7 +1,11 @@
-"""YAML as it is meant: a key twice is an error, `3e-2` is a number, and only `true` and `false` are booleans (YAML 1.2's core schema)."""
+"""Config files: YAML as it is meant, and how one is laid over another.
+
+A key twice is an error, `3e-2` is a number, and only `true` and `false` are booleans (YAML 1.2's core schema).
+"""
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +13,7 @@ from typing import Any, ClassVar
 
 import yaml
 
+from .base import DISTRIBUTION_KINDS, expanded
 from .wording import ConfigError, nearest
 
 #: Plain scalars by the core schema of YAML 1.2, section 10.3.2. PyYAML has those of YAML 1.1, to which `3e-2` is text, `no` is
@@ -96,3 +101,75 @@ def parse_yaml(text: str, where: str) -> Any:
         raise ConfigError(f"{where} is not valid YAML: {error}; expected keys and values: correct this place") from None
     except ConfigError as error:
         raise ConfigError(f"{where}, {error}") from None
+
+
+# --- one laid over another --------------------------------------------------------------------
+
+
+def layers(overlay: dict[str, Any], folder: Path, seen: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Return the values of a config file, or edits, after those of the files that it extends, the lowest first.
+
+    Parameters
+    ----------
+    overlay : the file's values
+    folder : the project's root; `extends` paths start here
+    seen : the files that extend this one, itself among them
+    """
+    parent = overlay.pop("extends", None)
+    if parent is None:
+        return [overlay]
+    if not isinstance(parent, str):
+        raise ConfigError(f"`extends` must be the path of one config file, seen from the project's root; found {parent!r}")
+    if parent in seen:
+        raise ConfigError(f"config files extend each other in a circle: {' → '.join((*seen, parent))}")
+    try:
+        path = folder / expanded(parent)
+    except ValueError as error:
+        raise ConfigError(f"`extends`: {error}") from None
+    return [*layers(read_yaml(path), folder, (*seen, parent)), overlay]
+
+
+def nested(layer: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a layer with its dotted keys (`datasets.subhalo.seed`) as sections; a value that is there as both is an error."""
+    found: dict[str, Any] = {}
+    for key, value in layer.items():
+        first, *rest = str(key).split(".")
+        section = {first: functools.reduce(lambda inner, name: {name: inner}, reversed(rest), value)}
+        if twice := _in_both(found, section):
+            raise ConfigError(f"`{twice}` is given twice, once within a section and once as a dotted key; expected once: delete one")
+        found = merge(found, section)
+    return found
+
+
+def _in_both(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    """Return the dotted key of the first value that both have; empty where none is in both."""
+    for key in one.keys() & other.keys():
+        if not isinstance(one[key], Mapping) or not isinstance(other[key], Mapping):
+            return key
+        if below := _in_both(one[key], other[key]):
+            return f"{key}.{below}"
+    return ""
+
+
+def merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `base` with `overlay` laid over it; lists and distributions are replaced whole."""
+    out = dict(base)
+    for key, value in overlay.items():
+        old = out.get(key)
+        if key == "strata" and isinstance(old, Mapping) and isinstance(value, Mapping):
+            out[key] = {**old, **value}  # by name; edges are not laid over quantiles
+        elif isinstance(old, Mapping) and isinstance(value, Mapping) and not _is_whole(key, value):
+            out[key] = merge(old, value)
+        else:
+            out[key] = value
+    return out
+
+
+#: Mappings of shares or cuts, where a merged mixture of old and new keys is never meant.
+_WHOLE = {"mix", "profiles", "fractions", "assigned", "grid"}
+
+
+def _is_whole(key: str, value: Mapping) -> bool:
+    # A dataset may be called `uniform`: what it holds tells it from a distribution.
+    distribution = bool(value) and set(value) <= set(DISTRIBUTION_KINDS) and not any(isinstance(v, Mapping) for v in value.values())
+    return key.split(".")[-1] in _WHOLE or distribution

@@ -1,25 +1,15 @@
-"""From config files to a run: defaults, presets, files, edits, sweeps and variants; `make config` writes the result out."""
+"""A run written out, every key with its value, sweeps and variants left as they are given: `make config`."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from .run import Run, load
-from .sweeps import Point, expand
-from .variants import with_variants
 from .wording import ConfigError
-
-
-def read(overlay: Mapping[str, Any], folder: Path, files: Iterable[Path] = ()) -> tuple[Run, dict[str, list[Point]]]:
-    """Return the validated run that config files and edits make (as `load`), sweeps and variants expanded, and the points of its sweeps."""
-    run, points = expand(load(overlay, folder, files))
-    return with_variants(run), points
 
 
 def written_out(run: Run) -> str:
@@ -28,7 +18,7 @@ def written_out(run: Run) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Write every key of a run; `python -m darkhaloscope.config.load [FILE …] [--to PATH]` from the library's folder."""
+    """Write every key of a run; `python -m darkhaloscope.config.written [FILE …] [--to PATH]` from the library's folder."""
     parser = argparse.ArgumentParser(description="Write every key of a run with its value.")
     parser.add_argument("files", nargs="*", type=Path, help="config files, a later one laid over the earlier ones; none: the defaults")
     parser.add_argument("--to", type=Path, help="file to write; none: the terminal")
