@@ -6,12 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from ..config.cosmology import Cosmology
 from ..core.random import uniforms
-from .source import Disk, Source
+from .source import Disk, Source, Supply
 from .still import StillImage
 
 Columns = Mapping[str, NDArray]
@@ -62,16 +61,6 @@ class Maps(Protocol):
     def resolution_arcsec(self, columns: Columns) -> NDArray:
         """Return the FWHM of the images' own blur (n,)."""
         ...
-
-
-@dataclass(frozen=True)
-class Supply:
-    """What images are made from: the dataset's sources and seed, the bank of galaxies (None without one), the cosmology."""
-
-    sources: Any
-    seed: int
-    bank: pa.Table | None
-    cosmology: Cosmology
 
 
 @dataclass(frozen=True)

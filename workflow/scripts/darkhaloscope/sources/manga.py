@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from ..config.cosmology import Cosmology
 from ..core.random import quantile
 from ..core.tables import images
-from .kinds import Columns, Draws, Moving, Supply
+from .kinds import Columns, Draws, Moving
 from .scaling import kpc_per_arcsec
-from .source import Source, SourceError, moment_planes, turned
+from .source import Source, SourceError, Supply, moment_planes, turned
 
 MAPS = ("flux", "velocity", "dispersion")
 

@@ -1,4 +1,4 @@
-"""What every kind of source gives: images on a grid with units, and the moment planes that are lensed.
+"""What every kind of source is made from and gives: images on a grid with units, and the moment planes that are lensed.
 
 Lensing is achromatic: flux and velocity follow the same map, and a PSF acts on F, F·v and F·(v² + σ²).
 A source is therefore handed on as these three planes, in which velocities can be interpolated, lensed
@@ -8,13 +8,27 @@ and blurred without a masked spaxel counting as one at rest.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
+
+from ..config.cosmology import Cosmology
 
 
 class SourceError(ValueError):
     """A source cannot be made from what is given; the message names it and says what to do."""
+
+
+@dataclass(frozen=True)
+class Supply:
+    """What images are made from: the dataset's sources and seed, the bank of galaxies (None without one), the cosmology."""
+
+    sources: Any
+    seed: int
+    bank: pa.Table | None
+    cosmology: Cosmology
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ from ...lensing.light import DiskLight, PixelLight
 from ...lensing.profiles import codes
 from ...lensing.pyramid import Pyramid, build_pyramid
 from ...sources.disk import disk_source
-from ...sources.kinds import Maps, Supply
+from ...sources.kinds import Maps
 from ...sources.moving import KINDS
-from ...sources.source import Source
+from ...sources.source import Source, Supply
 from ...stamps.columns import source_position
 from ...stamps.rows import Columns, take
 
