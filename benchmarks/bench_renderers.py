@@ -25,9 +25,9 @@ from darkhaloscope.ifu.bank import read_bank
 from darkhaloscope.lensing.observe import convolve, psf_kernel
 from darkhaloscope.lensing.render import Grid
 from darkhaloscope.stamps.rows import row_columns, take
-from darkhaloscope.tasks.subhalo.lights import lights, macro_lenses, subhalos_at
+from darkhaloscope.tasks.subhalo.lights import lights
 from darkhaloscope.tasks.subhalo.manifest import build_manifest
-from darkhaloscope.tasks.subhalo.renderers import RENDERERS
+from darkhaloscope.tasks.subhalo.render import RENDERERS, macro_lenses, subhalos_at
 
 SUPERSAMPLINGS = (4, 6, 8, 12, 16)
 ROOT = Path(__file__).resolve().parents[1]

@@ -33,13 +33,13 @@ from darkhaloscope.surveys.legacysurvey import bricks
 from darkhaloscope.tasks.lensfinder import inject, inputs, light
 from darkhaloscope.tasks.lensfinder import schema as lensfinder
 from darkhaloscope.tasks.lensfinder import seen as lensfinder_seen
-from darkhaloscope.tasks.subhalo import observation, render, renderers
+from darkhaloscope.tasks.subhalo import observation, render
 from darkhaloscope.tasks.subhalo import schema as subhalo
 from darkhaloscope.tasks.subhalo import seen as subhalo_seen
 
 #: What is timed: the part, and where the functions are looked up that it consists of.
 PARTS: dict[str, list[tuple[ModuleType | type, str]]] = {
-    "engine": [(light, "render_accurate"), (renderers, "render_accurate"), (renderers, "render_together")],
+    "engine": [(light, "render_accurate"), (render, "render_together")],
     "cutouts": [(bricks.Brick, "cutout")],
     "PSFs": [(light, "convolve"), (render, "convolve")],
     "critical curves, stretches": [(light, "stretches"), (render, "stretches"), (render, "critical_curve"), (render, "count_images")],

@@ -18,9 +18,9 @@ from darkhaloscope.detectors.evidence.process import Kernel
 from darkhaloscope.detectors.evidence.scan import Trial, marginalise
 from darkhaloscope.lensing.lens import join
 from darkhaloscope.stamps.rows import row_columns
-from darkhaloscope.tasks.subhalo.lights import subhalos_at
 from darkhaloscope.tasks.subhalo.marginal import MACRO, MULTIPOLES, Model, marginal_d_prime, tangents
 from darkhaloscope.tasks.subhalo.observation import flux_variance
+from darkhaloscope.tasks.subhalo.render import subhalos_at
 
 #: Width of a parameter that is as good as free, in σ.
 WIDE = 1e4

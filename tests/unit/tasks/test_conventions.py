@@ -14,7 +14,7 @@ from darkhaloscope.stamps.columns import SHARED, source_from_lens, source_positi
 from darkhaloscope.tasks.lensfinder import schema as lensfinder
 from darkhaloscope.tasks.lensfinder.light import lens_sources
 from darkhaloscope.tasks.subhalo import schema as subhalo
-from darkhaloscope.tasks.subhalo.lights import macro_lenses
+from darkhaloscope.tasks.subhalo.render import macro_lenses
 
 SIZE, RADIUS = 40, 0.25
 #: Relative accuracy asked of the engine; two renderings differ by twice as much at most.

@@ -251,7 +251,7 @@ def _lensed_cube(row, dataset):
     from darkhaloscope.sources.disk import disk_moments, row_disk
     from darkhaloscope.stamps.columns import source_position
     from darkhaloscope.stamps.rows import row_columns
-    from darkhaloscope.tasks.subhalo.lights import macro_lenses
+    from darkhaloscope.tasks.subhalo.render import macro_lenses
 
     columns = row_columns(row)
     x, y = ray_grid(Grid(32, 0.12), 16)

@@ -1,4 +1,4 @@
-"""From rows of the manifest to what the renderers take: lights, lenses and subhalos as tensors."""
+"""From rows of the manifest to their light, as tensors."""
 
 from __future__ import annotations
 
@@ -13,9 +13,7 @@ from torch import Tensor
 
 from ...config.cosmology import Cosmology
 from ...config.subhalo import SubhaloDataset
-from ...lensing.lens import MacroLens, Subhalos
 from ...lensing.light import DiskLight, PixelLight
-from ...lensing.profiles import codes
 from ...lensing.pyramid import Pyramid, build_pyramid
 from ...sources.disk import disk_source
 from ...sources.kinds import Maps
@@ -26,49 +24,6 @@ from ...stamps.rows import Columns, take
 
 #: Length in place of one that a profile does not have: any positive number will do.
 UNUSED = 1.0
-
-
-def macro_lenses(columns: Columns, dtype: torch.dtype) -> MacroLens:
-    """Return the smooth lenses of rows that share one profile."""
-
-    def tensor(values: NDArray) -> Tensor:
-        return torch.as_tensor(np.array(values, float)).to(dtype)
-
-    e, phi = columns["lens_e"], columns["lens_phi_rad"]
-    shear, shear_phi = columns["shear"], columns["shear_phi_rad"]
-    return MacroLens(
-        profile=str(columns["lens_profile"][0]),
-        theta_e=tensor(columns["theta_e_arcsec"]),
-        slope=tensor(columns["lens_slope"]),
-        e1=tensor(e * np.cos(2 * phi)),
-        e2=tensor(e * np.sin(2 * phi)),
-        x=tensor(columns["lens_x_arcsec"]),
-        y=tensor(columns["lens_y_arcsec"]),
-        gamma1=tensor(shear * np.cos(2 * shear_phi)),
-        gamma2=tensor(shear * np.sin(2 * shear_phi)),
-        m3=tensor(columns["multipole_m3"]),
-        m3_phi=tensor(columns["multipole_m3_phi_rad"]),
-        m4=tensor(columns["multipole_m4"]),
-        m4_phi=tensor(columns["multipole_m4_phi_rad"]),
-    )
-
-
-def subhalos_at(columns: Columns, x: NDArray, y: NDArray, dtype: torch.dtype) -> Subhalos:
-    """Return the one (phantom) subhalo of each row, placed at (x, y) arcsec."""
-
-    def tensor(values: NDArray) -> Tensor:
-        values = np.asarray(values, float)
-        return torch.as_tensor(np.where(np.isnan(values), UNUSED, values)).to(dtype)[:, None]
-
-    return Subhalos(
-        kind=torch.as_tensor([codes()[p] for p in columns["subhalo_profile"]])[:, None],
-        x=tensor(x),
-        y=tensor(y),
-        theta_e=tensor(columns["subhalo_theta_e_arcsec"]),
-        r_s=tensor(columns["subhalo_rs_arcsec"]),
-        alpha_rs=tensor(columns["subhalo_alpha_rs_arcsec"]),
-        r_t=tensor(columns["subhalo_rt_arcsec"]),
-    )
 
 
 class Images:

@@ -29,9 +29,9 @@ from ...lensing.observe import convolve, psf_kernel
 from ...lensing.render import Grid
 from ...stamps.rows import Columns, row_columns, take
 from . import observation as obs
-from .lights import closed_form, disk_light, macro_lenses, subhalos_at
+from .lights import closed_form, disk_light
 from .population import draw_clumps
-from .render import StampError, report_progress
+from .render import StampError, macro_lenses, report_progress, subhalos_at
 from .schema import scalar_columns
 
 log = logging.getLogger("darkhaloscope")

@@ -58,6 +58,29 @@ def noiseless(moments: NDArray, peak: float, block: int) -> Noiseless:
     return Noiseless(flux, block_flux, velocity)
 
 
+def noiseless_pair(control: NDArray, positive: NDArray, smooth_peak: float, block: int, contrast: str) -> tuple[Noiseless, Noiseless]:
+    """Return what a control and a positive of one row would show, without noise.
+
+    Parameters
+    ----------
+    control, positive : (3, h, w) float, PSF-convolved moments as `noiseless` takes them
+    smooth_peak : float
+        The peak of the control's flux in units of the stamp's.
+    block : int
+        Side of a block.
+    contrast : what the two classes differ in
+    """
+    peak = float(control[0].max()) / smooth_peak
+    without = noiseless(control.astype(np.float64), peak, block)
+    if contrast == "lensed":
+        # Each has its own peak as unit, or brightness alone would tell them apart.
+        peak = float(positive[0].max()) / smooth_peak
+    having = noiseless(positive.astype(np.float64), peak, block)
+    if contrast == "kinematics":
+        having = Noiseless(without.flux, without.block_flux, having.block_velocity)
+    return without, having
+
+
 def flux_variance(flux: NDArray, peak_snr: float, background_share: float) -> NDArray:
     """Return the variance of the flux in each pixel.
 
@@ -178,6 +201,20 @@ def images_of(
 def noisy_velocity(velocity: NDArray, errors: Errors, seed: int, number: int) -> NDArray:
     """Return block velocities with Gaussian noise, from the row's own stream."""
     return velocity + errors.sigma_v * stream(seed, number, "velocity noise").standard_normal(velocity.shape)
+
+
+def d_primes(without: Noiseless, having: Noiseless, peak_snr: float, noise: Noise, block: int, contrast: str) -> tuple[float, float]:
+    """Return the ideal observer's d′ in flux and velocity, with the noise of the image without the subhalo."""
+    variance = flux_variance(without.flux, peak_snr, noise.background_share)
+    errors = velocity_errors(without.flux, variance, noise, block)
+    if contrast == "lensed":
+        # A velocity can be compared only where both images have one.
+        other = velocity_errors(having.flux, flux_variance(having.flux, peak_snr, noise.background_share), noise, block)
+        errors = Errors(variance, errors.mask & other.mask, np.maximum(errors.sigma_v, other.sigma_v))
+    return (
+        flux_d_prime(without.flux, having.flux, variance),
+        velocity_d_prime(without.block_velocity, having.block_velocity, errors),
+    )
 
 
 def flux_d_prime(without: NDArray, having: NDArray, variance: NDArray) -> float:

@@ -7,12 +7,39 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from ...config.subhalo import Subhalo
+from ...config.subhalo import Subhalo, SubhaloDataset
+from ...lensing.lens import CriticalCurve
+from ...stamps.rows import Columns
 
 #: Pixels fainter than this share of the peak do not attract subhalos.
 ARC_THRESHOLD = 0.1
 #: Pixels brighter than this share of the peak are the arc, to which distances are measured.
 ARC_CORE = 0.5
+
+
+def places(columns: Columns, flux: NDArray, curve: CriticalCurve, dataset: SubhaloDataset) -> tuple[NDArray, NDArray]:
+    """Return where the subhalos of n rows sit, x and y (n,) in arcsec.
+
+    Parameters
+    ----------
+    columns : of the rows
+    flux : (n, h, w), noiseless images of the smooth lens
+    curve : the rows' critical curves
+    dataset : says by which law
+    """
+    found = []
+    subhalo, scale = dataset.subhalo, dataset.instrument.pixel_scale_arcsec
+    for row in range(len(flux)):
+        draws = tuple(float(columns[f"placement_{k}"][row]) for k in (1, 2, 3))
+        if subhalo.placement == "arc":
+            found.append(place_on_arc(flux[row], scale, draws))
+        elif subhalo.placement == "annulus":
+            centre = (float(columns["lens_x_arcsec"][row]), float(columns["lens_y_arcsec"][row]))
+            found.append(place_in_annulus(float(columns["theta_e_arcsec"][row]), centre, subhalo, draws))
+        else:
+            found.append(place_near_curve(np.stack((curve.x[row].numpy(), curve.y[row].numpy()), 1), subhalo, draws))
+    x, y = np.array(found, float).T
+    return x, y
 
 
 def place_on_arc(flux: NDArray, pixel_scale: float, draws: tuple[float, float, float]) -> tuple[float, float]:

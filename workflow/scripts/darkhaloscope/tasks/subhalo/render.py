@@ -14,37 +14,44 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ...config.cosmology import Cosmology
 from ...config.sources import MOVING
-from ...config.subhalo import Noise, SubhaloDataset
+from ...config.subhalo import Rendering, SubhaloDataset
 from ...lensing.batching import BLOCK, one_thread
-from ...lensing.lens import CriticalCurve, critical_curve
+from ...lensing.engine import Lensing, render_together
+from ...lensing.lens import CriticalCurve, MacroLens, Subhalos, critical_curve, join
+from ...lensing.light import DiskLight, PixelLight
 from ...lensing.observe import convolve, psf_kernel
 from ...lensing.products import count_images, half_light_radius, stretches
+from ...lensing.profiles import codes
 from ...lensing.render import Grid
 from ...sources.moving import KINDS
-from ...stamps.columns import source_position
+from ...stamps.columns import shear_components, source_position
 from ...stamps.measures import arc_signal_to_noise
 from ...stamps.rows import Columns, row_columns, take
 from . import observation as obs
 from . import placement
-from .lights import lights, macro_lenses, source_fwhm_arcsec, subhalos_at
+from .lights import UNUSED, lights, source_fwhm_arcsec
 from .population import draw_clumps
-from .renderers import RENDERERS, Light
 from .schema import MANIFEST, MEASURES, PLACE, pair_images, pair_schema, stamp_images, stamp_schema
 
 log = logging.getLogger("darkhaloscope")
 
 Progress = Callable[[int, int], None]
+Light = PixelLight | DiskLight
 DTYPE = torch.float32
+#: Accuracy of an image that only says where light is.
+ROUGH = 1e-2
 #: Seconds between two lines of progress.
 REPORT_EVERY_S = 10.0
 
@@ -199,12 +206,128 @@ def _pairs(rows: pa.Table, dataset: SubhaloDataset, bank: pa.Table | None, cosmo
     block = dataset.instrument.velocity_block
     for index, chunk, light in _chunks(row_columns(rows), dataset, bank, cosmology):
         seen = _seen(chunk, light, dataset, cosmology)
-        pairs = [_noiseless_pair(seen.pair, row, float(chunk["smooth_peak"][row]), block, dataset.contrast) for row in range(len(index))]
+        pairs = [_noiseless(chunk, row, seen.pair, dataset) for row in range(len(index))]
         found = {c.name: seen.measures[c.name][: len(index)] for c in PLACE}
         for k, name in enumerate(("smooth", "perturbed")):
             found[f"{name}_flux"] = np.stack([pair[k].flux for pair in pairs])
             found[f"{name}_velocity"] = np.stack([obs.spread(pair[k].block_velocity, block) for pair in pairs])
         yield index, found
+
+
+# --- the renderers -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Engine:
+    """This package's engine: to the accuracy that is asked for, with rays where the image needs them.
+
+    Images are those of n rows before the PSF, moment planes (n, 3, size, size) in flux per pixel. The smooth lens includes the
+    background clumps, where there are any.
+    """
+
+    light: Light
+    lens: MacroLens
+    clumps: Subhalos | None
+    grid: Grid
+    kernel: Tensor
+    rendering: Rendering
+
+    def rough(self) -> Tensor:
+        """Through the smooth lens, to see where light is."""
+        return self._images([(self.lens, self.clumps)], max(self.rendering.accuracy, ROUGH))[0]
+
+    def smooth(self) -> Tensor:
+        """Through the smooth lens."""
+        return self._images([(self.lens, self.clumps)], self.rendering.accuracy)[0]
+
+    def pair(self, subhalos: Subhalos) -> tuple[Tensor, Tensor]:
+        """Through the smooth lens, and through it and subhalos, with the same rays."""
+        lensings = [(self.lens, self.clumps), (self.lens, join(self.clumps, subhalos))]
+        smooth, perturbed = self._images(lensings, self.rendering.accuracy)
+        return smooth, perturbed
+
+    def unlensed(self) -> Tensor:
+        """The source itself."""
+        return self._images([(None, None)], self.rendering.accuracy)[0]
+
+    def _images(self, lensings: Sequence[Lensing], accuracy: float) -> list[Tensor]:
+        return render_together(self.light, lensings, self.grid, accuracy, self.kernel if self.kernel.numel() > 1 else None)
+
+
+class Lenstronomy(Engine):
+    """The slow reference: lenstronomy's ray shooting, row by row, with `supersampling` rays on a side of each pixel."""
+
+    @cached_property
+    def _smooth(self) -> Tensor:
+        return super().smooth()
+
+    def rough(self) -> Tensor:
+        """Through the smooth lens."""
+        return self._smooth
+
+    def smooth(self) -> Tensor:
+        """Through the smooth lens, rendered once."""
+        return self._smooth
+
+    def pair(self, subhalos: Subhalos) -> tuple[Tensor, Tensor]:
+        """Through the smooth lens, and through it and subhalos."""
+        return self._smooth, self._images([(self.lens, join(self.clumps, subhalos))], self.rendering.accuracy)[0]
+
+    def _images(self, lensings: Sequence[Lensing], accuracy: float) -> list[Tensor]:
+        # Here, since every job would wait for lenstronomy's import otherwise.
+        from ...lensing.reference import render_with_lenstronomy
+
+        return [render_with_lenstronomy(self.light, *lensing, self.grid, self.rendering.supersampling) for lensing in lensings]
+
+
+#: By their names in `rendering.renderer`.
+RENDERERS = {"torch": Engine, "lenstronomy": Lenstronomy}
+
+
+# --- lenses of rows ----------------------------------------------------------------------------
+
+
+def macro_lenses(columns: Columns, dtype: torch.dtype) -> MacroLens:
+    """Return the smooth lenses of rows that share one profile."""
+
+    def tensor(values: NDArray) -> Tensor:
+        return torch.as_tensor(np.array(values, float)).to(dtype)
+
+    e, phi = columns["lens_e"], columns["lens_phi_rad"]
+    gamma1, gamma2 = shear_components(columns)
+    return MacroLens(
+        profile=str(columns["lens_profile"][0]),
+        theta_e=tensor(columns["theta_e_arcsec"]),
+        slope=tensor(columns["lens_slope"]),
+        e1=tensor(e * np.cos(2 * phi)),
+        e2=tensor(e * np.sin(2 * phi)),
+        x=tensor(columns["lens_x_arcsec"]),
+        y=tensor(columns["lens_y_arcsec"]),
+        gamma1=tensor(gamma1),
+        gamma2=tensor(gamma2),
+        m3=tensor(columns["multipole_m3"]),
+        m3_phi=tensor(columns["multipole_m3_phi_rad"]),
+        m4=tensor(columns["multipole_m4"]),
+        m4_phi=tensor(columns["multipole_m4_phi_rad"]),
+    )
+
+
+def subhalos_at(columns: Columns, x: NDArray, y: NDArray, dtype: torch.dtype) -> Subhalos:
+    """Return the one (phantom) subhalo of each row, placed at (x, y) arcsec."""
+
+    def tensor(values: NDArray) -> Tensor:
+        values = np.asarray(values, float)
+        return torch.as_tensor(np.where(np.isnan(values), UNUSED, values)).to(dtype)[:, None]
+
+    return Subhalos(
+        kind=torch.as_tensor([codes()[p] for p in columns["subhalo_profile"]])[:, None],
+        x=tensor(x),
+        y=tensor(y),
+        theta_e=tensor(columns["subhalo_theta_e_arcsec"]),
+        r_s=tensor(columns["subhalo_rs_arcsec"]),
+        alpha_rs=tensor(columns["subhalo_alpha_rs_arcsec"]),
+        r_t=tensor(columns["subhalo_rt_arcsec"]),
+    )
 
 
 # --- one chunk ---------------------------------------------------------------------------------
@@ -249,7 +372,7 @@ def _seen(columns: Columns, light: Light, dataset: SubhaloDataset, cosmology: Co
 
     rough = convolve(renderer.rough(), kernel).numpy()
     _check_light(columns, rough)
-    x, y = _places(columns, rough[:, 0], curve, dataset)
+    x, y = placement.places(columns, rough[:, 0], curve, dataset)
     if dataset.contrast == "lensed":
         control, positive = renderer.unlensed(), renderer.smooth()
         lensed = positive
@@ -270,7 +393,7 @@ def _seen(columns: Columns, light: Light, dataset: SubhaloDataset, cosmology: Co
 
 
 def _products(
-    columns: Columns, light: Light, lensed: torch.Tensor, pair: _Pair, curve: CriticalCurve, dataset: SubhaloDataset
+    columns: Columns, light: Light, lensed: Tensor, pair: _Pair, curve: CriticalCurve, dataset: SubhaloDataset
 ) -> dict[str, NDArray]:
     """What the smooth lens did to the source; where the label is the lens, what was done to what a row shows."""
     lens = macro_lenses(columns, torch.float64)
@@ -294,36 +417,18 @@ def _products(
     return out | {"lensed_hlr_arcsec": half_light_radius(shown.astype(float), centre, grid.pixel_scale)}
 
 
-def _places(columns: Columns, flux: NDArray, curve: CriticalCurve, dataset: SubhaloDataset) -> tuple[NDArray, NDArray]:
-    places = []
-    subhalo, scale = dataset.subhalo, dataset.instrument.pixel_scale_arcsec
-    for row in range(len(flux)):
-        draws = tuple(float(columns[f"placement_{k}"][row]) for k in (1, 2, 3))
-        if subhalo.placement == "arc":
-            places.append(placement.place_on_arc(flux[row], scale, draws))
-        elif subhalo.placement == "annulus":
-            centre = (float(columns["lens_x_arcsec"][row]), float(columns["lens_y_arcsec"][row]))
-            places.append(placement.place_in_annulus(float(columns["theta_e_arcsec"][row]), centre, subhalo, draws))
-        else:
-            vertices = torch.stack((curve.x[row], curve.y[row]), 1).numpy()
-            places.append(placement.place_near_curve(vertices, subhalo, draws))
-    x, y = np.array(places, float).T
-    return x, y
-
-
 def _stamp(columns: Columns, row: int, pair: _Pair, dataset: SubhaloDataset) -> dict[str, object]:
     """Return the images of one row, and the measures that come from its light."""
     instrument, noise = dataset.instrument, dataset.instrument.noise
     block, snr = instrument.velocity_block, float(columns["peak_snr"][row])
     label, number = bool(columns["label"][row]), int(columns["number"][row])
-    smooth_peak = float(columns["smooth_peak"][row])
-    without, having = _noiseless_pair(pair, row, smooth_peak, block, dataset.contrast)
+    without, having = _noiseless(columns, row, pair, dataset)
     shown = having if label else without
     # Label-blind where the label allows it: the smooth lens stands for both classes.
     reference = shown if dataset.contrast == "lensed" else without
     flux = obs.noisy_flux(shown.flux, snr, noise.background_share, dataset.seed, number) if noise.flux else shown.flux
     seen = obs.images_of(flux, shown, reference, snr, instrument, dataset.seed, number)
-    d_flux, d_velocity = _d_primes(without, having, snr, noise, block, dataset.contrast)
+    d_flux, d_velocity = obs.d_primes(without, having, snr, noise, block, dataset.contrast)
     return {
         **seen,
         **arc_signal_to_noise(reference.flux, 1 / obs.flux_variance(np.zeros_like(reference.flux), snr, noise.background_share)),
@@ -335,34 +440,12 @@ def _stamp(columns: Columns, row: int, pair: _Pair, dataset: SubhaloDataset) -> 
     }
 
 
-def _noiseless_pair(pair: _Pair, row: int, smooth_peak: float, block: int, contrast: str) -> tuple[obs.Noiseless, obs.Noiseless]:
-    """What a control and a positive of this row would show, without noise."""
-    peak = float(pair.control[row, 0].max()) / smooth_peak
-    without = obs.noiseless(pair.control[row].astype(np.float64), peak, block)
-    if contrast == "lensed":
-        # Each has its own peak as unit, or brightness alone would tell them apart.
-        peak = float(pair.positive[row, 0].max()) / smooth_peak
-    having = obs.noiseless(pair.positive[row].astype(np.float64), peak, block)
-    if contrast == "kinematics":
-        having = obs.Noiseless(without.flux, without.block_flux, having.block_velocity)
-    return without, having
+def _noiseless(columns: Columns, row: int, pair: _Pair, dataset: SubhaloDataset) -> tuple[obs.Noiseless, obs.Noiseless]:
+    peak, block = float(columns["smooth_peak"][row]), dataset.instrument.velocity_block
+    return obs.noiseless_pair(pair.control[row], pair.positive[row], peak, block, dataset.contrast)
 
 
-def _d_primes(without: obs.Noiseless, having: obs.Noiseless, snr: float, noise: Noise, block: int, contrast: str) -> tuple[float, float]:
-    """Ideal observer's d′ in flux and velocity, with the noise of the image without the subhalo."""
-    variance = obs.flux_variance(without.flux, snr, noise.background_share)
-    errors = obs.velocity_errors(without.flux, variance, noise, block)
-    if contrast == "lensed":
-        # A velocity can be compared only where both images have one.
-        other = obs.velocity_errors(having.flux, obs.flux_variance(having.flux, snr, noise.background_share), noise, block)
-        errors = obs.Errors(variance, errors.mask & other.mask, np.maximum(errors.sigma_v, other.sigma_v))
-    return (
-        obs.flux_d_prime(without.flux, having.flux, variance),
-        obs.velocity_d_prime(without.block_velocity, having.block_velocity, errors),
-    )
-
-
-def _total_flux(light: Light) -> torch.Tensor:
+def _total_flux(light: Light) -> Tensor:
     """Flux of the unlensed source over its whole extent, (n,)."""
     return light.flux if light.flux.ndim == 1 else light.flux[:, 0]
 
