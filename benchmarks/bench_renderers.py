@@ -24,7 +24,7 @@ from darkhaloscope.config.subhalo import Rendering, SubhaloDataset
 from darkhaloscope.ifu.bank import read_bank
 from darkhaloscope.lensing.observe import convolve, psf_kernel
 from darkhaloscope.lensing.render import Grid
-from darkhaloscope.stamps.rows import row_columns, take
+from darkhaloscope.stamps.columns import row_columns, take
 from darkhaloscope.tasks.subhalo.lights import lights
 from darkhaloscope.tasks.subhalo.manifest import build_manifest
 from darkhaloscope.tasks.subhalo.render import RENDERERS, macro_lenses, subhalos_at

@@ -27,7 +27,7 @@ from darkhaloscope.config.lensfinder import LensFinderDataset
 from darkhaloscope.config.subhalo import SubhaloDataset
 from darkhaloscope.core.tables import write_table
 from darkhaloscope.ifu.bank import read_bank
-from darkhaloscope.stamps.rows import read_rows
+from darkhaloscope.stamps.manifest import read_rows
 from darkhaloscope.stamps.seen import write_seen
 from darkhaloscope.surveys.legacysurvey import bricks
 from darkhaloscope.tasks.lensfinder import inject, inputs, light

@@ -3,7 +3,7 @@
 from darkhaloscope.config.lensfinder import LensFinderDataset
 from darkhaloscope.core.tables import write_table
 from darkhaloscope.jobs.stage import stage
-from darkhaloscope.stamps.rows import read_rows
+from darkhaloscope.stamps.manifest import read_rows
 from darkhaloscope.stamps.seen import write_seen
 from darkhaloscope.tasks.lensfinder.inject import inject_rows
 from darkhaloscope.tasks.lensfinder.inputs import cut_rows, open_stills

@@ -7,7 +7,7 @@ from darkhaloscope.config.subhalo import SubhaloDataset
 from darkhaloscope.core.tables import write_table
 from darkhaloscope.ifu.bank import read_bank
 from darkhaloscope.jobs.stage import stage
-from darkhaloscope.stamps.rows import read_rows
+from darkhaloscope.stamps.manifest import read_rows
 from darkhaloscope.tasks.subhalo.render import render_pairs
 from darkhaloscope.tasks.subhalo.schema import MANIFEST, pair_schema
 

@@ -5,7 +5,7 @@ from darkhaloscope.config.subhalo import SubhaloDataset
 from darkhaloscope.core.tables import write_table
 from darkhaloscope.ifu.bank import read_bank
 from darkhaloscope.jobs.stage import stage
-from darkhaloscope.stamps.rows import read_rows
+from darkhaloscope.stamps.manifest import read_rows
 from darkhaloscope.stamps.seen import write_seen
 from darkhaloscope.tasks.subhalo.render import render_rows
 from darkhaloscope.tasks.subhalo.schema import MANIFEST, stamp_schema

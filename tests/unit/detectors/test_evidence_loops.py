@@ -17,7 +17,7 @@ from darkhaloscope.detectors.evidence.prior import LensPrior
 from darkhaloscope.detectors.evidence.process import Kernel
 from darkhaloscope.detectors.evidence.scan import Trial, marginalise
 from darkhaloscope.lensing.lens import join
-from darkhaloscope.stamps.rows import row_columns
+from darkhaloscope.stamps.columns import row_columns
 from darkhaloscope.tasks.subhalo.marginal import MACRO, MULTIPOLES, Model, marginal_d_prime, tangents
 from darkhaloscope.tasks.subhalo.observation import flux_variance
 from darkhaloscope.tasks.subhalo.render import subhalos_at

@@ -11,7 +11,7 @@ from darkhaloscope.detectors.evidence.scan import Places
 from darkhaloscope.evaluation import blind
 from darkhaloscope.evaluation.blind import blind_ceiling, d_prime, templates
 from darkhaloscope.evaluation.information import saturation
-from darkhaloscope.stamps.rows import row_columns, take
+from darkhaloscope.stamps.columns import row_columns, take
 from darkhaloscope.tasks.subhalo.manifest import build_manifest
 from darkhaloscope.tasks.subhalo.marginal import residual_norm, whiten
 from darkhaloscope.tasks.subhalo.render import StampError, render_rows

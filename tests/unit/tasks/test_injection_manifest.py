@@ -10,8 +10,7 @@ from scipy.spatial import cKDTree
 
 from darkhaloscope.config.lensfinder import INJECTIONS, LensFinderDataset, SkySplits
 from darkhaloscope.core.tables import read_table
-from darkhaloscope.stamps.manifest import ManifestError, write_manifest
-from darkhaloscope.stamps.rows import read_rows
+from darkhaloscope.stamps.manifest import ManifestError, read_rows, write_manifest
 from darkhaloscope.tasks.lensfinder.hosts import choose_hosts, read_parent, split_regions
 from darkhaloscope.tasks.lensfinder.manifest import draw_manifest, list_bricks
 from darkhaloscope.tasks.lensfinder.priors import GRIDDED, share_galaxies

@@ -14,9 +14,8 @@ from darkhaloscope.core.tables import images
 from darkhaloscope.lensing.observe import moffat_from_psfsize
 from darkhaloscope.sources.sersic import sersic_image
 from darkhaloscope.sources.still import StillImage
-from darkhaloscope.stamps.manifest import write_manifest
+from darkhaloscope.stamps.manifest import read_rows, write_manifest
 from darkhaloscope.stamps.measures import arc_signal_to_noise
-from darkhaloscope.stamps.rows import read_rows
 from darkhaloscope.tasks.lensfinder import inputs
 from darkhaloscope.tasks.lensfinder.hosts import read_parent
 from darkhaloscope.tasks.lensfinder.inject import InjectionError, inject_rows, source_fluxes

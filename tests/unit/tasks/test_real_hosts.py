@@ -13,7 +13,7 @@ from darkhaloscope.core.tables import images, write_table
 from darkhaloscope.learning.altered import labelled_bands
 from darkhaloscope.learning.cutouts import _learnt
 from darkhaloscope.mock.survey_light import psfsize_of
-from darkhaloscope.stamps.rows import read_rows
+from darkhaloscope.stamps.manifest import read_rows
 from darkhaloscope.surveys.folder import CutoutError
 from darkhaloscope.surveys.legacysurvey.schema import PARENT
 from darkhaloscope.surveys.real_sky import prepare_real_sky, real_sky_schema

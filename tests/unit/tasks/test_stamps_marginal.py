@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from darkhaloscope.config.cosmology import Cosmology
-from darkhaloscope.stamps.rows import row_columns, take
+from darkhaloscope.stamps.columns import row_columns, take
 from darkhaloscope.tasks.subhalo.manifest import build_manifest
 from darkhaloscope.tasks.subhalo.marginal import KNOT, MACRO, MULTIPOLES, SOURCE, Model, marginal_d_prime, residual_norm, tangents
 from darkhaloscope.tasks.subhalo.render import StampError, render_rows

@@ -10,7 +10,7 @@ from darkhaloscope.config.cosmology import Cosmology
 from darkhaloscope.config.subhalo import Population
 from darkhaloscope.core.tables import images
 from darkhaloscope.lensing.lens import TNFW
-from darkhaloscope.stamps.rows import row_columns
+from darkhaloscope.stamps.columns import row_columns
 from darkhaloscope.tasks.subhalo.manifest import build_manifest
 from darkhaloscope.tasks.subhalo.population import draw_clumps, draw_masses, mean_count
 from darkhaloscope.tasks.subhalo.render import render_rows

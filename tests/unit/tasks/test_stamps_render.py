@@ -249,8 +249,7 @@ def _lensed_cube(row, dataset):
     from darkhaloscope.lensing.reference import lens_model, ray_grid
     from darkhaloscope.lensing.render import Grid
     from darkhaloscope.sources.disk import disk_moments, row_disk
-    from darkhaloscope.stamps.columns import source_position
-    from darkhaloscope.stamps.rows import row_columns
+    from darkhaloscope.stamps.columns import row_columns, source_position
     from darkhaloscope.tasks.subhalo.render import macro_lenses
 
     columns = row_columns(row)

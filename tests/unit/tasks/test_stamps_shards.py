@@ -6,8 +6,7 @@ import pytest
 
 from darkhaloscope.config.cosmology import Cosmology
 from darkhaloscope.core.tables import write_table
-from darkhaloscope.stamps.manifest import ManifestError
-from darkhaloscope.stamps.rows import read_rows
+from darkhaloscope.stamps.manifest import ManifestError, read_rows
 from darkhaloscope.tasks.subhalo.manifest import build_manifest
 from darkhaloscope.tasks.subhalo.schema import MANIFEST
 

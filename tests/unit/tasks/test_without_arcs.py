@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from darkhaloscope.core.tables import images, write_table
-from darkhaloscope.stamps.manifest import write_manifest
-from darkhaloscope.stamps.rows import read_rows
+from darkhaloscope.stamps.manifest import read_rows, write_manifest
 from darkhaloscope.tasks.lensfinder.hosts import read_parent
 from darkhaloscope.tasks.lensfinder.inject import inject_rows
 from darkhaloscope.tasks.lensfinder.manifest import draw_manifest

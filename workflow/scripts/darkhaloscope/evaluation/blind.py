@@ -30,7 +30,7 @@ from ..detectors.evidence.pixels import Sky
 from ..detectors.evidence.prior import SubhaloProfile, subhalo_profiles
 from ..detectors.evidence.scan import Places, deflections, places
 from ..lensing.lens import deflection
-from ..stamps.rows import Columns
+from ..stamps.columns import Columns
 from ..tasks.subhalo.marginal import Whitened, marginal_d_prime, residual
 
 CHANNELS = ("flux", "velocity", "both")

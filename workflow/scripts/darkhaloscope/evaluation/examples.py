@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..config.cosmology import Cosmology
 from ..config.subhalo import SubhaloDataset
 from ..core.tables import images, read_columns
-from ..stamps.rows import row_columns
+from ..stamps.columns import row_columns
 from ..tasks.subhalo.lights import row_source
 from ..tasks.subhalo.render import noiseless_pairs
 from ..tasks.subhalo.schema import MANIFEST

@@ -1,4 +1,4 @@
-"""Columns that tables of stamps share: each has one meaning, whatever the task, and is defined here alone.
+"""Columns that tables of stamps share: each has one meaning, whatever the task, and is defined here alone; and columns as arrays.
 
 Lengths are in arcsec, x to the right and y up on the stamp (west and north on the sky), angles counter-clockwise from x.
 The frame of `src_*` and `shear*` is the lens: the source's centre is counted from the lens' centre, and the shear deflects
@@ -12,9 +12,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from ..core.tables import Column
+
+#: Columns of some rows as arrays, by name.
+Columns = dict[str, NDArray]
 
 IDENTITY = (
     Column("stamp_id", "string", "", "Identifier: dataset-split-number"),
@@ -59,6 +63,24 @@ def shared(*names: str, description: str = "", nullable: bool = False) -> tuple[
         replace(SHARED[name], nullable=nullable, description="; ".join(filter(None, (SHARED[name].description, description))))
         for name in names
     )
+
+
+def row_columns(rows: pa.Table) -> Columns:
+    """Return the columns of some rows as arrays; missing numbers are NaN, missing text is None, missing truths are false."""
+    out: Columns = {}
+    for name in rows.column_names:
+        column = rows.column(name)
+        if pa.types.is_string(column.type):
+            out[name] = np.asarray(column.to_pylist(), object)
+        else:
+            column = column.fill_null(False) if pa.types.is_boolean(column.type) else column
+            out[name] = column.to_numpy(zero_copy_only=False) if isinstance(column, pa.Array) else column.to_numpy()
+    return out
+
+
+def take(columns: Columns, index: NDArray | slice) -> Columns:
+    """Return some of the rows."""
+    return {name: values[index] for name, values in columns.items()}
 
 
 def shear_components(columns: Mapping[str, NDArray]) -> tuple[NDArray, NDArray]:

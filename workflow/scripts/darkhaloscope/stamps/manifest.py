@@ -1,4 +1,4 @@
-"""The manifest of a dataset: one row per stamp, drawn and written piece by piece, whatever the task.
+"""The manifest of a dataset: one row per stamp, drawn and written piece by piece and read shard by shard, whatever the task.
 
 A task yields tables of at most `PIECE` rows, split by split; nothing else of the rows is held in memory.
 """
@@ -13,10 +13,11 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ..config.subhalo import SPLITS, Size
-from ..core.tables import Schema, write_table
+from ..core.tables import Schema, open_table, write_table
 
 log = logging.getLogger("darkhaloscope")
 
@@ -45,6 +46,41 @@ def write_manifest(path: str | os.PathLike, schema: Schema, pieces: Iterable[pa.
     write_table(path, schema, counted(), row_group=ROW_GROUP)
     log.info("%s", ", ".join(f"{n} stamps in {split}" for split, n in counts.items()))
     return counts
+
+
+def read_rows(path: str | os.PathLike, schema: Schema, split: str, shard: int, shard_size: int) -> pa.Table:
+    """Return the manifest's rows of one shard: rows `shard × shard_size` onwards of a split, in its order.
+
+    Row groups of other shards are not read: their statistics say how many rows of the split they have.
+
+    Raises
+    ------
+    ManifestError
+        The split has no such rows.
+    """
+    start, parts, passed = shard * shard_size, [], 0
+    with open_table(path, schema) as file:
+        for group in range(file.num_row_groups):
+            count = _count(file, group, split)
+            if count and passed + count > start and passed < start + shard_size:
+                rows = file.read_row_group(group)
+                rows = rows.filter(pc.equal(rows["split"], split))
+                parts.append(rows.slice(max(0, start - passed), max(0, start + shard_size - max(passed, start))))
+            passed += count
+    if not parts:
+        raise ManifestError(
+            f"{path} has {passed} rows of split {split}, so it has no shard {shard} of {shard_size}; make it again with rule build_manifest"
+        )
+    return pa.concat_tables(parts).combine_chunks()
+
+
+def _count(file: pq.ParquetFile, group: int, split: str) -> int:
+    """Return the rows of a split in a row group; only a group in which splits meet is looked into."""
+    found = file.metadata.row_group(group)
+    statistics = found.column(file.schema.names.index("split")).statistics
+    if statistics is not None and statistics.has_min_max and statistics.min == statistics.max:
+        return found.num_rows if statistics.min == split else 0
+    return pc.sum(pc.equal(file.read_row_group(group, columns=["split"])["split"], split)).as_py() or 0
 
 
 def piece_ranges(size: Size) -> Iterator[tuple[str, NDArray[np.int64]]]:

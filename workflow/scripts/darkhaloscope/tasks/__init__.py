@@ -14,7 +14,7 @@ not use it. The parts, and what each of them offers:
     what is looked at before anything is trained: `CHECKS`, a `stamps.checks.Checks`, and the task's own gates.
 
 What turns rows into stamps is a rule of the task's own, for its inputs are its own (bricks, a bank, a table made elsewhere); it
-reads rows with `stamps.rows`, writes shards with `core.tables` and what is seen of them with `stamps.seen`.
+reads rows with `stamps.manifest`, writes shards with `core.tables` and what is seen of them with `stamps.seen`.
 """
 
 from __future__ import annotations

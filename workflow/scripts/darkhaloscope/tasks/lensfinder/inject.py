@@ -22,8 +22,8 @@ from ...config.lensfinder import BANDS, PIXEL_SCALE_ARCSEC, LensFinderDataset
 from ...core.random import row_keys, stream
 from ...lensing.batching import one_thread
 from ...lensing.products import half_light_radius
+from ...stamps.columns import Columns, row_columns, take
 from ...stamps.measures import arc_signal_to_noise
-from ...stamps.rows import Columns, row_columns, take
 from ...surveys.legacysurvey.bricks import Cutout
 from .light import READY, Lensed, Stills, lens_sources, psf_fwhm
 from .schema import MANIFEST, MEASURES, stamp_schema

@@ -19,7 +19,8 @@ from ...config.lensfinder import BANDS, LensFinderDataset
 from ...core.random import row_keys, stable_hash
 from ...core.tables import images, open_table
 from ...lensing.batching import one_thread
-from ...stamps.rows import read_stamps, row_columns, take
+from ...stamps.columns import row_columns, take
+from ...stamps.rows import read_stamps
 from .inject import detected_light, source_fluxes
 from .light import Stills, lens_sources
 from .schema import image_column, stamp_schema, without_arc_schema

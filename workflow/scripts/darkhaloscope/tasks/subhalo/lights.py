@@ -19,8 +19,7 @@ from ...sources.disk import disk_source
 from ...sources.kinds import Maps
 from ...sources.moving import KINDS
 from ...sources.source import Source, Supply
-from ...stamps.columns import source_position
-from ...stamps.rows import Columns, take
+from ...stamps.columns import Columns, source_position, take
 
 #: Length in place of one that a profile does not have: any positive number will do.
 UNUSED = 1.0

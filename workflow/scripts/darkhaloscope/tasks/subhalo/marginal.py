@@ -27,7 +27,7 @@ from ...lensing.lens import MacroLens, Subhalos, deflection, join
 from ...lensing.light import DiskLight
 from ...lensing.observe import convolve, psf_kernel
 from ...lensing.render import Grid
-from ...stamps.rows import Columns, row_columns, take
+from ...stamps.columns import Columns, row_columns, take
 from . import observation as obs
 from .lights import closed_form, disk_light
 from .population import draw_clumps

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ...config.subhalo import Subhalo, SubhaloDataset
 from ...lensing.lens import CriticalCurve
-from ...stamps.rows import Columns
+from ...stamps.columns import Columns
 
 #: Pixels fainter than this share of the peak do not attract subhalos.
 ARC_THRESHOLD = 0.1

@@ -18,7 +18,7 @@ from ...config.subhalo import Population, SubhaloDataset
 from ...core.random import quantile, stream
 from ...lensing.lens import NONE, Subhalos, nfw_angles
 from ...lensing.profiles import codes
-from ...stamps.rows import Columns
+from ...stamps.columns import Columns
 from .lights import UNUSED
 
 #: Mass at which the normalisation is given [M☉].

@@ -36,9 +36,8 @@ from ...lensing.products import count_images, half_light_radius, stretches
 from ...lensing.profiles import codes
 from ...lensing.render import Grid
 from ...sources.moving import KINDS
-from ...stamps.columns import shear_components, source_position
+from ...stamps.columns import Columns, row_columns, shear_components, source_position, take
 from ...stamps.measures import arc_signal_to_noise
-from ...stamps.rows import Columns, row_columns, take
 from . import observation as obs
 from . import placement
 from .lights import UNUSED, lights, source_fwhm_arcsec
