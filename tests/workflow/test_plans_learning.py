@@ -130,10 +130,8 @@ def test_networks_that_see_the_evidence_read_its_maps_with_their_own_priors():
     found = rule_files(overlay)
     of = wildcards(dataset="subhalo", detector="seer", test="other")
     assert found.training_shards(of)[0] == "<results>/evidence_stamps/subhalo/subhalo/train/00000.parquet"
-    assert found.scored_shards("test")(of)[0] == "<results>/evidence_stamps/subhalo/other/test/00000.parquet"
-    assert found.scored_shards("test")(wildcards(dataset="subhalo", detector="flux", test="other"))[0].startswith(
-        "<results>/datasets/other/stamps"
-    )
+    assert found.seen_by("seer", "subhalo", "other", "test")[0] == "<results>/evidence_stamps/subhalo/other/test/00000.parquet"
+    assert found.seen_by("flux", "subhalo", "other", "test")[0].startswith("<results>/datasets/other/stamps")
     assert found.evidence_settings()["maps"] is True and "maps" not in found.evidence_settings("maps")
     # Findings without maps have the parameters that they had before there was such a key.
     assert "maps" not in rule_files({}).evidence_settings()

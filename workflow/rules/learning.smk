@@ -152,8 +152,8 @@ rule score_stamps:
     input:
         weights="<results>/detectors/{dataset}/{detector}/seed-{seed}/network.safetensors",
         network="<results>/detectors/{dataset}/{detector}/seed-{seed}/network.json",
-        validation=scored_shards("validation"),
-        test=scored_shards("test"),
+        validation=lambda wildcards: seen_by(wildcards.detector, wildcards.dataset, wildcards.test, "validation"),
+        test=lambda wildcards: seen_by(wildcards.detector, wildcards.dataset, wildcards.test, "test"),
         checks=lambda wildcards: f"<results>/datasets/{wildcards.test}/quality/checks.json",
         trained_on=trained_on,
     output:

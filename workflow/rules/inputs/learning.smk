@@ -42,11 +42,6 @@ def training_shards(wildcards):
     return seen_by(wildcards.detector, wildcards.dataset, wildcards.dataset, "train")
 
 
-def scored_shards(split):
-    """The shards of one split of a test dataset that a network scores."""
-    return lambda wildcards: seen_by(wildcards.detector, wildcards.dataset, wildcards.test, split)
-
-
 def rounds_of(network):
     """The names of a network's rounds of training, the first one first."""
     return all_rounds(network, settings.detectors)
