@@ -12,7 +12,6 @@ from darkhaloscope.config.cosmology import Cosmology
 from darkhaloscope.config.manga import Quality, Tensor
 from darkhaloscope.ifu.normalised import normalise, write_normalised, write_reason
 from darkhaloscope.ifu.quality import measure_quality
-from darkhaloscope.ifu.resample import pixel_coordinate, resample_flux, resample_weighted
 from darkhaloscope.ifu.tensors import (
     AllMasked,
     CriticalQuality,
@@ -22,8 +21,11 @@ from darkhaloscope.ifu.tensors import (
     compactness,
     elliptical_centre,
     left_out,
+    pixel_coordinate,
     read_source_tensor,
     receding_axis_rad,
+    resample_flux,
+    resample_weighted,
     write_left_out,
     write_source_tensor,
 )
