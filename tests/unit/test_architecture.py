@@ -66,3 +66,16 @@ def test_the_count_of_a_walk_is_that_of_its_table(walk):
     files = re.findall(r"^\| (\d+) \| `([^`]+)` \|", table, re.MULTILINE)
     assert [int(place) for place, _ in files] == list(range(1, int(count) + 1))
     assert len({name for _, name in files}) == len(files)
+
+
+def test_what_a_walk_names_in_a_file_is_in_that_file():
+    rows = re.findall(r"^\| [\w, ]+ \| `([^`]+)` \| (`.+?) \|", PAGE, re.MULTILINE)
+    assert len(rows) > 60
+    missing = []
+    for file, named in rows:
+        text = next(path for folder in (LIBRARY, ROOT) if (path := folder / file).exists()).read_text(encoding="utf-8")
+        for name in re.findall(r"`([\w.]+)", named):
+            last = name.rpartition(".")[2]
+            if not re.search(rf"^\s*((def|class|rule) )?{last}\b[^.]", text, re.MULTILINE) and file != "Snakefile":
+                missing.append(f"{file}: {name}")
+    assert missing == []
