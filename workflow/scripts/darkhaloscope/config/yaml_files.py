@@ -107,14 +107,7 @@ def parse_yaml(text: str, where: str) -> Any:
 
 
 def layers(overlay: dict[str, Any], folder: Path, seen: tuple[str, ...]) -> list[dict[str, Any]]:
-    """Return the values of a config file, or edits, after those of the files that it extends, the lowest first.
-
-    Parameters
-    ----------
-    overlay : the file's values
-    folder : the project's root; `extends` paths start here
-    seen : the files that extend this one, itself among them
-    """
+    """Return the values of a config file, or edits, after those that it extends, the lowest first; `seen` are the files that extend it, and itself."""
     parent = overlay.pop("extends", None)
     if parent is None:
         return [overlay]

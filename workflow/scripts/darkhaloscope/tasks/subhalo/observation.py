@@ -59,16 +59,9 @@ def noiseless(moments: NDArray, peak: float, block: int) -> Noiseless:
 
 
 def noiseless_pair(control: NDArray, positive: NDArray, smooth_peak: float, block: int, contrast: str) -> tuple[Noiseless, Noiseless]:
-    """Return what a control and a positive of one row would show, without noise.
+    """Return what a control and a positive of one row would show, without noise, from their moments (3, h, w) as `noiseless` takes them.
 
-    Parameters
-    ----------
-    control, positive : (3, h, w) float, PSF-convolved moments as `noiseless` takes them
-    smooth_peak : float
-        The peak of the control's flux in units of the stamp's.
-    block : int
-        Side of a block.
-    contrast : what the two classes differ in
+    The peak of the control's flux becomes `smooth_peak`.
     """
     peak = float(control[0].max()) / smooth_peak
     without = noiseless(control.astype(np.float64), peak, block)

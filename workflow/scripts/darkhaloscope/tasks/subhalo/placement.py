@@ -18,15 +18,7 @@ ARC_CORE = 0.5
 
 
 def places(columns: Columns, flux: NDArray, curve: CriticalCurve, dataset: SubhaloDataset) -> tuple[NDArray, NDArray]:
-    """Return where the subhalos of n rows sit, x and y (n,) in arcsec.
-
-    Parameters
-    ----------
-    columns : of the rows
-    flux : (n, h, w), noiseless images of the smooth lens
-    curve : the rows' critical curves
-    dataset : says by which law
-    """
+    """Return where the subhalos of n rows sit, x and y (n,) in arcsec, by noiseless images of the smooth lens (n, h, w) and critical curves."""
     found = []
     subhalo, scale = dataset.subhalo, dataset.instrument.pixel_scale_arcsec
     for row in range(len(flux)):
