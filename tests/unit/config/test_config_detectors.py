@@ -112,6 +112,54 @@ def test_networks_that_see_the_evidence_need_its_maps():
             validate(merge(Run().plain(), merge(seen, {"evidence": {"maps": True}, "detectors": {"flux": wrong}})))
 
 
+FIXED = {key: 0 for key in ("ellipticity", "shear", "multipole_m3", "multipole_m4", "centre_offset_arcsec")} | {
+    "theta_e_arcsec": 1,
+    "slope": 2,
+}
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"contrast": "kinematics"}, r"shows evidence the stamps of bare, whose label is not a subhalo \(contrast kinematics\)"),
+        ({"instrument": {"noise": {"background_share": 0}}}, "shows evidence the stamps of bare, whose flux has no noise on dark sky"),
+        ({"instrument": {"noise": {"flux": False}}}, "whose flux has no noise on dark sky that could be measured"),
+        ({"lens": FIXED}, "shows evidence the stamps of bare, whose lenses are all one: let lens.theta_e_arcsec"),
+        ({"lens": FIXED | {"shear": 0.05}}, None),
+        ({"lens": FIXED | {"theta_e_arcsec": {"uniform": [1, 1.01]}}}, None),
+        ({"lens": FIXED | {"profile": "sie", "slope": {"uniform": [1.9, 2.1]}}}, "whose lenses are all one"),
+    ],
+)
+def test_the_model_based_detector_needs_a_subhalo_noise_and_lenses_that_differ(values, words):
+    """Said before the run begins: a job would say it hours later, or of each stamp in its log alone."""
+    bare = {"size": {"train": 0, "validation": 40, "test": 40}, "sources": {"mix": {"disk": 1.0}}}
+    run = {
+        "run": ["bare"],
+        "datasets": {"bare": merge(bare, values)},
+        "detectors": {"evidence": {"kind": "evidence"}},
+        "experiments": {"bare": {"question": "?", "dataset": "bare", "detectors": ["evidence"]}},
+    }
+    if words is None:
+        assert validate(run).datasets["bare"].lens.varies
+    else:
+        with pytest.raises(ConfigError, match=words):
+            validate(run)
+
+
+def test_stamps_seen_with_the_priors_of_another_dataset_need_noise_alone():
+    bare = {"size": {"train": 0, "validation": 40, "test": 40}, "sources": {"mix": {"disk": 1.0}}}
+    run = {
+        "run": ["bare"],
+        "datasets": {"bare": bare, "one": merge(bare, {"lens": FIXED})},
+        "detectors": {"evidence": {"kind": "evidence"}},
+        "experiments": {"bare": {"question": "?", "dataset": "bare", "tests": ["one"], "detectors": ["evidence"]}},
+    }
+    assert not validate(run).datasets["one"].lens.varies
+    run["datasets"]["one"]["instrument"] = {"noise": {"flux": False}}
+    with pytest.raises(ConfigError, match="shows evidence the stamps of one, whose flux has no noise on dark sky"):
+        validate(run)
+
+
 @pytest.mark.parametrize(
     ("detectors", "words"),
     [

@@ -7,6 +7,7 @@ import torch
 from darkhaloscope.config.base import Distribution
 from darkhaloscope.config.cosmology import Cosmology
 from darkhaloscope.config.subhalo import Lens, SubhaloDataset
+from darkhaloscope.detectors.evidence.pixels import DetectorError
 from darkhaloscope.detectors.evidence.prior import LensPrior, _moments, halo, subhalo_profiles
 from darkhaloscope.detectors.evidence.scan import Places, deflections
 from darkhaloscope.lensing.lens import subhalo_deflection
@@ -34,6 +35,12 @@ def test_only_what_the_dataset_varies_is_free():
     assert set(prior.names) == {"theta_e", "x", "y", "e1", "e2"}
     e = np.random.default_rng(1).uniform(0, 0.3, 200_000) * np.cos(np.random.default_rng(2).uniform(0, 2 * np.pi, 200_000))
     assert prior.width[prior.names.index("e1")] == pytest.approx(e.std(), rel=2e-2)
+
+
+def test_lenses_that_are_all_one_are_refused_in_words():
+    one = dict.fromkeys(("shear", "multipole_m3", "multipole_m4", "centre_offset_arcsec"), 0)
+    with pytest.raises(DetectorError, match=r"let lens.theta_e_arcsec or another of their parameters vary"):
+        LensPrior.of(Lens(profile="sis", theta_e_arcsec=1, **one))
 
 
 @pytest.mark.parametrize("profile", ["sis", "sie", "epl"])

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from .base import Fraction, Positive, Section
 from .detector import NotTrained
+from .subhalo import SubhaloDataset
 
 #: Amplitude and length of each term of a kernel.
 Terms = tuple[tuple[Positive, Positive], ...]
@@ -133,3 +134,17 @@ class EvidenceDetector(NotTrained):
     learnt: ClassVar[bool] = False
     #: Its velocity is the stamp's own, on the mask of the observed flux.
     label_blind: ClassVar[bool] = False
+
+
+def unfit(dataset: SubhaloDataset, prior: bool) -> list[str]:
+    """Return what keeps the model-based detector from looking at stamps of a dataset, in words; `prior`: whether it has its priors from there, too."""
+    problems, noise = [], dataset.instrument.noise
+    if not noise.flux or noise.background_share == 0:
+        problems.append(
+            "whose flux has no noise on dark sky that could be measured: set instrument.noise.flux to true and background_share above 0, or leave them out there"
+        )
+    if prior and dataset.contrast != "subhalo":
+        problems.append(f"whose label is not a subhalo (contrast {dataset.contrast}): leave them out there")
+    if prior and not dataset.lens.varies:
+        problems.append("whose lenses are all one: let lens.theta_e_arcsec or another of their parameters vary, however little")
+    return problems

@@ -15,7 +15,7 @@ from .columns import COLUMNS, NUMBER, SKY_CELLS, STRATA
 from .cosmology import Cosmology
 from .cutouts import Cutouts
 from .detectors import AnyDetector, Fusion, ScoredElsewhere
-from .evidence import Evidence
+from .evidence import Evidence, EvidenceDetector, unfit
 from .experiment import (
     LENSFINDER_CLUSTERS,
     LENSFINDER_STRATA,
@@ -133,7 +133,7 @@ class Run(Section):
             problems += [f"experiments.{name} {p}" for p in self._problems_of_host_cutouts(experiment)]
             problems += [f"experiments.{name} {p}" for p in self._problems_of_heads(experiment)]
             problems += [f"experiments.{name} {p}" for p in self._problems_of_pairs(experiment)]
-            problems += [f"experiments.{name} {p}" for p in self._problems_of_maps(experiment)]
+            problems += [f"experiments.{name} {p}" for p in self._problems_of_evidence(experiment)]
             for dataset in dict.fromkeys((experiment.dataset, *experiment.test_datasets)):
                 problems += [f"experiments.{name} {p}" for p in self._problems_of_channels(dataset, experiment.detectors)]
             for dataset in experiment.test_datasets:
@@ -247,12 +247,22 @@ class Run(Section):
             f"trains {', '.join(on_pairs)} on noiseless pairs, but {experiment.dataset} keeps none: set datasets.{experiment.dataset}.pairs"
         ]
 
-    def _problems_of_maps(self, experiment: Experiment) -> list[str]:
-        """What keeps networks from seeing what the model-based detector made of stamps."""
-        names = [n for n in experiment.detectors if n in self.detectors and getattr(self.detectors[n], "sees_evidence", False)]
-        if names and not self.evidence.maps:
-            return [f"trains {', '.join(names)} on maps of the evidence detector, which are not kept: set evidence.maps to true"]
-        return []
+    def _problems_of_evidence(self, experiment: Experiment) -> list[str]:
+        """What keeps the model-based detector from looking at stamps, and networks from seeing what it made of them."""
+        chosen = {name: self.detectors[name] for name in experiment.detectors if name in self.detectors}
+        seeing = [name for name, detector in chosen.items() if getattr(detector, "sees_evidence", False)]
+        problems = []
+        if seeing and not self.evidence.maps:
+            problems.append(f"trains {', '.join(seeing)} on maps of the evidence detector, which are not kept: set evidence.maps to true")
+        looking = [name for name, detector in chosen.items() if name in seeing or isinstance(detector, EvidenceDetector)]
+        if not looking:
+            return problems
+        for name in dict.fromkeys((experiment.dataset, *experiment.test_datasets)):
+            dataset = self.datasets.get(name)
+            # What has no velocity has been said by its channels.
+            found = unfit(dataset, prior=name == experiment.dataset) if isinstance(dataset, SubhaloDataset) else []
+            problems += [f"shows {', '.join(looking)} the stamps of {name}, {what}" for what in found]
+        return problems
 
     def _problems_of_heads(self, experiment: Experiment) -> list[str]:
         """What keeps heads from being fitted on real galaxies."""

@@ -123,6 +123,13 @@ class Lens(Section):
         draw({"uniform": [0.0, 0.05]}), description="Distance of the lens from the stamp's centre [arcsec]"
     )
 
+    @property
+    def varies(self) -> bool:
+        """Whether lenses differ from one another; ellipticity, shear, multipoles and offset do where they are not zero, by their directions."""
+        used = ("theta_e_arcsec", "shear", "multipole_m3", "multipole_m4", "centre_offset_arcsec", *MAIN[self.profile])
+        bounds = {key: getattr(self, key).bounds for key in used}
+        return any(low != high if key in ("theta_e_arcsec", "slope") else high > 0 for key, (low, high) in bounds.items())
+
 
 class Subhalo(Section):
     """The dark subhalo of the positives, and the phantom of the controls."""

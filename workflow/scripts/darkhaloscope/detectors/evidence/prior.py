@@ -17,6 +17,7 @@ from ...config.subhalo import Lens, SubhaloDataset
 from ...lensing.lens import NFW, SIS, TNFW, MacroLens, Subhalos, macro_deflection, macro_lens, nfw_angles, subhalo_deflection
 from ...lensing.profiles import MAIN
 from . import loops
+from .pixels import DetectorError
 
 #: Orders of the multipoles that a lens may have, each as a cos mφ and a sin mφ.
 MULTIPOLES = (3, 4)
@@ -43,6 +44,11 @@ class LensPrior:
         """Return the normal priors with the means and variances of a dataset's distributions.
 
         A vector of random direction and length e has mean zero and variance ⟨e²⟩/2 in each component.
+
+        Raises
+        ------
+        DetectorError
+            No parameter varies, so that there is nothing to fit.
         """
         values = {"theta_e": _moments(lens.theta_e_arcsec), "slope": _moments(lens.slope) if lens.profile == "epl" else (2.0, 0.0)}
         directed = {("x", "y"): lens.centre_offset_arcsec, ("gamma1", "gamma2"): lens.shear}
@@ -54,6 +60,10 @@ class LensPrior:
             mean, variance = _moments(length)
             values |= dict.fromkeys(pair, (0.0, (variance + mean**2) / 2))
         free = tuple(name for name, (_, variance) in values.items() if variance > 0)
+        if not free:
+            raise DetectorError(
+                "all lenses are one, with nothing to fit: let lens.theta_e_arcsec or another of their parameters vary, however little"
+            )
         mean, variance = np.array([values[name] for name in free]).T
         fixed = {name: mean for name, (mean, variance) in values.items() if variance == 0}
         return cls("epl" if lens.profile == "epl" else lens.profile, free, mean, np.sqrt(variance), fixed)
