@@ -202,7 +202,7 @@ def test_loops_of_other_states_do_not_pile_up_beside_the_module(loops, monkeypat
 RENDER = """
 import hashlib
 import torch
-from darkhaloscope.lensing import engine
+from darkhaloscope.lensing import engine, sampling
 from darkhaloscope.lensing.render import Grid
 from unit.lensing.conftest import disk, pixels, random_lens, random_subhalos
 
@@ -216,7 +216,8 @@ for light in (disk(4), pixels()):
     image, doubt, _ = engine.compiled_images(*arguments, plan)
     for values in (plan.columns, image.numpy(), doubt.numpy()):
         digest.update(values.tobytes())
-print(digest.hexdigest())
+read = sum(sum(f.stats.cache_hits.values()) for f in (sampling.plan_rows, sampling.render_rows))
+print(digest.hexdigest(), read)
 """
 
 
@@ -229,10 +230,13 @@ def copy(folder):
 
 
 def run(folder, code=RENDER, **environment):
-    """Run code with the copy of the library in `folder`, in a process of its own, and return what it prints."""
+    """Run code with the copy of the library in `folder`, in a process of its own, and return the words that it prints.
+
+    Those of `RENDER` are a digest of the images and how many functions were read from disk.
+    """
     paths = [str(folder), *(p for p in sys.path if p and not p.endswith("workflow/scripts"))]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1", **environment}
-    return subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True).stdout
+    return subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True).stdout.split()
 
 
 @pytest.fixture(scope="module")
@@ -248,14 +252,16 @@ def test_what_was_compiled_now_and_what_was_read_from_disk_give_the_same_bits(lo
     cache = copy(tmp_path) / "__pycache__"
     shutil.copytree(loops_on_disk[0] / "darkhaloscope/lensing/__pycache__", cache)
     kept = {"nothing": loops_on_disk[1]}
-    for name in ("everything", "plan_rows", "render_rows"):
+    assert kept["nothing"][1] == "0"
+    for name, read in {"everything": "2", "plan_rows": "1", "render_rows": "1"}.items():
         if name.endswith("rows"):
             for path in cache.glob("*.nb?"):
                 if f".{name}-" not in path.name:
                     path.unlink()
         kept[name] = run(tmp_path)
+        assert kept[name][1] == read
         assert {path.name.split("-")[0] for path in cache.glob("*.nbc")} == {"sampling.plan_rows", "sampling.render_rows"}
-    assert len(set(kept.values())) == 1, kept
+    assert len({digest for digest, _ in kept.values()}) == 1, kept
 
 
 def test_an_update_that_keeps_file_times_is_compiled_wherever_old_loops_lie(loops_on_disk, tmp_path):
@@ -263,16 +269,16 @@ def test_an_update_that_keeps_file_times_is_compiled_wherever_old_loops_lie(loop
     kernels = copy(tmp_path) / "kernels.py"
     shutil.copytree(loops_on_disk[0] / "darkhaloscope/lensing/__pycache__", tmp_path / "kept/darkhaloscope")
     names = set(os.listdir(tmp_path / "kept/darkhaloscope"))
-    before = run(tmp_path, NUMBA_CACHE_DIR=str(tmp_path / "kept"))
-    assert before == loops_on_disk[1] and set(os.listdir(tmp_path / "kept/darkhaloscope")) == names  # the old loops were read
+    before, read = run(tmp_path, NUMBA_CACHE_DIR=str(tmp_path / "kept"))
+    assert (before, read) == (loops_on_disk[1][0], "2") and set(os.listdir(tmp_path / "kept/darkhaloscope")) == names
     text = kernels.read_text(encoding="utf-8")
     edited = text.replace("x[j] - scales[j] *", "x[j] - F(0.5) * scales[j] *")
     assert edited != text
     kernels.write_text(edited, encoding="utf-8")
     os.utime(kernels, (1e9, 1e9))
-    after = run(tmp_path, NUMBA_CACHE_DIR=str(tmp_path / "kept"))
-    assert after != before
-    assert after == run(tmp_path, NUMBA_CACHE_DIR=str(tmp_path / "empty"))
+    after, read = run(tmp_path, NUMBA_CACHE_DIR=str(tmp_path / "kept"))
+    # Nothing was read, so that all is compiled from the code as it is.
+    assert after != before and read == "0"
 
 
 def test_a_job_without_a_place_for_loops_starts_all_the_same(tmp_path):
@@ -281,4 +287,4 @@ def test_a_job_without_a_place_for_loops_starts_all_the_same(tmp_path):
     code = "from darkhaloscope.lensing import sampling; print(sampling.plan_rows._cache.cache_path)"
     # Bytecode of other rooms may be written; no folder of loops can be made where a file lies.
     nowhere = {"HOME": "/dev/null/home", "XDG_CACHE_HOME": "/dev/null/cache", "NUMBA_CACHE_DIR": ""}
-    assert run(tmp_path, code, **nowhere).strip() == "None"
+    assert run(tmp_path, code, **nowhere) == ["None"]
