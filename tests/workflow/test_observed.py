@@ -61,7 +61,7 @@ def test_two_lenses_go_from_files_to_a_page(project):
     page = (folder / "index.html").read_text(encoding="utf-8")
     assert page.count("data:image/png;base64") == 1 and "no arcs found" in page
     assert re.search(
-        r"J1, injected at the places that were asked about and found there: \d of 1 of 10\^9, \d of 1 of 10\^9.5, \d of 1 of 10\^10 M☉",
+        r"J1, injected at the places that were asked about and found there: \d of 1 of 10⁹, \d of 1 of 10⁹·⁵, \d of 1 of 10¹⁰ M☉",
         page,
     )
     table = (folder / "lenses.csv").read_text(encoding="utf-8").splitlines()

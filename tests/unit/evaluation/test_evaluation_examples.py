@@ -63,5 +63,5 @@ def test_sources_are_taken_in_turn():
 def test_captions_name_what_is_looked_for(contrast):
     row = {"source_kind": "disk", "theta_e_arcsec": 1.0, "peak_snr": 20.0, "d_prime_flux": 3.0, "d_prime_velocity": 5.0}
     row |= {"subhalo_profile": "nfw", "subhalo_theta_e_arcsec": None, "log10_mass_msun": 9.5}
-    sought = {"subhalo": "NFW subhalo of 10^9.5 M☉", "lensed": "lens of θ_E 1.00″"}[contrast]
+    sought = {"subhalo": "NFW subhalo of 10⁹·⁵ M☉", "lensed": "lens of θ_E 1.00″"}[contrast]
     assert _caption(row, contrast) == f"disk source, {sought}, peak S/N 20; ideal d′ 3.0 in flux, 5.0 in velocity"

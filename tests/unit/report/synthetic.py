@@ -90,7 +90,7 @@ def pairs(n: int) -> Pairs:
     bump = np.zeros((SIZE, SIZE), np.float32)
     bump[8:11, 5:8] = 0.05
     return Pairs(
-        captions=tuple(f"NFW 10^9.7 M☉, peak S/N {10 + i}" for i in range(n)),
+        captions=tuple(f"NFW 10⁹·⁷ M☉, peak S/N {10 + i}" for i in range(n)),
         smooth_flux=smooth,
         perturbed_flux=smooth + bump,
         smooth_velocity=images["velocity"],

@@ -19,6 +19,7 @@ from ..tasks.subhalo.lights import row_source
 from ..tasks.subhalo.render import noiseless_pairs
 from ..tasks.subhalo.schema import MANIFEST
 from .example_table import PAIR, SOURCE, example_table
+from .tidy import power_of_ten
 
 #: Columns that captions of stamps are made of.
 CAPTION_COLUMNS = (
@@ -118,4 +119,4 @@ def _caption(row: Mapping[str, Any], contrast: str) -> str:
 def _subhalo(row: Mapping[str, Any]) -> str:
     if row["subhalo_profile"] == "sis":
         return f"SIS subhalo of θ_E {row['subhalo_theta_e_arcsec']:.3f}″"
-    return f"{row['subhalo_profile'].upper()} subhalo of 10^{row['log10_mass_msun']:.1f} M☉"
+    return f"{row['subhalo_profile'].upper()} subhalo of {power_of_ten(row['log10_mass_msun'])} M☉"

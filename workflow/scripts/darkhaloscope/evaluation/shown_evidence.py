@@ -16,6 +16,7 @@ from ..detectors.evidence.scan import image_of
 from ..detectors.evidence.sensitivity import least_mass, mapped_halos, mean_z
 from .example_table import EVIDENCE, example_table
 from .examples import PAIRS, strongest_first
+from .tidy import power_of_ten
 
 
 def show_evidence(shard: str | os.PathLike, detector: Detector, cosmology: Cosmology) -> pa.Table:
@@ -52,7 +53,7 @@ def show_evidence(shard: str | os.PathLike, detector: Detector, cosmology: Cosmo
     limit = least_mass(depth, np.array(settings.log10_mass_msun), settings.threshold)
     found = fitted.where.x[best[1]], fitted.where.y[best[1]]
     away = float(np.hypot(found[0] - truth["subhalo_x_arcsec"], found[1] - truth["subhalo_y_arcsec"]))
-    least = f"a halo of 10^{np.nanmin(limit):.1f} M☉ would" if np.isfinite(limit).any() else "none of the mapped halos would"
+    least = f"a halo of {power_of_ten(np.nanmin(limit))} M☉ would" if np.isfinite(limit).any() else "none of the mapped halos would"
     caption = (
         f"greatest z {z.max():.1f} ({_called(detector.profiles[best[0]].name)}), {away:.2f}″ from the subhalo; "
         f"at its best place {least} pass z = {settings.threshold:g}"

@@ -148,11 +148,16 @@ def number(value: float, *, sign: bool = False) -> str:
     return text.replace("-", "−")
 
 
+def power_of_ten(exponent: float) -> str:
+    """Return ten to a power of one digit behind the point as it is printed: 10⁻³, 10⁹·⁷."""
+    return "10" + f"{exponent:.1f}".removesuffix(".0").translate(str.maketrans("-.0123456789", "⁻·⁰¹²³⁴⁵⁶⁷⁸⁹"))
+
+
 def power(rate: float) -> str:
     """Return a rate as a reader writes it: 10⁻³, 5%, 0.9."""
     exponent = math.log10(rate)
     if abs(exponent - round(exponent)) < 1e-9 and rate < 0.05:
-        return "10" + f"{round(exponent)}".translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+        return power_of_ten(exponent)
     return f"{rate:g}" if rate >= 0.5 else f"{100 * rate:g}%"
 
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ..config.observed import Observed
+from ..evaluation.tidy import power_of_ten
 from .html import render
 from .pictures import data_uri
 
@@ -80,11 +81,11 @@ def _text(v: Mapping[str, float]) -> str:
     published = v["theta_e_published_arcsec"]
     beside = f" (published {published:.2f}″)" if np.isfinite(published) else ""
     mass = (
-        f"The best halo, fitted with the lens: z = {v['z_max']:.1f}, 10^{v['found_log10_mass']:.1f} M☉ at x = {v['found_x_arcsec']:.2f}″, y = {v['found_y_arcsec']:.2f}″; "
+        f"The best halo, fitted with the lens: z = {v['z_max']:.1f}, {power_of_ten(v['found_log10_mass'])} M☉ at x = {v['found_x_arcsec']:.2f}″, y = {v['found_y_arcsec']:.2f}″; "
         f"of a negative mass {v['z_negative']:.1f}; share of controls above it {v['false_alarm']:.2f}"
     )
     limit = (
-        f"; 10^{v['least_log10_mass']:.1f} M☉ would be seen at the best place"
+        f"; {power_of_ten(v['least_log10_mass'])} M☉ would be seen at the best place"
         if np.isfinite(v["least_log10_mass"])
         else "; no mapped mass would be seen"
     )
@@ -111,14 +112,14 @@ def _figures(sample: Mapping[str, object]) -> list[str]:
     for found in sample["detections"].values():
         if found["threshold"] is None:
             continue
-        share = ", ".join(f"{v['share']:.0%} of 10^{m} M☉" for m, v in found["completeness"].items() if v["of"])
+        share = ", ".join(f"{v['share']:.0%} of {power_of_ten(float(m))} M☉" for m, v in found["completeness"].items() if v["of"])
         out.append(
             f"Above z = {found['threshold']:.1f}: {', '.join(found['found']) or 'none'}; of negative masses {len(found['negative'])}. "
             f"Injections found there: {share or 'none made'}. Subhalos expected from the mass function: {found['expected']:.2g}."
         )
-    could = ", ".join(f"{n} of 10^{m}" for m, n in sample["could_show"].items())
+    could = ", ".join(f"{n} of {power_of_ten(float(m))}" for m, n in sample["could_show"].items())
     out.append(f"Lenses that promise z above the threshold somewhere: {could} M☉.")
     for lens, masses in sample["asked"].items():
-        found = ", ".join(f"{round(v['share'] * v['of'])} of {v['of']} of 10^{m}" for m, v in masses.items())
+        found = ", ".join(f"{round(v['share'] * v['of'])} of {v['of']} of {power_of_ten(float(m))}" for m, v in masses.items())
         out.append(f"{lens}, injected at the places that were asked about and found there: {found or 'none made'} M☉.")
     return out
