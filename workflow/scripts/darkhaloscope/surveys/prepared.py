@@ -23,6 +23,8 @@ from .text_tables import read_text_table
 
 log = logging.getLogger("darkhaloscope")
 
+#: The label that is looked for where the config names none.
+UNASKED = Labelled.model_fields["label"].default
 #: Below this share of good pixels a cutout is mostly bad.
 MOSTLY = 0.5
 #: Stamps that are written at a time.
@@ -84,9 +86,10 @@ def prepare_cutouts(settings: Labelled, size: int, bands: Sequence[str] = BANDS)
         )
     cutouts = cutouts_of(settings)
     labels = labels_of(settings, cutouts)
-    schema, rows, usable, first, holed = prepared_schema(size), [], 0, "", 0
+    schema, rows, usable, labelled, first, holed = prepared_schema(size), [], 0, 0, "", 0
     for name in cutouts.names:
         rows.append(_row(cutouts, name, labels.get(name), settings, size))
+        labelled += rows[-1]["given_label"] is not None
         usable, first = usable + rows[-1]["ok"], first or rows[-1]["reason"]
         holed += rows[-1]["ok"] and rows[-1]["usable"] < MOSTLY
         if len(rows) == PART:
@@ -97,6 +100,10 @@ def prepare_cutouts(settings: Labelled, size: int, bands: Sequence[str] = BANDS)
     total = len(cutouts.names)
     if not usable:
         raise CutoutError(f"{settings.path}: none of its {total} cutouts can be used; the first: {first}")
+    if settings.label != UNASKED and not labelled:
+        raise CutoutError(
+            f"{settings.path}: expected a label {settings.label} of its cutouts, as cutouts.label names it, found none; correct the name, or take it out"
+        )
     if usable < total:
         log.warning("%s: %d of %d cutouts cannot be used and get no score; the first: %s", settings.path, total - usable, total, first)
     if holed:

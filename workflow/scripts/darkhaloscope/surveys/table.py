@@ -8,6 +8,7 @@ have these as columns, images as tensors or lists of numbers.
 from __future__ import annotations
 
 import functools
+import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,12 +20,11 @@ from numpy.typing import NDArray
 
 from ..config.cutouts import Labelled
 from ..core.reading import read_npz, readable
-from ..core.tables import PARQUET
-from .folder import MAX_SIDE, PIXELS, CutoutError, FolderOfCutouts, Found
-from .said import BAND_KEYS, SAID, as_text, band_names, said_key
+from ..core.tables import PARQUET, tensors
+from .folder import IMAGES, MAX_SIDE, NAMES, PIXELS, CutoutError, FolderOfCutouts, Found
+from .said import BAND_KEYS, BAND_WORDS, SAID, as_text, band_of, said_key
 
-IMAGES = ("image", "images", "cutout")
-NAMES = ("stamp_id", "id", "name")
+log = logging.getLogger("darkhaloscope")
 
 
 def cutouts_of(settings: Labelled) -> FolderOfCutouts:
@@ -58,7 +58,9 @@ class _Rows(FolderOfCutouts):
     def __init__(self, settings: Labelled, names: Sequence[object] | None, count: int) -> None:
         self.settings, self.bands = settings, settings.bands
         self.pixel_scale_arcsec, self.zero_point = settings.pixel_scale_arcsec, settings.zero_point
-        names = range(count) if names is None else names
+        if names is None:
+            log.warning("%s: nothing is called %s, so cutouts are numbered from 0 in the file's order", settings.path, ", ".join(NAMES))
+            names = range(count)
         lost = sum(nameless(name) for name in names)
         if lost:
             raise CutoutError(f"{settings.path}: {lost} of {count} cutouts have no name, expected one for each; write them")
@@ -72,7 +74,7 @@ class _Rows(FolderOfCutouts):
             raise CutoutError(f"{settings.path}: expected a row for each cutout, found none; write it again")
         self._rows = {name: row for row, name in enumerate(given)}
         self._files = {name: [Path(settings.path)] for name in given}
-        self._places = None
+        self._places, self._unread = None, set()
 
     def _where(self, name: str) -> str:
         return f"{self.settings.path}, {name}"
@@ -93,9 +95,9 @@ class ArraysOfCutouts(_Rows):
     """The rows of an NPZ file's arrays."""
 
     def __init__(self, settings: Labelled) -> None:
-        path = Path(settings.path)
+        self.settings, path = settings, Path(settings.path)
         with readable(path, "cutouts as NPZ or Parquet", "write it again", CutoutError):
-            arrays = read_npz(path.read_bytes())
+            arrays = self._renamed(read_npz(path.read_bytes()))
         key = next((k for k in IMAGES if k in arrays), None)
         if key is None or arrays[key].ndim != 4:
             found = ", ".join(f"{k} {v.shape}" for k, v in arrays.items()) or "none"
@@ -108,8 +110,12 @@ class ArraysOfCutouts(_Rows):
         once = {
             k: v
             for k, v in arrays.items()
-            if said_key(k) in SAID and (v.ndim == 0 or (said_key(k) in BAND_KEYS and len(band_names(v[0])) == 1))
+            if said_key(k) in SAID
+            and (v.ndim == 0 or (said_key(k) in (*BAND_KEYS, *BAND_WORDS) and v.ndim == 1 and band_of(v[0], settings.bands)))
         }
+        read = [k for k in arrays if k in (*PIXELS, *NAMES, settings.label) or said_key(k) in SAID]
+        if lost := [f"{k} {arrays[k].shape}" for k in read if k not in once and (not arrays[k].ndim or len(arrays[k]) != count)]:
+            raise CutoutError(f"{path}: expected a row for each of the {count} cutouts, found {', '.join(lost)}; write it again")
         self._once, self._arrays = once, {k: v for k, v in arrays.items() if k not in once and v.ndim and len(v) == count}
         super().__init__(settings, next((self._arrays[k] for k in NAMES if k in self._arrays), None), count)
 
@@ -121,14 +127,18 @@ class TableOfCutouts(_Rows):
     """The rows of a Parquet table, one row group in memory at a time."""
 
     def __init__(self, settings: Labelled) -> None:
-        path = Path(settings.path)
+        self.settings, path = settings, Path(settings.path)
         with readable(path, "cutouts as a Parquet table", "write it again", CutoutError), pq.ParquetFile(path) as file:
-            names, groups = file.schema_arrow.names, [file.metadata.row_group(k).num_rows for k in range(file.num_row_groups)]
-            name = next((n for n in NAMES if n in names), None)
+            schema, groups = file.schema_arrow, [file.metadata.row_group(k).num_rows for k in range(file.num_row_groups)]
+            columns = {self._key(n, schema.names): n for n in schema.names}
+            name = next((columns[n] for n in NAMES if n in columns), None)
             given = file.read(columns=[name])[name].to_pylist() if name else None
-        if not any(key in names for key in IMAGES):
-            raise CutoutError(f"{path}: expected a column {' or '.join(IMAGES)}, found {', '.join(names)}; rename it")
-        self._columns = [n for n in names if n in (*PIXELS, settings.label) or said_key(n) in SAID]
+        if not any(key in columns for key in IMAGES):
+            raise CutoutError(f"{path}: expected a column {' or '.join(IMAGES)}, found {', '.join(schema.names)}; rename it")
+        self._columns = {key: n for key, n in columns.items() if key in (*PIXELS, settings.label) or said_key(n) in SAID}
+        unread = [n for n in schema.names if n not in self._columns.values() and _holds_pixels(schema.field(n).type)]
+        if unread:
+            log.warning("%s: %s passed over; noise and masks are read from %s", path, ", ".join(unread), ", ".join(PIXELS[3:]))
         self._starts = np.cumsum([0, *groups])
         super().__init__(settings, given, sum(groups))
 
@@ -136,18 +146,18 @@ class TableOfCutouts(_Rows):
         group = int(np.searchsorted(self._starts, row, side="right")) - 1
         table, within = self._group(group), row - int(self._starts[group])
         with readable(f"{self.settings.path}, row {row}", "images as numbers, bands × size × size", "write the table again", CutoutError):
-            return {name: self._values(table.column(name), within, name) for name in self._columns}
+            return {key: self._values(table.column(name), within, key) for key, name in self._columns.items()}
 
     @functools.lru_cache(maxsize=1)  # noqa: B019  (one reader per job; rows are read in order)
     def _group(self, group: int) -> pa.Table:
         path = self.settings.path
         with readable(path, "cutouts as a Parquet table", "write it again", CutoutError), pq.ParquetFile(path) as file:
-            return file.read_row_group(group, columns=self._columns).combine_chunks()
+            return file.read_row_group(group, columns=[*self._columns.values()]).combine_chunks()
 
     def _values(self, column: pa.ChunkedArray, row: int, name: str) -> NDArray | float | None:
         cell = column[row]
-        if isinstance(column.type, pa.FixedShapeTensorType):
-            return column.chunk(0)[row : row + 1].to_numpy_ndarray()[0]
+        if isinstance(column.type, pa.FixedShapeTensorType) and cell.is_valid:
+            return tensors(column.chunk(0)[row : row + 1])[0]
         if name not in PIXELS or not cell.is_valid:
             return cell.as_py()
         if not pa.types.is_nested(column.type):
@@ -159,3 +169,12 @@ class TableOfCutouts(_Rows):
                 raise ValueError(f"{name} has {len(values)} numbers")
             return values.reshape(len(self.bands), side, side)
         return values
+
+
+def _holds_pixels(kind: pa.DataType) -> bool:
+    """Say whether a column may hold images: tensors, and lists of numbers."""
+    while pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        kind = kind.value_type
+        if pa.types.is_floating(kind) or pa.types.is_integer(kind):
+            return True
+    return isinstance(kind, pa.FixedShapeTensorType)
