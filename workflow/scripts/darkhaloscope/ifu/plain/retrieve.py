@@ -9,6 +9,7 @@ from pathlib import Path
 from ...archive.addresses import join, local_path
 from ...archive.download import Fetched, NotFound, fetch
 from ...config.manga import Archive, Downloads
+from ..maps import LEAVE_OUT
 from .file import ENDINGS, PlainMapsError, check_planes, checked_facts, read_file, write_plain
 
 
@@ -35,9 +36,13 @@ def retrieve_plain(archive: Archive, galaxy_id: str, destination: str | os.PathL
             raise PlainMapsError(
                 f"{archive.base}: expected a file {galaxy_id} with the ending {', '.join(ENDINGS)}; correct the sample's `base` or `listed`"
             )
-        planes, given = read_file(fetched.path)
-        check_planes(planes, fetched.path)
-        facts = checked_facts(given, fetched.path)
+        try:
+            planes, given = read_file(fetched.path)
+            check_planes(planes, fetched.path)
+            facts = checked_facts(given, fetched.path)
+        except PlainMapsError as error:
+            # The copy in the temporary folder is gone when the message is read.
+            raise PlainMapsError(f"{str(error).replace(str(fetched.path), address)}; or {LEAVE_OUT}") from error.__cause__
         if facts["galaxy_id"] != galaxy_id:
             raise PlainMapsError(
                 f"{address}: the file says galaxy {facts['galaxy_id']}, expected {galaxy_id}; rename it, or correct its GALAXY"
