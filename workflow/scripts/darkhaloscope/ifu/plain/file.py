@@ -30,7 +30,6 @@ from ..maps import FLUX_UNIT, MapsError, conversion
 
 log = logging.getLogger("darkhaloscope")
 
-ENDINGS = (".fits", ".fits.gz", ".npz")
 PLANES = ("flux", "velocity", "dispersion", "flux_err", "velocity_err", "dispersion_err", "mask")
 #: Numbers that programs write where nothing was measured: 0, and nines of either sign; a number that stands for it is there this many times.
 FILLERS = (0.0, *(sign * (10.0**digits - 1) for digits in range(2, 7) for sign in (-1, 1)))
