@@ -379,7 +379,7 @@ def test_names_labels_and_images_are_found_in_whatever_case(tmp_path, caplog):
         np.testing.assert_array_equal(stamps, images)
         assert rows.index.tolist() == ["7", "8", "9"] and rows["label"].tolist() == [1, 0, 1]
         assert rows["ra"].tolist() == [1, 2, 3] and rows["dec"].tolist() == [4, 5, 6]
-    assert not caplog.messages
+    assert "numbered from 0" not in caplog.text
     np.savez(tmp_path / "none.npz", image=images)
     prepared(tmp_path, path=str(tmp_path / "none.npz"))
     assert "nothing is called stamp_id, id, name" in caplog.text and "numbered from 0 in the file's order" in caplog.text
@@ -409,3 +409,13 @@ def test_tensors_with_axes_in_another_order_are_read_as_they_are_meant(tmp_path)
     rows, stamps = prepared(tmp_path, path=str(tmp_path / "many.parquet"))
     np.testing.assert_array_equal(stamps[:2], images[:2])
     assert rows["ok"].tolist() == [True, True, False] and "c: image is empty" in rows.loc["c", "reason"]
+
+
+def test_fluxes_of_no_galaxy_are_told(tmp_path, caplog):
+    """A galaxy of 20 mag in HSC's zero point of 27, which its file does not say."""
+    image = 10.0 * star(64)
+    np.savez(tmp_path / "a.npz", image=image * 10 ** (0.4 * (27.0 - 22.5)))
+    prepared(tmp_path, zero_point=27.0)
+    assert "mag" not in caplog.text
+    prepared(tmp_path)
+    assert "expected that of galaxies of 16.5 to 24 mag, 0.251 to 251; is zero_point (22.5) that of the files?" in caplog.text
