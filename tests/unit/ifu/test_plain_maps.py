@@ -212,7 +212,7 @@ def test_pixel_scale_from_the_wcs_of_the_flux(tmp_path):
         (lambda planes, facts: planes.update(velocity=planes["velocity"][1:]), "maps of one shape"),
         (lambda planes, facts: facts.pop("line"), "expected line \\(card LINE\\) as str, found nothing"),
         (lambda planes, facts: facts.update(z=-0.1), "z is -0.1, expected above 0"),
-        (lambda planes, facts: facts.update(ba=1.4), "ba is 1.4, expected above 0, at most 1"),
+        (lambda planes, facts: facts.update(ba=1.4), "ba is 1.4, expected an axis ratio of 0.05 to 1"),
         (lambda planes, facts: facts.update(kinematics="hot"), "gas or stellar, found 'hot'"),
     ],
 )
@@ -473,6 +473,9 @@ def test_the_cut_on_flux_is_made_however_its_unit_is_written(tmp_path, unit):
         ({"psf_fwhm_arcsec": 0.2 / 3600}, r"spaxels of 0\.25 arcsec and a resolution of 5\.556e-05 arcsec, .* both in arcsec"),
         ({"pixel_scale_arcsec": 0.25 / 3600}, r"spaxels of 6\.944e-05 arcsec and a resolution of 0\.2 arcsec"),
         ({"pixel_scale_arcsec": 250.0}, "spaxels of 250 arcsec"),
+        ({"centre_x_pix": 187.7, "centre_y_pix": 12.4}, r"centre_x_pix is 187\.7, expected a spaxel of the maps, from 0 to 95"),
+        ({"centre_x_pix": 40.0, "centre_y_pix": -3.0}, "centre_y_pix is -3, expected a spaxel"),
+        ({"ba": 0.001}, r"ba is 0\.001, expected an axis ratio of 0\.05 to 1"),
         ({"z": 5100.0}, r"z is 5100, expected a galaxy's redshift, up to 15; correct it \(is it a velocity\?\)"),
     ],
 )

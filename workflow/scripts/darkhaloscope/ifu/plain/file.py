@@ -39,6 +39,8 @@ VELOCITIES = ("velocity", "dispersion", "velocity_err", "dispersion_err")
 ZIP_MAGIC = b"PK\x03\x04"
 #: Where pixels and resolution differ by more than this factor, one of them is in degrees or milliarcseconds.
 MAX_RATIO = 100.0
+#: No disk is thinner than this.
+MIN_AXIS_RATIO = 0.05
 #: No galaxy is known at a higher redshift.
 MAX_REDSHIFT = 15.0
 #: No map of a galaxy has more spaxels than this on a side.
@@ -208,11 +210,11 @@ def checked_facts(given: dict[str, object], path: Path) -> dict:
         raise PlainMapsError(
             f"{path}: expected pixel_scale_arcsec (card PIXSCALE) or a WCS of right ascension and declination in FLUX, found neither; write one into the file"
         )
-    for key in ("z", "psf_fwhm_arcsec", "pixel_scale_arcsec", "reff_arcsec", "ba"):
-        if facts[key] is not None and not (facts[key] > 0 and (key != "ba" or facts[key] <= 1)):
-            raise PlainMapsError(
-                f"{path}: {key} is {facts[key]:g}, expected {'above 0, at most 1' if key == 'ba' else 'above 0'}; correct it"
-            )
+    for key in ("z", "psf_fwhm_arcsec", "pixel_scale_arcsec", "reff_arcsec"):
+        if facts[key] is not None and not facts[key] > 0:
+            raise PlainMapsError(f"{path}: {key} is {facts[key]:g}, expected above 0; correct it")
+    if facts["ba"] is not None and not MIN_AXIS_RATIO <= facts["ba"] <= 1:
+        raise PlainMapsError(f"{path}: ba is {facts['ba']:g}, expected an axis ratio of {MIN_AXIS_RATIO:g} to 1; correct it")
     if facts["z"] > MAX_REDSHIFT:
         raise PlainMapsError(
             f"{path}: z is {facts['z']:g}, expected a galaxy's redshift, up to {MAX_REDSHIFT:g}; correct it (is it a velocity?)"
@@ -241,6 +243,13 @@ def check_planes(planes: dict[str, NDArray], path: Path) -> tuple[int, int]:
     if wrong:
         raise PlainMapsError(f"{path}: {', '.join(wrong)} should hold numbers, found {planes[wrong[0]].dtype}; write the file anew")
     return shapes["flux"]
+
+
+def check_centre(facts: dict, shape: tuple[int, int], path: Path) -> None:
+    """Refuse a centre that is given beside maps of a shape (ny, nx): it is none in spaxels."""
+    for key, side in (("centre_x_pix", shape[1]), ("centre_y_pix", shape[0])):
+        if facts[key] is not None and not -0.5 <= facts[key] <= side - 0.5:
+            raise PlainMapsError(f"{path}: {key} is {facts[key]:g}, expected a spaxel of the maps, from 0 to {side - 1}; correct it")
 
 
 def write_plain(path: str | os.PathLike, planes: dict[str, NDArray], facts: dict[str, object]) -> None:

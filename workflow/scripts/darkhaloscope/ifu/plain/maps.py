@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ...config.manga import Quality
 from ..maps import FLUX_UNIT, Maps, conversion
 from ..tensors import PEAK_PERCENTILES
-from .file import FILLERS, REPEATED, PlainMapsError, check_planes, checked_facts, read_file
+from .file import FILLERS, MIN_AXIS_RATIO, REPEATED, PlainMapsError, check_centre, check_planes, checked_facts, read_file
 
 #: For an instrument other than MaNGA the slope of the velocity is stated over this part of R_e.
 GRADIENT_STEP_RE = 0.1
@@ -58,6 +58,7 @@ def read_plain(path: str | os.PathLike, quality: Quality) -> Maps:
 def _maps(planes: dict[str, NDArray], given: dict[str, object], path: Path) -> Maps:
     facts = checked_facts(given, path)
     shape = check_planes(planes, path)
+    check_centre(facts, shape, path)
     if (factor := conversion(facts["flux_unit"], FLUX_UNIT)) is not None:
         # However the unit of the cuts is written, and whatever its power of ten: one galaxy, one verdict.
         facts["flux_unit"] = FLUX_UNIT
@@ -212,7 +213,7 @@ def _ellipse(flux: NDArray, used: NDArray, facts: dict, pixel: float) -> dict:
     ba, pa_deg = facts["ba"], facts["pa_deg"]
     if ba is None:
         ba = float(np.sqrt(max(small, 0.0) / large)) if large > 0 else 1.0
-        ba = min(max(ba, 0.05), 1.0)
+        ba = min(max(ba, MIN_AXIS_RATIO), 1.0)
     if pa_deg is None:
         # The angle from x towards y; north is up and east to the left, so that x points to PA −90°.
         pa_deg = float((math.degrees(0.5 * math.atan2(2 * xy, xx - yy)) - 90) % 180)

@@ -10,7 +10,7 @@ from ...archive.addresses import PLAIN_ENDINGS, join, plain_files
 from ...archive.download import Fetched, NotFound, fetch
 from ...config.manga import Archive, Downloads
 from ..maps import LEAVE_OUT
-from .file import PlainMapsError, check_planes, checked_facts, read_file, write_plain
+from .file import PlainMapsError, check_centre, check_planes, checked_facts, read_file, write_plain
 
 
 def retrieve_plain(archive: Archive, galaxy_id: str, destination: str | os.PathLike, downloads: Downloads) -> Fetched:
@@ -37,8 +37,8 @@ def retrieve_plain(archive: Archive, galaxy_id: str, destination: str | os.PathL
             )
         try:
             planes, given = read_file(fetched.path)
-            check_planes(planes, fetched.path)
-            facts = checked_facts(given, fetched.path)
+            shape, facts = check_planes(planes, fetched.path), checked_facts(given, fetched.path)
+            check_centre(facts, shape, fetched.path)
         except PlainMapsError as error:
             # The copy in the temporary folder is gone when the message is read.
             raise PlainMapsError(f"{str(error).replace(str(fetched.path), address)}; or {LEAVE_OUT}") from error.__cause__
