@@ -419,3 +419,20 @@ def test_fluxes_of_no_galaxy_are_told(tmp_path, caplog):
     assert "mag" not in caplog.text
     prepared(tmp_path)
     assert "expected that of galaxies of 16.5 to 24 mag, 0.251 to 251; is zero_point (22.5) that of the files?" in caplog.text
+
+
+def test_a_table_of_one_row_group_is_not_read_whole(tmp_path):
+    """Writers put up to a million rows into a row group: of 32 MB of images a few are in memory, in whatever order they are asked for."""
+    images = RNG.normal(size=(700, 3, 64, 64)).astype(np.float32)
+    storage = pa.FixedSizeListArray.from_arrays(images.ravel(), 3 * 64 * 64)
+    pq.write_table(pa.table({"id": [f"o{k}" for k in range(700)], "image": storage}), tmp_path / "many.parquet")
+    cutouts = cutouts_of(Cutouts(path=str(tmp_path / "many.parquet")))
+    pool = pa.proxy_memory_pool(pa.default_memory_pool())
+    before = pa.default_memory_pool()
+    pa.set_memory_pool(pool)
+    try:
+        for row in (0, 1, 63, 64, 699, 300, 10):
+            np.testing.assert_array_equal(cutouts.read(f"o{row}").image, images[row])
+    finally:
+        pa.set_memory_pool(before)
+    assert pool.max_memory() < images.nbytes / 2

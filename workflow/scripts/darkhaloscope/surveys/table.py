@@ -7,7 +7,6 @@ have these as columns, images as tensors or lists of numbers.
 
 from __future__ import annotations
 
-import functools
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -25,6 +24,9 @@ from .folder import IMAGES, MAX_SIDE, NAMES, PIXELS, CutoutError, FolderOfCutout
 from .said import BAND_KEYS, BAND_WORDS, SAID, as_text, band_of, said_key
 
 log = logging.getLogger("darkhaloscope")
+
+#: Rows of a table in memory at a time.
+PART = 64
 
 
 def cutouts_of(settings: Labelled) -> FolderOfCutouts:
@@ -124,12 +126,12 @@ class ArraysOfCutouts(_Rows):
 
 
 class TableOfCutouts(_Rows):
-    """The rows of a Parquet table, one row group in memory at a time."""
+    """The rows of a Parquet table, a few in memory at a time: writers may put all of them into one row group."""
 
     def __init__(self, settings: Labelled) -> None:
         self.settings, path = settings, Path(settings.path)
         with readable(path, "cutouts as a Parquet table", "write it again", CutoutError), pq.ParquetFile(path) as file:
-            schema, groups = file.schema_arrow, [file.metadata.row_group(k).num_rows for k in range(file.num_row_groups)]
+            schema, count = file.schema_arrow, file.metadata.num_rows
             columns = {self._key(n, schema.names): n for n in schema.names}
             name = next((columns[n] for n in NAMES if n in columns), None)
             given = file.read(columns=[name])[name].to_pylist() if name else None
@@ -139,20 +141,24 @@ class TableOfCutouts(_Rows):
         unread = [n for n in schema.names if n not in self._columns.values() and _holds_pixels(schema.field(n).type)]
         if unread:
             log.warning("%s: %s passed over; noise and masks are read from %s", path, ", ".join(unread), ", ".join(PIXELS[3:]))
-        self._starts = np.cumsum([0, *groups])
-        super().__init__(settings, given, sum(groups))
+        self._first, self._part, self._parts = 0, None, iter(())
+        super().__init__(settings, given, count)
 
     def _row(self, row: int) -> Mapping[str, NDArray]:
-        group = int(np.searchsorted(self._starts, row, side="right")) - 1
-        table, within = self._group(group), row - int(self._starts[group])
+        table, within = self._rows_about(row), row - self._first
         with readable(f"{self.settings.path}, row {row}", "images as numbers, bands × size × size", "write the table again", CutoutError):
             return {key: self._values(table.column(name), within, key) for key, name in self._columns.items()}
 
-    @functools.lru_cache(maxsize=1)  # noqa: B019  (one reader per job; rows are read in order)
-    def _group(self, group: int) -> pa.Table:
-        path = self.settings.path
-        with readable(path, "cutouts as a Parquet table", "write it again", CutoutError), pq.ParquetFile(path) as file:
-            return file.read_row_group(group, columns=[*self._columns.values()]).combine_chunks()
+    def _rows_about(self, row: int) -> pa.Table:
+        """Return the rows among which one is, the first of them row `_first`; rows are mostly asked for in order."""
+        with readable(self.settings.path, "cutouts as a Parquet table", "write it again", CutoutError):
+            if self._part is None or row < self._first:
+                file = pq.ParquetFile(self.settings.path, buffer_size=1 << 20, pre_buffer=False)  # or else a row group is read whole
+                self._first, self._part, self._parts = 0, None, file.iter_batches(PART, columns=[*self._columns.values()])
+            while self._part is None or row >= self._first + self._part.num_rows:
+                self._first += 0 if self._part is None else self._part.num_rows
+                self._part = pa.Table.from_batches([next(self._parts)])
+            return self._part
 
     def _values(self, column: pa.ChunkedArray, row: int, name: str) -> NDArray | float | None:
         cell = column[row]
