@@ -256,14 +256,18 @@ def test_a_pixel_scale_that_is_not_the_configs_is_refused(tmp_path, kind):
     with pytest.raises(CutoutError, match=r"the file says 0\.2″ × 0\.3″; make its pixels square"):
         folder(tmp_path).named("oblong")
     np.savez(tmp_path / "b.npz", image=IMAGE, meta_pixel_scale=0.168)
-    with pytest.raises(CutoutError, match=r"set `pixel_scale_arcsec: 0\.168`"):
-        folder(tmp_path).named("b")
+    np.savez(tmp_path / "c.npz", image=IMAGE, pixscale="0.168 arcsec")
+    for name in ("b", "c"):
+        with pytest.raises(CutoutError, match=r"set `pixel_scale_arcsec: 0\.168`"):
+            folder(tmp_path).named(name)
 
 
 @pytest.mark.parametrize(
     ("cards", "zero_point"),
     [
         ({"MAGZERO": 30.0}, "30"),
+        ({"ZP": "27.0 mag"}, "27"),
+        ({"ABZP": 25.96}, "25.96"),
         ({"PHOTZP": 26.5}, "26.5"),
         ({"FLUXMAG0": 10**10.8}, "27"),
         ({"BUNIT": "nJy"}, "31.4"),

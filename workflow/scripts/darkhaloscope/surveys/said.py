@@ -246,9 +246,10 @@ def _of_all_bands(get: Callable[[str], object], key: str, path: Path | str) -> o
 
 
 def _number(value: object) -> float | None:
+    """Return a number, or that which a text begins with (`0.2 arcsec`); None where there is none."""
     try:
-        number = float(value)
-    except (TypeError, ValueError):
+        number = float(as_text(value).split()[0])
+    except (LookupError, ValueError):
         return None
     return number if math.isfinite(number) else None
 
