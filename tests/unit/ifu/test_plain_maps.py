@@ -523,9 +523,10 @@ def test_a_mask_that_takes_away_the_light_is_told(tmp_path, caplog):
     good = np.isfinite(planes["flux"])
     noise = np.random.default_rng(3).normal(0, 1e-4, good.shape)
     field = {"flux": np.where(good, planes["flux"], noise), "velocity": np.where(good, planes["velocity"], 5000 + 1e5 * noise)}
-    for mask, told in ((~good, False), (good, True)):
+    filled = np.where(good, planes["flux"], 99.0)
+    for flux, mask, told in ((field["flux"], ~good, False), (field["flux"], good, True), (filled, ~good, False)):
         caplog.clear()
-        read_plain(written(tmp_path, field | {"mask": mask.astype(np.uint8)}, facts), Quality())
+        read_plain(written(tmp_path, field | {"flux": flux, "mask": mask.astype(np.uint8)}, facts), Quality())
         assert ("turn it round if it is not 0 where the maps are good" in caplog.text) == told
 
 

@@ -113,7 +113,8 @@ def _maps(planes: dict[str, NDArray], given: dict[str, object], path: Path) -> M
 def _tell_turned(flux: NDArray, masked: NDArray, path: Path) -> None:
     """Warn of a mask, (ny, nx) bool, that takes away what is bright."""
     finite = np.isfinite(flux)
-    if (finite & masked).any() and (finite & ~masked).any():
+    # A number that fills what is masked is no light.
+    if (finite & masked).any() and (finite & ~masked).any() and np.ptp(flux[finite & masked]) > 0:
         away, left = (float(np.median(flux[finite & part])) for part in (masked, ~masked))
         if away > MASKED_LIGHT * max(left, 0):
             log.warning(
