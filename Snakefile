@@ -15,6 +15,7 @@ min_version("9.14")
 SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
+from darkhaloscope.archive.addresses import plain_files
 from darkhaloscope.config.legacysurvey import MOCK_LABELS, MOCK_LENSES, MOCK_SOURCES, MOCK_SWEEPS, Labels
 from darkhaloscope.config.lensfinder import PIXEL_SCALE_ARCSEC
 from darkhaloscope.config.network import HUB

@@ -60,7 +60,7 @@ checkpoint rank_disks:
 rule retrieve_maps:
     """Fetch the maps of one galaxy, checked."""
     input:
-        stays_here(archive),
+        stays_here(maps_given),
     output:
         maps="<results>/manga/{sample}/maps/{galaxy_id}.fits.gz",
     log:

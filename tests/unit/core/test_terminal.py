@@ -88,7 +88,8 @@ def test_a_failed_job_is_named_with_its_log_and_the_last_words_are_its_own(said,
     log.write_text(
         "10:00 INFO Rendering\nTraceback …\n10:01 ERROR render_stamps failed: no space left while writing a.parquet; free space\n"
     )
-    failed = {"rule_name": "render_stamps", "wildcards": {"dataset": "d", "shard": "3"}, "log": [str(log)]}
+    said(LogEvent.JOB_INFO, jobid=7, rule_name="render_stamps", wildcards={"dataset": "d", "shard": "3"})
+    failed = {"rule_name": "render_stamps", "jobid": 7, "log": [str(log)]}
     assert said(LogEvent.JOB_ERROR, level=logging.ERROR, **failed) == f"Error in render_stamps (d 3); its log: {log}"
     assert said(LogEvent.JOB_ERROR, level=logging.ERROR, **failed) is None
     assert said(message="RuleException:\nCalledProcessError … returned non-zero exit status 1.", level=logging.ERROR) is None
@@ -125,3 +126,12 @@ def test_only_the_terminals_handler_is_quietened_and_only_where_nothing_else_was
         assert isinstance(handler.formatter, Terminal) and not isinstance(file.formatter, Terminal)
     finally:
         logger.handlers[:] = before
+
+
+def test_two_failed_jobs_of_one_rule_are_both_told(said):
+    for jobid, galaxy in ((3, "A"), (4, "B")):
+        said(LogEvent.JOB_INFO, jobid=jobid, rule_name="retrieve_maps", wildcards={"sample": "alma", "galaxy_id": galaxy})
+    for jobid in (3, 4):
+        said(LogEvent.JOB_ERROR, level=logging.ERROR, rule_name="retrieve_maps", jobid=jobid, log=[])
+    last = said(message="At least one job did not complete successfully.", level=logging.ERROR)
+    assert last.startswith("2 jobs failed") and "retrieve_maps (alma A): " in last and "retrieve_maps (alma B): " in last

@@ -212,7 +212,7 @@ def test_pixel_scale_from_the_wcs_of_the_flux(tmp_path):
         (lambda planes, facts: planes.update(velocity=planes["velocity"][1:]), "maps of one shape"),
         (lambda planes, facts: facts.pop("line"), "expected line \\(card LINE\\) as str, found nothing"),
         (lambda planes, facts: facts.update(z=-0.1), "z is -0.1, expected above 0"),
-        (lambda planes, facts: facts.update(ba=1.4), "ba is 1.4, expected above 0, at most 1"),
+        (lambda planes, facts: facts.update(ba=1.4), "ba is 1.4, expected an axis ratio of 0.05 to 1"),
         (lambda planes, facts: facts.update(kinematics="hot"), "gas or stellar, found 'hot'"),
     ],
 )
@@ -450,3 +450,94 @@ def test_outline_is_that_of_all_spaxels_and_quick(monkeypatch):
     np.testing.assert_array_equal(outline(measured), expected.reshape(measured.shape) | measured)
     outline(np.ones((60, 80), bool))
     assert max(points) <= 2 * 60
+
+
+@pytest.mark.parametrize("unit", ["1E-17 erg/s/cm^2/spaxel", "10**-17 erg s-1 cm-2", "1e-20 erg/s/cm2", "erg/s/cm^2", "W/m2"])
+def test_the_cut_on_flux_is_made_however_its_unit_is_written(tmp_path, unit):
+    """The disk's peak, 0.23 in the unit of the cuts, is below the 5 that they ask for."""
+    planes, facts = disk(flux_unit="1e-17 erg/s/cm^2")
+    planes["flux_err"] = 0.001 * np.ones_like(planes["flux"])
+    usual = measure_quality(read_plain(written(tmp_path, planes, facts), Quality()), Quality())
+    factor = {"1e-20 erg/s/cm2": 1e3, "erg/s/cm^2": 1e-17, "W/m2": 1e-20}.get(unit, 1.0)
+    scaled = planes | {name: planes[name] * factor for name in ("flux", "flux_err")}
+    maps = read_plain(written(tmp_path, scaled, facts | {"flux_unit": unit}), Quality())
+    other = measure_quality(maps, Quality())
+    assert other["unusable_because"] == usual["unusable_because"] and "low flux: flux_max 0.231 < 5" in str(usual["unusable_because"])
+    assert other["flux_max"] == pytest.approx(usual["flux_max"], rel=1e-5) and maps.flux_unit == "1e-17 erg/s/cm^2"
+    assert other["flux_peak_snr"] == pytest.approx(usual["flux_peak_snr"], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("facts", "told"),
+    [
+        ({"psf_fwhm_arcsec": 0.2 / 3600}, r"spaxels of 0\.25 arcsec and a resolution of 5\.556e-05 arcsec, .* both in arcsec"),
+        ({"pixel_scale_arcsec": 0.25 / 3600}, r"spaxels of 6\.944e-05 arcsec and a resolution of 0\.2 arcsec"),
+        ({"pixel_scale_arcsec": 250.0}, "spaxels of 250 arcsec"),
+        ({"centre_x_pix": 187.7, "centre_y_pix": 12.4}, r"centre_x_pix is 187\.7, expected a spaxel of the maps, from 0 to 95"),
+        ({"centre_x_pix": 40.0, "centre_y_pix": -3.0}, "centre_y_pix is -3, expected a spaxel"),
+        ({"ba": 0.001}, r"ba is 0\.001, expected an axis ratio of 0\.05 to 1"),
+        ({"z": 5100.0}, r"z is 5100, expected a galaxy's redshift, up to 15; correct it \(is it a velocity\?\)"),
+    ],
+)
+def test_numbers_in_another_unit_are_no_facts(tmp_path, facts, told):
+    planes, known = disk()
+    np.savez(tmp_path / "NGC1.npz", **planes, **known | facts)
+    with pytest.raises(PlainMapsError, match=told):
+        read_plain(tmp_path / "NGC1.npz", Quality())
+
+
+def test_a_dispersion_of_no_galaxy_is_refused(tmp_path):
+    planes, facts = disk()
+    with pytest.raises(PlainMapsError, match=r"the dispersion is 2e\+04 in the median, expected a galaxy's, .* \(is it in m/s\?\)"):
+        read_plain(written(tmp_path, planes | {"dispersion": planes["dispersion"] * 1000}, facts), Quality())
+
+
+def test_axes_of_one_are_no_axes(tmp_path):
+    planes, facts = disk()
+    usual = read_plain(written(tmp_path, planes, facts), Quality())
+    deep = {name: plane[None, None] for name, plane in planes.items()}
+    np.savez(tmp_path / "deep.npz", **deep, **facts)
+    for path in (tmp_path / "deep.npz", written(tmp_path, deep, facts | {"galaxy_id": "NGC1"})):
+        np.testing.assert_allclose(read_plain(path, Quality()).velocity, usual.velocity, rtol=1e-6)
+    with pytest.raises(PlainMapsError, match="expected maps of one shape"):
+        read_plain(written(tmp_path, {name: np.stack([plane, plane]) for name, plane in planes.items()}, facts), Quality())
+
+
+def test_arrays_that_nobody_reads_are_named(tmp_path, caplog):
+    planes, facts = disk()
+    others = {"flux_ivar": planes["flux"], "badpix": np.isnan(planes["flux"]), "spectrum": np.ones(7)}
+    np.savez(tmp_path / "NGC1.npz", **planes, **others, **facts)
+    path = written(tmp_path, planes, facts)
+    with fits.open(path) as hdus:
+        extra = [fits.ImageHDU(planes["flux"], name="FLUX_IVAR"), fits.ImageHDU(np.ones((3, 3)), name="PSF")]
+        fits.HDUList([*hdus, *extra]).writeto(tmp_path / "more.fits")
+    read_plain(tmp_path / "NGC1.npz", Quality())
+    read_plain(tmp_path / "more.fits", Quality())
+    npz, fits_file = (m for m in caplog.messages if "passed over" in m)
+    assert "flux_ivar, badpix passed over; maps are read from flux, velocity" in npz and "spectrum" not in npz
+    assert "flux_ivar passed over" in fits_file and "psf" not in fits_file
+
+
+def test_a_mask_that_takes_away_the_light_is_told(tmp_path, caplog):
+    planes, facts = disk()
+    good = np.isfinite(planes["flux"])
+    noise = np.random.default_rng(3).normal(0, 1e-4, good.shape)
+    field = {"flux": np.where(good, planes["flux"], noise), "velocity": np.where(good, planes["velocity"], 5000 + 1e5 * noise)}
+    filled = np.where(good, planes["flux"], 99.0)
+    for flux, mask, told in ((field["flux"], ~good, False), (field["flux"], good, True), (filled, ~good, False)):
+        caplog.clear()
+        read_plain(written(tmp_path, field | {"flux": flux, "mask": mask.astype(np.uint8)}, facts), Quality())
+        assert ("turn it round if it is not 0 where the maps are good" in caplog.text) == told
+
+
+def test_a_file_that_is_refused_is_named_by_its_address(tmp_path):
+    planes, facts = disk()
+    (tmp_path / "base").mkdir()
+    np.savez(tmp_path / "base" / "NGC1.npz", **planes, **{key: value for key, value in facts.items() if key != "z"})
+    base = (tmp_path / "base").as_uri() + "/"
+    with pytest.raises(PlainMapsError) as error:
+        retrieve_galaxy(Archive(ifu="plain", base=base), "NGC1", tmp_path / "out.fits.gz", Downloads())
+    assert str(error.value).startswith(
+        f"{base}NGC1.npz: expected z (card REDSHIFT) as float, found nothing; write it into the file; or leave"
+    )
+    assert "galaxies.set_aside" in str(error.value)

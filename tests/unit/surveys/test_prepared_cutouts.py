@@ -367,3 +367,72 @@ def test_a_folder_whose_name_is_a_number_is_written_as_a_path(settings):
     with pytest.raises(ValidationError, match=r"found the number 2024; write a folder that is named so as \./2024"):
         settings.model_validate(2024)
     assert settings.model_validate("./2024").path == "./2024"
+
+
+def test_names_labels_and_images_are_found_in_whatever_case(tmp_path, caplog):
+    images = RNG.normal(size=(3, 3, 64, 64)).astype(np.float32)
+    np.savez(tmp_path / "many.npz", IMAGE=images, ObjID=[7, 8, 9], LABEL=[1, 0, 1], RA=[1.0, 2.0, 3.0], Dec=[4.0, 5.0, 6.0])
+    columns = {"TARGETID": [7, 8, 9], "Label": [1, 0, 1], "ra": [1.0, 2.0, 3.0], "DEC": [4.0, 5.0, 6.0], "Image": images.tolist()}
+    pq.write_table(pa.table(columns), tmp_path / "many.parquet")
+    for name in ("many.npz", "many.parquet"):
+        rows, stamps = prepared(tmp_path, path=str(tmp_path / name))
+        np.testing.assert_array_equal(stamps, images)
+        assert rows.index.tolist() == ["7", "8", "9"] and rows["label"].tolist() == [1, 0, 1]
+        assert rows["ra"].tolist() == [1, 2, 3] and rows["dec"].tolist() == [4, 5, 6]
+    assert "numbered from 0" not in caplog.text
+    np.savez(tmp_path / "none.npz", image=images)
+    prepared(tmp_path, path=str(tmp_path / "none.npz"))
+    assert "nothing is called stamp_id, id, name" in caplog.text and "numbered from 0 in the file's order" in caplog.text
+
+
+@pytest.mark.parametrize("lost", [{"label": [1, 0]}, {"id": ["a", "b"]}, {"ra": [1.0, 2.0]}, {"mask": np.zeros((64, 64), bool)}])
+def test_what_a_file_of_many_says_has_a_row_for_each(tmp_path, lost):
+    np.savez(tmp_path / "many.npz", image=RNG.normal(size=(3, 3, 64, 64)), **lost)
+    with pytest.raises(CutoutError, match=rf"expected a row for each of the 3 cutouts, found {next(iter(lost))} \("):
+        prepared(tmp_path, path=str(tmp_path / "many.npz"))
+
+
+def test_a_label_that_is_asked_for_and_nowhere_is_told(tmp_path):
+    np.savez(tmp_path / "a.npz", image=RNG.normal(size=(3, 64, 64)), label=1)
+    with pytest.raises(CutoutError, match="expected a label grade of its cutouts, as cutouts.label names it, found none"):
+        prepared(tmp_path, label="grade")
+    assert prepared(tmp_path)[0]["label"].tolist() == [1]
+
+
+def test_tensors_with_axes_in_another_order_are_read_as_they_are_meant(tmp_path):
+    """Bands last in the file, bands first by the column's type: pyarrow writes this of an array that was turned."""
+    images = RNG.normal(size=(3, 3, 64, 64)).astype(np.float32)
+    turned = np.ascontiguousarray(np.moveaxis(images, 1, 3))
+    kind = pa.fixed_shape_tensor(pa.float32(), (64, 64, 3), permutation=[2, 0, 1])
+    storage = pa.FixedSizeListArray.from_arrays(turned.ravel(), 3 * 64 * 64, mask=pa.array([False, False, True]))
+    pq.write_table(pa.table({"id": ["a", "b", "c"], "image": pa.ExtensionArray.from_storage(kind, storage)}), tmp_path / "many.parquet")
+    rows, stamps = prepared(tmp_path, path=str(tmp_path / "many.parquet"))
+    np.testing.assert_array_equal(stamps[:2], images[:2])
+    assert rows["ok"].tolist() == [True, True, False] and "c: image is empty" in rows.loc["c", "reason"]
+
+
+def test_fluxes_of_no_galaxy_are_told(tmp_path, caplog):
+    """A galaxy of 20 mag in HSC's zero point of 27, which its file does not say."""
+    image = 10.0 * star(64)
+    np.savez(tmp_path / "a.npz", image=image * 10 ** (0.4 * (27.0 - 22.5)))
+    prepared(tmp_path, zero_point=27.0)
+    assert "mag" not in caplog.text
+    prepared(tmp_path)
+    assert "expected that of galaxies of 16.5 to 24 mag, 0.251 to 251; is zero_point (22.5) that of the files?" in caplog.text
+
+
+def test_a_table_of_one_row_group_is_not_read_whole(tmp_path):
+    """Writers put up to a million rows into a row group: of 32 MB of images a few are in memory, in whatever order they are asked for."""
+    images = RNG.normal(size=(700, 3, 64, 64)).astype(np.float32)
+    storage = pa.FixedSizeListArray.from_arrays(images.ravel(), 3 * 64 * 64)
+    pq.write_table(pa.table({"id": [f"o{k}" for k in range(700)], "image": storage}), tmp_path / "many.parquet")
+    cutouts = cutouts_of(Cutouts(path=str(tmp_path / "many.parquet")))
+    pool = pa.proxy_memory_pool(pa.default_memory_pool())
+    before = pa.default_memory_pool()
+    pa.set_memory_pool(pool)
+    try:
+        for row in (0, 1, 63, 64, 699, 300, 10):
+            np.testing.assert_array_equal(cutouts.read(f"o{row}").image, images[row])
+    finally:
+        pa.set_memory_pool(before)
+    assert pool.max_memory() < images.nbytes / 2

@@ -256,14 +256,18 @@ def test_a_pixel_scale_that_is_not_the_configs_is_refused(tmp_path, kind):
     with pytest.raises(CutoutError, match=r"the file says 0\.2″ × 0\.3″; make its pixels square"):
         folder(tmp_path).named("oblong")
     np.savez(tmp_path / "b.npz", image=IMAGE, meta_pixel_scale=0.168)
-    with pytest.raises(CutoutError, match=r"set `pixel_scale_arcsec: 0\.168`"):
-        folder(tmp_path).named("b")
+    np.savez(tmp_path / "c.npz", image=IMAGE, pixscale="0.168 arcsec")
+    for name in ("b", "c"):
+        with pytest.raises(CutoutError, match=r"set `pixel_scale_arcsec: 0\.168`"):
+            folder(tmp_path).named(name)
 
 
 @pytest.mark.parametrize(
     ("cards", "zero_point"),
     [
         ({"MAGZERO": 30.0}, "30"),
+        ({"ZP": "27.0 mag"}, "27"),
+        ({"ABZP": 25.96}, "25.96"),
         ({"PHOTZP": 26.5}, "26.5"),
         ({"FLUXMAG0": 10**10.8}, "27"),
         ({"BUNIT": "nJy"}, "31.4"),
@@ -313,3 +317,114 @@ def test_a_fits_file_that_is_cut_is_told_as_such(tmp_path, settings):
     cutouts = folder(tmp_path, **settings)
     with pytest.raises(CutoutError, match=r"g_a\.fits: .*truncated"):
         cutouts.named(cutouts.names[0])
+
+
+@pytest.mark.parametrize(
+    "cards",
+    [
+        {"BANDS": "DECam_i,DECam_r,DECam_g"},
+        {"FILTERS": "i,r,g"},
+        {"FILTER": "i r g"},
+        {"BAND": "irg"},
+        {"BAND0": "i", "BAND1": "r", "BAND2": "g"},
+        {"FILTER1": "HSC-I", "FILTER2": "HSC-R", "FILTER3": "HSC-G"},
+    ],
+)
+def test_bands_of_a_cube_are_found_under_every_usual_key(tmp_path, cards):
+    fits.PrimaryHDU(IMAGE[::-1], fits.Header(cards)).writeto(tmp_path / "cube.fits")
+    np.savez(tmp_path / "array.npz", image=IMAGE[::-1], **{key.lower(): value for key, value in cards.items() if not key[-1].isdigit()})
+    if len(cards) > 1:
+        np.savez(tmp_path / "array.npz", image=IMAGE[::-1], band=[*cards.values()])
+    for name in ("cube", "array"):
+        np.testing.assert_array_equal(folder(tmp_path).named(name).image, IMAGE)
+
+
+@pytest.mark.parametrize("cards", [{"FILTER": "HSC"}, {"FILTER1": "CLEAR1L", "FILTER2": "F814W", "FILTER3": "x"}, {"BAND": "g"}])
+def test_cards_of_a_cube_that_name_no_bands_leave_its_order(tmp_path, cards):
+    fits.PrimaryHDU(IMAGE, fits.Header(cards)).writeto(tmp_path / "a.fits")
+    np.testing.assert_array_equal(folder(tmp_path).named("a").image, IMAGE)
+
+
+def test_hdus_and_files_whose_headers_name_the_bands_in_another_order_are_refused(tmp_path):
+    one, many = (tmp_path / name for name in ("one", "many"))
+    one.mkdir()
+    many.mkdir()
+    hdus = [fits.ImageHDU(plane, name=name) for plane, name in zip(IMAGE[::-1], "irg", strict=True)]
+    fits.HDUList([fits.PrimaryHDU(), *hdus]).writeto(one / "a.fits")
+    with pytest.raises(CutoutError, match="expected images of g, r, i as `image_hdus` has them, but headers name i, r, g"):
+        folder(one, image_hdus=(1, 2, 3)).named("a")
+    np.testing.assert_array_equal(folder(one, image_hdus=(3, 2, 1)).named("a").image, IMAGE)
+    for number, hdu in enumerate(hdus):
+        fits.PrimaryHDU(hdu.data, fits.Header({"FILTER": hdu.name})).writeto(many / f"a_{number}.fits")
+    patterns = {band: f"*_{number}.fits" for number, band in enumerate("gri")}
+    with pytest.raises(CutoutError, match="headers name i, r, g; put `band_files` in the order"):
+        folder(many, band_files=patterns).named("a")
+
+
+def test_zero_points_that_differ_between_bands_are_told_as_such(tmp_path):
+    hdus = [fits.ImageHDU(plane, fits.Header({"MAGZERO": zero})) for plane, zero in zip(IMAGE, (30.0, 30.2, 30.4), strict=True)]
+    fits.HDUList([fits.PrimaryHDU(), *hdus]).writeto(tmp_path / "a.fits")
+    with pytest.raises(CutoutError, match=r"expected one zero point of all bands, found 30, 30\.2, 30\.4; bring the bands to one"):
+        folder(tmp_path, zero_point=30.0).named("a")
+    np.testing.assert_array_equal(folder(tmp_path, zero_point=30.0, ignore_zero_points=True).named("a").image, IMAGE)
+
+
+@pytest.mark.parametrize("unit", ["uJy/arcsec2", "uJy/arcsec**2", "uJy arcsec-2", "uJy.arcsec^-2"])
+def test_surface_brightness_is_brought_to_flux_by_its_zero_point(tmp_path, unit):
+    """1 µJy/arcsec² is 0.04 µJy in a pixel of 0.2″: zero point 23.9 − 2.5 log₁₀ 0.04."""
+    fits.PrimaryHDU(IMAGE, fits.Header({"BUNIT": unit})).writeto(tmp_path / "a.fits")
+    with pytest.raises(CutoutError, match=r"the file says zero point 27\.395 .*set `zero_point: 27\.395`"):
+        folder(tmp_path, zero_point=23.9).named("a")
+    np.testing.assert_array_equal(folder(tmp_path, zero_point=27.395).named("a").image, IMAGE)
+
+
+def test_the_wcs_of_an_empty_primary_header_is_that_of_the_images(tmp_path):
+    fits.HDUList([fits.PrimaryHDU(None, header_of(0.168, CRPIX1=51.0, CRPIX2=51.0)), fits.ImageHDU(IMAGE)]).writeto(tmp_path / "a.fits")
+    with pytest.raises(CutoutError, match=r"set `pixel_scale_arcsec: 0\.168`"):
+        folder(tmp_path).named("a")
+    assert folder(tmp_path, pixel_scale_arcsec=0.168).read("a").place == pytest.approx((10.0, 1.0))
+    # That of a primary image is its own.
+    fits.HDUList([fits.PrimaryHDU(IMAGE[0], header_of(0.168)), fits.ImageHDU(IMAGE)]).writeto(tmp_path / "b.fits")
+    np.testing.assert_array_equal(folder(tmp_path, image_hdus=(1,)).named("b").image, IMAGE)
+
+
+def test_pictures_are_no_fluxes(tmp_path):
+    picture = np.clip(40 * IMAGE, 0, 255).astype(np.uint8)
+    np.savez(tmp_path / "a.npz", image=np.moveaxis(picture, 0, 2))
+    fits.PrimaryHDU(picture).writeto(tmp_path / "b.fits")
+    for name in ("a", "b"):
+        with pytest.raises(CutoutError, match="expected fluxes, found numbers of 8 bits as pictures have them"):
+            folder(tmp_path).named(name)
+
+
+def test_noise_below_nothing_is_no_measurement_and_fluxes_may_be_tiny(tmp_path):
+    rms = np.full_like(IMAGE, 0.5)
+    rms[:, :9] = -99
+    np.savez(tmp_path / "a.npz", image=IMAGE, rms=rms)
+    erg = 10 ** (-0.4 * (48.6 + 22.5))
+    np.savez(tmp_path / "b.npz", image=IMAGE * erg, rms=rms * erg)
+    found, tiny = folder(tmp_path, zero_point=22.5).named("a"), folder(tmp_path, zero_point=-48.6).named("b")
+    assert not found.good[:, :9].any() and found.good[:, 9:].all()
+    one, other = (resampled(c, zero_point, 0.2, 22.5, 64) for c, zero_point in ((found, 22.5), (tiny, -48.6)))
+    np.testing.assert_array_equal(one.good, other.good)
+    np.testing.assert_allclose(one.image, other.image, rtol=1e-5)
+    np.testing.assert_allclose(one.invvar, other.invvar, rtol=1e-5)
+
+
+def test_a_mask_of_another_shape_and_arrays_that_nobody_reads_are_named(tmp_path, caplog):
+    np.savez(tmp_path / "a.npz", image=IMAGE, mask=np.zeros((99, 99), bool))
+    np.savez(tmp_path / "b.npz", image=IMAGE, ivar=IMAGE, psf=np.ones((15, 15)))
+    with pytest.raises(CutoutError, match=r"a mask of \(99, 99\) pixels, expected \(101, 101\) as the image has"):
+        folder(tmp_path).named("a")
+    cutouts = folder(tmp_path)
+    cutouts.named("b")
+    cutouts.named("b")
+    assert [m for m in caplog.messages if "passed over" in m] == [
+        f"{tmp_path}: ivar is passed over; noise and masks are read from mask, invvar, variance, rms"
+    ]
+
+
+def test_a_table_of_fits_says_that_it_is_no_image(tmp_path):
+    fits.HDUList([fits.PrimaryHDU(), fits.BinTableHDU.from_columns([fits.Column("a", "E", array=[1.0])])]).writeto(tmp_path / "a.fits")
+    with pytest.raises(CutoutError, match="expected one cube, or one image for each of g, r, i, found no image"):
+        folder(tmp_path).named("a")

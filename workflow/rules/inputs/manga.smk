@@ -13,6 +13,12 @@ def archive(wildcards):
     return [f"<results>/mock/{wildcards.sample}/mock-archive.json"] if settings.manga.samples[wildcards.sample].mock else []
 
 
+def maps_given(wildcards):
+    """What a galaxy's maps are fetched from: the mock's marker, or the user's own file in a folder of this machine, which may be another one tomorrow."""
+    section = settings.manga.samples[wildcards.sample]
+    return archive(wildcards) if section.ifu == "manga" else [str(path) for path in plain_files(section.base, wildcards.galaxy_id)]
+
+
 def galaxies(sample):
     """Galaxies of a sample; waits for the ranking where the sample takes its top."""
     section = settings.manga.samples[sample].galaxies

@@ -26,6 +26,8 @@ from ..config.manga import PLATEIFU, Archive
 
 SCHEMES = ("https", "http", "file", "s3")
 SWEEP_VERSION = "10.1"
+#: How files in the plain layout of velocity maps end.
+PLAIN_ENDINGS = (".fits", ".fits.gz", ".npz")
 BANDS: tuple[str, ...] = get_args(Band)
 #: Coadd products that exist once per band, and those that exist once per brick.
 BAND_PRODUCTS = ("image", "invvar", "psfsize", "nexp", "depth")
@@ -156,6 +158,12 @@ def local_path(url: str) -> Path | None:
     if place.startswith("localhost/"):
         place = place.removeprefix("localhost")
     return Path(unquote(place))
+
+
+def plain_files(base: str, galaxy_id: str) -> list[Path]:
+    """Return the files of a galaxy in the plain layout that a folder of this machine holds: one where all is well, none on the network."""
+    here = (local_path(join(base, galaxy_id + ending)) for ending in PLAIN_ENDINGS)
+    return [path for path in here if path is not None and path.is_file()]
 
 
 def without_credentials(url: str) -> str:

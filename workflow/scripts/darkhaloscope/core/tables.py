@@ -201,6 +201,15 @@ def images(table: pa.Table, name: str) -> np.ndarray:
     if isinstance(column, pa.ChunkedArray):
         column = column.combine_chunks()
     if isinstance(column, pa.ChunkedArray):  # an empty or still chunked column
-        chunks = [c.to_numpy_ndarray() for c in column.chunks]
+        chunks = [tensors(c) for c in column.chunks]
         return np.concatenate(chunks) if chunks else np.empty((0, *column.type.shape), column.type.value_type.to_pandas_dtype())
-    return column.to_numpy_ndarray()
+    return tensors(column)
+
+
+def tensors(column: pa.FixedShapeTensorArray) -> np.ndarray:
+    """Return a column of tensors as an (n, …) array; those whose axes are permuted, too, which pyarrow 26 reads with wrong strides."""
+    order = column.type.permutation
+    if order is None:
+        return column.to_numpy_ndarray()
+    flat = column.storage.flatten().to_numpy(zero_copy_only=False)
+    return flat.reshape(len(column), *column.type.shape).transpose(0, *(1 + axis for axis in order))

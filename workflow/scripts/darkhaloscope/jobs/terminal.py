@@ -45,6 +45,7 @@ class Terminal(logging.Formatter):
         self._otherwise, self._checkpoints, self._clock = otherwise, checkpoints, clock
         self._began, self._last, self._stage, self._open = clock(), float("-inf"), "", set()
         self._jobs: dict[int, str] = {}
+        self._wildcards: dict[int, dict[str, str]] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Keep what there is something to say about, and say it once."""
@@ -84,6 +85,8 @@ class Terminal(logging.Formatter):
 
     def _job_info(self, record: logging.LogRecord) -> str:
         self._jobs[record.jobid] = record.rule_name
+        # Where a job fails Snakemake says its number alone.
+        self._wildcards[record.jobid] = dict(getattr(record, "wildcards", None) or {})
         return ""
 
     def _job_finished(self, record: logging.LogRecord) -> str:
@@ -106,7 +109,7 @@ class Terminal(logging.Formatter):
 
     def _job_error(self, record: logging.LogRecord) -> str:
         log = next((path for path in record.log or () if path.endswith(".log")), None)
-        wildcards = " ".join(str(value) for value in dict(getattr(record, "wildcards", None) or {}).values())
+        wildcards = " ".join(map(str, self._wildcards.get(getattr(record, "jobid", None), {}).values()))
         named = f"{record.rule_name}{f' ({wildcards})' if wildcards else ''}"
         # Snakemake names a failed job where it fails, and may once more at the end.
         known = named in self._failed

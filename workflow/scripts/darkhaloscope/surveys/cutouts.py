@@ -20,8 +20,8 @@ class Cutout:
 
     #: (bands, size, size), flux in the survey's zero point (nanomaggy at 22.5); 0 where missing or not finite.
     image: NDArray[np.float32]
-    #: (bands, size, size), its inverse variance; 0 where missing or not finite.
-    invvar: NDArray[np.float32]
+    #: (bands, size, size), its inverse variance; 0 where missing or not finite. Of fluxes in erg/s/cm²/Hz it is no float32.
+    invvar: NDArray[np.floating]
     #: (bands, size, size): covered, finite and clear of the configured bits.
     good: NDArray[np.bool_]
     #: PSF size per band at the object [arcsec], in the survey's sense; 0 where it is missing.

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from astropy.utils.exceptions import AstropyWarning
 from numpy.typing import NDArray
 
 from ..archive.checks import GZIP_MAGIC
-from .said import CutoutError, chosen_bands
+from .said import CutoutError, band_of, chosen_bands
 
 
 @dataclass(frozen=True)
@@ -38,13 +37,13 @@ class FitsImage:
         return str(self.header.get("IMAGETYP", "")).strip().lower()
 
     def band(self, bands: Sequence[str]) -> str:
-        """Return the band that its header names, one of `bands` or of ugrizy, alone or with other words (`g.MP9401`, `HSC-G`, `SCI_G`); empty where it names none."""
-        known = {band.lower() for band in bands} | set("ugrizy")
-        for card in ("BAND", "EXTNAME", "FILTER"):
-            named = known & set(re.split(r"[^a-z0-9]+", str(self.header.get(card, "")).lower()))
-            if len(named) == 1:
-                return named.pop()
-        return ""
+        """Return the band that its header names, as `said.band_of`; empty where it names none."""
+        return next(filter(None, (band_of(self.header.get(card, ""), bands) for card in ("BAND", "EXTNAME", "FILTER"))), "")
+
+    @property
+    def sky(self) -> fits.Header:
+        """The header with its WCS: the primary one speaks for images that have none, unless it has pixels of its own."""
+        return self.primary if "CTYPE1" not in self.header and self.primary.get("NAXIS") == 0 else self.header
 
     def get(self, card: str) -> object:
         """Return what its header says, or else the primary one."""
@@ -103,11 +102,22 @@ def layout(images: Sequence[FitsImage], bands: Sequence[str], image_hdus: Sequen
     masks = [i for i in images if i.kind == "maskbits"]
     others = [i for i in images if i.number not in noise_hdus and i.kind not in ("invvar", "maskbits")]
     shown = [numbered[k] for k in image_hdus] or others
+    for key, given in (("image_hdus", image_hdus), ("noise_hdus", noise_hdus)):
+        check_order([numbered[k] for k in given], bands, f"`{key}`", path)
     return Layout(
         shown if image_hdus else _in_order(shown, bands, images, path),
         noise if noise_hdus or not noise else _in_order(noise, bands, images, path),
         masks[0] if masks else None,
     )
+
+
+def check_order(images: Sequence[FitsImage], bands: Sequence[str], key: str, path: Path) -> None:
+    """Refuse images, one for each of `bands`, whose headers name the same bands in another order; `key` of the config gives theirs."""
+    named, wanted = [image.band(bands) for image in images], [band.lower() for band in bands]
+    if sorted(named) == sorted(wanted) and named != wanted:
+        raise CutoutError(
+            f"{path}: expected images of {', '.join(bands)} as {key} has them, but headers name {', '.join(named)}; put {key} in the order of `bands`"
+        )
 
 
 def _in_order(found: list[FitsImage], bands: Sequence[str], images: Sequence[FitsImage], path: Path) -> list[FitsImage]:

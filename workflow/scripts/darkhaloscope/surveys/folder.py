@@ -13,7 +13,7 @@ import fnmatch
 import logging
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,10 +23,11 @@ from astropy.wcs import WCS, FITSFixedWarning
 from numpy.typing import NDArray
 
 from ..config.cutouts import CutoutFolder
+from ..config.legacysurvey import ZERO_POINT
 from ..core.reading import UNREADABLE, read_npz, readable
 from .cutouts import Cutout
-from .fits_cutouts import FitsImage, layout, one_image, read_images
-from .said import BAND_KEYS, CutoutError, band_names, check_said, chosen_bands, place_of, said_key
+from .fits_cutouts import FitsImage, check_order, layout, one_image, read_images
+from .said import CutoutError, check_one_zero_point, check_said, chosen_bands, place_of, said_bands, said_key
 
 log = logging.getLogger("darkhaloscope")
 
@@ -34,13 +35,16 @@ log = logging.getLogger("darkhaloscope")
 ENDINGS = (".fits", ".fits.gz", ".fits.fz", ".fit", ".fts", ".npz")
 #: A position asked for is that of a file within this [arcsec].
 MATCH_ARCSEC = 2.0
-#: Variances below this are no measurements: their inverse does not fit into a float32.
+#: Variances below this are no measurements: their inverse in nanomaggies does not fit into a float32 [nanomaggy²].
 LEAST_VARIANCE = 1e-30
 #: No cutout has more pixels than this on a side.
 MAX_SIDE = 2048
-#: Arrays that hold pixels; all others say something of the object. Noise of the first three kinds.
+#: Arrays that hold pixels; all others say something of the object.
+IMAGES = ("image", "images", "cutout")
 NOISE = ("invvar", "variance", "rms")
-PIXELS = ("image", "images", "cutout", "mask", *NOISE)
+PIXELS = (*IMAGES, "mask", *NOISE)
+#: What names objects where a file holds many.
+NAMES = ("stamp_id", "id", "name", "object_id", "objid", "targetid", "source_id", "galaxy_id")
 
 
 @dataclass(frozen=True)
@@ -106,6 +110,7 @@ class FolderOfCutouts:
                 others[0].name,
             )
         self._places: dict[str, tuple[float, float]] | None = None
+        self._unread: set[str] = set()
 
     @property
     def names(self) -> list[str]:
@@ -141,15 +146,17 @@ class FolderOfCutouts:
         if not self.settings.band_files:
             return self._read(files[0])
         parts = [self._plane(path, self.settings.image_hdus) for path in files]
+        check_one_zero_point([part.get for part in parts], self.settings, files[0])
+        check_order(parts, self.bands, "`band_files`", files[0])
         for path, part in zip(files, parts, strict=True):
-            check_said(part.get, part.header, self.settings, path)
+            check_said(part.get, part.sky, self.settings, path)
         noise_files = self._noise.get(name, []) or (files if self.settings.noise_hdus else [])
         noise = [self._plane(path, self.settings.noise_hdus) for path in noise_files]
         for path, plane in zip(files + noise_files, [p.data for p in (*parts, *noise)], strict=True):
             if plane.shape != parts[0].data.shape:
                 raise CutoutError(f"{path}: an image of {plane.shape} pixels, expected {parts[0].data.shape} as in {files[0].name}")
         image, weight = (np.array([p.data for p in planes], float) if planes else None for planes in (parts, noise))
-        return Found(image, _invvar(weight, self.settings.noise), _place(parts[0]))
+        return Found(image, _invvar(weight, self.settings.noise, self.zero_point), _place(parts[0]))
 
     def _where(self, name: str) -> Path:
         return self._files[name][0]
@@ -186,8 +193,8 @@ class FolderOfCutouts:
             return one_image(read_images(path.read_bytes()), hdus, path)
 
     def _from_npz(self, content: bytes, path: Path) -> Found:
-        arrays = read_npz(content)
-        key = next((k for k in ("image", "images", "cutout") if k in arrays), None)
+        arrays = self._renamed(read_npz(content))
+        key = next((k for k in IMAGES if k in arrays), None)
         if key is None:
             raise CutoutError(f"{path}: expected an array image or cutout, found {', '.join(arrays) or 'none'}; rename it")
         return self.of_arrays(arrays, key, path)
@@ -196,17 +203,50 @@ class FolderOfCutouts:
         """Return what the arrays of one object hold; `key` is the name of its image."""
         said = {said_key(name): _scalar(value) for name, value in arrays.items() if name not in PIXELS}
         check_said(said.get, None, self.settings, path)
-        names = next((band_names(said[k]) for k in BAND_KEYS if said.get(k) is not None), None)
-        image = self._bands_first(arrays[key], path, names)
+        names = said_bands(said.get, self.bands)
+        image = self._fluxes(arrays[key], path, names)
+        self._tell_unread(arrays, image.shape[1:])
         kind = next((k for k in (self.settings.noise, *NOISE) if arrays.get(k) is not None), None)
         noise = self._bands_first(arrays[kind], path, names) if kind else None
         if arrays.get("mask") is not None:
             mask = np.asarray(arrays["mask"])
-            image = self._masked(image, mask if mask.ndim == 2 else self._bands_first(mask, path, names))
-        return Found(image, _invvar(noise, kind), place_of(said.get("RA"), said.get("DEC")), self._label(arrays, path))
+            image = self._masked(image, mask if mask.ndim == 2 else self._bands_first(mask, path, names), path)
+        return Found(image, _invvar(noise, kind, self.zero_point), place_of(said.get("RA"), said.get("DEC")), self._label(arrays, path))
 
-    def _masked(self, image: NDArray, mask: NDArray) -> NDArray:
+    def _renamed(self, arrays: Mapping[str, NDArray]) -> dict[str, NDArray]:
+        """Return arrays by the names that are looked for, in whatever case they are written."""
+        return {self._key(name, arrays): array for name, array in arrays.items()}
+
+    def _key(self, name: str, names: Collection[str]) -> str:
+        """Return the name that is looked for and that one of a file's names is in another case, or else itself."""
+        wanted = {key.lower(): key for key in (*PIXELS, *NAMES, getattr(self.settings, "label", NAMES[0]))}
+        key = wanted.get(name.lower(), name)
+        return name if key in names else key
+
+    def _tell_unread(self, arrays: Mapping[str, NDArray], shape: tuple[int, int]) -> None:
+        """Say once of every array that has the image's pixels, and a name that nothing is read from, that it is passed over."""
+        for name, array in arrays.items():
+            if (
+                name not in PIXELS
+                and np.ndim(array) in (2, 3)
+                and shape in (np.shape(array)[-2:], np.shape(array)[:2])
+                and name not in self._unread
+            ):
+                self._unread.add(name)
+                log.warning("%s: %s is passed over; noise and masks are read from %s", self.settings.path, name, ", ".join(PIXELS[3:]))
+
+    def _fluxes(self, array: NDArray, path: Path | str, names: list[str] | None = None) -> NDArray:
+        """Return `_bands_first` of an image, which must not be a picture."""
+        if array.dtype.itemsize == 1:
+            raise CutoutError(
+                f"{path}: expected fluxes, found numbers of 8 bits as pictures have them ({array.dtype}), stretched and clipped; give the images that they were made of"
+            )
+        return self._bands_first(array, path, names)
+
+    def _masked(self, image: NDArray, mask: NDArray, path: Path | str) -> NDArray:
         """Return the image without the pixels that a mask calls bad."""
+        if mask.shape[-2:] != image.shape[-2:]:
+            raise CutoutError(f"{path}: a mask of {mask.shape} pixels, expected {image.shape[-2:]} as the image has; write it anew")
         if bits := self.settings.mask_bits:
             mask = mask.astype(np.int64) & sum(1 << bit for bit in set(bits))
         return np.where(mask != 0, np.nan, image)
@@ -222,27 +262,27 @@ class FolderOfCutouts:
 
     def _from_fits(self, content: bytes, path: Path) -> Found:
         found = layout(read_images(content), self.bands, self.settings.image_hdus, self.settings.noise_hdus, path)
+        check_one_zero_point([shown.get for shown in found.images], self.settings, path)
         for shown in found.images:
-            check_said(shown.get, shown.header, self.settings, path)
-        image = self._stack(found.images, path)
+            check_said(shown.get, shown.sky, self.settings, path)
+        image = self._stack(found.images, path, self._fluxes)
         noise = self._stack(found.noise, path) if found.noise else None
         if found.mask is not None:
-            image = self._masked(image, found.mask.data)
+            image = self._masked(image, found.mask.data, path)
         kind = self.settings.noise if self.settings.noise_hdus else "invvar"
-        return Found(image, _invvar(noise, kind), _place(found.images[0]))
+        return Found(image, _invvar(noise, kind, self.zero_point), _place(found.images[0]))
 
-    def _stack(self, images: list[FitsImage], path: Path) -> NDArray:
-        """Return a cube, or images of one shape, as (bands, ny, nx)."""
+    def _stack(self, images: list[FitsImage], path: Path, read: Callable[..., NDArray] | None = None) -> NDArray:
+        """Return a cube, or images of one shape, as (bands, ny, nx); `read` is `_fluxes` for images."""
         if len(images) == 1 and images[0].data.ndim == 3:
-            names = images[0].get("BANDS")
-            return self._bands_first(images[0].data, path, None if names is None else band_names(names))
+            return (read or self._bands_first)(images[0].data, path, said_bands(images[0].get, self.bands))
         planes = [image.data for image in images]
         if len(planes) != len(self.bands) or len({p.shape for p in planes}) != 1 or planes[0].ndim != 2:
             raise CutoutError(
                 f"{path}: expected an image of one shape for each of {', '.join(self.bands)}, found {', '.join(str(p.shape) for p in planes)}; "
                 "correct `image_hdus` and `noise_hdus`"
             )
-        return np.stack(planes).astype(float)
+        return (read or self._bands_first)(np.stack(planes), path)
 
     def _bands_first(self, array: NDArray, path: Path | str, names: list[str] | None = None) -> NDArray:
         """Return (bands, ny, nx), the bands those of the config: by the names that the file gives its planes, or else in its order."""
@@ -285,7 +325,7 @@ class FolderOfCutouts:
         bad = 1 - good.mean((1, 2))
         return Cutout(
             image=np.where(finite, image, 0.0).astype(np.float32),
-            invvar=weight.astype(np.float32),
+            invvar=weight,
             good=good,
             psfsize=np.array([self.settings.psf_fwhm_arcsec.get(b, 0.0) for b in self.bands], np.float32),
             bad_fractions=bad.astype(np.float32),
@@ -332,14 +372,14 @@ def _by_object(files: Sequence[Path], patterns: Mapping[str, str], folder: Path)
     return whole
 
 
-def _invvar(noise: NDArray | None, kind: str | None) -> NDArray | None:
-    """Return inverse variances of noise of one of the kinds `NOISE`."""
+def _invvar(noise: NDArray | None, kind: str | None, zero_point: float) -> NDArray | None:
+    """Return inverse variances of noise of one of the kinds `NOISE`, of fluxes of a zero point."""
     if noise is None or kind == "invvar":
         return noise
     variance = noise if kind == "variance" else noise**2
-    with np.errstate(divide="ignore", invalid="ignore"):
-        # A variance of nothing is that of no measurement.
-        return np.where(variance > LEAST_VARIANCE, 1 / variance, 0.0)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        # Noise of nothing, or below it, is that of no measurement.
+        return np.where((noise > 0) & (variance > LEAST_VARIANCE * 10 ** (0.8 * (zero_point - ZERO_POINT))), 1 / variance, 0.0)
 
 
 def _scalar(value: NDArray | object) -> object:
@@ -361,7 +401,7 @@ def _middle(image: FitsImage) -> tuple[tuple[float, float], float] | None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FITSFixedWarning)
         try:
-            wcs = WCS(image.header).celestial
+            wcs = WCS(image.sky).celestial
             if not wcs.has_celestial:
                 return None
             height, width = image.data.shape[-2:]

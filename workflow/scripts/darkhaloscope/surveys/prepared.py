@@ -23,8 +23,12 @@ from .text_tables import read_text_table
 
 log = logging.getLogger("darkhaloscope")
 
+#: The label that is looked for where the config names none.
+UNASKED = Labelled.model_fields["label"].default
 #: Below this share of good pixels a cutout is mostly bad.
 MOSTLY = 0.5
+#: Galaxies that networks know are of about 17 to 21.5 within this radius in r; a median beyond these limits is that of another zero point [arcsec, mag].
+CORE_ARCSEC, CORE_MAG = 2.0, (16.5, 24.0)
 #: Stamps that are written at a time.
 PART = 256
 
@@ -83,10 +87,13 @@ def prepare_cutouts(settings: Labelled, size: int, bands: Sequence[str] = BANDS)
             f"in these places. Name the bands that they have (such as stand_in: {{z: {bands[-1]}}}), or take networks trained on g, r, z"
         )
     cutouts = cutouts_of(settings)
+    cores: list[float] = []
     labels = labels_of(settings, cutouts)
-    schema, rows, usable, first, holed = prepared_schema(size), [], 0, "", 0
+    schema, rows, usable, labelled, first, holed = prepared_schema(size), [], 0, 0, "", 0
     for name in cutouts.names:
         rows.append(_row(cutouts, name, labels.get(name), settings, size))
+        labelled += rows[-1]["given_label"] is not None
+        cores += [core_flux(rows[-1]["image"])] if rows[-1]["ok"] else []
         usable, first = usable + rows[-1]["ok"], first or rows[-1]["reason"]
         holed += rows[-1]["ok"] and rows[-1]["usable"] < MOSTLY
         if len(rows) == PART:
@@ -97,6 +104,10 @@ def prepare_cutouts(settings: Labelled, size: int, bands: Sequence[str] = BANDS)
     total = len(cutouts.names)
     if not usable:
         raise CutoutError(f"{settings.path}: none of its {total} cutouts can be used; the first: {first}")
+    if settings.label != UNASKED and not labelled:
+        raise CutoutError(
+            f"{settings.path}: expected a label {settings.label} of its cutouts, as cutouts.label names it, found none; correct the name, or take it out"
+        )
     if usable < total:
         log.warning("%s: %d of %d cutouts cannot be used and get no score; the first: %s", settings.path, total - usable, total, first)
     if holed:
@@ -104,7 +115,23 @@ def prepare_cutouts(settings: Labelled, size: int, bands: Sequence[str] = BANDS)
             "%s: weights, noise or masks call more than half of the pixels of %d cutouts bad, which are then 0; are they what the config says?",
             *(settings.path, holed),
         )
+    if not flux_of(CORE_MAG[1]) <= np.median(cores) <= flux_of(CORE_MAG[0]):
+        log.warning(
+            "%s: the flux of r within %g″ is %.3g nanomaggies in the median, expected that of galaxies of %g to %g mag, %.3g to %.3g; is zero_point (%g) that of the files?",
+            *(settings.path, CORE_ARCSEC, np.median(cores), *CORE_MAG, *map(flux_of, reversed(CORE_MAG)), settings.zero_point),
+        )
     log.info("%s: %d cutouts, %s", settings.path, usable, what_was_done(settings, bands))
+
+
+def core_flux(stamp: NDArray) -> float:
+    """Return the flux of r within `CORE_ARCSEC` of the middle of a stamp (bands, size, size) [nanomaggy]."""
+    y, x = np.indices(stamp.shape[1:]) - (stamp.shape[1] - 1) / 2
+    return float(stamp[BANDS.index("r")][np.hypot(x, y) * PIXEL_SCALE_ARCSEC < CORE_ARCSEC].sum(dtype=float))
+
+
+def flux_of(magnitude: float) -> float:
+    """Return the flux of an AB magnitude [nanomaggy]."""
+    return 10 ** (0.4 * (ZERO_POINT - magnitude))
 
 
 def what_was_done(settings: Labelled, bands: Sequence[str] = BANDS) -> str:

@@ -24,13 +24,33 @@ from ..config.legacysurvey import ZERO_POINT
 from ..core.reading import UNREADABLE
 
 BAND_KEYS = ("BANDS", "FILTERS")
+#: Keys that say other things, too: they name the images where each word is a band's; numbered from 0 or 1, one for each image.
+BAND_WORDS = ("BAND", "FILTER")
 SCALE_KEYS = ("PIXSCALE", "PIXEL_SCALE", "PIXEL_SCALE_ARCSEC", "SECPIX")
-ZERO_POINT_KEYS = ("MAGZERO", "MAGZPT", "MAGZP", "ZEROPNT", "ZEROPOINT", "ZERO_POINT", "ZPT", "PHOTZP")
+ZERO_POINT_KEYS = (
+    "MAGZERO",
+    "MAGZPT",
+    "MAGZP",
+    "ZEROPNT",
+    "ZEROPOINT",
+    "ZERO_POINT",
+    "ZPT",
+    "PHOTZP",
+    "ZP",
+    "ABZP",
+    "MAG_ZP",
+    "MAG_ZERO",
+    "MAGZEROP",
+    "ZEROPOIN",
+    "SEXMGZPT",
+)
 UNIT_KEYS = ("BUNIT", "FLUX_UNIT")
-SAID = ("RA", "DEC", *BAND_KEYS, *SCALE_KEYS, *ZERO_POINT_KEYS, *UNIT_KEYS, "FLUXMAG0")
+SAID = ("RA", "DEC", *BAND_KEYS, *BAND_WORDS, *SCALE_KEYS, *ZERO_POINT_KEYS, *UNIT_KEYS, "FLUXMAG0")
 #: AB magnitude of flux 1 in units that say it.
 ZERO_POINTS = {"Jy": 8.9, "mJy": 16.4, "uJy": 23.9, "µJy": 23.9, "microJy": 23.9, "nJy": 31.4}
 NANOMAGGIES = ("nanomaggy", "nanomaggies", "nmgy", "nmaggy")
+#: A unit per square arcsecond, in its several spellings.
+PER_ARCSEC2 = re.compile(r"(.+?)(?:/arcsec(?:\^|\*\*)?2|[.*]?arcsec(?:\^|\*\*)?-2)")
 #: Square arcseconds of a steradian.
 STERADIAN_ARCSEC2 = (180 * 3600 / math.pi) ** 2
 #: Pixel scales (a share) and zero points [mag] that differ by more contradict each other.
@@ -52,12 +72,43 @@ def said_key(name: str) -> str:
 
 
 def band_names(given: object) -> list[str]:
-    """Return names of bands, given as an array, or as text such as `grz` or `g, r, z`."""
+    """Return names of bands, given as an array, or as text such as `grz`, `g, r, z` or `HSC-G HSC-R HSC-Z`."""
     names = [as_text(n) for n in np.ravel(given)]
     if len(names) > 1:
         return names
-    text = names[0].strip() if names else ""
+    words = [w for w in re.split(r"[\s,;|/]+", names[0]) if w] if names else []
+    if len(words) > 1:
+        return words
+    text = words[0] if words else ""
     return [*text] if text.isalpha() else [n for n in re.split(r"[^A-Za-z0-9]+", text) if n]
+
+
+def band_of(name: object, bands: Sequence[str]) -> str:
+    """Return the band that a text names, one of `bands` or of ugrizy, alone or with other words (`g.MP9401`, `HSC-G`, `SCI_G`, `gband`); empty where it names none."""
+    text, known = as_text(name).strip().lower(), {band.lower() for band in bands}
+    if text in known:
+        return text
+    named = (known | set("ugrizy")) & set(re.split(r"[^a-z0-9]+|band", text))
+    return named.pop() if len(named) == 1 else ""
+
+
+def said_bands(get: Callable[[str], object], bands: Sequence[str]) -> list[str] | None:
+    """Return the names that a file gives the planes of its images, None where it gives none.
+
+    Parameters
+    ----------
+    get : what the file says under a key, None where it says nothing
+    bands : of the config; they and ugrizy are known
+    """
+    for key in BAND_KEYS:
+        if (said := get(key)) is not None:
+            return band_names(said)
+    numbered = [[said for k in range(10) if (said := get(f"{key}{k}")) is not None] for key in BAND_WORDS]
+    for said in (*map(get, BAND_WORDS), *numbered):
+        names = [] if said is None else band_names(said)
+        if len(names) > 1 and all(band_of(name, bands) for name in names):
+            return names
+    return None
 
 
 def chosen_bands(names: Sequence[str], bands: Sequence[str], path: Path | str) -> list[int] | None:
@@ -74,8 +125,8 @@ def chosen_bands(names: Sequence[str], bands: Sequence[str], path: Path | str) -
     CutoutError
         The file lacks a band.
     """
-    names, wanted = [n.strip().lower() for n in names], [b.lower() for b in bands]
-    if len(set(names)) < len(names) or "" in names:
+    names, wanted = [band_of(n, bands) or as_text(n).strip().lower() for n in names], [b.lower() for b in bands]
+    if not names or len(set(names)) < len(names) or "" in names:
         return None
     if lost := [band for band in wanted if band not in names]:
         raise CutoutError(
@@ -116,9 +167,7 @@ def check_said(get: Callable[[str], object], header: fits.Header | None, setting
             )
     if settings.ignore_zero_points:
         return
-    units = (_of_all_bands(get, key, path) for key in UNIT_KEYS)
-    unit = next((as_text(said).strip() for said in units if said not in (None, "")), "")
-    zero_point = _zero_point(lambda key: _of_all_bands(get, key, path), unit, settings.pixel_scale_arcsec)
+    zero_point, unit = _said_zero_point(get, settings, path)
     if zero_point is None and unit and settings.zero_point == ZERO_POINT:
         raise CutoutError(
             f"{path}: expected fluxes in nanomaggies, found the unit {unit!r} and no zero point; set `zero_point` to the AB magnitude of flux 1, or, where they are, `ignore_zero_points: true`"
@@ -135,6 +184,17 @@ def check_said(get: Callable[[str], object], header: fits.Header | None, setting
         )
 
 
+def check_one_zero_point(gets: Sequence[Callable[[str], object]], settings: CutoutFolder, path: Path | str) -> None:
+    """Refuse images of one object, each of a band, whose zero points differ; parameters and errors as `check_said`, a `get` for each image."""
+    if settings.ignore_zero_points:
+        return
+    each = [z for z in (_said_zero_point(get, settings, path)[0] for get in gets) if z is not None]
+    if each and max(each) - min(each) > ZERO_POINT_TOLERANCE:
+        raise CutoutError(
+            f"{path}: expected one zero point of all bands, found {', '.join(f'{z:.5g}' for z in each)}; bring the bands to one, or, where the file is wrong, set `ignore_zero_points: true`"
+        )
+
+
 def place_of(ra: object, dec: object) -> tuple[float, float] | None:
     """Return right ascension and declination [deg]; text of hours and degrees (`10:00:26.5`, `+02:12:36`) is read, too."""
     try:
@@ -148,8 +208,18 @@ def place_of(ra: object, dec: object) -> tuple[float, float] | None:
     return place if 0 <= place[0] <= 360 and -90 <= place[1] <= 90 else None
 
 
+def _said_zero_point(get: Callable[[str], object], settings: CutoutFolder, path: Path | str) -> tuple[float | None, str]:
+    """Return the zero point that a file says, None where it says none, and its unit, empty where it says none."""
+    units = (_of_all_bands(get, key, path) for key in UNIT_KEYS)
+    unit = next((as_text(said).strip() for said in units if said not in (None, "")), "")
+    return _zero_point(lambda key: _of_all_bands(get, key, path), unit, settings.pixel_scale_arcsec), unit
+
+
 def _zero_point(get: Callable[[str], object], unit: str, scale: float) -> float | None:
     unit = re.sub(r"/pix(el)?$", "", unit.replace(" ", ""))
+    if per_area := PER_ARCSEC2.fullmatch(unit):
+        zero_point = _zero_point(get, per_area[1], scale)
+        return None if zero_point is None else zero_point - 5 * math.log10(scale)
     if unit.lower() in NANOMAGGIES:
         return ZERO_POINT
     if unit in ZERO_POINTS:
@@ -176,9 +246,10 @@ def _of_all_bands(get: Callable[[str], object], key: str, path: Path | str) -> o
 
 
 def _number(value: object) -> float | None:
+    """Return a number, or that which a text begins with (`0.2 arcsec`); None where there is none."""
     try:
-        number = float(value)
-    except (TypeError, ValueError):
+        number = float(as_text(value).split()[0])
+    except (LookupError, ValueError):
         return None
     return number if math.isfinite(number) else None
 

@@ -7,7 +7,7 @@ have these as columns, images as tensors or lists of numbers.
 
 from __future__ import annotations
 
-import functools
+import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,12 +19,14 @@ from numpy.typing import NDArray
 
 from ..config.cutouts import Labelled
 from ..core.reading import read_npz, readable
-from ..core.tables import PARQUET
-from .folder import MAX_SIDE, PIXELS, CutoutError, FolderOfCutouts, Found
-from .said import BAND_KEYS, SAID, as_text, band_names, said_key
+from ..core.tables import PARQUET, tensors
+from .folder import IMAGES, MAX_SIDE, NAMES, PIXELS, CutoutError, FolderOfCutouts, Found
+from .said import BAND_KEYS, BAND_WORDS, SAID, as_text, band_of, said_key
 
-IMAGES = ("image", "images", "cutout")
-NAMES = ("stamp_id", "id", "name")
+log = logging.getLogger("darkhaloscope")
+
+#: Rows of a table in memory at a time.
+PART = 64
 
 
 def cutouts_of(settings: Labelled) -> FolderOfCutouts:
@@ -58,7 +60,9 @@ class _Rows(FolderOfCutouts):
     def __init__(self, settings: Labelled, names: Sequence[object] | None, count: int) -> None:
         self.settings, self.bands = settings, settings.bands
         self.pixel_scale_arcsec, self.zero_point = settings.pixel_scale_arcsec, settings.zero_point
-        names = range(count) if names is None else names
+        if names is None:
+            log.warning("%s: nothing is called %s, so cutouts are numbered from 0 in the file's order", settings.path, ", ".join(NAMES))
+            names = range(count)
         lost = sum(nameless(name) for name in names)
         if lost:
             raise CutoutError(f"{settings.path}: {lost} of {count} cutouts have no name, expected one for each; write them")
@@ -72,7 +76,7 @@ class _Rows(FolderOfCutouts):
             raise CutoutError(f"{settings.path}: expected a row for each cutout, found none; write it again")
         self._rows = {name: row for row, name in enumerate(given)}
         self._files = {name: [Path(settings.path)] for name in given}
-        self._places = None
+        self._places, self._unread = None, set()
 
     def _where(self, name: str) -> str:
         return f"{self.settings.path}, {name}"
@@ -93,9 +97,9 @@ class ArraysOfCutouts(_Rows):
     """The rows of an NPZ file's arrays."""
 
     def __init__(self, settings: Labelled) -> None:
-        path = Path(settings.path)
+        self.settings, path = settings, Path(settings.path)
         with readable(path, "cutouts as NPZ or Parquet", "write it again", CutoutError):
-            arrays = read_npz(path.read_bytes())
+            arrays = self._renamed(read_npz(path.read_bytes()))
         key = next((k for k in IMAGES if k in arrays), None)
         if key is None or arrays[key].ndim != 4:
             found = ", ".join(f"{k} {v.shape}" for k, v in arrays.items()) or "none"
@@ -108,8 +112,12 @@ class ArraysOfCutouts(_Rows):
         once = {
             k: v
             for k, v in arrays.items()
-            if said_key(k) in SAID and (v.ndim == 0 or (said_key(k) in BAND_KEYS and len(band_names(v[0])) == 1))
+            if said_key(k) in SAID
+            and (v.ndim == 0 or (said_key(k) in (*BAND_KEYS, *BAND_WORDS) and v.ndim == 1 and band_of(v[0], settings.bands)))
         }
+        read = [k for k in arrays if k in (*PIXELS, *NAMES, settings.label) or said_key(k) in SAID]
+        if lost := [f"{k} {arrays[k].shape}" for k in read if k not in once and (not arrays[k].ndim or len(arrays[k]) != count)]:
+            raise CutoutError(f"{path}: expected a row for each of the {count} cutouts, found {', '.join(lost)}; write it again")
         self._once, self._arrays = once, {k: v for k, v in arrays.items() if k not in once and v.ndim and len(v) == count}
         super().__init__(settings, next((self._arrays[k] for k in NAMES if k in self._arrays), None), count)
 
@@ -118,36 +126,44 @@ class ArraysOfCutouts(_Rows):
 
 
 class TableOfCutouts(_Rows):
-    """The rows of a Parquet table, one row group in memory at a time."""
+    """The rows of a Parquet table, a few in memory at a time: writers may put all of them into one row group."""
 
     def __init__(self, settings: Labelled) -> None:
-        path = Path(settings.path)
+        self.settings, path = settings, Path(settings.path)
         with readable(path, "cutouts as a Parquet table", "write it again", CutoutError), pq.ParquetFile(path) as file:
-            names, groups = file.schema_arrow.names, [file.metadata.row_group(k).num_rows for k in range(file.num_row_groups)]
-            name = next((n for n in NAMES if n in names), None)
+            schema, count = file.schema_arrow, file.metadata.num_rows
+            columns = {self._key(n, schema.names): n for n in schema.names}
+            name = next((columns[n] for n in NAMES if n in columns), None)
             given = file.read(columns=[name])[name].to_pylist() if name else None
-        if not any(key in names for key in IMAGES):
-            raise CutoutError(f"{path}: expected a column {' or '.join(IMAGES)}, found {', '.join(names)}; rename it")
-        self._columns = [n for n in names if n in (*PIXELS, settings.label) or said_key(n) in SAID]
-        self._starts = np.cumsum([0, *groups])
-        super().__init__(settings, given, sum(groups))
+        if not any(key in columns for key in IMAGES):
+            raise CutoutError(f"{path}: expected a column {' or '.join(IMAGES)}, found {', '.join(schema.names)}; rename it")
+        self._columns = {key: n for key, n in columns.items() if key in (*PIXELS, settings.label) or said_key(n) in SAID}
+        unread = [n for n in schema.names if n not in self._columns.values() and _holds_pixels(schema.field(n).type)]
+        if unread:
+            log.warning("%s: %s passed over; noise and masks are read from %s", path, ", ".join(unread), ", ".join(PIXELS[3:]))
+        self._first, self._part, self._parts = 0, None, iter(())
+        super().__init__(settings, given, count)
 
     def _row(self, row: int) -> Mapping[str, NDArray]:
-        group = int(np.searchsorted(self._starts, row, side="right")) - 1
-        table, within = self._group(group), row - int(self._starts[group])
+        table, within = self._rows_about(row), row - self._first
         with readable(f"{self.settings.path}, row {row}", "images as numbers, bands × size × size", "write the table again", CutoutError):
-            return {name: self._values(table.column(name), within, name) for name in self._columns}
+            return {key: self._values(table.column(name), within, key) for key, name in self._columns.items()}
 
-    @functools.lru_cache(maxsize=1)  # noqa: B019  (one reader per job; rows are read in order)
-    def _group(self, group: int) -> pa.Table:
-        path = self.settings.path
-        with readable(path, "cutouts as a Parquet table", "write it again", CutoutError), pq.ParquetFile(path) as file:
-            return file.read_row_group(group, columns=self._columns).combine_chunks()
+    def _rows_about(self, row: int) -> pa.Table:
+        """Return the rows among which one is, the first of them row `_first`; rows are mostly asked for in order."""
+        with readable(self.settings.path, "cutouts as a Parquet table", "write it again", CutoutError):
+            if self._part is None or row < self._first:
+                file = pq.ParquetFile(self.settings.path, buffer_size=1 << 20, pre_buffer=False)  # or else a row group is read whole
+                self._first, self._part, self._parts = 0, None, file.iter_batches(PART, columns=[*self._columns.values()])
+            while self._part is None or row >= self._first + self._part.num_rows:
+                self._first += 0 if self._part is None else self._part.num_rows
+                self._part = pa.Table.from_batches([next(self._parts)])
+            return self._part
 
     def _values(self, column: pa.ChunkedArray, row: int, name: str) -> NDArray | float | None:
         cell = column[row]
-        if isinstance(column.type, pa.FixedShapeTensorType):
-            return column.chunk(0)[row : row + 1].to_numpy_ndarray()[0]
+        if isinstance(column.type, pa.FixedShapeTensorType) and cell.is_valid:
+            return tensors(column.chunk(0)[row : row + 1])[0]
         if name not in PIXELS or not cell.is_valid:
             return cell.as_py()
         if not pa.types.is_nested(column.type):
@@ -159,3 +175,12 @@ class TableOfCutouts(_Rows):
                 raise ValueError(f"{name} has {len(values)} numbers")
             return values.reshape(len(self.bands), side, side)
         return values
+
+
+def _holds_pixels(kind: pa.DataType) -> bool:
+    """Say whether a column may hold images: tensors, and lists of numbers."""
+    while pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        kind = kind.value_type
+        if pa.types.is_floating(kind) or pa.types.is_integer(kind):
+            return True
+    return isinstance(kind, pa.FixedShapeTensorType)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import logging
 import math
 import os
 import warnings
@@ -27,7 +28,8 @@ from ...core.files import whole
 from ...core.reading import UNREADABLE, read_npz, readable
 from ..maps import FLUX_UNIT, MapsError, conversion
 
-ENDINGS = (".fits", ".fits.gz", ".npz")
+log = logging.getLogger("darkhaloscope")
+
 PLANES = ("flux", "velocity", "dispersion", "flux_err", "velocity_err", "dispersion_err", "mask")
 #: Numbers that programs write where nothing was measured: 0, and nines of either sign; a number that stands for it is there this many times.
 FILLERS = (0.0, *(sign * (10.0**digits - 1) for digits in range(2, 7) for sign in (-1, 1)))
@@ -35,6 +37,12 @@ REPEATED = 3
 #: Planes in km/s.
 VELOCITIES = ("velocity", "dispersion", "velocity_err", "dispersion_err")
 ZIP_MAGIC = b"PK\x03\x04"
+#: Where pixels and resolution differ by more than this factor, one of them is in degrees or milliarcseconds.
+MAX_RATIO = 100.0
+#: No disk is thinner than this.
+MIN_AXIS_RATIO = 0.05
+#: No galaxy is known at a higher redshift.
+MAX_REDSHIFT = 15.0
 #: No map of a galaxy has more spaxels than this on a side.
 MAX_SIDE = 4096
 
@@ -79,12 +87,26 @@ def read_file(path: Path) -> tuple[dict[str, NDArray], dict[str, object]]:
         content = path.read_bytes()
         if content[:2] == GZIP_MAGIC:
             content = gzip.decompress(content)
-        return _from_npz(content) if content[:4] == ZIP_MAGIC else _from_fits(content, path)
+        return _from_npz(content, path) if content[:4] == ZIP_MAGIC else _from_fits(content, path)
 
 
-def _from_npz(content: bytes) -> tuple[dict[str, NDArray], dict[str, object]]:
+def _from_npz(content: bytes, path: Path) -> tuple[dict[str, NDArray], dict[str, object]]:
     arrays = {name.lower(): array for name, array in read_npz(content).items()}
-    return {k: v for k, v in arrays.items() if k in PLANES}, {f.key: arrays[f.key].item() for f in FACTS if f.key in arrays}
+    planes = {k: _without_axes_of_one(v) for k, v in arrays.items() if k in PLANES}
+    _tell_unread(planes, {name: array.shape for name, array in arrays.items() if name not in PLANES}, path)
+    return planes, {f.key: arrays[f.key].item() for f in FACTS if f.key in arrays}
+
+
+def _without_axes_of_one(plane: NDArray) -> NDArray:
+    """Return (1, …, 1, ny, nx), as radio astronomy writes maps with their axes of frequency and polarisation, as (ny, nx)."""
+    return plane.reshape(plane.shape[-2:]) if plane.ndim > 2 and set(plane.shape[:-2]) == {1} else plane
+
+
+def _tell_unread(planes: dict[str, NDArray], others: dict[str, tuple[int, ...]], path: Path) -> None:
+    """Say which arrays of a file have the maps' shape and are passed over, as errors or masks of another name are."""
+    unread = [name for name, shape in others.items() if "flux" in planes and shape[-2:] == planes["flux"].shape]
+    if unread:
+        log.warning("%s: %s passed over; maps are read from %s", path, ", ".join(unread), ", ".join(PLANES))
 
 
 def _from_fits(content: bytes, path: Path) -> tuple[dict[str, NDArray], dict[str, object]]:
@@ -94,7 +116,9 @@ def _from_fits(content: bytes, path: Path) -> tuple[dict[str, NDArray], dict[str
             names = [hdu.name.lower() for hdu in hdus]
             if twice := [name for name in PLANES if names.count(name) > 1]:
                 raise PlainMapsError(f"{path}: {', '.join(twice)} is there twice, expected one of each; write the file anew with one")
-            planes = {hdu.name.lower(): np.asarray(hdu.data) for hdu in hdus if hdu.name.lower() in PLANES and hdu.data is not None}
+            images = {hdu.name.lower(): np.asarray(hdu.data) for hdu in hdus if hdu.is_image and hdu.data is not None}
+            planes = {name: _without_axes_of_one(image) for name, image in images.items() if name in PLANES}
+            _tell_unread(planes, {name: image.shape for name, image in images.items() if name not in PLANES}, path)
             facts: dict[str, object] = {f.key: hdus[0].header[f.card] for f in FACTS if f.card in hdus[0].header}
             for name in VELOCITIES:
                 if name in planes and hdus[name.upper()].header.get("BUNIT"):
@@ -186,11 +210,21 @@ def checked_facts(given: dict[str, object], path: Path) -> dict:
         raise PlainMapsError(
             f"{path}: expected pixel_scale_arcsec (card PIXSCALE) or a WCS of right ascension and declination in FLUX, found neither; write one into the file"
         )
-    for key in ("z", "psf_fwhm_arcsec", "pixel_scale_arcsec", "reff_arcsec", "ba"):
-        if facts[key] is not None and not (facts[key] > 0 and (key != "ba" or facts[key] <= 1)):
-            raise PlainMapsError(
-                f"{path}: {key} is {facts[key]:g}, expected {'above 0, at most 1' if key == 'ba' else 'above 0'}; correct it"
-            )
+    for key in ("z", "psf_fwhm_arcsec", "pixel_scale_arcsec", "reff_arcsec"):
+        if facts[key] is not None and not facts[key] > 0:
+            raise PlainMapsError(f"{path}: {key} is {facts[key]:g}, expected above 0; correct it")
+    if facts["ba"] is not None and not MIN_AXIS_RATIO <= facts["ba"] <= 1:
+        raise PlainMapsError(f"{path}: ba is {facts['ba']:g}, expected an axis ratio of {MIN_AXIS_RATIO:g} to 1; correct it")
+    if facts["z"] > MAX_REDSHIFT:
+        raise PlainMapsError(
+            f"{path}: z is {facts['z']:g}, expected a galaxy's redshift, up to {MAX_REDSHIFT:g}; correct it (is it a velocity?)"
+        )
+    pixel, psf = facts["pixel_scale_arcsec"], facts["psf_fwhm_arcsec"]
+    if not 1 / MAX_RATIO <= psf / pixel <= MAX_RATIO:
+        raise PlainMapsError(
+            f"{path}: spaxels of {pixel:.4g} arcsec and a resolution of {psf:.4g} arcsec, expected them to differ by less than a factor of {MAX_RATIO:g}; "
+            "give pixel_scale_arcsec (card PIXSCALE) and psf_fwhm_arcsec (card PSFFWHM) both in arcsec (is one in degrees, as CDELT and BMAJ are?)"
+        )
     return facts
 
 
@@ -209,6 +243,13 @@ def check_planes(planes: dict[str, NDArray], path: Path) -> tuple[int, int]:
     if wrong:
         raise PlainMapsError(f"{path}: {', '.join(wrong)} should hold numbers, found {planes[wrong[0]].dtype}; write the file anew")
     return shapes["flux"]
+
+
+def check_centre(facts: dict, shape: tuple[int, int], path: Path) -> None:
+    """Refuse a centre that is given beside maps of a shape (ny, nx): it is none in spaxels."""
+    for key, side in (("centre_x_pix", shape[1]), ("centre_y_pix", shape[0])):
+        if facts[key] is not None and not -0.5 <= facts[key] <= side - 0.5:
+            raise PlainMapsError(f"{path}: {key} is {facts[key]:g}, expected a spaxel of the maps, from 0 to {side - 1}; correct it")
 
 
 def write_plain(path: str | os.PathLike, planes: dict[str, NDArray], facts: dict[str, object]) -> None:

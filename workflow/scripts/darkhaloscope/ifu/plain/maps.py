@@ -12,14 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...config.manga import Quality
-from ..maps import Maps
+from ..maps import FLUX_UNIT, Maps, conversion
 from ..tensors import PEAK_PERCENTILES
-from .file import FILLERS, REPEATED, PlainMapsError, check_planes, checked_facts, read_file
+from .file import FILLERS, MIN_AXIS_RATIO, REPEATED, PlainMapsError, check_centre, check_planes, checked_facts, read_file
 
 #: For an instrument other than MaNGA the slope of the velocity is stated over this part of R_e.
 GRADIENT_STEP_RE = 0.1
 #: No galaxy's gas or stars are faster than this about their middle [km/s].
 MAX_SPEED_KMS = 3000.0
+#: Nor do the gas or stars of most of a galaxy's spaxels have a higher dispersion [km/s].
+MAX_DISPERSION_KMS = 1000.0
+#: A mask that takes away light this many times as bright as what it leaves is the wrong way round.
+MASKED_LIGHT = 3.0
 #: One of `FILLERS` that is a larger share of the velocities than this is no measurement: in a rotating disk equal ones lie along one line.
 MAX_FILLED = 0.1
 #: Any other number is one where it is no galaxy's speed, and the same in `REPEATED` spaxels; where there are more such numbers, the unit is wrong.
@@ -54,7 +58,13 @@ def read_plain(path: str | os.PathLike, quality: Quality) -> Maps:
 def _maps(planes: dict[str, NDArray], given: dict[str, object], path: Path) -> Maps:
     facts = checked_facts(given, path)
     shape = check_planes(planes, path)
+    check_centre(facts, shape, path)
+    if (factor := conversion(facts["flux_unit"], FLUX_UNIT)) is not None:
+        # However the unit of the cuts is written, and whatever its power of ten: one galaxy, one verdict.
+        facts["flux_unit"] = FLUX_UNIT
+        planes = planes | {name: planes[name] * factor for name in ("flux", "flux_err") if name in planes}
     bad = planes["mask"] != 0 if "mask" in planes else np.zeros(shape, bool)
+    _tell_turned(planes["flux"], bad, path)
     bad = bad | (planes["flux"] == 0)  # no light, so that nothing else was measured
     filled = {value: int((~bad & (planes["velocity"] == value)).sum()) for value in fillers(planes["velocity"], ~bad)}
     said = ", ".join(f"{value:g} in {n} spaxels" for value, n in filled.items())
@@ -70,6 +80,11 @@ def _maps(planes: dict[str, NDArray], given: dict[str, object], path: Path) -> M
         raise PlainMapsError(
             f"{path}: velocities from {low:.4g} to {high:.4g}, expected a galaxy's, in km/s, within {MAX_SPEED_KMS:g} of their middle; "
             "convert them (are they in m/s?), and set those that are no measurement to NaN, or write a MASK that is not 0 there"
+        )
+    if dispersion_valid.any() and (middle := np.median(dispersion[dispersion_valid])) > MAX_DISPERSION_KMS:
+        raise PlainMapsError(
+            f"{path}: the dispersion is {middle:.4g} in the median, expected a galaxy's, in km/s, below {MAX_DISPERSION_KMS:g}; "
+            "convert it, or write its unit as BUNIT (is it in m/s?), and set what is no measurement to NaN"
         )
     shape_of_light = _ellipse(flux, used, facts, facts["pixel_scale_arcsec"])
     return Maps(
@@ -93,6 +108,21 @@ def _maps(planes: dict[str, NDArray], given: dict[str, object], path: Path) -> M
         dispersion=np.maximum(dispersion, 0.0),
         dispersion_valid=dispersion_valid,
     )
+
+
+def _tell_turned(flux: NDArray, masked: NDArray, path: Path) -> None:
+    """Warn of a mask, (ny, nx) bool, that takes away what is bright."""
+    finite = np.isfinite(flux)
+    # A number that fills what is masked is no light.
+    if (finite & masked).any() and (finite & ~masked).any() and np.ptp(flux[finite & masked]) > 0:
+        away, left = (float(np.median(flux[finite & part])) for part in (masked, ~masked))
+        if away > MASKED_LIGHT * max(left, 0):
+            log.warning(
+                "%s: MASK takes away spaxels with a median flux of %.3g and leaves some of %.3g; turn it round if it is not 0 where the maps are good",
+                path,
+                away,
+                left,
+            )
 
 
 def fillers(velocity: NDArray, use: NDArray) -> list[float]:
@@ -184,7 +214,7 @@ def _ellipse(flux: NDArray, used: NDArray, facts: dict, pixel: float) -> dict:
     ba, pa_deg = facts["ba"], facts["pa_deg"]
     if ba is None:
         ba = float(np.sqrt(max(small, 0.0) / large)) if large > 0 else 1.0
-        ba = min(max(ba, 0.05), 1.0)
+        ba = min(max(ba, MIN_AXIS_RATIO), 1.0)
     if pa_deg is None:
         # The angle from x towards y; north is up and east to the left, so that x points to PA −90°.
         pa_deg = float((math.degrees(0.5 * math.atan2(2 * xy, xx - yy)) - 90) % 180)

@@ -6,10 +6,11 @@ import os
 import tempfile
 from pathlib import Path
 
-from ...archive.addresses import join, local_path
+from ...archive.addresses import PLAIN_ENDINGS, join, plain_files
 from ...archive.download import Fetched, NotFound, fetch
 from ...config.manga import Archive, Downloads
-from .file import ENDINGS, PlainMapsError, check_planes, checked_facts, read_file, write_plain
+from ..maps import LEAVE_OUT
+from .file import PlainMapsError, check_centre, check_planes, checked_facts, read_file, write_plain
 
 
 def retrieve_plain(archive: Archive, galaxy_id: str, destination: str | os.PathLike, downloads: Downloads) -> Fetched:
@@ -20,11 +21,10 @@ def retrieve_plain(archive: Archive, galaxy_id: str, destination: str | os.PathL
     PlainMapsError
         There is no such file, or several in a folder of this machine; it is not in the plain layout, or it is another galaxy's.
     """
-    here = [local_path(join(archive.base, galaxy_id + ending)) for ending in ENDINGS]
-    if len(several := [str(path) for path in here if path is not None and path.is_file()]) > 1:
+    if len(several := [str(path) for path in plain_files(archive.base, galaxy_id)]) > 1:
         raise PlainMapsError(f"{archive.base}: expected one file of the galaxy {galaxy_id}, found {', '.join(several)}; take one away")
     with tempfile.TemporaryDirectory() as folder:
-        for ending in ENDINGS:
+        for ending in PLAIN_ENDINGS:
             address = join(archive.base, galaxy_id + ending)
             try:
                 fetched = fetch(address, Path(folder) / (galaxy_id + ending), downloads)
@@ -33,11 +33,15 @@ def retrieve_plain(archive: Archive, galaxy_id: str, destination: str | os.PathL
                 continue
         else:
             raise PlainMapsError(
-                f"{archive.base}: expected a file {galaxy_id} with the ending {', '.join(ENDINGS)}; correct the sample's `base` or `listed`"
+                f"{archive.base}: expected a file {galaxy_id} with the ending {', '.join(PLAIN_ENDINGS)}; correct the sample's `base` or `listed`"
             )
-        planes, given = read_file(fetched.path)
-        check_planes(planes, fetched.path)
-        facts = checked_facts(given, fetched.path)
+        try:
+            planes, given = read_file(fetched.path)
+            shape, facts = check_planes(planes, fetched.path), checked_facts(given, fetched.path)
+            check_centre(facts, shape, fetched.path)
+        except PlainMapsError as error:
+            # The copy in the temporary folder is gone when the message is read.
+            raise PlainMapsError(f"{str(error).replace(str(fetched.path), address)}; or {LEAVE_OUT}") from error.__cause__
         if facts["galaxy_id"] != galaxy_id:
             raise PlainMapsError(
                 f"{address}: the file says galaxy {facts['galaxy_id']}, expected {galaxy_id}; rename it, or correct its GALAXY"
