@@ -156,7 +156,7 @@ def parquet_errors(path: str | os.PathLike) -> Iterator[None]:
     except TableError:
         raise
     except UNREADABLE as error:
-        raise TableError(f"{path}: not a readable Parquet file ({words(error)}); delete it and run again") from error
+        raise TableError(f"{path}: not a readable Parquet file ({words(error, path)}); delete it and run again") from error
 
 
 def parquet_files(folder: str | os.PathLike) -> list[Path]:
