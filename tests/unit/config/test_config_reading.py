@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -89,6 +90,18 @@ def test_what_is_no_number_is_not_taken_for_one(tmp_path, text, key, found):
     with pytest.raises(ConfigError) as error:
         load({}, ROOT, [written(tmp_path, text)])
     assert f" {key}: " in str(error.value) and "a number" in str(error.value) and f"found {found}" in str(error.value)
+
+
+@pytest.mark.parametrize("number", [".inf", "-.inf", ".nan", "1e400"])
+@pytest.mark.parametrize("key", ["detectors.flux.training.learning_rate", "cutouts.zero_point", "datasets.subhalo.lens.shear"])
+def test_a_number_without_an_end_is_refused(tmp_path, key, number):
+    with pytest.raises(ConfigError, match=rf"{re.escape(key)}.*finite number"):
+        load({}, ROOT, [written(tmp_path, f"{key}: {number}")])
+
+
+def test_edges_of_strata_may_be_open(tmp_path):
+    run = load({}, ROOT, [written(tmp_path, "scores: {table: a.csv, evaluation: {strata: {snr: {edges: [5, 10, .inf]}}}}")])
+    assert run.scores.evaluation.strata["snr"].edges == (5, 10, math.inf)
 
 
 def test_numbers_as_text_and_booleans_in_their_places_are_taken(tmp_path):
@@ -265,6 +278,11 @@ def test_every_key_that_names_a_file_expands_it():
         ("", "at least 1 character"),
         (".", "would mix results with what is there"),
         ("./", "would mix results with what is there"),
+        (str(ROOT), "would mix results with what is there"),
+        (f"{ROOT}/workflow", "a folder of its code"),
+        ("config/mine", "a folder of its code"),
+        ("results/../.git", "a folder of its code"),
+        ("~", "your home"),
         ("s3://bucket/run", "is an address, expected a folder; for object storage"),
         ("file:///scratch/run", "is an address, expected a folder"),
     ],

@@ -125,3 +125,18 @@ def test_only_the_terminals_handler_is_quietened_and_only_where_nothing_else_was
         assert isinstance(handler.formatter, Terminal) and not isinstance(file.formatter, Terminal)
     finally:
         logger.handlers[:] = before
+
+
+def test_a_run_without_any_terminal_is_quietened_too(monkeypatch):
+    """A service may start a program with its streams closed: they are None."""
+    from darkhaloscope.jobs.terminal import quieten
+
+    logger, handler = logging.getLogger("snakemake.logging"), logging.StreamHandler()
+    handler.name, handler.stream, before = "DefaultStreamHandler", None, list(logger.handlers)
+    logger.handlers[:] = [handler]
+    monkeypatch.setattr("sys.argv", ["snakemake", "--cores", "2"])
+    try:
+        quieten(SimpleNamespace(rules=[]))
+        assert isinstance(handler.formatter, Terminal)
+    finally:
+        logger.handlers[:] = before
