@@ -76,6 +76,17 @@ def test_what_stamps_have_as_text_is_text_in_a_csv_under_a_name_of_its_own_too(t
     assert table.column("physical_id").to_pylist() == ["NA", "1e3", "null"]
 
 
+def test_a_misspelt_name_of_ours_is_not_passed_over(tmp_path):
+    """The table's own score would be judged in place of the one that was meant."""
+    pq.write_table(TABLE.append_column("p2", pa.array([0.9, 0.1])), tmp_path / "scores.parquet")
+    with pytest.raises(
+        EvaluationError, match=r"scores\.parquet: `scores\.columns` names a column for scroe \(nearest: `score`\), and nothing uses"
+    ):
+        open_settings(ScoresTable(table=str(tmp_path / "scores.parquet"), columns={"scroe": "p2"}))
+    surfaces = {"surfaces": [["mine", "score"]]}
+    open_settings(ScoresTable(table=str(tmp_path / "scores.parquet"), columns={"mine": "p2"}, evaluation=surfaces))
+
+
 def test_a_column_twice_in_a_csv_is_refused(tmp_path):
     (tmp_path / "scores.csv").write_text("stamp_id,label,score,score\na,0,0.1,0.2\nb,1,0.9,0.8\n")
     with pytest.raises(EvaluationError, match=r"scores\.csv: column score comes twice"):

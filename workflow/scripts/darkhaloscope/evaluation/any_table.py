@@ -29,6 +29,7 @@ from ..config.experiment import (
     ScoresTable,
     Stratum,
 )
+from ..config.wording import nearest
 from ..core.csv_tables import check_lines
 from ..core.rates import EvaluationError
 from ..core.reading import UNREADABLE, in_its_place, words
@@ -144,6 +145,12 @@ def open_settings(settings: ScoresTable) -> tuple[LazyTable, Evaluation]:
                 f"{settings.table}: no column for the {key} {', '.join(lost)}; the table has: {', '.join(names)}. "
                 f"Name the column under `scores.columns`, or take it out of `scores.evaluation.{key}`"
             )
+    known = {*ALIASES, *CONTROL, *SYNONYMS, *(name for columns in COLUMNS.values() for name in columns), "calibrated"}
+    if idle := [ours for ours in settings.columns if ours not in known.union(*wanted.values())]:
+        raise EvaluationError(
+            f"{settings.table}: `scores.columns` names a column for {idle[0]}{nearest(idle[0], ALIASES)}, and nothing uses one of this name, "
+            "expected a known name or one of `scores.evaluation`; correct it, or leave it out"
+        )
     if any(SKY_CELLS.fullmatch(name) for name in chosen["clusters"]):
         _check_places(table, settings.table)
     return table, asked.model_copy(update=chosen)
