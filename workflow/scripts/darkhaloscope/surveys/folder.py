@@ -26,7 +26,7 @@ from ..config.cutouts import CutoutFolder
 from ..core.reading import UNREADABLE, read_npz, readable
 from .cutouts import Cutout
 from .fits_cutouts import FitsImage, layout, one_image, read_images
-from .said import BAND_KEYS, CutoutError, band_names, check_said, chosen_bands, place_of, said_key
+from .said import BAND_KEYS, CutoutError, as_label, band_names, check_said, chosen_bands, place_of, said_key
 
 log = logging.getLogger("darkhaloscope")
 
@@ -216,7 +216,7 @@ class FolderOfCutouts:
         if name not in arrays or arrays[name] is None:
             return None
         try:
-            return float(arrays[name])
+            return as_label(_scalar(arrays[name]))
         except (TypeError, ValueError):
             raise CutoutError(f"{path}: expected one number as {name}, found {arrays[name]!r}; give labels as numbers") from None
 
