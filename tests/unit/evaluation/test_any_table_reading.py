@@ -253,6 +253,17 @@ def test_parts_of_a_folder_are_read_whatever_their_ending_and_other_files_are_to
     assert "1 files that are no Parquet are passed over, such as more.csv" in caplog.text
 
 
+def test_a_part_to_which_links_lead_again_counts_once(tmp_path):
+    """Without a column of ids nothing else would tell."""
+    pq.write_table(TABLE.drop_columns("stamp_id"), tmp_path / "a.parquet")
+    (tmp_path / "latest.parquet").symlink_to("a.parquet")
+    (tmp_path / "below").mkdir()
+    (tmp_path / "below" / "up").symlink_to(tmp_path)
+    (tmp_path / "loop").symlink_to(".")
+    assert open_scores(tmp_path).num_rows == 2
+    assert table_files(tmp_path) == [tmp_path / "a.parquet"]
+
+
 def test_parts_by_partition_are_refused(tmp_path):
     """The folders' names are the only place where the split is: all parts would be read as test."""
     for split in ("test", "train"):
