@@ -114,6 +114,13 @@ def test_underscores_of_the_command_line_make_no_number():
     assert edits(given) == {"root": "2024_01", "seed": 5}
 
 
+@pytest.mark.parametrize(("text", "read"), [("007", 7), ("1e3", 1000.0), ("2024", 2024), ("True", True)])
+def test_paths_of_the_command_line_stay_as_they_are_written(text, read):
+    for key in ("root", "scores", "cutouts"):
+        given = SimpleNamespace(config_settings=SimpleNamespace(config={key: read}, config_args=[f"{key}={text}"]))
+        assert edits(given) == {key: text}
+
+
 @pytest.mark.parametrize(
     ("text", "key"),
     [

@@ -34,6 +34,9 @@ DECIDED = {"--forcerun", "-R", "--forceall", "-F", "--touch", "-t", "--lint", "-
 
 SCRIPTS = Path(__file__).parents[2]
 
+#: Keys that are paths when they are given on the command line as one word.
+PATHS = ("root", "extends", "scores", "cutouts", "observed")
+
 #: What the user brings in each section.
 BROUGHT = {"scores": "table", "cutouts": "source of cutouts", "observed": "folder of lenses"}
 
@@ -57,8 +60,8 @@ def edits(workflow: Any) -> dict[str, Any]:
         given.add(key)
         if text.lstrip().startswith(("{", "[")):
             values[key] = parse_yaml(text, f"--config {key}")
-        elif "_" in text and isinstance(values[key], int | float):
-            values[key] = text  # to Python, as which Snakemake reads it, 2024_01 is a number
+        elif isinstance(values[key], int | float) and ("_" in text or key in PATHS):
+            values[key] = text  # to Python, as which Snakemake reads it, 2024_01 is a number, and the folder 007 is 7
     return values
 
 
