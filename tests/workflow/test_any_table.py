@@ -85,6 +85,24 @@ def test_a_table_of_the_same_file_name_does_not_replace_the_first(project):
     assert (project.folder / second).read_text() != rates == (project.folder / target).read_text()
 
 
+def test_the_same_name_in_another_working_folder_is_another_table(project, tmp_path):
+    """Snakemake has no records there: it would call the first table's results up to date, or replace them."""
+    root, target = tmp_path / "shared", tmp_path / "shared/scores/scores/rates.csv"
+    for folder, shift in (("one", 0.0), ("two", 0.3)):
+        columns = older()
+        columns["p_lens"] = columns["p_lens"] + shift * (np.arange(2000) % 3)
+        (project.folder / folder).mkdir()
+        pq.write_table(pa.table(columns), project.folder / folder / "scores.parquet")
+    asked = ("--config", "scores=scores.parquet", f"root={root}")
+    project.snakemake(str(target), "-d", "one", *asked, config=None, cores=1)
+    rates = target.read_text()
+    said = project.snakemake(str(target), "-d", "two", *asked, config=None, cores=1, check=False)
+    assert f"{root}/scores/scores holds the results of another file called scores.parquet" in said and "name: scores-2" in said
+    assert target.read_text() == rates
+    shutil.rmtree(project.folder / "one/.snakemake")
+    project.snakemake(str(target), "-d", "one", *asked, config=None, cores=1)
+
+
 def test_results_of_another_run_below_the_root_stop_nothing(project, monkeypatch):
     """Whether their records say other parameters or cannot be read; one of this run's own does."""
     pq.write_table(pa.table(older()), project.folder / "mine.parquet")

@@ -329,6 +329,16 @@ def stale(
             yield Stale(output, rule, f"made by rule {rule} with other {', '.join(what)}{_differences(params, today, differ)}")
 
 
+def made_of_another(output: str, name: str) -> bool:
+    """Return whether what a result was made of by its record is not what lies under that name; False where the record or the size leaves it open."""
+    try:
+        expected = str(json.loads(record_path(output).read_text(encoding="utf-8"))["inputs"][str(Path(name))])
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    expected = expected.removeprefix(FOLDERS)
+    return expected.startswith("sha256:") and os.path.exists(name) and expected != f"sha256:{_hash(Path(name))}"
+
+
 def differences(before: Any, now: Any, key: str = "") -> list[str]:
     """Return what differs between two values, key by key: `dataset.size.test: 80 → 120`; at the leaves, not whole mappings."""
     if isinstance(before, Mapping) and isinstance(now, Mapping):

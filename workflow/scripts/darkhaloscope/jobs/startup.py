@@ -25,7 +25,7 @@ from ..config.yaml_files import parse_yaml
 from . import digest, targets
 from . import storage as object_storage
 from .lock import RootError, lock, look_into
-from .provenance import ProvenanceError, Record, differences, plain, read_record, record_path, recorded, settle, stale
+from .provenance import ProvenanceError, Record, differences, made_of_another, plain, read_record, record_path, recorded, settle, stale
 from .stage import CONFIG, CONFIGFILES
 from .terminal import quieten
 
@@ -123,7 +123,10 @@ def _other(section: str, key: str, given: str, name: str, file: str, settings: R
     except (ProvenanceError, KeyError, TypeError):
         return None  # nothing is there, or nothing that says what it is of
     if os.path.realpath(held) == os.path.realpath(given):
-        return None
+        # In another working folder the same name is another file, and Snakemake, without records there, would go by its time alone.
+        if DECIDED & set(sys.argv) or _recorded(str(folder / file)) or not made_of_another(str(folder / file), held):
+            return None
+        held = f"another file called {held}, or of what it held before"
     return (
         f"{folder} holds the results of {held}, another {BROUGHT[section]} than {given}; give this one a "
         f"folder of its own, for example --config '{section}={{{key}: {given}, name: {name}-2}}', or delete the folder"
