@@ -25,7 +25,19 @@ from ..config.yaml_files import parse_yaml
 from . import digest, targets
 from . import storage as object_storage
 from .lock import RootError, lock, look_into
-from .provenance import ProvenanceError, Record, differences, made_of_another, plain, read_record, record_path, recorded, settle, stale
+from .provenance import (
+    ProvenanceError,
+    Record,
+    differences,
+    made_of_another,
+    outdate,
+    plain,
+    read_record,
+    record_path,
+    recorded,
+    settle,
+    stale,
+)
 from .stage import CONFIG, CONFIGFILES
 from .terminal import quieten
 
@@ -112,6 +124,13 @@ def other_results(settings: Run) -> str | None:
     if observed.path:
         return _other("observed", "path", observed.path, observed.folder, "lenses.csv", settings)
     return _other("scores", "table", scores.table, scores.folder, "rates.csv", settings) if scores.table else None
+
+
+def brought_files(settings: Run) -> list[tuple[str, str]]:
+    """Return the files, not folders, that the user brings, each with the section of its results."""
+    scores, cutouts, observed = settings.scores, settings.cutouts, settings.observed
+    given = [("scores", scores.table), ("cutouts", cutouts.path), ("cutouts", cutouts.labels), ("observed", observed.table)]
+    return [(section, name) for section, name in given if name and os.path.isfile(name)]
 
 
 def _other(section: str, key: str, given: str, name: str, file: str, settings: Run) -> str | None:
@@ -239,6 +258,8 @@ def begin(workflow: Any, settings: Run) -> None:
         raise WorkflowError(lost)
     if not DECIDED & set(sys.argv):
         benchmarks = {rule.name: strip_wildcard_constraints(str(rule.benchmark)) for rule in workflow.rules if rule.benchmark}
+        for section, name in brought_files(settings):
+            outdate(recorded(os.path.join(settings.root, section)), name)
         settle(recorded(settings.root), lambda rule, wildcards: _filled(benchmarks.get(rule), wildcards))
     # Other runs' results may lie below this root: those that no rule of this run makes are theirs.
     names, messages = stale_results(
