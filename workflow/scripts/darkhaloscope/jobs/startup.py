@@ -152,6 +152,13 @@ def _other(section: str, key: str, given: str, name: str, file: str, settings: R
     )
 
 
+def braces(project: str) -> str | None:
+    """Say so where the project's own path cannot be used: Snakemake takes what is in braces in it for a wildcard."""
+    if not set(project) & set("{}"):
+        return None
+    return f"the project lies in {project}, expected a path without braces, which stand for wildcards in Snakemake's paths; rename the folder, or move it"
+
+
 def without_conda(deployment: Any) -> str | None:
     """Return what to do where rules are to have conda environments and there is no conda; None where nothing is wrong."""
     methods = {getattr(method, "name", str(method)) for method in deployment.deployment_method}
@@ -227,7 +234,7 @@ def begin(workflow: Any, settings: Run) -> None:
     object_storage.begin(workflow)
     if not workflow.is_main_process:
         return
-    if other := other_results(settings) or without_conda(workflow.deployment_settings):
+    if other := braces(str(workflow.basedir)) or other_results(settings) or without_conda(workflow.deployment_settings):
         raise WorkflowError(other)
     try:
         look_into(settings.root)
