@@ -263,6 +263,28 @@ def test_a_label_that_says_nothing_known_is_refused(tmp_path, text):
         prepared(tmp_path, labels=str(tmp_path / "labels.csv"))
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("id", ["a", "b", "c"]),
+        ("label", [1, 0, 1]),
+        ("mask", np.zeros((64, 64))),
+        ("invvar", np.ones((3, 3, 64, 64))),
+        ("pixel_scale", [0.2, 0.3]),
+    ],
+)
+def test_an_array_that_has_no_row_for_each_object_is_refused(tmp_path, name, value):
+    np.savez(tmp_path / "m.npz", image=np.stack([star(64)] * 4), **{name: value})
+    with pytest.raises(CutoutError, match=rf"m\.npz: expected a row of {name} for each of the 4 objects, found the shape"):
+        prepared(tmp_path / "m.npz")
+
+
+def test_what_an_array_of_one_value_says_is_said_of_all(tmp_path):
+    np.savez(tmp_path / "m.npz", image=np.stack([star(64)] * 4), pixel_scale=[0.2])
+    with pytest.raises(CutoutError, match=r"expected pixels of 0\.262.* but the file says 0\.2"):
+        prepared(tmp_path / "m.npz")
+
+
 def test_labels_that_name_no_cutout_are_told(tmp_path, caplog, monkeypatch):
     monkeypatch.setattr(logging.getLogger("darkhaloscope"), "propagate", True)
     np.savez(tmp_path / "g1.npz", image=star(64))

@@ -108,8 +108,13 @@ class ArraysOfCutouts(_Rows):
         once = {
             k: v
             for k, v in arrays.items()
-            if said_key(k) in SAID and (v.ndim == 0 or (said_key(k) in BAND_KEYS and len(band_names(v[0])) == 1))
+            if said_key(k) in SAID and ((v.size == 1 and v.ndim < 2) or (said_key(k) in BAND_KEYS and len(band_names(v[0])) == 1))
         }
+        known = {*NAMES, *PIXELS, settings.label}
+        if odd := [k for k, v in arrays.items() if k not in once and (k in known or said_key(k) in SAID) and v.shape[:1] != (count,)]:
+            raise CutoutError(
+                f"{path}: expected a row of {odd[0]} for each of the {count} objects, found the shape {arrays[odd[0]].shape}; write one for each, or leave it out"
+            )
         self._once, self._arrays = once, {k: v for k, v in arrays.items() if k not in once and v.ndim and len(v) == count}
         super().__init__(settings, next((self._arrays[k] for k in NAMES if k in self._arrays), None), count)
 
