@@ -151,6 +151,13 @@ def test_a_key_of_a_merged_mapping_may_be_given_again():
     assert parse_yaml("a: &a {x: 1, y: 2}\nb: {<<: *a, x: 3}\n", "text")["b"] == {"x": 3, "y": 2}
 
 
+@pytest.mark.parametrize(("text", "line"), [("a: &a {b: *a}", 1), ("a: &a [*a]", 1), ("a: &a\n  b:\n    c: *a\n", 3)])
+def test_an_alias_within_what_it_names_is_refused_with_its_line(tmp_path, text, line):
+    with pytest.raises(ConfigError, match=rf"mine\.yaml, line {line}: `\*a` stands within what it names"):
+        read_yaml(written(tmp_path, text))
+    assert parse_yaml("a: &a {b: 1}\nc: *a\n", "text") == {"a": {"b": 1}, "c": {"b": 1}}
+
+
 def test_numbers_and_booleans_are_those_of_yaml_1_2():
     found = parse_yaml("[3e-2, 1E5, +2e3, .5, 5., 010, 0o10, 0x1F, 1:30, no, off, 1_000, .inf, -3, 2020-01-01, true, ~]", "text")
     assert found == [0.03, 1e5, 2000.0, 0.5, 5.0, 10, 8, 31, "1:30", "no", "off", "1_000", math.inf, -3, "2020-01-01", True, None]
