@@ -62,6 +62,17 @@ def words(error: BaseException, path: str | os.PathLike | None = None) -> str:
     return f"{said.rstrip('.')}: {instead}" if instead else said
 
 
+def absent(path: str | os.PathLike) -> str:
+    """Say why a file is not there: it does not exist, or a folder above it may not be entered; empty where it is there."""
+    try:
+        os.stat(path)
+    except FileNotFoundError:
+        return "does not exist"
+    except OSError as error:
+        return f"cannot be reached ({error.strerror})"
+    return ""
+
+
 def in_its_place(path: str | os.PathLike) -> str:
     """Say what is in the place of a file where that is a Git LFS pointer or a web page; empty where it is something else, or unreadable."""
     try:

@@ -169,7 +169,7 @@ def parquet_files(folder: str | os.PathLike) -> list[Path]:
     Raises
     ------
     TableError
-        Files lie in folders of a partition (`split=test`), whose values are in no file.
+        Files lie in folders of a partition (`split=test`), whose values are in no file; or a folder cannot be read.
     """
     top, found, others = Path(folder), [], []
     seen = {os.path.realpath(top)}
@@ -181,7 +181,12 @@ def parquet_files(folder: str | os.PathLike) -> list[Path]:
         seen.add(place)
         return new
 
-    for here, folders, files in os.walk(top, followlinks=True):
+    def refuse(error: OSError) -> None:
+        raise TableError(
+            f"{error.filename}: a folder of the table {folder} cannot be read ({error.strerror}), expected all of its parts; check its permissions"
+        ) from error
+
+    for here, folders, files in os.walk(top, followlinks=True, onerror=refuse):
         where = Path(here)
         if where != top and here.lower().endswith(PARQUET) and not folders and not files:
             found.append(where)

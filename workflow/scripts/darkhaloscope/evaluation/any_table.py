@@ -32,7 +32,7 @@ from ..config.experiment import (
 from ..config.wording import nearest
 from ..core.csv_tables import check_lines
 from ..core.rates import EvaluationError
-from ..core.reading import UNREADABLE, in_its_place, words
+from ..core.reading import UNREADABLE, absent, in_its_place, words
 from ..core.tables import PARQUET, ordinary, parquet_files
 from ..core.truths import truth
 from .evaluate import evaluate_network
@@ -271,14 +271,16 @@ def _open(path: Path, text: set[str], ids: set[str]) -> tuple[pa.Schema, int, Ca
     `ids` are the names, in small letters, of columns that may be bytes which are no text.
     """
     name = path.name.lower()
-    if path.is_dir():
+    if os.path.isdir(path):  # a Path raises where a folder above it may not be entered
         parts = parquet_files(path)
         if not parts:
             raise EvaluationError(
                 f"{path}: this folder holds no Parquet file, expected some; give the path of a Parquet or CSV file, or of a folder of Parquet files"
             )
-    elif not path.is_file():
-        raise EvaluationError(f"{path}: this table of scores does not exist; give the path of a Parquet or CSV file")
+    elif not os.path.isfile(path):
+        raise EvaluationError(
+            f"{path}: this table of scores {absent(path) or 'is no file'}; expected a Parquet or CSV file: give its path, or check permissions"
+        )
     elif name.endswith(PARQUET):
         parts = [path]
     elif name.endswith((".csv", ".csv.gz")):

@@ -7,6 +7,7 @@ in every cluster job: pydantic and the standard library only.
 from __future__ import annotations
 
 import base64
+import contextlib
 import difflib
 import itertools
 import json
@@ -108,8 +109,9 @@ def lost_files(settings: Run, makes: Callable[[str], bool]) -> str | None:
     }
     for key, name in given.items():
         if name and not os.path.exists(name) and not makes(name):
-            folder = Path(name).parent
-            beside = [file.name for file in folder.iterdir()] if folder.is_dir() else []
+            folder, beside = Path(name).parent, []
+            with contextlib.suppress(OSError):  # the folder is not there, too, or may not be read
+                beside = os.listdir(folder)
             close = difflib.get_close_matches(Path(name).name, beside, n=1)
             near = f" (nearest: `{folder / close[0]}`)" if close else ""
             return f"{name} does not exist{near}; expected a file or folder on this machine: correct `{key}` of the config"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
 import pickle
 import re
 import time
@@ -19,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ..core.reading import in_its_place
+from ..core.reading import absent, in_its_place
 from .scaling import BANDS, LearningError
 
 log = logging.getLogger(__name__)
@@ -185,8 +186,8 @@ def _prefix(tensors: Mapping[str, Tensor]) -> str | None:
 def _open(path: Path) -> Any:
     """Return what a file of weights holds; nothing is unpickled but tensors and plain values."""
     expected = "give the path of a safetensors file or of a PyTorch state dict"
-    if not path.is_file():
-        what = "is a folder" if path.is_dir() else "does not exist"
+    if not os.path.isfile(path):  # a Path raises where a folder above it may not be entered
+        what = absent(path) or "is a folder"
         raise LearningError(f"{path}: this file of weights {what}, expected a file; {expected}")
     try:
         with open(path, "rb") as file:

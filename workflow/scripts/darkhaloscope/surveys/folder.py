@@ -79,7 +79,8 @@ class FolderOfCutouts:
         self.pixel_scale_arcsec = settings.pixel_scale_arcsec
         self.zero_point = settings.zero_point
         folder = Path(settings.path)
-        files = sorted(folder.iterdir()) if folder.is_dir() else []
+        with readable(folder, "a folder of cutouts", "check its permissions, or give another", CutoutError):
+            files = sorted(folder.iterdir()) if folder.is_dir() else []
         # Hidden files are other programs' own: half-written copies, and what file systems leave beside a file.
         files = [p for p in files if not p.name.startswith((".", "_"))]
         files, others = ([p for p in files if p.name.lower().endswith(ENDINGS) is named] for named in (True, False))

@@ -8,6 +8,7 @@ have these as columns, images as tensors or lists of numbers.
 from __future__ import annotations
 
 import functools
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -36,7 +37,7 @@ def cutouts_of(settings: Labelled) -> FolderOfCutouts:
         There are none, or they cannot be read.
     """
     path = Path(settings.path)
-    if not path.is_file():
+    if not os.path.isfile(path):  # a Path raises where a folder above it may not be entered
         return FolderOfCutouts(settings)
     if path.name.lower().endswith(PARQUET):
         return TableOfCutouts(settings)

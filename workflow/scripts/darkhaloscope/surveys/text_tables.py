@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
+import os
 import re
 from pathlib import Path
 
 import pandas as pd
 
-from ..core.reading import in_its_place, readable
+from ..core.reading import absent, in_its_place, readable
 
 SEPARATORS = ("\t", ";", "|", ",")
 #: A number with a decimal comma, as spreadsheets write it where the comma separates no columns.
@@ -32,9 +33,9 @@ def read_text_table(path: Path) -> pd.DataFrame:
         Not UTF-8 (or UTF-16 with its mark), no header, a column without a name that holds something, a name that
         comes twice, a row over several lines, or one with more or fewer fields than the header, but for empty ones at its end.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):  # a Path raises where a folder above it may not be entered
         raise TextTableError(
-            f"{path} {'is a folder' if path.is_dir() else 'does not exist'}; expected a file: give the path of a CSV or TSV file, seen from the working folder"
+            f"{path} {absent(path) or 'is a folder'}; expected a file: give the path of a CSV or TSV file, seen from the working folder"
         )
     # `splitlines` would end lines at characters that a name may hold, such as U+2028.
     lines = _text(path).replace("\r\n", "\n").replace("\r", "\n").split("\n")
