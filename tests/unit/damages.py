@@ -23,6 +23,9 @@ from astropy.table import Table, vstack
 Damage = Callable[[Path], None]
 
 WEB_PAGE = b"<!DOCTYPE html>\n<html><head><title>Log in</title></head><body><p>Please log in, then try again.</p></body></html>\n"
+POINTER = (
+    b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393\nsize 12345\n"
+)
 #: A PNG image of one pixel: whole, and of none of the formats that are read here.
 PICTURE = bytes.fromhex(
     "89504e470d0a1a0a0000000d4948445200000001000000010806000000 1f15c4890000000d49444154789c6360606060000000050001a5f645400000000049454e44ae426082"
@@ -101,6 +104,7 @@ EVERYWHERE: dict[str, Damage | None] = {
     "cut in half": cut(0.5),
     "cut at its end": cut(0.9),
     "web page": replaced_by(WEB_PAGE),
+    "Git LFS pointer": replaced_by(POINTER),
     "another format": replaced_by(PICTURE),
     "wrong encoding": wrong_encoding,
     "overwritten": overwritten,

@@ -1,5 +1,7 @@
 """Every reader of files with every damage: it gives the right result, or an error that names file, expectation and remedy."""
 
+import errno
+import os
 import re
 import shutil
 from pathlib import Path
@@ -7,6 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from darkhaloscope.config.cutouts import Cutouts
+from darkhaloscope.core.tables import TableError, parquet_files
+from darkhaloscope.evaluation.any_table import open_scores
+from darkhaloscope.learning.foreign import read_state
+from darkhaloscope.surveys.observed_names import lens_names
+from darkhaloscope.surveys.table import cutouts_of
+from darkhaloscope.surveys.text_tables import read_text_table
 from unit import damages
 from unit.foreign_readers import READERS, Reader
 
@@ -115,3 +124,38 @@ def test_the_errors_of_libraries_are_not_enough():
 
     Wordless.__module__ = "darkhaloscope.core"
     assert tells(Wordless("Parquet magic bytes not found in footer"), path) == ["the file's name", "an expectation", "a remedy"]
+
+
+@pytest.mark.parametrize("read", [open_scores, read_text_table, read_state, lens_names, lambda path: cutouts_of(Cutouts(path=str(path)))])
+def test_what_lies_below_a_folder_that_may_not_be_entered_is_named(tmp_path, monkeypatch, read):
+    """A Path raises in place of saying that there is no such file."""
+    path, stat = tmp_path / "closed" / "mine.csv", os.stat
+
+    def refuse(name, *arguments, **named):
+        if isinstance(name, str | os.PathLike) and Path(name) == path:
+            raise PermissionError(errno.EACCES, "Permission denied", str(name))
+        return stat(name, *arguments, **named)
+
+    monkeypatch.setattr(os, "stat", refuse)
+    with pytest.raises(ValueError, match="Permission denied") as error:
+        read(path)
+    monkeypatch.undo()
+    assert not tells(error.value, path)
+
+
+def test_a_part_of_a_table_below_a_folder_that_may_not_be_read_is_not_passed_over(tmp_path, monkeypatch):
+    for place in ("a.parquet", "below/b.parquet"):
+        (tmp_path / place).parent.mkdir(exist_ok=True)
+        (tmp_path / place).write_bytes(b"PAR1")
+    scandir = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("below"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(
+        TableError, match=r"below: a folder of the table .* cannot be read \(Permission denied\), expected all of its parts; check"
+    ):
+        parquet_files(tmp_path)

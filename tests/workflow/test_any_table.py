@@ -1,5 +1,6 @@
 """Scores made elsewhere, from the command line to the tables."""
 
+import os
 import shlex
 import shutil
 
@@ -83,6 +84,42 @@ def test_a_table_of_the_same_file_name_does_not_replace_the_first(project):
     second = "results/scores/second/rates.csv"
     project.snakemake(second, "--config", "scores={table: run2/scores.parquet, name: second}", config=None, cores=1)
     assert (project.folder / second).read_text() != rates == (project.folder / target).read_text()
+
+
+def test_the_same_name_in_another_working_folder_is_another_table(project, tmp_path):
+    """Snakemake has no records there: it would call the first table's results up to date, or replace them."""
+    root, target = tmp_path / "shared", tmp_path / "shared/scores/scores/rates.csv"
+    for folder, shift in (("one", 0.0), ("two", 0.3)):
+        columns = older()
+        columns["p_lens"] = columns["p_lens"] + shift * (np.arange(2000) % 3)
+        (project.folder / folder).mkdir()
+        pq.write_table(pa.table(columns), project.folder / folder / "scores.parquet")
+    asked = ("--config", "scores=scores.parquet", f"root={root}")
+    project.snakemake(str(target), "-d", "one", *asked, config=None, cores=1)
+    rates = target.read_text()
+    said = project.snakemake(str(target), "-d", "two", *asked, config=None, cores=1, check=False)
+    assert f"{root}/scores/scores holds the results of another file called scores.parquet" in said and "name: scores-2" in said
+    assert target.read_text() == rates
+    shutil.rmtree(project.folder / "one/.snakemake")
+    project.snakemake(str(target), "-d", "one", *asked, config=None, cores=1)
+
+
+def test_a_table_that_an_older_file_replaces_is_evaluated_again(project):
+    """By its time alone, which `mv` and `cp -p` keep, nothing would have changed."""
+    target, mine = "results/scores/mine/rates.csv", project.folder / "mine.parquet"
+    columns = older()
+    for shift in (0.3, 0.0):
+        changed = columns | {"p_lens": columns["p_lens"] + shift * (np.arange(2000) % 3)}
+        pq.write_table(pa.table(changed), project.folder / f"{shift}.parquet")
+    before = (project.folder / "0.0.parquet").stat().st_mtime
+    os.utime(project.folder / "0.0.parquet", (before - 1000, before - 1000))
+    (project.folder / "0.3.parquet").rename(mine)
+    project.snakemake(target, "--config", "scores=mine.parquet", config=None, cores=1)
+    rates = (project.folder / target).read_text()
+    (project.folder / "0.0.parquet").rename(mine)
+    project.snakemake(target, "--config", "scores=mine.parquet", config=None, cores=1)
+    assert (project.folder / target).read_text() != rates
+    assert "Nothing to be done" in project.snakemake(target, "--config", "scores=mine.parquet", config=None, cores=1)
 
 
 def test_results_of_another_run_below_the_root_stop_nothing(project, monkeypatch):

@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -91,6 +92,18 @@ def test_what_is_no_number_is_not_taken_for_one(tmp_path, text, key, found):
     assert f" {key}: " in str(error.value) and "a number" in str(error.value) and f"found {found}" in str(error.value)
 
 
+@pytest.mark.parametrize("number", [".inf", "-.inf", ".nan", "1e400"])
+@pytest.mark.parametrize("key", ["detectors.flux.training.learning_rate", "cutouts.zero_point", "datasets.subhalo.lens.shear"])
+def test_a_number_without_an_end_is_refused(tmp_path, key, number):
+    with pytest.raises(ConfigError, match=rf"{re.escape(key)}.*finite number"):
+        load({}, ROOT, [written(tmp_path, f"{key}: {number}")])
+
+
+def test_edges_of_strata_may_be_open(tmp_path):
+    run = load({}, ROOT, [written(tmp_path, "scores: {table: a.csv, evaluation: {strata: {snr: {edges: [5, 10, .inf]}}}}")])
+    assert run.scores.evaluation.strata["snr"].edges == (5, 10, math.inf)
+
+
 def test_numbers_as_text_and_booleans_in_their_places_are_taken(tmp_path):
     run = load({}, ROOT, [written(tmp_path, "datasets.subhalo.seed: '3'\nmanga.quality.min_vel_grad: ' 2.5e0 '")])
     assert run.datasets["subhalo"].seed == 3 and run.manga.quality.min_vel_grad == 2.5
@@ -99,6 +112,13 @@ def test_numbers_as_text_and_booleans_in_their_places_are_taken(tmp_path):
 def test_underscores_of_the_command_line_make_no_number():
     given = SimpleNamespace(config_settings=SimpleNamespace(config={"root": 202401, "seed": 5}, config_args=["root=2024_01", "seed=5"]))
     assert edits(given) == {"root": "2024_01", "seed": 5}
+
+
+@pytest.mark.parametrize(("text", "read"), [("007", 7), ("1e3", 1000.0), ("2024", 2024), ("True", True)])
+def test_paths_of_the_command_line_stay_as_they_are_written(text, read):
+    for key in ("root", "scores", "cutouts"):
+        given = SimpleNamespace(config_settings=SimpleNamespace(config={key: read}, config_args=[f"{key}={text}"]))
+        assert edits(given) == {key: text}
 
 
 @pytest.mark.parametrize(
@@ -129,6 +149,13 @@ def test_a_name_that_yaml_takes_for_something_else_is_to_be_quoted(tmp_path, tex
 
 def test_a_key_of_a_merged_mapping_may_be_given_again():
     assert parse_yaml("a: &a {x: 1, y: 2}\nb: {<<: *a, x: 3}\n", "text")["b"] == {"x": 3, "y": 2}
+
+
+@pytest.mark.parametrize(("text", "line"), [("a: &a {b: *a}", 1), ("a: &a [*a]", 1), ("a: &a\n  b:\n    c: *a\n", 3)])
+def test_an_alias_within_what_it_names_is_refused_with_its_line(tmp_path, text, line):
+    with pytest.raises(ConfigError, match=rf"mine\.yaml, line {line}: `\*a` stands within what it names"):
+        read_yaml(written(tmp_path, text))
+    assert parse_yaml("a: &a {b: 1}\nc: *a\n", "text") == {"a": {"b": 1}, "c": {"b": 1}}
 
 
 def test_numbers_and_booleans_are_those_of_yaml_1_2():
@@ -265,6 +292,11 @@ def test_every_key_that_names_a_file_expands_it():
         ("", "at least 1 character"),
         (".", "would mix results with what is there"),
         ("./", "would mix results with what is there"),
+        (str(ROOT), "would mix results with what is there"),
+        (f"{ROOT}/workflow", "a folder of its code"),
+        ("config/mine", "a folder of its code"),
+        ("results/../.git", "a folder of its code"),
+        ("~", "your home"),
         ("s3://bucket/run", "is an address, expected a folder; for object storage"),
         ("file:///scratch/run", "is an address, expected a folder"),
     ],

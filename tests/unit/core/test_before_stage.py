@@ -10,6 +10,7 @@ import pytest
 
 from darkhaloscope.jobs import before_stage, digest
 from darkhaloscope.jobs.stage import stage
+from darkhaloscope.jobs.startup import braces
 
 SCRIPTS = Path(__file__).parents[3] / "workflow/scripts"
 
@@ -128,7 +129,7 @@ def child(tmp_path, code):
     (shadow / "__init__.py").write_text("")
     parent = (
         f"import sys; sys.path.insert(0, {str(SCRIPTS)!r})\nfrom pathlib import Path\nfrom darkhaloscope.config.run import load\n"
-        f"from darkhaloscope.jobs.startup import prepare\nprepare({{}}, load({{}}, Path({str(SCRIPTS.parents[1])!r})))\nimport subprocess\n"
+        f"from darkhaloscope.jobs.startup import braces, prepare\nprepare({{}}, load({{}}, Path({str(SCRIPTS.parents[1])!r})))\nimport subprocess\n"
         f"print(subprocess.run([sys.executable, '-c', {code!r}], capture_output=True, text=True, check=True).stdout)\n"
     )
     done = subprocess.run([sys.executable, "-c", parent], capture_output=True, text=True)
@@ -165,3 +166,8 @@ def test_a_job_without_a_home_reads_the_sky_and_draws(tmp_path, monkeypatch):
         f"p.title('″'); p.savefig({str(tmp_path / 'a.png')!r})"
     )
     assert child(tmp_path, code) == ["10.0"] and (tmp_path / "a.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_a_project_below_a_folder_with_braces_is_said_in_words():
+    assert "expected a path without braces" in braces("/home/me/halo{s}") and "/home/me/halo{s}" in braces("/home/me/halo{s}")
+    assert braces("/home/me/halo (2) [x] é%#") is None

@@ -111,6 +111,10 @@ def test_a_root_that_is_no_folder_is_said_before_snakemake_reads_it(tmp_path, mo
     for root in ("file", "file/below/it"):
         with pytest.raises(RootError, match=rf"needs a folder, but there is a file at {tmp_path}/file; move it away"):
             look_into(str(tmp_path / root))
+    with pytest.raises(RootError, match="File name too long"):
+        look_into(str(tmp_path / ("x" * 300)))
+    with pytest.raises(RootError, match="File name too long"):
+        lock(str(tmp_path / ("x" * 300)))
     look_into(str(tmp_path / "not yet/there"))
     look_into(str(tmp_path))
 

@@ -135,3 +135,18 @@ def test_two_failed_jobs_of_one_rule_are_both_told(said):
         said(LogEvent.JOB_ERROR, level=logging.ERROR, rule_name="retrieve_maps", jobid=jobid, log=[])
     last = said(message="At least one job did not complete successfully.", level=logging.ERROR)
     assert last.startswith("2 jobs failed") and "retrieve_maps (alma A): " in last and "retrieve_maps (alma B): " in last
+
+
+def test_a_run_without_any_terminal_is_quietened_too(monkeypatch):
+    """A service may start a program with its streams closed: they are None."""
+    from darkhaloscope.jobs.terminal import quieten
+
+    logger, handler = logging.getLogger("snakemake.logging"), logging.StreamHandler()
+    handler.name, handler.stream, before = "DefaultStreamHandler", None, list(logger.handlers)
+    logger.handlers[:] = [handler]
+    monkeypatch.setattr("sys.argv", ["snakemake", "--cores", "2"])
+    try:
+        quieten(SimpleNamespace(rules=[]))
+        assert isinstance(handler.formatter, Terminal)
+    finally:
+        logger.handlers[:] = before

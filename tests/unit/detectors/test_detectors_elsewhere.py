@@ -52,7 +52,7 @@ def test_scores_reach_their_stamps_whatever_the_order_and_the_format(tmp_path, s
         ("stamp_id,score\n" + "".join(f"{i},high\n" for i in IDS), ["cannot be read", "high"]),
         ("stamp_id,score\n" + "".join(f"{i},0.5,\n" for i in IDS), ["cannot be read", "Expected 2 columns, got 3"]),
         ("stamp_id,score,score\n" + "".join(f"{i},0.5,0.6\n" for i in IDS), ["column score comes twice", "rename or drop one"]),
-        ("stamp_id;score\n" + "".join(f"{i};0.5\n" for i in IDS), ["missing", "stamp_id;score"]),
+        ("stamp_id;score\n" + "".join(f"{i};0.5\n" for i in IDS), ["expected columns stamp_id and score", "stamp_id;score"]),
     ],
 )
 def test_a_damaged_table_is_refused_in_words(tmp_path, shards, text, words):

@@ -14,6 +14,7 @@ from darkhaloscope.core.tables import TableError
 from darkhaloscope.evaluation.any_table import open_scores, open_settings
 from darkhaloscope.lensing.observe import PsfError, psf_kernel
 from darkhaloscope.tasks.imported.shard import table_files
+from unit.damages import POINTER, WEB_PAGE
 from unit.text_types import BYTES_TYPES, TEXT_TYPES, retyped
 
 TABLE = pa.table({"stamp_id": ["a", "b"], "label": [0, 1], "score": [0.1, 0.9]})
@@ -73,6 +74,17 @@ def test_what_stamps_have_as_text_is_text_in_a_csv_under_a_name_of_its_own_too(t
     assert table.column("contaminant_class").to_pylist() == ["01", "1", None]
     assert table.column("galaxy_id").to_pylist() == ["007", "7", "7.0"]
     assert table.column("physical_id").to_pylist() == ["NA", "1e3", "null"]
+
+
+def test_a_misspelt_name_of_ours_is_not_passed_over(tmp_path):
+    """The table's own score would be judged in place of the one that was meant."""
+    pq.write_table(TABLE.append_column("p2", pa.array([0.9, 0.1])), tmp_path / "scores.parquet")
+    with pytest.raises(
+        EvaluationError, match=r"scores\.parquet: `scores\.columns` names a column for scroe \(nearest: `score`\), and nothing uses"
+    ):
+        open_settings(ScoresTable(table=str(tmp_path / "scores.parquet"), columns={"scroe": "p2"}))
+    surfaces = {"surfaces": [["mine", "score"]]}
+    open_settings(ScoresTable(table=str(tmp_path / "scores.parquet"), columns={"mine": "p2"}, evaluation=surfaces))
 
 
 def test_a_column_twice_in_a_csv_is_refused(tmp_path):
@@ -185,6 +197,49 @@ def test_a_csv_without_commas_is_refused_by_its_header(tmp_path, separator, deci
         open_scores(tmp_path / "scores.csv")
 
 
+@pytest.mark.parametrize("note", ['"x', '5" x', "x"])
+def test_a_quote_without_an_end_takes_no_rows_with_it(tmp_path, note):
+    rows = [f"{i},{i % 2},0.{i},{note if i == 3 else 'x'}\n" for i in range(9)]
+    (tmp_path / "scores.csv").write_text("stamp_id,label,score,note\n" + "".join(rows))
+    if note.startswith('"'):
+        with pytest.raises(
+            EvaluationError, match=r"scores\.csv: not a readable table \(9 lines below the header give 4 rows, .*a quote has no end"
+        ):
+            open_scores(tmp_path / "scores.csv")
+    else:
+        assert open_scores(tmp_path / "scores.csv").num_rows == 9
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_spaces_about_names_and_empty_lines_are_nothing(tmp_path, end):
+    (tmp_path / "scores.csv").write_bytes(end.join(["stamp_id, label , score", "a, 0, 0.1", "", "b, 1, 0.9", "", ""]).encode())
+    table = open_scores(tmp_path / "scores.csv")
+    assert table.column("label").to_pylist() == [0, 1] and table.column("score").to_pylist() == [0.1, 0.9]
+
+
+def test_utf_16_and_what_stands_in_the_place_of_a_table_are_called_so(tmp_path):
+    (tmp_path / "scores.csv").write_text("stamp_id,label,score\na,0,0.1\nb,1,0.9\n", encoding="utf-16")
+    with pytest.raises(EvaluationError, match=r"scores\.csv: not UTF-8 but UTF-16"):
+        open_scores(tmp_path / "scores.csv")
+    for name in ("scores.csv", "scores.parquet"):
+        for content, what in ((POINTER, "it is a Git LFS pointer; `git lfs pull` fetches the file itself"), (WEB_PAGE, "it is a web page")):
+            (tmp_path / name).write_bytes(content)
+            with pytest.raises(EvaluationError, match=what):
+                open_scores(tmp_path / name)
+
+
+def test_words_that_a_categorical_names_and_no_row_has_are_no_labels(tmp_path):
+    kinds = pa.DictionaryArray.from_arrays(pa.array([0, 1], pa.int8()), pa.array(["no", "yes", "unknown"]))
+    pq.write_table(TABLE.set_column(1, "label", kinds), tmp_path / "scores.parquet")
+    assert open_scores(tmp_path / "scores.parquet").column("label").to_pylist() == [0, 1]
+
+
+@pytest.mark.parametrize("words", [("0.0", "1.0"), ("0.", "1.00"), ("00", "+1"), ("F", " T ")])
+def test_labels_written_as_text_are_what_they_say(tmp_path, words):
+    pq.write_table(TABLE.set_column(1, "label", pa.array(words)), tmp_path / "scores.parquet")
+    assert open_scores(tmp_path / "scores.parquet").column("label").to_pylist() == [0, 1]
+
+
 def test_splits_may_have_spaces_about_them(tmp_path):
     pq.write_table(TABLE.append_column("split", pa.array([" test", "Val "])), tmp_path / "s.parquet")
     assert open_scores(tmp_path / "s.parquet").column("split").to_pylist() == ["test", "validation"]
@@ -196,6 +251,17 @@ def test_parts_of_a_folder_are_read_whatever_their_ending_and_other_files_are_to
     (tmp_path / "more.csv").write_text("stamp_id,label,score\n")
     assert open_scores(tmp_path).num_rows == 6
     assert "1 files that are no Parquet are passed over, such as more.csv" in caplog.text
+
+
+def test_a_part_to_which_links_lead_again_counts_once(tmp_path):
+    """Without a column of ids nothing else would tell."""
+    pq.write_table(TABLE.drop_columns("stamp_id"), tmp_path / "a.parquet")
+    (tmp_path / "latest.parquet").symlink_to("a.parquet")
+    (tmp_path / "below").mkdir()
+    (tmp_path / "below" / "up").symlink_to(tmp_path)
+    (tmp_path / "loop").symlink_to(".")
+    assert open_scores(tmp_path).num_rows == 2
+    assert table_files(tmp_path) == [tmp_path / "a.parquet"]
 
 
 def test_parts_by_partition_are_refused(tmp_path):

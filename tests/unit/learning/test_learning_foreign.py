@@ -25,6 +25,7 @@ from darkhaloscope.learning.foreign import Recognised, build_foreign, load_into,
 from darkhaloscope.learning.scaling import LearningError
 from darkhaloscope.learning.score import score_stamps
 from darkhaloscope.learning.weights import load_network, save_network
+from unit.damages import POINTER
 from unit.learning.band_shards import band_columns, write_band_shards
 
 timm = importlib.import_module("timm")  # after darkhaloscope.learning, which makes torchvision importable beside a CPU torch
@@ -49,10 +50,11 @@ def wrapped(state, how):
         "parallel": {"state_dict": {f"module.{n}": t for n, t in state.items()}},
         "compiled": {"model_state_dict": {f"module._orig_mod.{n}": t for n, t in state.items()}},
         "nested": {"checkpoint": 1, "model": {"state_dict": state}},
+        "checkpoint": {"checkpoint": {"model_state": {"params": state}}},
     }[how]
 
 
-@pytest.mark.parametrize("how", ["bare", "model", "lightning", "parallel", "compiled", "nested"])
+@pytest.mark.parametrize("how", ["bare", "model", "lightning", "parallel", "compiled", "nested", "checkpoint"])
 def test_checkpoints_are_read_in_every_wrapping(small, how, tmp_path):
     torch.save(wrapped(small.state_dict(), how), tmp_path / "w.pt")
     state = read_state(tmp_path / "w.pt")
@@ -210,7 +212,27 @@ def test_averaged_weights_that_are_not_used_are_named(small, tmp_path, caplog):
     assert "weights of `state_dict` are used, those of `state_dict_ema` are not" in caplog.text
 
 
+@pytest.mark.parametrize("average", ["ema_model.", "model_ema.module.", "averaged.", "teacher."])
+def test_an_average_within_a_state_dict_is_left_aside_and_told(small, average, tmp_path, caplog):
+    state = small.state_dict()
+    both = {f"model.{n}": t for n, t in state.items()} | {f"{average}{n}": t + 1 for n, t in state.items()}
+    torch.save({"state_dict": both}, tmp_path / "w.pt")
+    with caplog.at_level(logging.INFO):
+        found = read_state(tmp_path / "w.pt")
+    assert list(found) == list(state) and all(torch.equal(t, state[n]) for n, t in found.items())
+    assert f"weights of `model` are used, those of `{average.split('.')[0]}` are not" in caplog.text
+
+
+def test_two_networks_of_which_none_is_meant_are_refused(small, tmp_path):
+    torch.save({f"{first}.{n}": t for first in ("one", "other") for n, t in small.state_dict().items()}, tmp_path / "w.pt")
+    with pytest.raises(LearningError, match=r"w\.pt: holds networks of the same tensors under one, other, expected one; save"):
+        read_state(tmp_path / "w.pt")
+
+
 def test_other_files_are_refused_in_words(tmp_path):
+    (tmp_path / "pointer.pt").write_bytes(POINTER)
+    with pytest.raises(LearningError, match=r"pointer\.pt: .*expected \(it is a Git LFS pointer; `git lfs pull` fetches"):
+        read_state(tmp_path / "pointer.pt")
     (tmp_path / "text.pt").write_text("not weights at all")
     with pytest.raises(LearningError, match="neither safetensors nor a PyTorch file|holds Python objects"):
         read_state(tmp_path / "text.pt")

@@ -64,6 +64,7 @@ def test_redshifts_and_published_values_come_from_the_table(lens, tmp_path):
     [
         ("SDSS J0000+0000,1.2,0.2,0.6,7\n", "line 2: 5 fields, expected the 4 of the header"),
         ("SDSS J0000+0000,1.2,about 0.2,0.6\n", "expected a number in column z_lens of J0000\\+0000, found 'about 0.2'"),
+        ("SDSS J0000+0000,1.2,0_2,0.6\n", "expected a number in column z_lens of J0000\\+0000, found '0_2'"),
         ("SDSS J0000+0000,1.2,0.2,0.6\nSDSS J0000+0000,1.2,0.3,0.6\n", "expected one row for J0000\\+0000, found 2"),
     ],
 )

@@ -1,5 +1,7 @@
 """Cutouts of any layout as stamps: the middle stays, flux stays, labels become classes, what cannot be used says why."""
 
+import logging
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -239,6 +241,56 @@ def test_positions_that_are_none_and_rows_without_an_id_are_refused(tmp_path, ro
     (tmp_path / "labels.csv").write_text("id,label,ra,dec\n" + rows)
     with pytest.raises(CutoutError, match=rf"labels\.csv: {told}"):
         prepared(tmp_path, labels=str(tmp_path / "labels.csv"))
+
+
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [("yes", 1), ("F", 0), ("1.0", 1), ("1e0", 1), ("-99", None), ("-999.0", None), ("NA", None), ("--", None), ("0.5", None)],
+)
+def test_a_label_is_what_its_word_or_number_says_wherever_it_stands(tmp_path, text, label):
+    np.savez(tmp_path / "own.npz", image=star(64), label=text)
+    np.savez(tmp_path / "told.npz", image=star(64))
+    (tmp_path / "labels.csv").write_text(f"id,label\ntold,{text}\n")
+    rows, _ = prepared(tmp_path, labels=str(tmp_path / "labels.csv"))
+    assert [None if np.isnan(v) else v for v in rows["label"]] == [label, label]
+
+
+@pytest.mark.parametrize("text", ["1_0", "inf", "lens", "90%"])
+def test_a_label_that_says_nothing_known_is_refused(tmp_path, text):
+    np.savez(tmp_path / "told.npz", image=star(64))
+    (tmp_path / "labels.csv").write_text(f"id,label\ntold,{text}\n")
+    with pytest.raises(CutoutError, match=rf"labels\.csv: column label holds '{text}', expected numbers, or yes and no"):
+        prepared(tmp_path, labels=str(tmp_path / "labels.csv"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("id", ["a", "b", "c"]),
+        ("label", [1, 0, 1]),
+        ("mask", np.zeros((64, 64))),
+        ("invvar", np.ones((3, 3, 64, 64))),
+        ("pixel_scale", [0.2, 0.3]),
+    ],
+)
+def test_an_array_that_has_no_row_for_each_object_is_refused(tmp_path, name, value):
+    np.savez(tmp_path / "m.npz", image=np.stack([star(64)] * 4), **{name: value})
+    with pytest.raises(CutoutError, match=rf"m\.npz: expected a row for each of the 4 cutouts, found {name} "):
+        prepared(tmp_path / "m.npz")
+
+
+def test_what_an_array_of_one_value_says_is_said_of_all(tmp_path):
+    np.savez(tmp_path / "m.npz", image=np.stack([star(64)] * 4), pixel_scale=[0.2])
+    with pytest.raises(CutoutError, match=r"expected pixels of 0\.262.* but the file says 0\.2"):
+        prepared(tmp_path / "m.npz")
+
+
+def test_labels_that_name_no_cutout_are_told(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("darkhaloscope"), "propagate", True)
+    np.savez(tmp_path / "g1.npz", image=star(64))
+    (tmp_path / "labels.csv").write_text("id,label\ng1,1\nG2,0\ng3.npz,0\n")
+    prepared(tmp_path, labels=str(tmp_path / "labels.csv"))
+    assert "2 of its 3 ids are no cutout's name, such as G2, and count nowhere" in caplog.text
 
 
 def test_labels_that_are_true_and_false_are_read_as_what_they_say(tmp_path):

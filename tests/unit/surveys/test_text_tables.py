@@ -5,6 +5,7 @@ import pytest
 
 from darkhaloscope.surveys.known_lenses import CatalogueError, read_known_lenses, read_labels
 from darkhaloscope.surveys.text_tables import TextTableError, read_text_table
+from unit.damages import POINTER
 
 OWN = {"ra": "ra", "dec": "dec"}
 
@@ -47,6 +48,24 @@ def test_a_table_without_a_header_is_refused(tmp_path):
         read_text_table(written(tmp_path, "150.1,2.2\n150.2,2.3\n"))
 
 
+@pytest.mark.parametrize("text", ['name,ra\n"J1,1\nJ2",2\n', 'name,ra\nJ0,0\n"J1,1\nJ2,2\nJ3",3\n'])
+def test_a_quote_without_an_end_takes_no_rows_with_it(tmp_path, text):
+    begins = 1 + text[: text.index('"')].count("\n")
+    with pytest.raises(TextTableError, match=rf"lenses\.csv, line {begins}: a value goes on in line .*correct the quote that does not end"):
+        read_text_table(written(tmp_path, text))
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_lines_end_where_files_end_them_and_not_at_letters_of_a_name(tmp_path, end):
+    names = ["J1\u2028a", "J2\x85b", "J3\x1cc", "J4\x0bd"]
+    assert read_text_table(written(tmp_path, end.join(["name,ra", *(f"{name},1" for name in names)])))["name"].tolist() == names
+
+
+def test_a_folder_is_called_one(tmp_path):
+    with pytest.raises(TextTableError, match="is a folder; expected a file"):
+        read_text_table(tmp_path)
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -69,7 +88,8 @@ def test_other_dialects_say_the_same(tmp_path, text, encoding):
     [
         (b"", "is empty; expected a header line"),
         (b"ra,dec\n\xe9,1\n", "save it as UTF-8"),
-        (b"<!DOCTYPE html><html></html>", "found a web page"),
+        (b"<!DOCTYPE html><html></html>", "it is a web page"),
+        (POINTER, "it is a Git LFS pointer; `git lfs pull` fetches the file itself"),
         (b"PK\x03\x04", "found a packed or binary file"),
         (b'ra,dec\n"150,2\n', "not a readable CSV or TSV file"),
     ],

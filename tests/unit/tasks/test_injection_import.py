@@ -1,5 +1,7 @@
 """Stamps made elsewhere: cells written by numpy, older names, and what is refused."""
 
+import datetime
+import decimal
 import io
 import logging
 import pickle
@@ -215,6 +217,9 @@ CONTROL = [bool(i % 2) for i in range(10)]
         ["1" if c else "0" for c in CONTROL],
         ["yes" if c else "no" for c in CONTROL],
         [float(c) for c in CONTROL],
+        ["1.0" if c else "0.0" for c in CONTROL],
+        pa.array([1.0 if c else 0.0 for c in CONTROL]).dictionary_encode(),
+        [decimal.Decimal(int(c)) for c in CONTROL],
         pa.array(["T" if c else "F" for c in CONTROL]).dictionary_encode(),
     ],
 )
@@ -237,6 +242,11 @@ def test_truths_that_are_written_as_text_or_numbers_are_read_as_what_they_say(tm
         ("stamp_size", [float(SIZE)] * 5 + [float("nan")] + [float(SIZE)] * 4, "column stamp_size is missing in 1 of 6 rows"),
         ("replicate", [0.5] * 10, r"column replicate holds 0\.5, expected whole numbers"),
         ("replicate", ["first"] * 10, "column replicate holds 'first', expected whole numbers"),
+        ("replicate", [2**40] * 10, "column replicate holds 1099511627776, expected whole numbers from"),
+        ("replicate", [datetime.date(2026, 1, 1)] * 10, "column replicate holds datetime.date"),
+        # Identifiers that fall together as floats.
+        ("object_id", [2.0**60] * 10, r"column object_id holds 1\.15.*e\+18, whose last digits a double does not keep"),
+        ("object_id", pa.array([2.0**25] * 10, pa.float32()), "whose last digits a float does not keep"),
         # Identifiers that are missing would all be one galaxy.
         ("object_id", [None, *["7"] * 9], "column object_id is missing in 1 of 6 rows"),
         ("brickname", [None, *["0001p000"] * 9], "column brickname is missing in 1 of 6 rows"),
@@ -261,9 +271,14 @@ def test_identifiers_keep_their_numbers_however_they_are_written(tmp_path):
     for written in (ids, [str(i) for i in ids], [float(i) for i in ids]):
         table = imported(write(tmp_path, {**columns(), "object_id": written, "region_id": written}))
         assert table["object_id"].to_pylist() == ids[:6] and table["region_id"].to_pylist() == ids[:6]
-    # A word stands for a number of its own, the same in every table.
+    for written in ([f"{i}.0" for i in range(10)], [decimal.Decimal(i) for i in range(10)], pa.array(np.arange(10.0)).dictionary_encode()):
+        assert imported(write(tmp_path, {**columns(), "object_id": written}))["object_id"].to_pylist() == list(range(6))
+    # A word stands for a number of its own, the same in every table; so does a number that 64 bits do not hold, and `1_0` is not ten.
     words = imported(write(tmp_path, {**columns(), "object_id": [f"J{i // 2}" for i in range(10)]}))["object_id"].to_pylist()
     assert words[0] == words[1] and len(set(words)) == 3
+    large = imported(write(tmp_path, {**columns(), "object_id": pa.array([2**63 + i for i in range(10)], pa.uint64())}))
+    assert len(set(large["object_id"].to_pylist())) == 6
+    assert 10 not in imported(write(tmp_path, {**columns(), "object_id": ["1_0"] * 10}))["object_id"].to_pylist()
 
 
 def test_bytes_that_are_text_are_read_as_text(tmp_path):

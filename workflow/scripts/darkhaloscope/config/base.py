@@ -96,6 +96,13 @@ def _folder(path: str) -> str:
         )
     if found.strip("./") == "":
         raise ValueError(f"{path!r} would mix results with what is there; give them a folder of their own, such as `results`")
+    whole = os.path.realpath(found)
+    own = [PROJECT, os.path.realpath(os.path.expanduser("~"))]
+    if whole in own or os.path.relpath(whole, PROJECT).partition(os.sep)[0] in OWN_FOLDERS:
+        raise ValueError(
+            f"{path!r} is the project, a folder of its code, or your home, and would mix results with what is there; "
+            "give them a folder of their own, such as `results`"
+        )
     return found
 
 
@@ -113,13 +120,17 @@ Folder = Annotated[str, StringConstraints(min_length=1), AfterValidator(_folder)
 #: Text that is a number to YAML and to people: pydantic takes `1_0` and `nan` for one, too.
 NUMBER = re.compile(r"\s*[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?\s*")
 
+#: The project, and what is in it that no result may go below.
+PROJECT = os.path.realpath(os.path.join(__file__, *[os.pardir] * 5))
+OWN_FOLDERS = {"workflow", "config", "docs", "tests", "profiles", "slurm", "benchmarks", ".git", ".ci", ".venv", ".snakemake"}
+
 DISTRIBUTION_KINDS = ("fixed", "uniform", "log_uniform", "normal", "choice")
 
 
 class Section(BaseModel):
     """A section of the config: unknown keys are refused, values do not change after validation."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
     @field_validator("*", mode="before")
     @classmethod

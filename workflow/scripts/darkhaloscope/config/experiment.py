@@ -17,7 +17,9 @@ from .columns import SKY_CELLS
 class Stratum(Section):
     """How a column is cut into strata: by edges, by quantiles, or as categories (neither)."""
 
-    edges: tuple[float, ...] | None = Field(None, description="Increasing bin edges; values outside belong to no stratum", min_length=2)
+    edges: tuple[Annotated[float, Field(allow_inf_nan=True)], ...] | None = Field(
+        None, description="Increasing bin edges; values outside belong to no stratum", min_length=2
+    )
     quantiles: int | None = Field(None, ge=2, le=50, description="Number of equally filled bins")
     of_positives: bool = Field(
         False, description="Whether positives alone have the column, so that every stratum is judged against all negatives"

@@ -51,6 +51,16 @@ class Loader(yaml.SafeLoader):
                 key.tag = "tag:yaml.org,2002:str"
         return super().construct_mapping(node, deep)
 
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """Return a node; an alias within what it names would have no end, and whoever walks through it none either."""
+        alias = self.peek_event() if self.check_event(yaml.AliasEvent) else None
+        node = super().compose_node(parent, index)
+        if alias is not None and node.end_mark is None:
+            raise ConfigError(
+                f"line {alias.start_mark.line + 1}: `*{alias.anchor}` stands within what it names, expected it after that; write the values out"
+            )
+        return node
+
     def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
         """Return an integer: a leading zero is no sign of octal digits."""
         text = self.construct_scalar(node)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pandas as pd
@@ -42,6 +44,15 @@ def read_csv(path: str | os.PathLike, text: Iterable[str] = TEXT, numbers: Itera
             if not np.isfinite(frame[name].to_numpy(float, na_value=0.0)).all():
                 raise ValueError(f"column {name} holds values that are no finite numbers")
     return frame.assign(**{name: frame[name].fillna("").astype(str) for name in text if name in frame})
+
+
+def check_lines(file: BinaryIO, rows: int) -> None:
+    """Raise `ValueError` where a table has fewer rows than lines: Arrow takes all that follows a quote without an end for one value."""
+    lines = sum(1 for line in io.TextIOWrapper(file, encoding="latin-1") if line.strip("\n")) - 1
+    if lines != rows:
+        raise ValueError(
+            f"{lines} lines below the header give {rows} rows, expected as many: a quote has no end, or a value has a line break in it"
+        )
 
 
 def _check_rows(path: Path) -> None:

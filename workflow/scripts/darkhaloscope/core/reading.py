@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import struct
 import zipfile
 import zlib
@@ -24,6 +25,12 @@ UNREADABLE = (
 )
 _LIBRARY = __name__.partition(".")[0]
 
+#: How the files begin that are found in the place of many others, and what they are.
+_IN_ITS_PLACE = (
+    (rb"version https://git-lfs", "it is a Git LFS pointer; `git lfs pull` fetches the file itself"),
+    (rb"(\xef\xbb\xbf)?\s*<(!doctype|html|head)", "it is a web page"),
+)
+
 
 @contextmanager
 def readable(path: str | os.PathLike, expected: str, remedy: str, error: type[Exception]) -> Iterator[None]:
@@ -41,13 +48,39 @@ def readable(path: str | os.PathLike, expected: str, remedy: str, error: type[Ex
     except Exception as found:  # readers have error classes of their own, and each of them means that the file is not read
         if type(found).__module__.partition(".")[0] == _LIBRARY:
             raise
-        raise error(f"{path}: expected {expected}, but reading fails ({words(found)}); {remedy}") from found
+        raise error(f"{path}: expected {expected}, but reading fails ({words(found, path)}); {remedy}") from found
 
 
-def words(error: BaseException) -> str:
-    """Return what an error says, in one line; without its file, which the message around it names."""
+def words(error: BaseException, path: str | os.PathLike | None = None) -> str:
+    """Return what an error says, in one line; without its file, which the message around it names.
+
+    Where that is given as `path`, what stands in its place is said, too: libraries do not know a pointer or a web page.
+    """
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return " ".join(reason.split())[:300] or type(error).__name__
+    said = " ".join(reason.split())[:300] or type(error).__name__
+    instead = in_its_place(path) if path is not None else ""
+    return f"{said.rstrip('.')}: {instead}" if instead else said
+
+
+def absent(path: str | os.PathLike) -> str:
+    """Say why a file is not there: it does not exist, or a folder above it may not be entered; empty where it is there."""
+    try:
+        os.stat(path)
+    except FileNotFoundError:
+        return "does not exist"
+    except OSError as error:
+        return f"cannot be reached ({error.strerror})"
+    return ""
+
+
+def in_its_place(path: str | os.PathLike) -> str:
+    """Say what is in the place of a file where that is a Git LFS pointer or a web page; empty where it is something else, or unreadable."""
+    try:
+        with open(path, "rb") as file:
+            head = file.read(200)
+    except OSError:
+        return ""
+    return next((what for begin, what in _IN_ITS_PLACE if re.match(begin, head, re.IGNORECASE)), "")
 
 
 def read_json(path: str | os.PathLike, expected: str, remedy: str, error: type[Exception]) -> dict[str, Any]:

@@ -156,28 +156,43 @@ def parquet_errors(path: str | os.PathLike) -> Iterator[None]:
     except TableError:
         raise
     except UNREADABLE as error:
-        raise TableError(f"{path}: not a readable Parquet file ({words(error)}); delete it and run again") from error
+        raise TableError(f"{path}: not a readable Parquet file ({words(error, path)}); delete it and run again") from error
 
 
 def parquet_files(folder: str | os.PathLike) -> list[Path]:
     """Return the Parquet files of a table that is a folder, linked folders included, in the order of their names.
 
     Names that begin with `_` or `.` are passed over, as Spark, Dask and Arrow do: what a dead job left in `_temporary`, and what
-    macOS and editors leave. Other files are, too, and the log names them. An empty folder that is called as a file counts as one: no reader takes it.
+    macOS and editors leave. Other files are, too, and the log names them. What links lead to once more counts once. An empty folder that is
+    called as a file counts as one: no reader takes it.
 
     Raises
     ------
     TableError
-        Files lie in folders of a partition (`split=test`), whose values are in no file.
+        Files lie in folders of a partition (`split=test`), whose values are in no file; or a folder cannot be read.
     """
     top, found, others = Path(folder), [], []
-    for here, folders, files in os.walk(top, followlinks=True):
+    seen = {os.path.realpath(top)}
+
+    def first_time(path: Path) -> bool:
+        """Whether no other name has led there: a link to a folder above it would give its files again and again."""
+        place = os.path.realpath(path)
+        new = place not in seen
+        seen.add(place)
+        return new
+
+    def refuse(error: OSError) -> None:
+        raise TableError(
+            f"{error.filename}: a folder of the table {folder} cannot be read ({error.strerror}), expected all of its parts; check its permissions"
+        ) from error
+
+    for here, folders, files in os.walk(top, followlinks=True, onerror=refuse):
         where = Path(here)
         if where != top and here.lower().endswith(PARQUET) and not folders and not files:
             found.append(where)
-        folders[:] = [name for name in folders if not name.startswith(("_", "."))]
+        folders[:] = [name for name in folders if not name.startswith(("_", ".")) and first_time(where / name)]
         shown = [name for name in files if not name.startswith(("_", "."))]
-        found += [where / name for name in shown if name.lower().endswith(PARQUET)]
+        found += [where / name for name in sorted(shown) if name.lower().endswith(PARQUET) and first_time(where / name)]
         others += [where / name for name in shown if not name.lower().endswith(PARQUET)]
     partition = next((f.parent.relative_to(top) for f in sorted(found) if "=" in str(f.parent.relative_to(top))), None)
     if partition is not None:

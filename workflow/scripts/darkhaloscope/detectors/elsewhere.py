@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from ..core.reading import UNREADABLE, words
+from ..core.csv_tables import check_lines
+from ..core.reading import UNREADABLE, in_its_place, words
 from ..core.tables import Schema, TableError, open_table
 from .schema import LENS_SCORES, SCORES, score_columns
 
@@ -84,12 +85,15 @@ def _read(path: str | os.PathLike) -> tuple[pa.Array, pa.Array]:
         else:
             text = pyarrow.csv.ConvertOptions(column_types={"stamp_id": pa.string(), "score": pa.float64()})
             table = pyarrow.csv.read_csv(path, convert_options=text)
+            with open(path, "rb") as file:
+                check_lines(file, table.num_rows)
         names = table.column_names  # those that are no UTF-8 raise here
     except UNREADABLE as error:
-        raise TableError(f"{path}: cannot be read as a table of scores ({words(error)}); {expected}") from error
+        raise TableError(f"{path}: cannot be read as a table of scores ({words(error, path)}); {expected}") from error
     missing = [name for name in ("stamp_id", "score") if name not in names]
     if missing:
-        raise TableError(f"{path}: column {' and '.join(missing)} missing, found {', '.join(names[:12])}; {expected}")
+        instead = f" ({found})" if (found := in_its_place(path)) else ""
+        raise TableError(f"{path}: expected columns {' and '.join(missing)}, found {', '.join(names[:12])}{instead}; {expected}")
     twice = [name for name in ("stamp_id", "score") if names.count(name) > 1]
     if twice:
         raise TableError(f"{path}: column {' and '.join(twice)} comes twice, expected each once; rename or drop one")

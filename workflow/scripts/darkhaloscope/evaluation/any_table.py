@@ -29,9 +29,12 @@ from ..config.experiment import (
     ScoresTable,
     Stratum,
 )
+from ..config.wording import nearest
+from ..core.csv_tables import check_lines
 from ..core.rates import EvaluationError
-from ..core.reading import UNREADABLE, words
+from ..core.reading import UNREADABLE, absent, in_its_place, words
 from ..core.tables import PARQUET, ordinary, parquet_files
+from ..core.truths import truth
 from .evaluate import evaluate_network
 from .information import D_PRIME_COLUMN
 from .lazy_table import BATCH, LazyTable, Pieces, parquet_pieces, table_pieces
@@ -73,20 +76,6 @@ SPELT = {*TEXT, *ALIASES["label"], *ALIASES["split"], *CONTROL}
 DEFAULT_SKY = "healpix-32"
 SPLIT_NAMES = {"val": "validation", "valid": "validation", "dev": "validation", "testing": "test", "training": "train"}
 SPLITS = ("train", "validation", "test")
-TRUTHS = {
-    "true": 1.0,
-    "t": 1.0,
-    "yes": 1.0,
-    "y": 1.0,
-    "1": 1.0,
-    "1.0": 1.0,
-    "false": 0.0,
-    "f": 0.0,
-    "no": 0.0,
-    "n": 0.0,
-    "0": 0.0,
-    "0.0": 0.0,
-}
 
 
 def evaluate_table(settings: ScoresTable) -> dict[str, pd.DataFrame]:
@@ -156,6 +145,12 @@ def open_settings(settings: ScoresTable) -> tuple[LazyTable, Evaluation]:
                 f"{settings.table}: no column for the {key} {', '.join(lost)}; the table has: {', '.join(names)}. "
                 f"Name the column under `scores.columns`, or take it out of `scores.evaluation.{key}`"
             )
+    known = {*ALIASES, *CONTROL, *SYNONYMS, *(name for columns in COLUMNS.values() for name in columns), "calibrated"}
+    if idle := [ours for ours in settings.columns if ours not in known.union(*wanted.values())]:
+        raise EvaluationError(
+            f"{settings.table}: `scores.columns` names a column for {idle[0]}{nearest(idle[0], ALIASES)}, and nothing uses one of this name, "
+            "expected a known name or one of `scores.evaluation`; correct it, or leave it out"
+        )
     if any(SKY_CELLS.fullmatch(name) for name in chosen["clusters"]):
         _check_places(table, settings.table)
     return table, asked.model_copy(update=chosen)
@@ -276,29 +271,38 @@ def _open(path: Path, text: set[str], ids: set[str]) -> tuple[pa.Schema, int, Ca
     `ids` are the names, in small letters, of columns that may be bytes which are no text.
     """
     name = path.name.lower()
-    if path.is_dir():
+    if os.path.isdir(path):  # a Path raises where a folder above it may not be entered
         parts = parquet_files(path)
         if not parts:
             raise EvaluationError(
                 f"{path}: this folder holds no Parquet file, expected some; give the path of a Parquet or CSV file, or of a folder of Parquet files"
             )
-    elif not path.is_file():
-        raise EvaluationError(f"{path}: this table of scores does not exist; give the path of a Parquet or CSV file")
+    elif not os.path.isfile(path):
+        raise EvaluationError(
+            f"{path}: this table of scores {absent(path) or 'is no file'}; expected a Parquet or CSV file: give its path, or check permissions"
+        )
     elif name.endswith(PARQUET):
         parts = [path]
     elif name.endswith((".csv", ".csv.gz")):
-        with _readable(path), (gzip.open if name.endswith(".gz") else open)(path, "rb") as file:
+        opened = gzip.open if name.endswith(".gz") else open
+        with _readable(path), opened(path, "rb") as file:
             header = file.readline(10_000).decode("utf-8", "replace").strip()
+        if "\0" in header:
+            raise EvaluationError(f"{path}: not UTF-8 but UTF-16, or no text at all; expected a CSV in UTF-8: save it so, or as Parquet")
         if "," not in header:
             raise EvaluationError(
-                f"{path}: its first line, `{header[:80]}`, has no comma; expected a header with commas between the names of columns, and points "
+                f"{path}: its first line, `{header[:80]}`, has no comma{f' ({instead})' if (instead := in_its_place(path)) else ''}; expected a header with commas between the names of columns, and points "
                 "in numbers: save the table as such a CSV, or as Parquet"
             )
         with _readable(path):
-            names = pyarrow.csv.open_csv(path).schema.names  # those that are no UTF-8 raise here
+            given = pyarrow.csv.open_csv(path).schema.names  # those that are no UTF-8 raise here
+            names = [name.strip() for name in given]
             _check_once(names, path)
             text = {name for name in names if name in text or name.lower() in TEXT}
-            table = pyarrow.csv.read_csv(path, convert_options=pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(text, pa.string())))
+            kinds = {theirs: pa.string() for theirs, name in zip(given, names, strict=True) if name in text}
+            table = pyarrow.csv.read_csv(path, convert_options=pyarrow.csv.ConvertOptions(column_types=kinds)).rename_columns(names)
+            with opened(path, "rb") as file:
+                check_lines(file, table.num_rows)
             for k in (k for k, name in enumerate(names) if name in text):
                 table = table.set_column(
                     k, names[k], pc.if_else(pc.equal(table.column(k), ""), pa.scalar(None, pa.string()), table.column(k))
@@ -369,7 +373,7 @@ def _readable(path: Path) -> Iterator[None]:
         raise
     except UNREADABLE as error:
         raise EvaluationError(
-            f"{path}: not a readable table ({words(error)}); write it again as Parquet or CSV with a header line"
+            f"{path}: not a readable table ({words(error, path)}); write it again as Parquet or CSV with a header line"
         ) from error
 
 
@@ -438,12 +442,14 @@ def _truths(field: pa.Field, pieces_of: Callable[..., Pieces], path: str | os.Pa
     for piece in pieces_of(field.name)():
         encoded = piece if pa.types.is_dictionary(piece.type) else piece.dictionary_encode()
         words = encoded.dictionary.to_pylist()
-        strange = sorted({w for w in words if w.strip().lower() not in TRUTHS})
+        # A categorical names words that no row has, too.
+        used = set(pc.unique(encoded.indices).drop_null().to_pylist())
+        strange = sorted({w for k, w in enumerate(words) if k in used and truth(w) is None})
         if strange:
             raise EvaluationError(
                 f"{path}: column `{field.name}` holds the text {', '.join(map(repr, strange[:3]))}; expected true or false, yes or no, 1 or 0; correct it"
             )
-        yield pa.array([TRUTHS[w.strip().lower()] for w in words], pa.float64()).take(encoded.indices)
+        yield pa.array([truth(w) for w in words], pa.float64()).take(encoded.indices)
 
 
 def _numbered(n: int) -> Iterator[pa.Array]:

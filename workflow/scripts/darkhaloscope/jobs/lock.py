@@ -97,7 +97,7 @@ def _open(file: Path) -> tuple[int, bool]:
 
 
 def _in_words(folder: Path, error: OSError) -> str:
-    if folder.is_symlink() and not folder.exists():
+    if os.path.islink(folder) and not os.path.exists(folder):  # as a Path, a name that is too long would raise again
         return (
             f"the root {folder} is a link to {os.readlink(folder)}, which does not exist any more; make that folder, or set another `root`"
         )

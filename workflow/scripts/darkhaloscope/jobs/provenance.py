@@ -237,6 +237,28 @@ def settle(
     return settled
 
 
+#: Snakemake and some file systems keep no finer times.
+SECOND_NS = 10**9
+
+
+def outdate(records: Iterable[tuple[str, Path]], name: str) -> None:
+    """Make results older than an input that is another file than they were made of, whatever its time says.
+
+    Snakemake goes by times: one that was moved or copied into the place of a newer one, with its time, would change nothing.
+
+    Parameters
+    ----------
+    records : outputs and their records, as `recorded` gives them
+    name : a file that the user brings
+    """
+    for output, place in records:
+        if made_of_another(output, name) and (time := _time(name)):
+            outputs = json.loads(place.read_text(encoding="utf-8")).get("outputs", [])
+            for path in {output, *outputs}:
+                if (made := _time(path)) and made >= time:
+                    os.utime(_mark(path), ns=(time - SECOND_NS, time - SECOND_NS))
+
+
 def _mark(path: str | os.PathLike) -> str | os.PathLike:
     """Return the file whose time Snakemake takes for that of a path."""
     mark = os.path.join(path, MARK)
@@ -327,6 +349,16 @@ def stale(
         if differ:
             what = ["code" if k == "code" else f"parameter `{k}`" for k in differ]
             yield Stale(output, rule, f"made by rule {rule} with other {', '.join(what)}{_differences(params, today, differ)}")
+
+
+def made_of_another(output: str, name: str) -> bool:
+    """Return whether what a result was made of by its record is not what lies under that name; False where the record or the size leaves it open."""
+    try:
+        expected = str(json.loads(record_path(output).read_text(encoding="utf-8"))["inputs"][str(Path(name))])
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    expected = expected.removeprefix(FOLDERS)
+    return expected.startswith("sha256:") and os.path.exists(name) and expected != f"sha256:{_hash(Path(name))}"
 
 
 def differences(before: Any, now: Any, key: str = "") -> list[str]:

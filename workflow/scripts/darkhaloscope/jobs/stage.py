@@ -118,7 +118,7 @@ def _start_log(snakemake: Any) -> list[logging.Handler]:
     terminal = logging.StreamHandler(sys.stderr)
     terminal.setLevel(logging.WARNING)  # how far a job is stands in its log
     where = " ".join(str(v) for v in dict(snakemake.wildcards.items()).values())
-    line = "\r\x1b[K" if sys.stderr.isatty() else ""  # in place of the line of progress
+    line = "\r\x1b[K" if sys.stderr and sys.stderr.isatty() else ""  # in place of the line of progress
     terminal.setFormatter(logging.Formatter(f"{line}[{snakemake.rule}{' ' + where if where else ''}] %(message)s"))
     handlers.append(terminal)
     for handler in handlers:

@@ -7,6 +7,7 @@ in every cluster job: pydantic and the standard library only.
 from __future__ import annotations
 
 import base64
+import contextlib
 import difflib
 import itertools
 import json
@@ -25,7 +26,19 @@ from ..config.yaml_files import parse_yaml
 from . import digest, targets
 from . import storage as object_storage
 from .lock import RootError, lock, look_into
-from .provenance import ProvenanceError, Record, differences, plain, read_record, record_path, recorded, settle, stale
+from .provenance import (
+    ProvenanceError,
+    Record,
+    differences,
+    made_of_another,
+    outdate,
+    plain,
+    read_record,
+    record_path,
+    recorded,
+    settle,
+    stale,
+)
 from .stage import CONFIG, CONFIGFILES
 from .terminal import quieten
 
@@ -33,6 +46,9 @@ from .terminal import quieten
 DECIDED = {"--forcerun", "-R", "--forceall", "-F", "--touch", "-t", "--lint", "--unlock"}
 
 SCRIPTS = Path(__file__).parents[2]
+
+#: Keys that are paths when they are given on the command line as one word.
+PATHS = ("root", "extends", "scores", "cutouts", "observed")
 
 #: What the user brings in each section.
 BROUGHT = {"scores": "table", "cutouts": "source of cutouts", "observed": "folder of lenses"}
@@ -57,8 +73,8 @@ def edits(workflow: Any) -> dict[str, Any]:
         given.add(key)
         if text.lstrip().startswith(("{", "[")):
             values[key] = parse_yaml(text, f"--config {key}")
-        elif "_" in text and isinstance(values[key], int | float):
-            values[key] = text  # to Python, as which Snakemake reads it, 2024_01 is a number
+        elif isinstance(values[key], int | float) and ("_" in text or key in PATHS):
+            values[key] = text  # to Python, as which Snakemake reads it, 2024_01 is a number, and the folder 007 is 7
     return values
 
 
@@ -93,8 +109,9 @@ def lost_files(settings: Run, makes: Callable[[str], bool]) -> str | None:
     }
     for key, name in given.items():
         if name and not os.path.exists(name) and not makes(name):
-            folder = Path(name).parent
-            beside = [file.name for file in folder.iterdir()] if folder.is_dir() else []
+            folder, beside = Path(name).parent, []
+            with contextlib.suppress(OSError):  # the folder is not there, too, or may not be read
+                beside = os.listdir(folder)
             close = difflib.get_close_matches(Path(name).name, beside, n=1)
             near = f" (nearest: `{folder / close[0]}`)" if close else ""
             return f"{name} does not exist{near}; expected a file or folder on this machine: correct `{key}` of the config"
@@ -111,6 +128,13 @@ def other_results(settings: Run) -> str | None:
     return _other("scores", "table", scores.table, scores.folder, "rates.csv", settings) if scores.table else None
 
 
+def brought_files(settings: Run) -> list[tuple[str, str]]:
+    """Return the files, not folders, that the user brings, each with the section of its results."""
+    scores, cutouts, observed = settings.scores, settings.cutouts, settings.observed
+    given = [("scores", scores.table), ("cutouts", cutouts.path), ("cutouts", cutouts.labels), ("observed", observed.table)]
+    return [(section, name) for section, name in given if name and os.path.isfile(name)]
+
+
 def _other(section: str, key: str, given: str, name: str, file: str, settings: Run) -> str | None:
     """Say so where `file` in the folder of a section's results was made of something else than what is given."""
     folder = Path(settings.root, section, name)
@@ -120,11 +144,21 @@ def _other(section: str, key: str, given: str, name: str, file: str, settings: R
     except (ProvenanceError, KeyError, TypeError):
         return None  # nothing is there, or nothing that says what it is of
     if os.path.realpath(held) == os.path.realpath(given):
-        return None
+        # In another working folder the same name is another file, and Snakemake, without records there, would go by its time alone.
+        if DECIDED & set(sys.argv) or _recorded(str(folder / file)) or not made_of_another(str(folder / file), held):
+            return None
+        held = f"another file called {held}, or of what it held before"
     return (
         f"{folder} holds the results of {held}, another {BROUGHT[section]} than {given}; give this one a "
         f"folder of its own, for example --config '{section}={{{key}: {given}, name: {name}-2}}', or delete the folder"
     )
+
+
+def braces(project: str) -> str | None:
+    """Say so where the project's own path cannot be used: Snakemake takes what is in braces in it for a wildcard."""
+    if not set(project) & set("{}"):
+        return None
+    return f"the project lies in {project}, expected a path without braces, which stand for wildcards in Snakemake's paths; rename the folder, or move it"
 
 
 def without_conda(deployment: Any) -> str | None:
@@ -202,7 +236,7 @@ def begin(workflow: Any, settings: Run) -> None:
     object_storage.begin(workflow)
     if not workflow.is_main_process:
         return
-    if other := other_results(settings) or without_conda(workflow.deployment_settings):
+    if other := braces(str(workflow.basedir)) or other_results(settings) or without_conda(workflow.deployment_settings):
         raise WorkflowError(other)
     try:
         look_into(settings.root)
@@ -233,6 +267,8 @@ def begin(workflow: Any, settings: Run) -> None:
         raise WorkflowError(lost)
     if not DECIDED & set(sys.argv):
         benchmarks = {rule.name: strip_wildcard_constraints(str(rule.benchmark)) for rule in workflow.rules if rule.benchmark}
+        for section, name in brought_files(settings):
+            outdate(recorded(os.path.join(settings.root, section)), name)
         settle(recorded(settings.root), lambda rule, wildcards: _filled(benchmarks.get(rule), wildcards))
     # Other runs' results may lie below this root: those that no rule of this run makes are theirs.
     names, messages = stale_results(

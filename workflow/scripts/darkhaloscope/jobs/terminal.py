@@ -161,7 +161,8 @@ def quieten(workflow: Any) -> None:
     checkpoints = {rule.name for rule in workflow.rules if rule.is_checkpoint}
     for handler in logging.getLogger("snakemake.logging").handlers:
         if handler.name == "DefaultStreamHandler" and not isinstance(handler.formatter, Terminal):
-            width = shutil.get_terminal_size().columns if handler.stream.isatty() else None
+            # A service may start a program without any terminal: its streams are closed, and None.
+            width = shutil.get_terminal_size().columns if handler.stream and handler.stream.isatty() else None
             terminal = Terminal(handler.formatter or logging.Formatter(), checkpoints, width=width)
             handler.terminator = "" if width else "\n"
             handler.setFormatter(terminal)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
 import pickle
 import re
 import time
@@ -19,18 +20,24 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from ..core.reading import absent, in_its_place
 from .scaling import BANDS, LearningError
 
 log = logging.getLogger(__name__)
 
 #: Names under which training scripts keep the weights within a checkpoint, and prefixes that wrappers put ahead of theirs.
-WRAPPERS = ("state_dict", "model_state_dict", "model", "model_ema", "ema", "net", "network", "weights")
+WRAPPERS = (
+    *("state_dict", "model_state_dict", "model", "model_ema", "ema", "net", "network", "weights"),
+    *("model_state", "params", "checkpoint"),
+)
 PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.", "backbone.", "encoder.")
 #: First names of what a training keeps beside its network: losses with weights, metrics.
 _OF_TRAINING = re.compile(
     r"criterion\w*|loss\w*|\w*_loss(_fn)?|objective|(train|val|valid|validation|test)_\w+|\w*metrics?\w*|\w*(accuracy|auroc|confmat|f1)|"
     r"(pos|class)_weights?"
 )
+#: First names of running averages of a network's weights, and of a second network that follows the first.
+_OF_AVERAGES = re.compile(r".*(ema|average|averaged|swa|teacher|momentum|target).*")
 #: First names that architectures themselves begin with, however many tensors share them.
 _OF_ARCHITECTURES = re.compile(r"(features|stages|blocks|layers|layer\d|levels|trunk|body|stem|stage\d|conv\w*)\.")
 
@@ -94,6 +101,7 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
     """
     path = Path(path)
     found = _unwrapped(_open(path), path)
+    found = _of_one_network(found, path)
     tensors, prefixes, aside = bare_names(found)
     if not tensors:
         raise LearningError(f"{path}: holds no tensors of a network, only {', '.join(list(found)[:5])}; save model.state_dict()")
@@ -114,6 +122,36 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
             f"; left aside, being of the loss or of metrics: {', '.join(aside[:5])}{' …' if len(aside) > 5 else ''}" if aside else "",
         )
     return tensors
+
+
+def _of_one_network(found: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a checkpoint without those of a running average of its network, which has the same ones under another first name.
+
+    Raises
+    ------
+    LearningError
+        There are several networks of the same tensors, and no name says which is meant.
+    """
+    inside: dict[str, set[tuple[str, tuple[int, ...]]]] = {}
+    for name, tensor in found.items():
+        first, _, rest = name.partition(".")
+        inside.setdefault(first, set()).add((rest.removeprefix("module."), tuple(tensor.shape)))
+    networks = {
+        first: tensors
+        for first, tensors in inside.items()
+        if len(tensors) > 0.3 * len(found) and not _OF_ARCHITECTURES.fullmatch(f"{first}.")
+    }
+    copies = [first for first, tensors in networks.items() if [*networks.values()].count(tensors) > 1]
+    if not copies:
+        return dict(found)
+    own = [first for first in copies if not _OF_AVERAGES.fullmatch(first.lower())]
+    if len(own) != 1:
+        raise LearningError(
+            f"{path}: holds networks of the same tensors under {', '.join(copies)}, expected one; save the state_dict() of the one that is meant"
+        )
+    others = [first for first in copies if first not in own]
+    log.info("%s: weights of `%s` are used, those of `%s` are not", path, own[0], "`, `".join(others))
+    return {name: tensor for name, tensor in found.items() if name.partition(".")[0] not in others}
 
 
 def bare_names(found: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str], list[str]]:
@@ -148,8 +186,8 @@ def _prefix(tensors: Mapping[str, Tensor]) -> str | None:
 def _open(path: Path) -> Any:
     """Return what a file of weights holds; nothing is unpickled but tensors and plain values."""
     expected = "give the path of a safetensors file or of a PyTorch state dict"
-    if not path.is_file():
-        what = "is a folder" if path.is_dir() else "does not exist"
+    if not os.path.isfile(path):  # a Path raises where a folder above it may not be entered
+        what = absent(path) or "is a folder"
         raise LearningError(f"{path}: this file of weights {what}, expected a file; {expected}")
     try:
         with open(path, "rb") as file:
@@ -165,9 +203,8 @@ def _open(path: Path) -> Any:
         if head[8:9] == b"{":
             return load_file(path)
         if not (head.startswith(b"PK") or head.startswith(b"\x80")):
-            raise LearningError(
-                f"{path}: neither safetensors nor a PyTorch file, one of which is expected (it begins with {head[:8]!r}); {expected}"
-            )
+            what = in_its_place(path) or f"it begins with {head[:8]!r}"
+            raise LearningError(f"{path}: neither safetensors nor a PyTorch file, one of which is expected ({what}); {expected}")
         if _is_script(path):
             raise LearningError(
                 f"{path}: a TorchScript archive, which holds code, expected tensors alone; save model.state_dict() with torch.save"
@@ -218,7 +255,8 @@ def _unwrapped(found: Any, path: Path) -> dict[str, Tensor]:
 
 def _first_line(error: BaseException) -> str:
     """Return the first line of what an error says, or its kind where it says nothing."""
-    return (str(error).splitlines() or [type(error).__name__])[0][:160]
+    said = re.sub(r"\x1b\[[0-9;]*m", "", str(error))  # PyTorch writes parts of it in bold
+    return (said.splitlines() or [type(error).__name__])[0][:160]
 
 
 def recognise(state: Mapping[str, Tensor], path: str | Path) -> Recognised:

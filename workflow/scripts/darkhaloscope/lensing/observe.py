@@ -142,7 +142,7 @@ def _read_kernel(path: Path) -> np.ndarray:
         kernel = kernel.astype(float)
     except UNREADABLE as error:
         raise PsfError(
-            f"PSF kernel {path} cannot be read ({words(error)}); expected a .npy or FITS image of numbers: write or fetch it again"
+            f"PSF kernel {path} cannot be read ({words(error, path)}); expected a .npy or FITS image of numbers: write or fetch it again"
         ) from None
     if kernel.ndim != 2 or kernel.shape[0] % 2 == 0 or kernel.shape[1] % 2 == 0:
         raise PsfError(f"PSF kernel {path} must be an image with odd sides, found shape {kernel.shape}; pad or crop it about its centre")

@@ -27,7 +27,7 @@ from ..config.legacysurvey import ZERO_POINT
 from ..core.reading import UNREADABLE, read_npz, readable
 from .cutouts import Cutout
 from .fits_cutouts import FitsImage, check_order, layout, one_image, read_images
-from .said import CutoutError, check_one_zero_point, check_said, chosen_bands, place_of, said_bands, said_key
+from .said import CutoutError, as_label, check_one_zero_point, check_said, chosen_bands, place_of, said_bands, said_key
 
 log = logging.getLogger("darkhaloscope")
 
@@ -83,7 +83,8 @@ class FolderOfCutouts:
         self.pixel_scale_arcsec = settings.pixel_scale_arcsec
         self.zero_point = settings.zero_point
         folder = Path(settings.path)
-        files = sorted(folder.iterdir()) if folder.is_dir() else []
+        with readable(folder, "a folder of cutouts", "check its permissions, or give another", CutoutError):
+            files = sorted(folder.iterdir()) if folder.is_dir() else []
         # Hidden files are other programs' own: half-written copies, and what file systems leave beside a file.
         files = [p for p in files if not p.name.startswith((".", "_"))]
         files, others = ([p for p in files if p.name.lower().endswith(ENDINGS) is named] for named in (True, False))
@@ -256,7 +257,7 @@ class FolderOfCutouts:
         if name not in arrays or arrays[name] is None:
             return None
         try:
-            return float(arrays[name])
+            return as_label(_scalar(arrays[name]))
         except (TypeError, ValueError):
             raise CutoutError(f"{path}: expected one number as {name}, found {arrays[name]!r}; give labels as numbers") from None
 

@@ -20,6 +20,7 @@ from ..config.observed import Observed
 from ..core.kernels import CENTRED, off_middle
 from ..core.reading import readable
 from .observed_names import IMAGE, ObservedError
+from .said import as_number
 from .text_tables import TextTableError, read_text_table
 
 NOISE, WEIGHT, PSF, MASK, VELOCITY, VELOCITY_ERROR = (
@@ -217,6 +218,6 @@ def published(name: str, settings: Observed) -> dict[str, float]:
 def _number(text: str, path: Path, name: str, key: str) -> float:
     text = text.strip(' "')
     try:
-        return np.nan if text.lower() in UNKNOWN else float(text)
+        return np.nan if text.lower() in UNKNOWN else as_number(text)
     except ValueError:
         raise ObservedError(f"{path}: expected a number in column {key} of {name}, found {text!r}; correct it, or leave it empty") from None

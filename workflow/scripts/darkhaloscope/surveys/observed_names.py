@@ -23,7 +23,15 @@ def lens_names(folder: str | os.PathLike) -> list[str]:
     ObservedError
         There is no such folder, no lens in it, one without its image, or one whose name no result can have.
     """
-    path = Path(folder)
+    try:
+        return _names(Path(folder), folder)
+    except OSError as error:
+        raise ObservedError(
+            f"{error.filename or folder}: expected a folder of observed lenses that can be read, but reading fails ({error.strerror}); check its permissions"
+        ) from error
+
+
+def _names(path: Path, folder: str | os.PathLike) -> list[str]:
     if not path.is_dir():
         raise ObservedError(
             f"{folder}: expected a folder of observed lenses (NAME/{IMAGE}, noise.fits or weight.fits, psf.fits), but there is none; "

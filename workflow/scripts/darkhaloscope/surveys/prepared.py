@@ -17,7 +17,7 @@ from ..core.reading import readable
 from ..core.tables import PARQUET, Column, Schema, read_columns
 from .cutouts import Cutout, resampled
 from .folder import CutoutError, FolderOfCutouts, Found
-from .said import as_text, place_of
+from .said import as_label, as_text, place_of
 from .table import cutouts_of, nameless
 from .text_tables import read_text_table
 
@@ -171,6 +171,10 @@ def labels_of(settings: Labelled, cutouts: FolderOfCutouts) -> dict[str, Label]:
         )
     if labels:
         log.info("%s: says something of %d of %d cutouts", settings.labels, len(set(labels) & set(cutouts.names)), len(cutouts.names))
+        if lost := sorted(set(labels) - set(cutouts.names)):
+            log.warning(
+                "%s: %d of its %d ids are no cutout's name, such as %s, and count nowhere", settings.labels, len(lost), len(labels), lost[0]
+            )
     return labels
 
 
@@ -214,13 +218,12 @@ def _place(ra: object, dec: object, path: Path) -> tuple[float, float] | None:
 
 
 def _number(value: object, column: str, path: Path) -> float | None:
-    text = as_text(value).strip().lower()
-    if text in ("", "nan", "none", "<na>"):
-        return None
     try:
-        return {"true": 1.0, "false": 0.0}.get(text) if text in ("true", "false") else float(text)
-    except ValueError:
-        raise CutoutError(f"{path}: column {column} holds {value!r}, expected numbers; write lenses as 1 and controls as 0") from None
+        return as_label(value)
+    except (ValueError, TypeError):
+        raise CutoutError(
+            f"{path}: column {column} holds {value!r}, expected numbers, or yes and no; write lenses as 1 and controls as 0"
+        ) from None
 
 
 def _row(cutouts: FolderOfCutouts, name: str, known: Label | None, settings: Labelled, size: int) -> dict[str, object]:

@@ -22,6 +22,7 @@ from astropy.wcs.utils import proj_plane_pixel_scales
 from ..config.cutouts import CutoutFolder
 from ..config.legacysurvey import ZERO_POINT
 from ..core.reading import UNREADABLE
+from ..core.truths import truth
 
 BAND_KEYS = ("BANDS", "FILTERS")
 #: Keys that say other things, too: they name the images where each word is a band's; numbered from 0 or 1, one for each image.
@@ -51,6 +52,9 @@ ZERO_POINTS = {"Jy": 8.9, "mJy": 16.4, "uJy": 23.9, "µJy": 23.9, "microJy": 23.
 NANOMAGGIES = ("nanomaggy", "nanomaggies", "nmgy", "nmaggy")
 #: A unit per square arcsecond, in its several spellings.
 PER_ARCSEC2 = re.compile(r"(.+?)(?:/arcsec(?:\^|\*\*)?2|[.*]?arcsec(?:\^|\*\*)?-2)")
+#: What stands for nothing in tables, as text and as numbers.
+NO_LABEL = ("", "nan", "none", "null", "na", "n/a", "<na>", "-", "--")
+NO_MEASUREMENT = (-99, -999, -9999)
 #: Square arcseconds of a steradian.
 STERADIAN_ARCSEC2 = (180 * 3600 / math.pi) ** 2
 #: Pixel scales (a share) and zero points [mag] that differ by more contradict each other.
@@ -64,6 +68,32 @@ class CutoutError(ValueError):
 def as_text(value: object) -> str:
     """Return a value as text; numpy and older writers of Parquet have text as bytes."""
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+
+
+def as_number(value: object) -> float:
+    """Return a number, or what text says of one; `ValueError` for what Python alone takes for one: `1_0`, and True."""
+    if isinstance(value, bool | np.bool_) or "_" in as_text(value):
+        raise ValueError(f"{value!r} is no number")
+    return float(value)
+
+
+def as_label(value: object) -> float | None:
+    """Return a label as a number, 1 and 0 where words say yes and no; None where nothing, or a sign for nothing, stands in its place.
+
+    Raises
+    ------
+    ValueError, TypeError
+        It is none of these.
+    """
+    text = as_text(value).strip().lower()
+    if text in NO_LABEL:
+        return None
+    if (known := truth(text)) is not None:
+        return known
+    number = as_number(value)
+    if math.isinf(number):
+        raise ValueError(f"{value!r} is no label")
+    return None if number in NO_MEASUREMENT else number
 
 
 def said_key(name: str) -> str:
@@ -198,7 +228,7 @@ def check_one_zero_point(gets: Sequence[Callable[[str], object]], settings: Cuto
 def place_of(ra: object, dec: object) -> tuple[float, float] | None:
     """Return right ascension and declination [deg]; text of hours and degrees (`10:00:26.5`, `+02:12:36`) is read, too."""
     try:
-        place = float(ra), float(dec)
+        place = as_number(ra), as_number(dec)
     except (TypeError, ValueError):
         try:
             sky = SkyCoord(as_text(ra), as_text(dec), unit=("hourangle", "deg"))

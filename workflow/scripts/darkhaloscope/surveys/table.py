@@ -8,6 +8,7 @@ have these as columns, images as tensors or lists of numbers.
 from __future__ import annotations
 
 import logging
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -38,7 +39,7 @@ def cutouts_of(settings: Labelled) -> FolderOfCutouts:
         There are none, or they cannot be read.
     """
     path = Path(settings.path)
-    if not path.is_file():
+    if not os.path.isfile(path):  # a Path raises where a folder above it may not be entered
         return FolderOfCutouts(settings)
     if path.name.lower().endswith(PARQUET):
         return TableOfCutouts(settings)
@@ -113,7 +114,9 @@ class ArraysOfCutouts(_Rows):
             k: v
             for k, v in arrays.items()
             if said_key(k) in SAID
-            and (v.ndim == 0 or (said_key(k) in (*BAND_KEYS, *BAND_WORDS) and v.ndim == 1 and band_of(v[0], settings.bands)))
+            and (
+                (v.size == 1 and v.ndim < 2) or (said_key(k) in (*BAND_KEYS, *BAND_WORDS) and v.ndim == 1 and band_of(v[0], settings.bands))
+            )
         }
         read = [k for k in arrays if k in (*PIXELS, *NAMES, settings.label) or said_key(k) in SAID]
         if lost := [f"{k} {arrays[k].shape}" for k in read if k not in once and (not arrays[k].ndim or len(arrays[k]) != count)]:

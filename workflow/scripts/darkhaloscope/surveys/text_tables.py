@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
+import os
 import re
 from pathlib import Path
 
 import pandas as pd
 
-from ..core.reading import readable
+from ..core.reading import absent, in_its_place, readable
 
 SEPARATORS = ("\t", ";", "|", ",")
 #: A number with a decimal comma, as spreadsheets write it where the comma separates no columns.
@@ -30,18 +31,29 @@ def read_text_table(path: Path) -> pd.DataFrame:
     ------
     TextTableError
         Not UTF-8 (or UTF-16 with its mark), no header, a column without a name that holds something, a name that
-        comes twice, or a row with more or fewer fields than the header, but for empty ones at its end.
+        comes twice, a row over several lines, or one with more or fewer fields than the header, but for empty ones at its end.
     """
-    if not path.is_file():
-        raise TextTableError(f"{path} does not exist; give the path of a CSV or TSV file, seen from the working folder")
-    lines = _text(path).splitlines()
+    if not os.path.isfile(path):  # a Path raises where a folder above it may not be entered
+        raise TextTableError(
+            f"{path} {absent(path) or 'is a folder'}; expected a file: give the path of a CSV or TSV file, seen from the working folder"
+        )
+    # `splitlines` would end lines at characters that a name may hold, such as U+2028.
+    lines = _text(path).replace("\r\n", "\n").replace("\r", "\n").split("\n")
     start = next((i for i, line in enumerate(lines) if line.strip() and not line.startswith("#")), None)
     if start is None:
         raise TextTableError(f"{path} is empty; expected a header line and rows: fetch or save it again")
     separator = max(SEPARATORS, key=lambda s: len(next(csv.reader([lines[start]], delimiter=s))))
     try:
         reader = csv.reader(lines[start:], delimiter=separator, skipinitialspace=True, strict=True)
-        rows = [(start + reader.line_num, row) for row in reader if any(field.strip() for field in row)]
+        rows, ends = [], start
+        for row in reader:
+            begins, ends = ends + 1, start + reader.line_num
+            if ends > begins:
+                raise TextTableError(
+                    f"{path}, line {begins}: a value goes on in line {ends}, expected each row in a line of its own; correct the quote that does not end"
+                )
+            if any(field.strip() for field in row):
+                rows.append((ends, row))
     except csv.Error as error:
         raise TextTableError(f"{path}: not a readable CSV or TSV file ({error}); save it again with a header line") from None
     names = [name.strip() for name in rows[0][1]]
@@ -76,6 +88,6 @@ def _text(path: Path) -> str:
         raise TextTableError(f"{path}: not a readable CSV or TSV file in UTF-8 ({error}); save it as UTF-8") from None
     if re.search("[\x00-\x08\ufeff]", text):
         raise TextTableError(f"{path}: not a readable CSV or TSV file, it holds characters that no text has; save it as UTF-8")
-    if re.match(r"\s*<(!doctype|html)", text, re.IGNORECASE):
-        raise TextTableError(f"{path}: expected a CSV or TSV file, found a web page; fetch the table itself")
+    if instead := in_its_place(path):
+        raise TextTableError(f"{path}: expected a CSV or TSV file, but {instead}; fetch the table itself")
     return text

@@ -14,6 +14,7 @@ import io
 import logging
 import math
 import os
+import re
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -29,6 +30,7 @@ from ...config.lensfinder import BANDS, ImportedDataset
 from ...config.subhalo import SPLITS
 from ...core.random import stable_hash
 from ...core.tables import Column, ordinary, parquet_files
+from ...core.truths import truth
 from ...lensing.observe import moffat_from_psfsize
 from ...stamps.columns import IDENTITY, source_from_lens
 from ...stamps.manifest import NUMBERS_PER_SPLIT
@@ -45,8 +47,10 @@ REQUIRED: tuple[tuple[str, ...], ...] = (
 OLDER = {"lensed_hlr_arcsec": "cosmos_hlr_arcsec"}
 #: A column that tables have since `arc_snr` is the greatest pixel's S/N; before, it was Σ signal·√invvar / √Σ signal².
 NEW_SNR = "arc_snr_sum"
-#: Text that says yes or no, as Spark, pandas, SQL and people write it.
-TRUTHS = {"true": True, "false": False, "t": True, "f": False, "yes": True, "no": False, "y": True, "n": False, "1": True, "0": False}
+#: A whole number as text; a CSV that held floats has `12.0`.
+_WHOLE = re.compile(r"\s*([-+]?[0-9]+)(\.0*)?\s*")
+#: Above these not every whole number is a float: identifiers fall together.
+MOST_EXACT = {pa.float16(): 2**11, pa.float32(): 2**24, pa.float64(): 2**53}
 SPLIT_NAMES = {"val": "validation", "valid": "validation", "dev": "validation", "training": "train", "testing": "test"}
 #: Arrays of a cell: one of all bands, or one per band under one of these names.
 BAND_KEYS = ("image_{band}", "{band}", "img_{band}", "stamp_{band}")
@@ -345,6 +349,10 @@ def _as(column: pa.ChunkedArray, ours: Column, path: Path) -> object:
     if ours.dtype == "bool":
         return [None if m else _truth(v, ours.name, path) for v, m in zip(values, missing, strict=True)]
     if ours.dtype.startswith("int"):
+        if lost := [v for v in values if abs(v) > MOST_EXACT[kind]] if kind in MOST_EXACT else []:
+            raise StampImportError(
+                f"{path}: column {ours.name} holds {lost[0]!r}, whose last digits a {kind} does not keep, expected whole numbers; write them as integers or as text"
+            )
         return np.array([_whole(v, ours, path) for v in values], ours.dtype)
     try:
         return column.cast(pa.float64()).to_numpy()
@@ -364,22 +372,23 @@ def _texts(column: pa.ChunkedArray, name: str, path: Path) -> pa.ChunkedArray:
 
 def _truth(value: object, name: str, path: Path) -> bool:
     """Return what a value says, as a boolean, 0 or 1, or a word for them."""
-    known = TRUTHS.get(value.strip().lower()) if isinstance(value, str) else bool(value) if value in (0, 1) else None
+    known = truth(value) if isinstance(value, str) else value if value in (0, 1) else None
     if known is None:
         raise StampImportError(f"{path}: column {name} holds {value!r}, expected true or false (or 1 and 0, yes and no); write one of them")
-    return known
+    return bool(known)
 
 
 def _whole(value: object, ours: Column, path: Path) -> int:
-    """Return a whole number; an identifier that is a word becomes its hash."""
-    try:
-        number = int(value) if isinstance(value, str) else value
-        if number == int(number):
-            return int(number)
-    except (ValueError, OverflowError):
-        if isinstance(value, str) and ours.dtype == "int64":
-            return stable_hash(value) >> 1
-    raise StampImportError(f"{path}: column {ours.name} holds {value!r}, expected whole numbers; write these")
+    """Return a whole number; an identifier that is a word, or is too large, becomes its hash."""
+    text = _WHOLE.fullmatch(str(value))
+    limits = np.iinfo(ours.dtype)
+    if text and limits.min <= int(text[1]) <= limits.max:
+        return int(text[1])
+    if ours.dtype == "int64" and (text or isinstance(value, str)):
+        return stable_hash(str(value)) >> 1
+    raise StampImportError(
+        f"{path}: column {ours.name} holds {value!r}, expected whole numbers from {limits.min} to {limits.max}; write these"
+    )
 
 
 def _first(rows: NDArray[np.bool_]) -> int:
