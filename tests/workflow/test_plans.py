@@ -143,6 +143,13 @@ def test_a_wrong_config_ends_before_any_job(project):
     assert "unknown key `detectors.flux.architectur` (nearest: `architecture`)" in output
 
 
+@pytest.mark.parametrize("option", ["--config", "--configfile"])
+def test_a_target_behind_an_option_that_takes_many_words_is_named(project, option):
+    first = "root=results/a" if option == "--config" else "tests/tiny.yaml"
+    output = project.snakemake("--dry-run", option, first, "results/a/index.html", config=None, check=False)
+    assert f"a target stands ahead of {option}" in output and "results/a/index.html" in output and "Traceback" not in output
+
+
 def test_the_full_survey_config_plans(project):
     rules = project.plan(config=None)
     assert {"retrieve_catalogs", "rank_disks", "build_manifest", "render_stamps", "train_network", "build_report"} <= rules

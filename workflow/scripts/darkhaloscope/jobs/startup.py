@@ -221,7 +221,7 @@ def begin(workflow: Any, settings: Run) -> None:
         settings,
         [strip_wildcard_constraints(output) for output in here],
         [rule.name for rule in workflow.rules],
-        lambda target: any(pattern.fullmatch(target) for pattern in asked),
+        lambda target: [found.groupdict() for pattern in asked if (found := pattern.fullmatch(target))],
     )
     if problem:
         raise WorkflowError(problem)
@@ -321,13 +321,14 @@ def _filled(pattern: str | None, wildcards: Mapping[str, str]) -> str | None:
 
 
 def _asked_for() -> list[str]:
-    """Return the targets on the command line: Snakemake gives them to the workflow only once it is parsed."""
+    """Return the targets on the command line, and what options that name rules or files are given: Snakemake gives them to the workflow only once it is parsed."""
     from snakemake.cli import get_argument_parser
 
     if not {"snakemake", ".snakemake-wrapped"} & {Path(sys.argv[0]).name, Path(sys.argv[0]).parent.name}:
         return []  # started by another program
     chosen, _ = get_argument_parser().parse_known_args(sys.argv[1:])
-    return [str(target) for target in chosen.targets or ()]
+    asked = (chosen.targets, chosen.until, chosen.omit_from, chosen.forcerun)
+    return [str(target) for named in asked for target in named or ()]
 
 
 def _recorded(path: str) -> bool:
