@@ -20,6 +20,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
+from ..config.kinds import DATASET_KINDS
 from ..config.subhalo import SPLITS
 from .pieces import Piece, Stamps
 from .shares import wrong_shares
@@ -47,10 +48,20 @@ _GATES: dict[str, dict[str, Callable[[Stamps], Verdict]]] = {}
 
 
 def gate(name: str, *kinds: str) -> Callable[[Callable[[Stamps], Verdict]], Callable[[Stamps], Verdict]]:
-    """Register a gate for some kinds of datasets, or for all."""
+    """Register a gate for some kinds of datasets, or for all.
+
+    Raises
+    ------
+    ValueError
+        A kind does not exist, so that the gate would never be asked; or it has a gate of that name, which would not be asked any more.
+    """
+    if strangers := [kind for kind in kinds if kind not in DATASET_KINDS]:
+        raise ValueError(f"gate `{name}`: there is no kind of dataset `{strangers[0]}` (there is: {', '.join(DATASET_KINDS)})")
 
     def register(function: Callable[[Stamps], Verdict]) -> Callable[[Stamps], Verdict]:
         for kind in kinds or ("",):
+            if other := _GATES.get(kind, {}).get(name):
+                raise ValueError(f"gate `{name}` is registered twice, by {other.__module__} and {function.__module__}; rename one")
             _GATES.setdefault(kind, {})[name] = function
         return function
 
