@@ -84,7 +84,7 @@ class Moving:
     disk : the disk of one row, by its number in the columns and the dataset's seed
     most_knots : of a disk that these sources can draw
     maps : the images of some rows; their turn and reflection are the row's
-    source : one row's source before it is placed, as images, for pictures; that of `disk` where there is one
+    source : one row's source before it is placed, as images, for pictures; left out, that of `disk`, or the image of `maps`
     positive : columns of the bank that must be above 0 in every galaxy of such sources
     """
 
