@@ -60,7 +60,9 @@ def test_a_gate_that_would_never_be_asked_or_hide_another_is_refused():
     with pytest.raises(ValueError, match=r"gate `dark sky`: there is no kind of dataset `lensfindr` \(there is: subhalo, lensfinder"):
         gates.gate("dark sky", "lensfindr")
     part("lensfinder", "checks")
-    with pytest.raises(ValueError, match=r"gate `balance` is registered twice, by darkhaloscope\.stamps\.gates and .*test_gate_registry; rename one"):
+    with pytest.raises(
+        ValueError, match=r"gate `balance` is registered twice, by darkhaloscope\.stamps\.gates and .*test_gate_registry; rename one"
+    ):
         gates.gate("balance")(lambda stamps: None)
 
 
