@@ -16,6 +16,8 @@ from typing import Any
 
 #: Seconds between two lines of the same stage.
 PAUSE_S = 10.0
+#: Lines of a job's error that are shown; its log has all.
+ERROR_LINES = 5
 #: What Snakemake says at a run's start and end that a user needs no more than once, in its log file.
 ROUTINE = re.compile(
     r"Conda environments|DAG of jobs will be|Assuming unrestricted|Provided cores|Rules claiming|Using shell|host: |Building DAG|Select jobs|Execute \d+ job|Using workflow specific"
@@ -123,12 +125,18 @@ class Terminal(logging.Formatter):
 
 
 def _last_error(log: str | None) -> str | None:
-    """Return the error that a job's log ends with, in the job's own words."""
+    """Return the error that a job's log ends with, in the job's own words: its first line, and the first of those that are indented below it."""
     if not log or not os.path.exists(log):
         return None
+    error: list[str] = []
+    goes_on = False
     with open(log, encoding="utf-8", errors="replace") as file:
-        errors = [line.split(" ERROR ", 1)[1].strip() for line in file if " ERROR " in line]
-    return re.sub(r"^\w+ failed: ", "", errors[-1]) if errors else None
+        for line in file:
+            if " ERROR " in line:
+                error, goes_on = [re.sub(r"^\w+ failed: ", "", line.split(" ERROR ", 1)[1].strip())], True
+            elif goes_on := goes_on and line.startswith("  ") and len(error) < ERROR_LINES:
+                error.append(line.strip())
+    return "\n    ".join(error) or None
 
 
 def _span(seconds: float) -> str:
