@@ -90,6 +90,10 @@ def _nearest_file(target: str, outputs: Sequence[str]) -> str:
     for output in dict.fromkeys(outputs):
         wanted, given = output.split("/"), target.split("/")
         if len(wanted) == len(given):
-            filled.append("/".join(g if "{" in w and "." not in w else w for w, g in zip(wanted, given, strict=True)))
-    close = difflib.get_close_matches(target, filled, n=1, cutoff=0.6)
+            filled.append(
+                "/".join(
+                    g if "{" in w and ("." not in w or g.endswith(w.rpartition("}")[2])) else w for w, g in zip(wanted, given, strict=True)
+                )
+            )
+    close = difflib.get_close_matches(target, [name for name in filled if name != target], n=1, cutoff=0.6)
     return f" (nearest: `{close[0]}`)" if close else ""
