@@ -73,6 +73,13 @@ def test_an_edit_of_the_code_plans_what_runs_it(rerun, module, rules):
     assert found >= rules & {"inspect_maps", "score_lensability"} if module.startswith("ifu") else found == rules, sorted(found ^ rules)
 
 
+def test_a_check_that_failed_is_planned_again_though_all_that_follows_is_there(rerun):
+    rerun.edit(f"{LIBRARY}/tasks/subhalo/checks.py", "not any(faults.values())", "any(faults.values())")
+    output = rerun.snakemake(check=False)
+    assert "these stamps fail 1 of" in output
+    assert rerun.plan() >= {"check_stamps", "train_network", "build_report"}
+
+
 def test_naming_one_file_plans_that_stage_and_what_it_needs(rerun):
     shutil.rmtree(rerun.folder / "results/tiny/experiments/subhalo/evaluation")
     assert rerun.plan("results/tiny/experiments/subhalo/evaluation/flux/strata.csv") == {"evaluate_scores"}

@@ -142,13 +142,15 @@ def without_conda(deployment: Any) -> str | None:
 def name_changed_params() -> None:
     """Have Snakemake say of a changed parameter which key changed, and its two values: it prints whole sections, of thousands of characters.
 
-    What there was is in the result's own record. Where that is gone, Snakemake's words stay.
+    What there was is in the result's own record. Where that is gone, Snakemake's words stay. A job that failed lost its results, and
+    Snakemake has written down the parameters that it failed with, or nothing: what was made of them before would be called up to date. The
+    result's own record says what that was, and is compared.
     """
     from snakemake.persistence import ParamsChange, PersistenceBase
 
     if hasattr(PersistenceBase.params_changed, "named"):
         return
-    ask = PersistenceBase.params_changed
+    ask, ask_metadata = PersistenceBase.params_changed, PersistenceBase.has_metadata
 
     class Named(ParamsChange):
         said = ""
@@ -158,15 +160,26 @@ def name_changed_params() -> None:
 
     def params_changed(self: Any, job: Any, file: Any = None) -> Any:
         change = ask(self, job, file)
-        said = changed_params(job) if change else ""
+        lost = not change and _lost(job)
+        said = changed_params(job) if change or lost else ""
         if not said:
             return change
+        if lost:
+            change = ParamsChange({"before"}, {"now"}, set(job.output))
         named = Named(change.only_old, change.only_new, change.files)
         named.said = said
         return named
 
+    def has_metadata(self: Any, job: Any) -> bool:
+        return ask_metadata(self, job) or bool(_lost(job) and changed_params(job))
+
     params_changed.named = True
-    PersistenceBase.params_changed = params_changed
+    PersistenceBase.params_changed, PersistenceBase.has_metadata = params_changed, has_metadata
+
+
+def _lost(job: Any) -> bool:
+    """Return whether none of a job's results is there; of those in object storage this machine does not know."""
+    return not any(getattr(output, "is_storage", False) or os.path.lexists(output) for output in job.output)
 
 
 def changed_params(job: Any) -> str:
