@@ -150,3 +150,12 @@ def test_every_kind_has_an_entry_in_the_config_and_a_line_in_the_registry():
     assert list(moving.KINDS) == list(sources.MOVING) and list(stills.KINDS) == list(sources.STILL)
     for kind in moving.KINDS.values():
         assert (kind.disk is None) != (kind.maps is None)
+
+
+def test_a_kind_without_its_line_is_named():
+    from darkhaloscope.sources import moving, stills
+    from darkhaloscope.sources.source import SourceError
+
+    for kinds in (moving.KINDS, stills.KINDS):
+        with pytest.raises(SourceError, match="source kind `ring` has an entry in config.sources and no line in `KINDS`"):
+            kinds["ring"]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..config.cosmology import Cosmology
 from ..core.random import uniforms
-from .source import Disk, Source
+from .source import Disk, Source, SourceError
 from .still import StillImage
 
 Columns = Mapping[str, NDArray]
@@ -114,3 +114,10 @@ class Still:
     draw: Callable[[Draws], Mapping[str, NDArray]] | None = None
     properties: tuple[str, ...] = ()
     symmetric: bool = False
+
+
+class Registered(dict):
+    """Kinds of sources by name; one that the config names and nothing registers is said in words."""
+
+    def __missing__(self, name: str) -> Any:
+        raise SourceError(f"source kind `{name}` has an entry in config.sources and no line in `KINDS` of sources.moving or sources.stills")
