@@ -27,7 +27,7 @@ from . import storage as object_storage
 from .lock import RootError, lock, look_into
 from .provenance import ProvenanceError, Record, differences, plain, read_record, record_path, recorded, settle, stale
 from .stage import CONFIG, CONFIGFILES
-from .terminal import quieten
+from .terminal import last_error, quieten
 
 #: Options with which the user decides what is made again.
 DECIDED = {"--forcerun", "-R", "--forceall", "-F", "--touch", "-t", "--lint", "--unlock"}
@@ -142,9 +142,9 @@ def without_conda(deployment: Any) -> str | None:
 def name_changed_params() -> None:
     """Have Snakemake say of a changed parameter which key changed, and its two values: it prints whole sections, of thousands of characters.
 
-    What there was is in the result's own record. Where that is gone, Snakemake's words stay. A job that failed lost its results, and
-    Snakemake has written down the parameters that it failed with, or nothing: what was made of them before would be called up to date. The
-    result's own record says what that was, and is compared.
+    What there was is in the result's own record. Where that is gone, Snakemake's words stay. A job that failed or was stopped lost its
+    results, and Snakemake has written down the parameters that it failed with, or nothing: what was made of them before would be called up
+    to date. It is run again.
     """
     from snakemake.persistence import ParamsChange, PersistenceBase
 
@@ -160,26 +160,31 @@ def name_changed_params() -> None:
 
     def params_changed(self: Any, job: Any, file: Any = None) -> Any:
         change = ask(self, job, file)
-        lost = not change and _lost(job)
-        said = changed_params(job) if change or lost else ""
+        failed = not change and _failed(job)
+        said = changed_params(job) if change or failed else ""
+        said = said or ("none, but its last run failed and left no result" if failed else "")
         if not said:
             return change
-        if lost:
+        if failed:
             change = ParamsChange({"before"}, {"now"}, set(job.output))
         named = Named(change.only_old, change.only_new, change.files)
         named.said = said
         return named
 
     def has_metadata(self: Any, job: Any) -> bool:
-        return ask_metadata(self, job) or bool(_lost(job) and changed_params(job))
+        return ask_metadata(self, job) or _failed(job)
 
     params_changed.named = True
     PersistenceBase.params_changed, PersistenceBase.has_metadata = params_changed, has_metadata
 
 
-def _lost(job: Any) -> bool:
-    """Return whether none of a job's results is there; of those in object storage this machine does not know."""
-    return not any(getattr(output, "is_storage", False) or os.path.lexists(output) for output in job.output)
+def _failed(job: Any) -> bool:
+    """Return whether a job's log ends with an error and none of its results is there; of those in object storage this machine does not know.
+
+    Results can be gone because nothing needs them any more: these are not asked for again.
+    """
+    there = any(getattr(output, "is_storage", False) or os.path.lexists(output) for output in job.output)
+    return not there and any(last_error(str(log)) for log in job.log)
 
 
 def changed_params(job: Any) -> str:

@@ -112,7 +112,7 @@ class Terminal(logging.Formatter):
         named = f"{record.rule_name}{f' ({wildcards})' if wildcards else ''}"
         # Snakemake names a failed job where it fails, and may once more at the end.
         known = named in self._failed
-        self._failed[named] = (_last_error(log) or "ended without a word: out of memory or time, stopped, or not started", log)
+        self._failed[named] = (last_error(log) or "ended without a word: out of memory or time, stopped, or not started", log)
         return "" if known else f"Error in {named}{f'; its log: {log}' if log else ''}"
 
     def _last_words(self) -> str:
@@ -124,7 +124,7 @@ class Terminal(logging.Formatter):
         return "\n".join(lines)
 
 
-def _last_error(log: str | None) -> str | None:
+def last_error(log: str | None) -> str | None:
     """Return the error that a job's log ends with, in the job's own words: its first line, and the first of those that are indented below it."""
     if not log or not os.path.exists(log):
         return None
