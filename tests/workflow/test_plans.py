@@ -73,6 +73,13 @@ def test_an_edit_of_the_code_plans_what_runs_it(rerun, module, rules):
     assert found >= rules & {"inspect_maps", "score_lensability"} if module.startswith("ifu") else found == rules, sorted(found ^ rules)
 
 
+def test_a_check_that_failed_is_planned_again_though_all_that_follows_is_there(rerun):
+    rerun.edit(f"{LIBRARY}/tasks/subhalo/checks.py", "not any(faults.values())", "any(faults.values())")
+    output = rerun.snakemake(check=False)
+    assert "these stamps fail 1 of" in output
+    assert rerun.plan() >= {"check_stamps", "train_network", "build_report"}
+
+
 def test_naming_one_file_plans_that_stage_and_what_it_needs(rerun):
     shutil.rmtree(rerun.folder / "results/tiny/experiments/subhalo/evaluation")
     assert rerun.plan("results/tiny/experiments/subhalo/evaluation/flux/strata.csv") == {"evaluate_scores"}
@@ -141,6 +148,13 @@ def test_a_broken_provenance_record_stops_the_run_in_words(rerun):
 def test_a_wrong_config_ends_before_any_job(project):
     output = project.snakemake("--dry-run", config=project.overlay(detectors={"flux": {"architectur": "toy"}}), check=False)
     assert "unknown key `detectors.flux.architectur` (nearest: `architecture`)" in output
+
+
+@pytest.mark.parametrize("option", ["--config", "--configfile"])
+def test_a_target_behind_an_option_that_takes_many_words_is_named(project, option):
+    first = "root=results/a" if option == "--config" else "tests/tiny.yaml"
+    output = project.snakemake("--dry-run", option, first, "results/a/index.html", config=None, check=False)
+    assert f"a target stands ahead of {option}" in output and "results/a/index.html" in output and "Traceback" not in output
 
 
 def test_the_full_survey_config_plans(project):

@@ -250,6 +250,9 @@ def test_a_name_that_does_not_exist_is_said_with_the_nearest_and_the_root(touche
         "results/experiments/subhalo/report/index.html": "whose results go below results/tiny/ (config key `root`)",
     }.items():
         assert words in project.snakemake("--dry-run", target, check=False)
+    for option in ("--forcerun", "--until", "--omit-from"):
+        said = project.snakemake("--dry-run", option, "evaluate_score", check=False)
+        assert "there is no rule and no file `evaluate_score` (nearest: `evaluate_scores`)" in said
 
 
 def test_dotted_keys_on_the_command_line_are_those_of_a_file(touched, tmp_path):

@@ -259,3 +259,16 @@ def test_an_address_that_holds_a_login_is_refused_and_not_shown():
         with pytest.raises(ConfigError, match="base: holds a login") as caught:
             validate({"manga": {"samples": {"mine": {"base": base, "galaxies": {"n_top": 3, "listed": []}}}}})
         assert "hidden" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"run": "subhalo"}, "run: expected a list, found 'subhalo'; write [subhalo]"),
+        ({"datasets": {"subhalo": 3}}, "datasets.subhalo: expected a section of keys and values, found 3"),
+        ({"experiments": {"subhalo": {"seeds": 2}}}, "experiments.subhalo.seeds: expected a list, found 2; write [2]"),
+    ],
+)
+def test_one_value_in_place_of_a_list_or_a_section_is_said_in_words(values, words):
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        load(values, ROOT)

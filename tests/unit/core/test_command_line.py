@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from darkhaloscope.jobs.command_line import nested
+from darkhaloscope.jobs.command_line import misplaced, nested
 
 
 @pytest.mark.parametrize(
@@ -23,3 +23,8 @@ def test_a_dotted_key_is_nested(entry, key, value):
 @pytest.mark.parametrize("entry", ["root=results/x.y", "scores=my scores.parquet", "run=[a.b]", "datasets={a: {b: 3}}"])
 def test_any_other_edit_stays_as_it_is(entry):
     assert nested(entry) == entry
+
+
+def test_a_word_behind_config_that_is_no_edit_is_named():
+    assert misplaced("results/tiny/index.html").endswith("a target stands ahead of --config")
+    assert not misplaced("root=results/tiny")

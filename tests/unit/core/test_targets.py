@@ -20,7 +20,8 @@ OUTPUTS = [
 
 def makes(target):
     splits = [pattern.replace("{split}", "(train|test)") for pattern in OUTPUTS]
-    return any(re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", pattern), target) for pattern in splits)
+    found = [re.fullmatch(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", pattern), target) for pattern in splits]
+    return [wildcards.groupdict() for wildcards in found if wildcards]
 
 
 def why(target):
@@ -56,6 +57,7 @@ def test_what_a_rule_makes_is_left_to_snakemake(target):
             "results/x/experiments/subhalo/evaluation/flux/stratta.csv",
             "(nearest: `results/x/experiments/subhalo/evaluation/flux/strata.csv`)",
         ),
+        ("results/x/experiments/subhalo/evaluation/fluxx/strata.csv", "there is no detector `fluxx` in this config (nearest: `flux`)"),
         ("results/x/indx.html", "no rule makes such a file (nearest: `results/x/index.html`)"),
         ("results/index.html", "is no file of this run, whose results go below results/x/ (config key `root`)"),
         ("results/x/datasets/subhalo/stamps/tests/00000.parquet", "no rule makes such a file"),

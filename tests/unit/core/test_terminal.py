@@ -101,6 +101,16 @@ def test_a_failed_job_is_named_with_its_log_and_the_last_words_are_its_own(said,
     ]
 
 
+def test_an_error_of_several_lines_is_said_with_what_is_below_its_first(said, tmp_path):
+    log = tmp_path / "check.log"
+    gates = "".join(f"  gate {n}: asked 1; found 0\n" for n in range(9))
+    log.write_text(f"10:01 ERROR check_stamps failed: these stamps fail 9 of 9 gates:\n{gates}\n  no part of it\n")
+    said(LogEvent.JOB_ERROR, level=logging.ERROR, rule_name="check_stamps", log=[str(log)])
+    _, *shown, where = said(message="At least one job did not complete successfully.", level=logging.ERROR).splitlines()
+    assert shown[:2] == ["  check_stamps: these stamps fail 9 of 9 gates:", "    gate 0: asked 1; found 0"] and len(shown) == 5
+    assert where == f"    log: {log}"
+
+
 def test_a_job_that_said_nothing_is_said_to_have_ended_without_a_word(said):
     said(LogEvent.JOB_ERROR, level=logging.ERROR, rule_name="train_network", log=["/absent/log.log"])
     assert "ended without a word: out of memory or time" in said(

@@ -188,6 +188,15 @@ def test_inspection_page_names_instrument_and_line(tmp_path):
     assert "MaNGA" not in page
 
 
+def test_inspection_page_lists_tables(tmp_path):
+    """The file of another member may hold a table of spaxels."""
+    maps = read_plain(written(tmp_path, *disk()), Quality())
+    path = tmp_path / "spaxels.fits"
+    fits.HDUList([fits.PrimaryHDU(), fits.BinTableHDU(np.array([(1.0,), (2.0,)], [("v", "f4")]), name="SPAXELS")]).writeto(path)
+    page = inspection_page(path, maps, measure_quality(maps, Quality()))
+    assert "SPAXELS" in page and ">2<" in "".join(page.split())
+
+
 def test_pixel_scale_from_the_wcs_of_the_flux(tmp_path):
     planes, facts = disk()
     del facts["pixel_scale_arcsec"]

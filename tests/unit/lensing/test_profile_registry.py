@@ -29,7 +29,7 @@ def point_loop(n, x, y, u, v, q):
         u[j] -= a * dx
         v[j] -= a * dy
 
-POINT = Profile("point", ("theta_e",), point, ("POINT_MASS", ("theta_E",)), point_loop, lambda theta_e: (theta_e,), sharp=True)
+POINT = Profile("point", ("theta_e",), point, ("POINT_MASS", lambda theta_e: {"theta_E": theta_e}), point_loop, lambda theta_e: (theta_e,), sharp=True)
 profiles.MAIN["point"] = profiles.SUBHALO["point"] = POINT
 """
 RUN = """
@@ -75,6 +75,22 @@ model, arguments = lens_model(lens, subhalos, 0)
 fxx, fxy, _, fyy = lens_model(lens, None, 0)[0].hessian(x[0].numpy(), y[0].numpy(), lens_model(lens, None, 0)[1])
 for a, b in zip(macro_hessian(lens[:1], x, y), (fxx, fxy, fyy)):
     np.testing.assert_allclose(a[0].numpy(), b, rtol=1e-6, atol=1e-6)
+# The model-based detector looks for it, and for no halo; examples, report and marginal observer take it as it is.
+from darkhaloscope.detectors.evidence.prior import LensPrior, subhalo_profiles
+from darkhaloscope.evaluation.examples import _subhalo
+from darkhaloscope.report.facts import dataset_facts
+from darkhaloscope.tasks.subhalo.marginal import marginal_d_prime
+
+(sought,) = subhalo_profiles(dataset, Cosmology())
+assert (sought.name, sought.kind, sought.factor) == ("point", codes()["point"], 0.03)
+apart = torch.tensor([0.5], dtype=torch.float64)
+torch.testing.assert_close(sought.along(apart, 1.0), (0.03 * 1.0) ** 2 / apart)
+assert not {"e1", "slope"} & set(LensPrior.of(dataset.lens).names)
+assert _subhalo(rows[0]).startswith("POINT subhalo of θ_E 0.0"), _subhalo(rows[0])
+found = marginal_d_prime(stamps.slice(0, 1), dataset, Cosmology())
+assert len(found) == 1 and 0 < found["marginal_d_prime_both"][0] <= found["ideal_d_prime_both"][0], found.T
+assert dict(dataset_facts(dataset))["subhalo strength"] == "POINT: 0.03 θ_E"
+
 # The critical curve of a point mass alone is its Einstein ring.
 alone = macro_lens("point", 0.9 * one)
 torch.testing.assert_close(critical_curve(alone).radius, alone.theta_e, atol=1e-8, rtol=0)

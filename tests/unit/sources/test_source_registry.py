@@ -72,6 +72,20 @@ for name in ("disk_v_max_kms", "src_x_arcsec", "theta_e_arcsec"):
     assert [v for v, r in zip(alone[name].to_pylist(), rings) if not r] == [v for v, r in zip(manifest[name].to_pylist(), rings) if not r]
 same = np.stack(plain["flux"].combine_chunks().to_numpy_ndarray())
 assert (same[~rings] == flux[~rings]).all()
+# Examples and their captions need nothing of the kind's own.
+from darkhaloscope.evaluation.examples import choose_examples
+from darkhaloscope.tasks.subhalo.lights import row_source
+from darkhaloscope.stamps.rows import row_columns
+import pyarrow.parquet as pq
+
+columns = row_columns(manifest)
+source = row_source(columns, int(np.flatnonzero(rings)[0]), SubhaloDataset.model_validate({"sources": {"sample": None, "mix": {"ring": 1.0}}}), None, Cosmology())
+light = source.flux > 0.05
+assert source.valid.any() and abs(np.abs(source.velocity[light]).max() - 150) < 1 and np.allclose(source.dispersion[light], 20)
+pq.write_table(stamps, "stamps.parquet")
+values = {"instrument": {"stamp_size": 32}, "sources": {"sample": None, "mix": {"ring": 0.5, "disk": 0.5}}}
+captions = choose_examples("stamps.parquet", SubhaloDataset.model_validate(values), None, Cosmology())["caption"].to_pylist()
+assert "ring" in captions and any(c.startswith("disk · ") for c in captions) and not any("nan" in c for c in captions), captions
 try:
     Sources.model_validate({"mix": {"rings": 1.0}})
 except ValueError as error:
@@ -124,7 +138,7 @@ print("bars", int(bars.sum()))
 def test_a_kind_that_is_added_is_drawn_and_rendered(tmp_path, name, module, run):
     (tmp_path / f"{name}.py").write_text(module)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *filter(None, sys.path)]), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, "-c", run], env=environment, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", run], env=environment, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"{name}s ") and int(done.stdout.split()[1]) > 0
 
@@ -136,3 +150,12 @@ def test_every_kind_has_an_entry_in_the_config_and_a_line_in_the_registry():
     assert list(moving.KINDS) == list(sources.MOVING) and list(stills.KINDS) == list(sources.STILL)
     for kind in moving.KINDS.values():
         assert (kind.disk is None) != (kind.maps is None)
+
+
+def test_a_kind_without_its_line_is_named():
+    from darkhaloscope.sources import moving, stills
+    from darkhaloscope.sources.source import SourceError
+
+    for kinds in (moving.KINDS, stills.KINDS):
+        with pytest.raises(SourceError, match="source kind `ring` has an entry in config.sources and no line in `KINDS`"):
+            kinds["ring"]

@@ -56,6 +56,16 @@ def test_a_gate_of_one_kind_leaves_the_others_alone(quiet_sky, honest):
     assert "quiet sky" not in {g.name for g in measure_injections(honest, asked).gates}
 
 
+def test_a_gate_that_would_never_be_asked_or_hide_another_is_refused():
+    with pytest.raises(ValueError, match=r"gate `dark sky`: there is no kind of dataset `lensfindr` \(there is: subhalo, lensfinder"):
+        gates.gate("dark sky", "lensfindr")
+    part("lensfinder", "checks")
+    with pytest.raises(
+        ValueError, match=r"gate `balance` is registered twice, by darkhaloscope\.stamps\.gates and .*test_gate_registry; rename one"
+    ):
+        gates.gate("balance")(lambda stamps: None)
+
+
 def test_a_task_that_is_not_there_is_named():
     with pytest.raises(ValueError, match="datasets of kind 'rings' have no checks: a task is a folder of tasks/ with a file checks.py"):
         part("rings", "checks")

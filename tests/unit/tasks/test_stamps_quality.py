@@ -212,3 +212,9 @@ def test_equal_classes_give_uniform_p_values():
 def test_rare_categories_are_merged():
     table = pd.DataFrame({"label": [0, 1] * 100, "kind": ["a", "a"] * 98 + ["b", "c", "d", "e"]})
     assert class_differences(table, ["kind"]).empty or class_differences(table, ["kind"])["p_value"].iloc[0] > 0.01
+
+
+def test_a_handful_of_stamps_raise_no_alarm_by_chance():
+    """All of 4 positives above all of 4 controls is one of 70 orders, and by the asymptotic law impossible."""
+    table = pd.DataFrame({"label": [0, 0, 0, 0, 1, 1, 1, 1], "x": np.arange(8.0)})
+    assert class_differences(table, ["x"])["p_value"].item() == pytest.approx(2 / 70)

@@ -69,7 +69,7 @@ make config CONFIG=mine.yaml TO=all.yaml # every key of a run, into a file
 An overlay may begin with `extends: config/other.yaml` (a path from the project's root): it is then laid
 over that file. Files are YAML as it is meant: a key twice is an error, `3e-2` is a number, only `true` and `false`
 are booleans. In paths, `~` and `$VARIABLES` are replaced. Mappings merge key by key; lists, distributions, and the mappings `mix`, `profiles`,
-`fractions`, `assigned`, `strata` and `grid` are replaced whole. Unknown keys are refused with the nearest
+`fractions`, `assigned` and `grid` are replaced whole, and so is each stratum of `strata`. Unknown keys are refused with the nearest
 known name.
 
 A **distribution** is a number or one of `{uniform: [low, high]}`, `{log_uniform: [low, high]}`,

@@ -416,7 +416,8 @@ def load(overlay: Mapping[str, Any], folder: Path, files: Iterable[Path] = ()) -
         Naming every wrong key, its value, and the nearest known key.
     """
     files = list(files)
-    defaults = merge(Run().plain(), read_yaml(folder / "config" / "config.yaml"))
+    # Experiments as the presets write them: once read they have the default strata, which `default_strata: false` could not take away.
+    defaults = merge({**Run().plain(), "experiments": preset("experiments")}, read_yaml(folder / "config" / "config.yaml"))
     over = [layer for file in files for layer in layers(read_yaml(file), folder, (str(file),))]
     over += layers(dict(overlay), folder, ())
     try:

@@ -12,6 +12,12 @@ from pydantic import BaseModel, ValidationError
 from .detectors import DETECTOR_KINDS, AnyDetector
 from .kinds import DATASET_KINDS, Dataset
 
+#: What pydantic's kinds of errors are to a person who writes YAML.
+EXPECTED = {
+    **dict.fromkeys(("tuple_type", "list_type"), "expected a list"),
+    **dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), "expected a section of keys and values"),
+}
+
 
 class ConfigError(Exception):
     """The config cannot be used; the message says where, what was found and what to do."""
@@ -46,8 +52,16 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
             shown = "" if isinstance(found, dict | list) or item["type"] == "missing" else f", found {found!r}"
             if shown and item["type"] == "string_type":
                 shown += ", as YAML reads what is not in quotes; put it in quotes"
-            lines.append(f"  {where}: {item['msg'][0].lower()}{item['msg'][1:]}{shown}")
+            said = EXPECTED.get(item["type"], f"{item['msg'][0].lower()}{item['msg'][1:]}")
+            lines.append(f"  {where}: {said}{shown}{_as_list(item)}")
     return "\n".join(lines)
+
+
+def _as_list(item: Mapping[str, Any]) -> str:
+    """Say how one value is written where a list is expected."""
+    return (
+        f"; write [{item['input']}]" if item["type"] in ("tuple_type", "list_type") and isinstance(item["input"], str | int | float) else ""
+    )
 
 
 def _of_another_kind(location: tuple) -> str:

@@ -90,10 +90,19 @@ def _sources(stamps: pa.Table, dataset: SubhaloDataset, bank: pa.Table | None, c
     sources = [row_source(columns, row, dataset, bank, cosmology, pixels) for row in chosen]
     captions = []
     for row in chosen:
-        galaxy = columns["galaxy_id"][row]
-        inclined = f"{np.degrees(columns['disk_inclination_rad'][row]):.0f}° inclined"
-        captions.append(f"{columns['source_kind'][row]} · {inclined if galaxy is None else galaxy}")
-    return _rows(SOURCE, captions, {name: np.stack([getattr(s, name) for s in sources]) for name in ("flux", "velocity", "valid")})
+        galaxy, inclination = columns["galaxy_id"][row], float(columns["disk_inclination_rad"][row])
+        # Kinds that are no disk, and have no galaxy behind them, are named by their kind alone.
+        what = galaxy or ("" if np.isnan(inclination) else f"{np.degrees(inclination):.0f}° inclined")
+        captions.append(" · ".join(filter(None, (str(columns["source_kind"][row]), what))))
+    side = max(max(s.flux.shape) for s in sources)  # kinds have pictures of their own sizes
+    return _rows(
+        SOURCE, captions, {name: np.stack([_framed(getattr(s, name), side) for s in sources]) for name in ("flux", "velocity", "valid")}
+    )
+
+
+def _framed(picture: NDArray, side: int) -> NDArray:
+    """Return a picture in the middle of a square of `side` pixels, zero about it."""
+    return np.pad(picture, [((side - n) // 2, side - n - (side - n) // 2) for n in picture.shape])
 
 
 def take_in_turn(kinds: Sequence[str], galaxies: Sequence[str | None], n: int) -> list[int]:
@@ -117,6 +126,6 @@ def _caption(row: Mapping[str, Any], contrast: str) -> str:
 
 
 def _subhalo(row: Mapping[str, Any]) -> str:
-    if row["subhalo_profile"] == "sis":
-        return f"SIS subhalo of θ_E {row['subhalo_theta_e_arcsec']:.3f}″"
-    return f"{row['subhalo_profile'].upper()} subhalo of {power_of_ten(row['log10_mass_msun'])} M☉"
+    theta_e, mass = row["subhalo_theta_e_arcsec"], row["log10_mass_msun"]
+    strength = f" of {power_of_ten(mass)} M☉" if mass is not None else f" of θ_E {theta_e:.3f}″" if theta_e is not None else ""
+    return f"{row['subhalo_profile'].upper()} subhalo{strength}"

@@ -107,7 +107,7 @@ def _describe(number: int, hdu: fits.ImageHDU) -> dict:
     header = hdu.header
     names = [str(header[k]) for k in header if k[0] == "C" and k[1:].isdigit()]
     units = [str(header[k]) for k in header if k[0] == "U" and k[1:].isdigit()]
-    shape = hdu.shape if hdu.is_image else (len(hdu.data or ()),)
+    shape = hdu.shape if hdu.is_image else (0 if hdu.data is None else len(hdu.data),)
     return {
         "number": number,
         "name": hdu.name,

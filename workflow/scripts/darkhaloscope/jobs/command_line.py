@@ -28,14 +28,24 @@ def nested(entry: str) -> str:
     return f"{first}={''.join(f'{{{part}: ' for part in parts)}{value}{'}' * len(parts)}"
 
 
+def misplaced(entry: str) -> str:
+    """Return what is wrong with an edit that is none, such as a target behind `--config`; empty where nothing is."""
+    if "=" in entry:
+        return ""
+    return f"--config: found `{entry}`, expected key=value, such as datasets.subhalo.seed=3; a target stands ahead of --config"
+
+
 def accept_dotted_keys() -> None:
     """Let Snakemake take dotted keys; jobs on other machines are given the nested ones."""
     from snakemake import cli
+    from snakemake.exceptions import WorkflowError
 
     parse = cli.parse_config
 
     def parse_dotted(entries: list[str] | None) -> dict:
         if entries:
+            if wrong := next(filter(None, map(misplaced, entries)), ""):
+                raise WorkflowError(wrong)
             entries[:] = map(nested, entries)
         return parse(entries)
 
@@ -56,6 +66,8 @@ def name_config_files() -> None:
         try:
             return read_yaml(Path(path))
         except ConfigError as error:
-            raise WorkflowError(str(error)) from None
+            # --configfile takes all words up to the next option.
+            said = "" if Path(path).suffix in (".yaml", ".yml", ".json") else "; a target stands ahead of --configfile"
+            raise WorkflowError(f"{error}{said}") from None
 
     types.load_configfile = load

@@ -40,7 +40,7 @@ from .provenance import (
     stale,
 )
 from .stage import CONFIG, CONFIGFILES
-from .terminal import quieten
+from .terminal import last_error, quieten
 
 #: Options with which the user decides what is made again.
 DECIDED = {"--forcerun", "-R", "--forceall", "-F", "--touch", "-t", "--lint", "--unlock"}
@@ -176,13 +176,15 @@ def without_conda(deployment: Any) -> str | None:
 def name_changed_params() -> None:
     """Have Snakemake say of a changed parameter which key changed, and its two values: it prints whole sections, of thousands of characters.
 
-    What there was is in the result's own record. Where that is gone, Snakemake's words stay.
+    What there was is in the result's own record. Where that is gone, Snakemake's words stay. A job that failed or was stopped lost its
+    results, and Snakemake has written down the parameters that it failed with, or nothing: what was made of them before would be called up
+    to date. It is run again.
     """
     from snakemake.persistence import ParamsChange, PersistenceBase
 
     if hasattr(PersistenceBase.params_changed, "named"):
         return
-    ask = PersistenceBase.params_changed
+    ask, ask_metadata = PersistenceBase.params_changed, PersistenceBase.has_metadata
 
     class Named(ParamsChange):
         said = ""
@@ -192,15 +194,31 @@ def name_changed_params() -> None:
 
     def params_changed(self: Any, job: Any, file: Any = None) -> Any:
         change = ask(self, job, file)
-        said = changed_params(job) if change else ""
+        failed = not change and _failed(job)
+        said = changed_params(job) if change or failed else ""
+        said = said or ("none, but its last run failed and left no result" if failed else "")
         if not said:
             return change
+        if failed:
+            change = ParamsChange({"before"}, {"now"}, set(job.output))
         named = Named(change.only_old, change.only_new, change.files)
         named.said = said
         return named
 
+    def has_metadata(self: Any, job: Any) -> bool:
+        return ask_metadata(self, job) or _failed(job)
+
     params_changed.named = True
-    PersistenceBase.params_changed = params_changed
+    PersistenceBase.params_changed, PersistenceBase.has_metadata = params_changed, has_metadata
+
+
+def _failed(job: Any) -> bool:
+    """Return whether a job's log ends with an error and none of its results is there; of those in object storage this machine does not know.
+
+    Results can be gone because nothing needs them any more: these are not asked for again.
+    """
+    there = any(getattr(output, "is_storage", False) or os.path.lexists(output) for output in job.output)
+    return not there and any(last_error(str(log)) for log in job.log)
 
 
 def changed_params(job: Any) -> str:
@@ -255,7 +273,7 @@ def begin(workflow: Any, settings: Run) -> None:
         settings,
         [strip_wildcard_constraints(output) for output in here],
         [rule.name for rule in workflow.rules],
-        lambda target: any(pattern.fullmatch(target) for pattern in asked),
+        lambda target: [found.groupdict() for pattern in asked if (found := pattern.fullmatch(target))],
     )
     if problem:
         raise WorkflowError(problem)
@@ -357,13 +375,14 @@ def _filled(pattern: str | None, wildcards: Mapping[str, str]) -> str | None:
 
 
 def _asked_for() -> list[str]:
-    """Return the targets on the command line: Snakemake gives them to the workflow only once it is parsed."""
+    """Return the targets on the command line, and what options that name rules or files are given: Snakemake gives them to the workflow only once it is parsed."""
     from snakemake.cli import get_argument_parser
 
     if not {"snakemake", ".snakemake-wrapped"} & {Path(sys.argv[0]).name, Path(sys.argv[0]).parent.name}:
         return []  # started by another program
     chosen, _ = get_argument_parser().parse_known_args(sys.argv[1:])
-    return [str(target) for target in chosen.targets or ()]
+    asked = (chosen.targets, chosen.until, chosen.omit_from, chosen.forcerun)
+    return [str(target) for named in asked for target in named or ()]
 
 
 def _recorded(path: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from ..config.run import Run
 from ..config.wording import nearest
@@ -19,10 +19,18 @@ NAMED = {
     "manga": ("sample", lambda run: run.manga.samples),
     "legacysurvey": ("survey", lambda run: run.legacysurvey.surveys),
 }
+#: Wildcards that are names in the config, likewise.
+WILDCARDS = {
+    "experiment": NAMED["experiments"],
+    "dataset": NAMED["datasets"],
+    "test": NAMED["datasets"],
+    "detector": ("detector", lambda run: run.detectors),
+    "sample": NAMED["manga"],
+}
 
 
 def unknown(
-    targets: Iterable[str], settings: Run, outputs: Sequence[str], rules: Sequence[str], makes: Callable[[str], bool]
+    targets: Iterable[str], settings: Run, outputs: Sequence[str], rules: Sequence[str], makes: Callable[[str], Sequence[Mapping[str, str]]]
 ) -> str | None:
     """Return why a target cannot be made, in words, or None where each can be or is for Snakemake to judge.
 
@@ -35,7 +43,7 @@ def unknown(
     outputs, rules : sequence of str
         Patterns of the files that rules make, with wildcards by their bare names, and the rules' names.
     makes : callable
-        Whether a rule makes a file.
+        The wildcards of each rule that makes a file.
     """
     named = {**dict.fromkeys(settings.sweeps, "sweep"), **dict.fromkeys(settings.experiments, "experiment")}
     for target in map(str, targets):
@@ -62,7 +70,18 @@ def unknown(
         if not makes(target):
             what = "is a folder, expected a file or a rule" if os.path.isdir(target) else "no rule makes such a file"
             return f"{target}: {what}{_nearest_file(target, outputs)}; results go below {settings.root}/"
+        if all(strange := [_strangers(wildcards, settings) for wildcards in makes(target)]):
+            return f"{target}: {strange[0]}"
     return None
+
+
+def _strangers(wildcards: Mapping[str, str], settings: Run) -> str:
+    """Say which of a file's wildcards is no name in the config; empty where each is."""
+    for wildcard, (what, known) in WILDCARDS.items():
+        name = wildcards.get(wildcard)
+        if name is not None and name not in known(settings):
+            return f"there is no {what} `{name}` in this config{nearest(name, known(settings))}"
+    return ""
 
 
 def _nearest_file(target: str, outputs: Sequence[str]) -> str:
@@ -71,6 +90,10 @@ def _nearest_file(target: str, outputs: Sequence[str]) -> str:
     for output in dict.fromkeys(outputs):
         wanted, given = output.split("/"), target.split("/")
         if len(wanted) == len(given):
-            filled.append("/".join(g if "{" in w and "." not in w else w for w, g in zip(wanted, given, strict=True)))
-    close = difflib.get_close_matches(target, filled, n=1, cutoff=0.6)
+            filled.append(
+                "/".join(
+                    g if "{" in w and ("." not in w or g.endswith(w.rpartition("}")[2])) else w for w, g in zip(wanted, given, strict=True)
+                )
+            )
+    close = difflib.get_close_matches(target, [name for name in filled if name != target], n=1, cutoff=0.6)
     return f" (nearest: `{close[0]}`)" if close else ""

@@ -16,6 +16,8 @@ from typing import Any
 
 #: Seconds between two lines of the same stage.
 PAUSE_S = 10.0
+#: Lines of a job's error that are shown; its log has all.
+ERROR_LINES = 5
 #: What Snakemake says at a run's start and end that a user needs no more than once, in its log file.
 ROUTINE = re.compile(
     r"Conda environments|DAG of jobs will be|Assuming unrestricted|Provided cores|Rules claiming|Using shell|host: |Building DAG|Select jobs|Execute \d+ job|Using workflow specific"
@@ -113,7 +115,7 @@ class Terminal(logging.Formatter):
         named = f"{record.rule_name}{f' ({wildcards})' if wildcards else ''}"
         # Snakemake names a failed job where it fails, and may once more at the end.
         known = named in self._failed
-        self._failed[named] = (_last_error(log) or "ended without a word: out of memory or time, stopped, or not started", log)
+        self._failed[named] = (last_error(log) or "ended without a word: out of memory or time, stopped, or not started", log)
         return "" if known else f"Error in {named}{f'; its log: {log}' if log else ''}"
 
     def _last_words(self) -> str:
@@ -125,13 +127,19 @@ class Terminal(logging.Formatter):
         return "\n".join(lines)
 
 
-def _last_error(log: str | None) -> str | None:
-    """Return the error that a job's log ends with, in the job's own words."""
+def last_error(log: str | None) -> str | None:
+    """Return the error that a job's log ends with, in the job's own words: its first line, and the first of those that are indented below it."""
     if not log or not os.path.exists(log):
         return None
+    error: list[str] = []
+    goes_on = False
     with open(log, encoding="utf-8", errors="replace") as file:
-        errors = [line.split(" ERROR ", 1)[1].strip() for line in file if " ERROR " in line]
-    return re.sub(r"^\w+ failed: ", "", errors[-1]) if errors else None
+        for line in file:
+            if " ERROR " in line:
+                error, goes_on = [re.sub(r"^\w+ failed: ", "", line.split(" ERROR ", 1)[1].strip())], True
+            elif goes_on := goes_on and line.startswith("  ") and len(error) < ERROR_LINES:
+                error.append(line.strip())
+    return "\n    ".join(error) or None
 
 
 def _span(seconds: float) -> str:

@@ -67,7 +67,8 @@ def lens_model(lens: MacroLens, subhalos: Subhalos | None, row: int) -> tuple[Le
 
 def _model(profile: Profile, p: dict[str, float]) -> tuple[str, dict[str, float]]:
     name, keywords = profile.lenstronomy
-    values = {keyword: p[parameter] for keyword, parameter in zip(keywords, profile.parameters, strict=True)}
+    given = [p[parameter] for parameter in profile.parameters]
+    values = keywords(*given) if callable(keywords) else dict(zip(keywords, given, strict=True))
     return name, {**values, "center_x": p["x"], "center_y": p["y"]}
 
 

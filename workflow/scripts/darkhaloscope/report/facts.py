@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ..config.lenses import drawing
 from ..config.lensfinder import PIXEL_SCALE_ARCSEC, ImportedDataset, LensFinderDataset
 from ..config.subhalo import SubhaloDataset
 from .context import Dataset, Gate
@@ -92,8 +93,9 @@ def _subhalo_facts(dataset: SubhaloDataset) -> Facts:
     speed = f"σ_v = {noise.line_fwhm_kms:g}/(2.355 S/N), at least {noise.velocity_floor_kms:g} km/s"
     sample = f", galaxies of sample {dataset.sources.sample}" if dataset.sources.sample else ""
     bins = ", ".join(f"{a:g}–{b:g}" for a, b in subhalo.log10_mass_msun)
-    strengths = [f"SIS: {_span(subhalo.theta_e_factor)} θ_E"] if subhalo.profiles.get("sis") else []
-    strengths += [f"log₁₀ M/M☉: {bins}"] if subhalo.profiles.get("nfw") or subhalo.profiles.get("tnfw") else []
+    shared = [kind for kind, share in subhalo.profiles.items() if share > 0]
+    strengths = [f"{kind.upper()}: {_span(subhalo.theta_e_factor)} θ_E" for kind in shared if kind in drawing("theta_e_factor")]
+    strengths += [f"log₁₀ M/M☉: {bins}"] if set(shared) & set(drawing("log10_mass_msun")) else []
     masks = {"smooth": "the smooth lens, so that it cannot know the label (“label-blind”)", "observed": "the observed flux"}
     facts = [
         ("sources", _mix(dataset.sources.mix) + sample),
@@ -106,7 +108,7 @@ def _subhalo_facts(dataset: SubhaloDataset) -> Facts:
         ("source redshift", _span(dataset.sources.redshift)),
     ]
     if dataset.contrast != "lensed":
-        profiles = ", ".join(f"{100 * share:g}% {kind.upper()}" for kind, share in subhalo.profiles.items() if share > 0)
+        profiles = ", ".join(f"{100 * subhalo.profiles[kind]:g}% {kind.upper()}" for kind in shared)
         facts += [("subhalos", profiles), ("subhalo strength", " · ".join(strengths)), ("placement", places[subhalo.placement])]
     return facts
 

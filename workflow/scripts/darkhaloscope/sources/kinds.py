@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..config.cosmology import Cosmology
 from ..core.random import uniforms
-from .source import Disk, Source, Supply
+from .source import Disk, Source, SourceError, Supply
 from .still import StillImage
 
 Columns = Mapping[str, NDArray]
@@ -73,7 +73,7 @@ class Moving:
     disk : the disk of one row, by its number in the columns and the dataset's seed
     most_knots : of a disk that these sources can draw
     maps : the images of some rows; their turn and reflection are the row's
-    source : one row's source before it is placed, as images, for pictures; that of `disk` where there is one
+    source : one row's source before it is placed, as images, for pictures; left out, that of `disk`, or the image of `maps`
     positive : columns of the bank that must be above 0 in every galaxy of such sources
     """
 
@@ -103,3 +103,10 @@ class Still:
     draw: Callable[[Draws], Mapping[str, NDArray]] | None = None
     properties: tuple[str, ...] = ()
     symmetric: bool = False
+
+
+class Registered(dict):
+    """Kinds of sources by name; one that the config names and nothing registers is said in words."""
+
+    def __missing__(self, name: str) -> Any:
+        raise SourceError(f"source kind `{name}` has an entry in config.sources and no line in `KINDS` of sources.moving or sources.stills")

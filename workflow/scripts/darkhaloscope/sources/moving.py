@@ -7,11 +7,11 @@ import pyarrow as pa
 
 from ..config.sources import MOVING, columns_of
 from . import disk, hybrid, manga
-from .kinds import Draws, Moving
+from .kinds import Draws, Moving, Registered
 from .source import SourceError
 
 #: By their names in `sources.mix`; each has an entry in `config.sources` as well.
-KINDS: dict[str, Moving] = {"manga": manga.MOVING, "disk": disk.MOVING, "hybrid": hybrid.MOVING}
+KINDS: dict[str, Moving] = Registered(manga=manga.MOVING, disk=disk.MOVING, hybrid=hybrid.MOVING)
 
 
 def draw_sources(draws: Draws, kind: np.ndarray) -> dict[str, np.ndarray | pa.Array]:

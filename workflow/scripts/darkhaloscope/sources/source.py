@@ -135,6 +135,14 @@ def moment_planes(flux: NDArray, velocity: NDArray, dispersion: NDArray, valid: 
     return np.stack([light, light * speed, light * (speed**2 + spread**2)])
 
 
+def from_planes(kind: str, planes: NDArray, pixel_scale_arcsec: float) -> Source:
+    """Return the source that moment planes (3, h, w) are of: what `moment_planes` does, undone; pixels without light are not valid."""
+    flux, momentum, square = np.asarray(planes, np.float64)
+    valid = flux > 0
+    velocity, mean_square = (np.divide(plane, flux, out=np.zeros_like(flux), where=valid) for plane in (momentum, square))
+    return Source(kind, flux, velocity, np.sqrt(np.maximum(mean_square - velocity**2, 0)), valid, pixel_scale_arcsec)
+
+
 def turned(phi: float) -> NDArray:
     """Return the (2, 2) matrix that rotates a vector counter-clockwise by `phi` radians."""
     return np.array([[np.cos(phi), -np.sin(phi)], [np.sin(phi), np.cos(phi)]])

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from ..config.sources import STILL, columns_of
 from . import cosmos, emission, sersic
-from .kinds import Still
+from .kinds import Registered, Still
 
 #: By their names in `sources.mix`; each has an entry in `config.sources` as well.
-KINDS: dict[str, Still] = {"sersic": sersic.STILL, "cosmos": cosmos.STILL, "manga": emission.STILL}
+KINDS: dict[str, Still] = Registered(sersic=sersic.STILL, cosmos=cosmos.STILL, manga=emission.STILL)
 
 #: The input of a rule that holds what a kind needs.
 INPUTS = {"catalog": "cosmos", "sample": "bank", None: None}

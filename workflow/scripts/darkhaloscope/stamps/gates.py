@@ -20,12 +20,15 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
+from ..config.kinds import DATASET_KINDS
 from ..config.subhalo import SPLITS
 from .pieces import Piece, Stamps
 from .shares import wrong_shares
 
 #: Categories are merged until each is expected this often, or χ² means nothing.
 LEAST_EXPECTED = 5.0
+#: Up to this product of their sizes two samples are compared by the exact law of the Kolmogorov–Smirnov statistic.
+EXACT = 10_000
 
 
 class QualityError(ValueError):
@@ -47,10 +50,20 @@ _GATES: dict[str, dict[str, Callable[[Stamps], Verdict]]] = {}
 
 
 def gate(name: str, *kinds: str) -> Callable[[Callable[[Stamps], Verdict]], Callable[[Stamps], Verdict]]:
-    """Register a gate for some kinds of datasets, or for all."""
+    """Register a gate for some kinds of datasets, or for all.
+
+    Raises
+    ------
+    ValueError
+        A kind does not exist, so that the gate would never be asked; or it has a gate of that name, which would not be asked any more.
+    """
+    if strangers := [kind for kind in kinds if kind not in DATASET_KINDS]:
+        raise ValueError(f"gate `{name}`: there is no kind of dataset `{strangers[0]}` (there is: {', '.join(DATASET_KINDS)})")
 
     def register(function: Callable[[Stamps], Verdict]) -> Callable[[Stamps], Verdict]:
         for kind in kinds or ("",):
+            if other := _GATES.get(kind, {}).get(name):
+                raise ValueError(f"gate `{name}` is registered twice, by {other.__module__} and {function.__module__}; rename one")
             _GATES.setdefault(kind, {})[name] = function
         return function
 
@@ -188,8 +201,9 @@ def same_in_both_classes(tables: Iterable[tuple[str, pd.DataFrame]], columns: Se
 def class_differences(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
     """Return, for each column, the p-value of positives and controls coming from one distribution.
 
-    Numbers by the two-sample Kolmogorov–Smirnov test with its asymptotic law (conservative for small or
-    tied samples), categories by χ² on the table of counts, rare ones merged. Constant columns are left out.
+    Numbers by the two-sample Kolmogorov–Smirnov test: exact for few stamps, whose complete separation has
+    p = 0 by the asymptotic law, which others have (conservative for tied samples). Categories by χ² on the table of
+    counts, rare ones merged. Constant columns are left out.
 
     Parameters
     ----------
@@ -211,7 +225,7 @@ def class_differences(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFra
             known = values.notna().to_numpy()
             a, b = values[positive & known], values[~positive & known]
             if len(a) and len(b):
-                result = stats.ks_2samp(a, b, method="asymp")
+                result = stats.ks_2samp(a, b, method="exact" if len(a) * len(b) <= EXACT else "asymp")
                 out.append((name, "KS", float(result.statistic), float(result.pvalue)))
         else:
             found = _merged(pd.crosstab(values.astype(str), positive).to_numpy())

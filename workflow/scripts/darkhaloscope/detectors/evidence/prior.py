@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from ...config import lenses
 from ...config.base import Distribution
 from ...config.cosmology import Cosmology
 from ...config.subhalo import Lens, SubhaloDataset
-from ...lensing.lens import NFW, SIS, TNFW, MacroLens, Subhalos, macro_deflection, macro_lens, nfw_angles, subhalo_deflection
-from ...lensing.profiles import MAIN
+from ...lensing.lens import MacroLens, Subhalos, macro_deflection, macro_lens, nfw_angles, subhalo_deflection
+from ...lensing.profiles import MAIN, codes
 from . import loops
 from .pixels import DetectorError
 
@@ -50,9 +51,10 @@ class LensPrior:
         DetectorError
             No parameter varies, so that there is nothing to fit.
         """
-        values = {"theta_e": _moments(lens.theta_e_arcsec), "slope": _moments(lens.slope) if lens.profile == "epl" else (2.0, 0.0)}
+        drawn = lenses.MAIN[lens.profile]
+        values = {"theta_e": _moments(lens.theta_e_arcsec), "slope": _moments(lens.slope) if "slope" in drawn else (2.0, 0.0)}
         directed = {("x", "y"): lens.centre_offset_arcsec, ("gamma1", "gamma2"): lens.shear}
-        if lens.profile != "sis":
+        if "ellipticity" in drawn:
             directed = {("e1", "e2"): lens.ellipticity, **directed}
         for m in MULTIPOLES:
             directed[f"m{m}_cos", f"m{m}_sin"] = getattr(lens, f"multipole_m{m}")
@@ -66,7 +68,7 @@ class LensPrior:
             )
         mean, variance = np.array([values[name] for name in free]).T
         fixed = {name: mean for name, (mean, variance) in values.items() if variance == 0}
-        return cls("epl" if lens.profile == "epl" else lens.profile, free, mean, np.sqrt(variance), fixed)
+        return cls(lens.profile, free, mean, np.sqrt(variance), fixed)
 
     def lens(self, values: Tensor) -> MacroLens:
         """Return the lenses of parameters (n, q)."""
@@ -139,7 +141,7 @@ class LensPrior:
 
 @dataclass(frozen=True)
 class SubhaloProfile:
-    """One profile of the prior: a name, its share, and what `Subhalos` needs; `factor` (SIS alone) is relative to θ_E."""
+    """One profile of the prior: a name, its share, and what `Subhalos` needs; `factor`, NaN for halos, is the Einstein radius over θ_E."""
 
     name: str
     share: float
@@ -158,7 +160,7 @@ class SubhaloProfile:
             "r_s": self.r_s,
             "alpha_rs": self.alpha_rs,
             "r_t": self.r_t,
-            "theta_e": self.factor * theta_e if self.kind == SIS else 1.0,
+            "theta_e": 1.0 if math.isnan(self.factor) else self.factor * theta_e,
         }
         return Subhalos(kind=(one * self.kind).long(), x=x[:, None], y=y[:, None], **{k: one * v for k, v in values.items()})
 
@@ -169,7 +171,7 @@ class SubhaloProfile:
 
 
 def subhalo_profiles(dataset: SubhaloDataset, cosmology: Cosmology) -> tuple[SubhaloProfile, ...]:
-    """Return the profiles that stand for a dataset's subhalos: an SIS, and one halo at the middle of each mass bin.
+    """Return the profiles that stand for a dataset's subhalos: one where it has no mass (an SIS), else a halo at the middle of each mass bin.
 
     Concentration, truncation and redshifts are the means of their distributions.
     """
@@ -177,8 +179,9 @@ def subhalo_profiles(dataset: SubhaloDataset, cosmology: Cosmology) -> tuple[Sub
     for kind, share in subhalo.profiles.items():
         if share == 0:
             continue
-        if kind == "sis":
-            out.append(SubhaloProfile("sis", share, SIS, factor=_moments(subhalo.theta_e_factor)[0]))
+        if kind not in lenses.drawing("log10_mass_msun"):
+            factor = _moments(subhalo.theta_e_factor)[0] if kind in lenses.drawing("theta_e_factor") else math.nan
+            out.append(SubhaloProfile(kind, share, codes()[kind], factor=factor))
             continue
         for low, high in subhalo.log10_mass_msun:
             out.append(halo(kind, (low + high) / 2, share / len(subhalo.log10_mass_msun), dataset, cosmology))
@@ -186,7 +189,7 @@ def subhalo_profiles(dataset: SubhaloDataset, cosmology: Cosmology) -> tuple[Sub
 
 
 def halo(kind: str, log10_mass: float, share: float, dataset: SubhaloDataset, cosmology: Cosmology) -> SubhaloProfile:
-    """Return an NFW halo, truncated where `kind` is tnfw, of log₁₀ M200/M☉ with the mean concentration of a dataset."""
+    """Return a halo of a profile that has a mass, of log₁₀ M200/M☉ with the mean concentration and truncation of a dataset."""
     mean = {
         "c": _moments(dataset.subhalo.concentration)[0],
         "zl": _moments(dataset.lens.redshift)[0],
@@ -194,11 +197,10 @@ def halo(kind: str, log10_mass: float, share: float, dataset: SubhaloDataset, co
     }
     r_s, alpha = (float(v) for v in nfw_angles(10.0**log10_mass, mean["c"], mean["zl"], mean["zs"], cosmology))
     truncation = _moments(dataset.subhalo.truncation)[0]
-    code = TNFW if kind == "tnfw" else NFW
     return SubhaloProfile(
         f"{kind} {log10_mass:.2f}",
         share,
-        code,
+        codes()[kind],
         log10_mass_msun=log10_mass,
         concentration=mean["c"],
         r_s=r_s,

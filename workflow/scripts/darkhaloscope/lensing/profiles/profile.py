@@ -44,17 +44,18 @@ class Profile:
     name : as configs and tables have it
     parameters : those of `lens.MacroLens` or `lens.Subhalos` that its functions take, in their order
     deflection : (x, y, *parameters) to the deflection
-    lenstronomy : name of its model there, and its keywords for the parameters
+    lenstronomy : name of its model there, and its keywords for the parameters, or a function from these to its keyword arguments
     loop, table : the deflection as a compiled loop, and from float64 arrays of the parameters to the numbers that the loop
         takes, of which the first is an Einstein radius where the centre is sharp
-    sharp : whether the deflection jumps at the centre, so that the pixel there needs many rays
+    sharp : whether the deflection jumps at the centre, or turns over less than a pixel (a small core), so that the pixel there
+        needs many rays: without it the engine misses its accuracy there
     power_law : whether it is an elliptical power law, or one that is isothermal or round: as main lens `kernels` computes it
     """
 
     name: str
     parameters: tuple[str, ...]
     deflection: Callable[..., Pair]
-    lenstronomy: tuple[str, tuple[str, ...]]
+    lenstronomy: tuple[str, tuple[str, ...] | Callable[..., dict[str, float]]]
     loop: Dispatcher | None = None
     table: Callable[..., tuple[NDArray, ...]] | None = None
     sharp: bool = False

@@ -18,7 +18,7 @@ from ...lensing.pyramid import Pyramid, build_pyramid
 from ...sources.disk import disk_source
 from ...sources.kinds import Maps
 from ...sources.moving import KINDS
-from ...sources.source import Source, Supply
+from ...sources.source import Source, Supply, from_planes
 from ...stamps.columns import Columns, source_position, take
 
 #: Length in place of one that a profile does not have: any positive number will do.
@@ -103,12 +103,19 @@ def row_source(
     """Return what one row lenses, as images before it is placed.
 
     Galaxies are as the bank has them, neither turned nor reflected; disks are drawn on
-    `disk_pixels` pixels out to `disk_extent` scale radii, at their position angle.
+    `disk_pixels` pixels out to `disk_extent` scale radii, at their position angle. Kinds of maps
+    that give no picture of their own are shown by these.
     """
     name, galaxy = str(columns["source_kind"][row]), columns["galaxy_id"][row]
     kind = KINDS[name]
+    supply = Supply(dataset.sources, dataset.seed, bank, cosmology)
     if kind.source is not None:
-        return kind.source(Supply(dataset.sources, dataset.seed, bank, cosmology), columns, row)
+        return kind.source(supply, columns, row)
+    if kind.maps is not None:
+        one = take(columns, np.array([row]))
+        maps = kind.maps(supply, one)
+        index, pixel, _ = maps.place(one)
+        return from_planes(name, maps.planes[int(index[0])], float(pixel[0]))
     disk = kind.disk(columns, row, dataset.seed)
     provenance = {"stamp_id": str(columns["stamp_id"][row]), "galaxy_id": None if galaxy is None else str(galaxy)}
     return disk_source(disk, 2 * disk_extent * disk.scale_radius / disk_pixels, disk_pixels, name, provenance)

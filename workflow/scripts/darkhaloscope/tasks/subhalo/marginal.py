@@ -26,6 +26,7 @@ from ...core.tables import Schema, open_table
 from ...lensing.lens import MacroLens, Subhalos, deflection, join
 from ...lensing.light import DiskLight
 from ...lensing.observe import convolve, psf_kernel
+from ...lensing.profiles import MAIN
 from ...lensing.render import Grid
 from ...stamps.columns import Columns, row_columns, take
 from . import observation as obs
@@ -250,10 +251,11 @@ class Model:
         """Return the model of a single row, without its subhalo, in units of its own peak."""
         instrument = dataset.instrument
         grid = Grid(instrument.stamp_size, instrument.pixel_scale_arcsec)
-        clumps = draw_clumps(one, dataset, cosmology, torch.float64)
+        clumps, lens = draw_clumps(one, dataset, cosmology, torch.float64), macro_lenses(one, torch.float64)
         model = cls(
-            # SIS and SIE are power laws of slope 2 (and ellipticity 0), but the observer does not know that.
-            lens=replace(macro_lenses(one, torch.float64), profile="epl"),
+            # SIS and SIE are power laws of slope 2 (and ellipticity 0), but the observer does not know that. Any other profile is known;
+            # what it does not have moves nothing, and so is no direction of the tangent space.
+            lens=replace(lens, profile="epl") if MAIN[lens.profile].power_law else lens,
             light=disk_light(one, dataset, torch.float64),
             subhalos=None if clumps is None else clumps.halos,
             grid=grid,
