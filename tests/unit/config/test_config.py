@@ -46,6 +46,17 @@ def test_the_full_expansion_reads_back_as_the_run(tmp_path, capsys):
     assert main([]) == 0 and validate(parse_yaml(capsys.readouterr().out, "output")) == Run()
     overlay.write_text("datasets: {subhalo: {sed: 1}}\n")
     assert main([str(overlay)]) == 1 and "nearest: `seed`" in capsys.readouterr().err
+    overlay.unlink()
+    assert main(["--to", str(tmp_path / "nowhere/all.yaml")]) == 1 and "name a file in a folder that is there" in capsys.readouterr().err
+
+
+def test_a_file_takes_the_default_strata_away_from_an_experiment_of_the_presets(tmp_path):
+    (tmp_path / "mine.yaml").write_text(
+        "experiments: {subhalo: {evaluation: {default_strata: false, strata: {peak_snr: {edges: [10, 20, 30]}}}}}"
+    )
+    assert list(load({}, ROOT, [tmp_path / "mine.yaml"]).experiments["subhalo"].evaluation.strata) == ["peak_snr"]
+    (tmp_path / "mine.yaml").write_text("experiments: {subhalo: {evaluation: {strata: {peak_snr: {edges: [10, 20, 30]}}}}}")
+    assert len(load({}, ROOT, [tmp_path / "mine.yaml"]).experiments["subhalo"].evaluation.strata) > 1
 
 
 @pytest.mark.parametrize(

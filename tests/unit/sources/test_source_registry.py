@@ -75,7 +75,7 @@ assert (same[~rings] == flux[~rings]).all()
 # Examples and their captions need nothing of the kind's own.
 from darkhaloscope.evaluation.examples import choose_examples
 from darkhaloscope.tasks.subhalo.lights import row_source
-from darkhaloscope.stamps.rows import row_columns
+from darkhaloscope.stamps.columns import row_columns
 import pyarrow.parquet as pq
 
 columns = row_columns(manifest)

@@ -29,7 +29,11 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 1
     if chosen.to:
-        chosen.to.write_text(text, encoding="utf-8")
+        try:
+            chosen.to.write_text(text, encoding="utf-8")
+        except OSError as error:
+            print(f"{chosen.to} cannot be written: {error.strerror}; name a file in a folder that is there", file=sys.stderr)
+            return 1
     else:
         sys.stdout.write(text)
     return 0
