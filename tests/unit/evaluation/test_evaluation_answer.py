@@ -14,7 +14,7 @@ from darkhaloscope.evaluation.answer import judge_criterion, judge_experiment
 from darkhaloscope.evaluation.comparison import compare_networks
 from darkhaloscope.evaluation.evaluate import evaluate_network
 from darkhaloscope.evaluation.observers import with_strata
-from darkhaloscope.evaluation.tidy import frame, power_of_ten
+from darkhaloscope.evaluation.tidy import frame
 
 N = 2000
 EVALUATION = Evaluation(strata={"mass_bin": Stratum()}, fprs=(0.1, 0.001), bootstrap=100, clusters=())
@@ -123,8 +123,3 @@ def test_the_criterion_goes_by_its_interval(low, high, outcome):
     # (1 − 10⁻³)^n falls below 0.025 at n = 3,688.
     assert found["outcome"] == outcome and found["controls_needed"] == 3688
     assert judge_criterion(frame([row]), "elsewhere", 0.95) is None and judge_criterion(frame([]), "d", 0.95) is None
-
-
-@pytest.mark.parametrize(("exponent", "text"), [(9.7, "10⁹·⁷"), (10, "10¹⁰"), (9.96, "10¹⁰"), (-3, "10⁻³"), (-0.5, "10⁻⁰·⁵")])
-def test_powers_of_ten_are_printed_as_such(exponent, text):
-    assert power_of_ten(exponent) == text

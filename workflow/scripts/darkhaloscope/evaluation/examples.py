@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from ..config.cosmology import Cosmology
 from ..config.subhalo import SubhaloDataset
 from ..core.tables import images, read_columns
+from ..core.text import power_of_ten
 from ..stamps.columns import row_columns
 from ..tasks.subhalo.lights import row_source
 from ..tasks.subhalo.render import noiseless_pairs
 from ..tasks.subhalo.schema import MANIFEST
 from .example_table import PAIR, SOURCE, example_table
-from .tidy import power_of_ten
 
 #: Columns that captions of stamps are made of.
 CAPTION_COLUMNS = (

@@ -10,13 +10,13 @@ import pyarrow.compute as pc
 
 from ..config.cosmology import Cosmology
 from ..core.tables import read_columns
+from ..core.text import power_of_ten
 from ..detectors.evidence.detect import Detector
 from ..detectors.evidence.findings import read_observed
 from ..detectors.evidence.scan import image_of
 from ..detectors.evidence.sensitivity import least_mass, mapped_halos, mean_z
 from .example_table import EVIDENCE, example_table
 from .examples import PAIRS, strongest_first
-from .tidy import power_of_ten
 
 
 def show_evidence(shard: str | os.PathLike, detector: Detector, cosmology: Cosmology) -> pa.Table:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from ..core.csv_tables import read_csv
 from ..core.rates import EvaluationError
+from ..core.text import power_of_ten
 
 #: Columns of the tidy tables, in order.
 TIDY = (
@@ -146,11 +147,6 @@ def number(value: float, *, sign: bool = False) -> str:
     if not sign and value and float(text) == 0:
         text = f"{value:.1e}"
     return text.replace("-", "−")
-
-
-def power_of_ten(exponent: float) -> str:
-    """Return ten to a power of one digit behind the point as it is printed: 10⁻³, 10⁹·⁷."""
-    return "10" + f"{exponent:.1f}".removesuffix(".0").translate(str.maketrans("-.0123456789", "⁻·⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
 
 def power(rate: float) -> str:

@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ..config.observed import Observed
-from ..evaluation.tidy import power_of_ten
+from ..core.text import power_of_ten
 from .html import render
 from .pictures import data_uri
 
