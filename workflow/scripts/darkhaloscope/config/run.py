@@ -37,7 +37,8 @@ from .subhalo import SubhaloDataset
 from .sweeps import Point, expand
 from .variants import with_variants
 from .wording import ConfigError, explain, unknown
-from .yaml_files import layers, merge, nested, read_yaml
+from .yaml_files import layers, merge, nested
+from .yaml_files import read_yaml as _read_yaml
 
 
 class Run(Section):
@@ -417,8 +418,8 @@ def load(overlay: Mapping[str, Any], folder: Path, files: Iterable[Path] = ()) -
     """
     files = list(files)
     # Experiments as the presets write them: once read they have the default strata, which `default_strata: false` could not take away.
-    defaults = merge({**Run().plain(), "experiments": preset("experiments")}, read_yaml(folder / "config" / "config.yaml"))
-    over = [layer for file in files for layer in layers(read_yaml(file), folder, (str(file),))]
+    defaults = merge({**Run().plain(), "experiments": preset("experiments")}, _read_yaml(folder / "config" / "config.yaml"))
+    over = [layer for file in files for layer in layers(_read_yaml(file), folder, (str(file),))]
     over += layers(dict(overlay), folder, ())
     try:
         return validate(functools.reduce(merge, map(nested, over), defaults))
