@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 import itertools
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -183,6 +184,14 @@ def _no_numbers(value: Any, annotation: Any) -> Iterator[Any]:
             yield from _no_numbers(item, inner[1])
     elif annotation in (int, float) and (isinstance(value, bool) or (isinstance(value, str) and not NUMBER.fullmatch(value))):
         yield value
+
+
+def nearest(name: str, known: Iterable[Any]) -> str:
+    """Return the nearest known name in brackets, or all known ones where none is near."""
+    close = difflib.get_close_matches(str(name), [str(k) for k in known], n=1, cutoff=0.5)
+    if close:
+        return f" (nearest: `{close[0]}`)"
+    return f" (known: {', '.join(map(str, known))})" if known else ""
 
 
 class Distribution(Section):

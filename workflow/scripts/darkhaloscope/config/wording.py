@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from .base import nearest
 from .detectors import DETECTOR_KINDS, AnyDetector
 from .kinds import DATASET_KINDS, Dataset
 
@@ -26,14 +26,6 @@ class ConfigError(Exception):
 def unknown(name: str, known: Mapping[str, Any]) -> str:
     """Say that a name does not exist, and which one is nearest."""
     return f"`{name}`, which does not exist{nearest(name, known)}"
-
-
-def nearest(name: str, known: Iterable[Any]) -> str:
-    """Return the nearest known name in brackets, or all known ones where none is near."""
-    close = difflib.get_close_matches(str(name), [str(k) for k in known], n=1, cutoff=0.5)
-    if close:
-        return f" (nearest: `{close[0]}`)"
-    return f" (known: {', '.join(map(str, known))})" if known else ""
 
 
 def explain(error: ValidationError, model: type[BaseModel]) -> str:

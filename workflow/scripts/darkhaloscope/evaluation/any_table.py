@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from ..config.base import nearest
 from ..config.columns import COLUMNS, SKY_CELLS
 from ..config.columns import TEXT as IS_TEXT
 from ..config.experiment import (
@@ -29,7 +30,6 @@ from ..config.experiment import (
     ScoresTable,
     Stratum,
 )
-from ..config.wording import nearest
 from ..core.csv_tables import check_lines
 from ..core.rates import EvaluationError
 from ..core.reading import UNREADABLE, absent, in_its_place, words
