@@ -11,6 +11,8 @@ import pytest
 # Workers side by side share the cores: a thread each. Set before torch and numpy are loaded.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ["OMP_NUM_THREADS"] = "1"
+# All tests and all runs that they start share their compiled loops. Set before numba is loaded.
+os.environ.setdefault("NUMBA_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache/loops"))
 
 from workbench import Project, new_project
 

@@ -145,6 +145,7 @@ def become(folder: str, environment: dict[str, str], output: tuple[int, int], wo
 
 
 def _run_script(script: str) -> None:
+    sys.modules["numba"].config.reload_config()  # the server imported it with its own environment: loops would be kept elsewhere
     given = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
     sys.path[:] = [os.path.dirname(script), *given, *sys.path]
     sys.argv = [script]

@@ -71,10 +71,15 @@ def _server() -> subprocess.Popen:
 
 
 def _serve() -> None:
-    import snakemake.cli  # noqa: F401
+    import requests  # noqa: F401
+    import snakemake.report  # noqa: F401
     import yaml  # noqa: F401
+    import yte  # noqa: F401
+    from snakemake.cli import get_argument_parser
 
     import touching
+
+    get_argument_parser()  # imports the plugins: a third of a dry run
 
     here = str(Path(__file__).parent)
     sys.path[:] = [path for path in sys.path if path != here]

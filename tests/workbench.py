@@ -98,9 +98,8 @@ class Project:
 
 
 def environment() -> dict[str, str]:
-    """Return the environment for a run: none of the test process's own Python settings, and compiled loops that all copies of the project share."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "PYTHONPATH"))}
-    return {"NUMBA_CACHE_DIR": str(ROOT / ".pytest_cache/loops")} | kept | {"MPLBACKEND": "Agg"}
+    """Return the environment for a run: none of the test process's own Python settings."""
+    return {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "PYTHONPATH"))} | {"MPLBACKEND": "Agg"}
 
 
 def planned(output: str) -> set[str]:

@@ -235,50 +235,57 @@ def run(folder, code=RENDER, **environment):
     Those of `RENDER` are a digest of the images and how many functions were read from disk.
     """
     paths = [str(folder), *(p for p in sys.path if p and not p.endswith("workflow/scripts"))]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1", **environment}
+    environment = {**os.environ, "NUMBA_CACHE_DIR": "", "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1", **environment}
     return subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True).stdout.split()
 
 
 @pytest.fixture(scope="module")
-def loops_on_disk(tmp_path_factory):
-    """A folder with the library and its loops, compiled in one process, and what that process rendered."""
-    folder = tmp_path_factory.mktemp("compiled")
-    copy(folder)
-    return folder, run(folder)
+def updated(tmp_path_factory):
+    """A library updated so that file times say nothing, beside the loops of the state before, and what a process rendered with it.
 
-
-def test_what_was_compiled_now_and_what_was_read_from_disk_give_the_same_bits(loops_on_disk, tmp_path):
-    """Whatever is on disk: nothing, everything, or one of the two functions, as where two jobs compile at a time."""
-    cache = copy(tmp_path) / "__pycache__"
-    shutil.copytree(loops_on_disk[0] / "darkhaloscope/lensing/__pycache__", cache)
-    kept = {"nothing": loops_on_disk[1]}
-    assert kept["nothing"][1] == "0"
-    for name, read in {"everything": "2", "plan_rows": "1", "render_rows": "1"}.items():
-        if name.endswith("rows"):
-            for path in cache.glob("*.nb?"):
-                if f".{name}-" not in path.name:
-                    path.unlink()
-        kept[name] = run(tmp_path)
-        assert kept[name][1] == read
-        assert {path.name.split("-")[0] for path in cache.glob("*.nbc")} == {"sampling.plan_rows", "sampling.render_rows"}
-    assert len({digest for digest, _ in kept.values()}) == 1, kept
-
-
-def test_an_update_that_keeps_file_times_is_compiled_wherever_old_loops_lie(loops_on_disk, tmp_path):
-    """Issue 17, case 16: in a folder of NUMBA_CACHE_DIR, and with an update whose file times say nothing."""
-    kernels = copy(tmp_path) / "kernels.py"
-    shutil.copytree(loops_on_disk[0] / "darkhaloscope/lensing/__pycache__", tmp_path / "kept/darkhaloscope")
-    names = set(os.listdir(tmp_path / "kept/darkhaloscope"))
-    before, read = run(tmp_path, NUMBA_CACHE_DIR=str(tmp_path / "kept"))
-    assert (before, read) == (loops_on_disk[1][0], "2") and set(os.listdir(tmp_path / "kept/darkhaloscope")) == names
+    Returned are its folder, that of the loops of both states, and digest and functions read from disk, before and after.
+    """
+    folder = tmp_path_factory.mktemp("updated")
+    kernels = copy(folder) / "kernels.py"
+    shared = os.environ["NUMBA_CACHE_DIR"]  # other tests, too, need the loops as they are
+    run(folder, NUMBA_CACHE_DIR=shared)
+    shutil.copytree(shared, folder / "kept")
+    before = run(folder, NUMBA_CACHE_DIR=str(folder / "kept"))
     text = kernels.read_text(encoding="utf-8")
     edited = text.replace("x[j] - scales[j] *", "x[j] - F(0.5) * scales[j] *")
     assert edited != text
     kernels.write_text(edited, encoding="utf-8")
     os.utime(kernels, (1e9, 1e9))
-    after, read = run(tmp_path, NUMBA_CACHE_DIR=str(tmp_path / "kept"))
-    # Nothing was read, so that all is compiled from the code as it is.
-    assert after != before and read == "0"
+    old = {path.name for path in (folder / "kept/darkhaloscope").iterdir()}
+    after = run(folder, NUMBA_CACHE_DIR=str(folder / "kept"))
+    new = {path.name for path in (folder / "kept/darkhaloscope").iterdir()} - old
+    return folder, new, before, after
+
+
+def test_an_update_that_keeps_file_times_is_compiled_wherever_old_loops_lie(updated):
+    """Issue 17, case 16: in a folder of NUMBA_CACHE_DIR, and with an update whose file times say nothing."""
+    _, new, before, after = updated
+    assert before[1] == "2"
+    # Nothing was read, so that all is compiled from the code as it is, and kept beside what is there.
+    assert after[0] != before[0] and after[1] == "0"
+    assert {name.split("-")[0] for name in new} == {"sampling.plan_rows", "sampling.render_rows"}
+
+
+def test_what_was_compiled_now_and_what_was_read_from_disk_give_the_same_bits(updated, tmp_path):
+    """Whatever is on disk: nothing, everything, or one of the two functions, as where two jobs compile at a time."""
+    folder, new, _, compiled_now = updated
+    cache = tmp_path / "darkhaloscope"
+    kept = {"nothing": compiled_now}
+    for name, read in {"everything": "2", "plan_rows": "1", "render_rows": "1"}.items():
+        shutil.rmtree(cache, ignore_errors=True)
+        cache.mkdir()
+        for file in new:
+            if name == "everything" or f".{name}-" in file:
+                shutil.copy(folder / "kept/darkhaloscope" / file, cache)
+        kept[name] = run(folder, NUMBA_CACHE_DIR=str(tmp_path))
+        assert kept[name][1] == read
+        assert {path.name.split("-")[0] for path in cache.glob("*.nbc")} == {"sampling.plan_rows", "sampling.render_rows"}
+    assert len({digest for digest, _ in kept.values()}) == 1, kept
 
 
 def test_a_job_without_a_place_for_loops_starts_all_the_same(tmp_path):

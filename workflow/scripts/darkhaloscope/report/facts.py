@@ -44,15 +44,14 @@ def dataset_facts(dataset: Dataset, bands: Sequence[str] = ()) -> Facts:
 
 
 def dataset_counts(splits: Mapping[str, Mapping[str, Any]], size: Any = None) -> Grid:
-    """Return what the checks counted per split; where nothing was counted, the stamps that `size` asks for."""
+    """Return what the checks counted, a column for each split; where nothing was counted, the stamps that `size` asks for."""
     if not splits:
-        rows = tuple((s, count(getattr(size, s))) for s in ("train", "validation", "test")) if size is not None else ()
-        return Grid(("Split", "Stamps asked for"), rows)
+        asked = ("train", "validation", "test") if size is not None else ()
+        return Grid(("In each split", *asked), (("Stamps asked for", *(count(getattr(size, s)) for s in asked)),) if asked else ())
     first = next(iter(splits.values()))
     called = {k: name for k, name in _COUNTS.items() if k in first}
     called |= {k: f"Arcs with S/N above {k.removeprefix(_ABOVE)}" for k in first if k.startswith(_ABOVE)}
-    rows = tuple((name, *(_counted(k, split[k]) for k in called)) for name, split in splits.items())
-    return Grid(("Split", *called.values()), rows)
+    return Grid(("In each split", *splits), tuple((name, *(_counted(k, split[k]) for split in splits.values())) for k, name in called.items()))
 
 
 def distributions(found: list[dict]) -> Grid | None:
