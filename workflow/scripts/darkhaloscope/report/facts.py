@@ -51,7 +51,9 @@ def dataset_counts(splits: Mapping[str, Mapping[str, Any]], size: Any = None) ->
     first = next(iter(splits.values()))
     called = {k: name for k, name in _COUNTS.items() if k in first}
     called |= {k: f"Arcs with S/N above {k.removeprefix(_ABOVE)}" for k in first if k.startswith(_ABOVE)}
-    return Grid(("In each split", *splits), tuple((name, *(_counted(k, split[k]) for split in splits.values())) for k, name in called.items()))
+    return Grid(
+        ("In each split", *splits), tuple((name, *(_counted(k, split[k]) for split in splits.values())) for k, name in called.items())
+    )
 
 
 def distributions(found: list[dict]) -> Grid | None:
