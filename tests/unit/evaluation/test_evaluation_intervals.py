@@ -9,6 +9,7 @@ from darkhaloscope.core.intervals import (
     delong_components,
     delong_difference,
     delong_interval,
+    exact_fpr_at_tpr_interval,
     fpr_at_tpr_interval,
     newcombe_auc_interval,
     tpr_at_fpr_interval,
@@ -77,6 +78,29 @@ def test_coverage_of_fpr_at_tpr(tpr, separation):
         low, high = fpr_at_tpr_interval(ranked, [tpr], rng, 400)
         hits += low[0] <= truth <= high[0]
     assert 0.90 <= hits / runs <= 0.98
+
+
+@pytest.mark.parametrize("n_positives", [1, 5, 12, 40])
+@pytest.mark.parametrize("truth", [1e-3, 0.02])
+def test_exact_interval_of_fpr_at_tpr_covers_however_few_positives_there_are(truth, n_positives):
+    """Bonferroni's interval: 95% or more. 300 runs of 95% coverage fall below 92% in one of a hundred."""
+    separation = stats.norm.isf(truth) - stats.norm.isf(0.8)
+    rng, runs, hits = np.random.default_rng(19), 300, 0
+    for _ in range(runs):
+        low, high = exact_fpr_at_tpr_interval(
+            Ranked(np.sort(rng.normal(separation, size=n_positives)), np.sort(rng.normal(size=4000))), 0.8
+        )
+        hits += low <= truth <= high
+    assert hits / runs >= 0.92
+
+
+def test_exact_interval_of_fpr_at_tpr_by_hand():
+    """100 positives 1 to 100 and T = 0.5: B(100, ½) lies within 39 and 61 with 97.5%, so that the threshold lies above 39 and up to 62."""
+    ranked = Ranked(np.arange(1, 101.0), np.array([10.0, 39.0, 39.5, 62.0, 90.0]))
+    low, high = exact_fpr_at_tpr_interval(ranked, 0.5)
+    assert [int(stats.binom.ppf(0.0125, 100, 0.5)), int(stats.binom.isf(0.0125, 100, 0.5))] == [39, 61]
+    # At or above 62 lie two controls, above 39 three.
+    assert (low, high) == pytest.approx((float(clopper_pearson(2, 5, 0.975)[0]), float(clopper_pearson(3, 5, 0.975)[1])))
 
 
 @pytest.mark.parametrize("tied", [False, True])

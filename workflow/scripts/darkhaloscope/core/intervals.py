@@ -114,6 +114,27 @@ def fpr_at_tpr_interval(
     return edge_widened(percentiles(draws, confidence), passed, n_negatives, confidence)
 
 
+def exact_fpr_at_tpr_interval(ranked: Ranked, tpr: float, confidence: float = 0.95) -> tuple[float, float]:
+    """Return an interval of the FPR at one TPR that covers at least the nominal share, however few the stamps of either class.
+
+    Half of the error is given to the threshold, whose true place has a binomial number of positives above it (the interval of a quantile by order
+    statistics), half to the controls above its ends, by Clopper and Pearson. Few positives leave the threshold, and with it the FPR, open towards 1.
+
+    Parameters
+    ----------
+    ranked : Ranked, both classes present
+    tpr : float in (0, 1)
+    """
+    from scipy.stats import binom  # half a second to import
+
+    n, n_negatives, tail = len(ranked.positives), len(ranked.negatives), (1 - confidence) / 4
+    fewest, most = int(binom.ppf(tail, n, tpr)), int(binom.isf(tail, n, tpr))
+    above = 0 if fewest == 0 else n_negatives - np.searchsorted(ranked.negatives, ranked.positives[n - fewest], "left")
+    up_to = n_negatives if most == n else n_negatives - np.searchsorted(ranked.negatives, ranked.positives[n - most - 1], "right")
+    ends = (1 + confidence) / 2
+    return float(clopper_pearson(above, n_negatives, ends)[0]), float(clopper_pearson(up_to, n_negatives, ends)[1])
+
+
 def delong_interval(ranked: Ranked, confidence: float = 0.95) -> tuple[float, float]:
     """Return DeLong's interval of the AUC, on the logit scale (DeLong, DeLong and Clarke-Pearson 1988, Biometrics 44, 837).
 

@@ -214,10 +214,7 @@ class Judge:
         tprs, least, out = self.evaluation.tprs, self.evaluation.min_expected_fp, []
         if not self._both():
             return [self._row("fpr_at_tpr", t, note=self._missing_class()) for t in tprs]
-        values = fpr_at_tpr(self.ranked, tprs)
-        interval = fpr_at_tpr_interval(self.ranked, tprs, self._rng("fpr_at_tpr"), self.evaluation.bootstrap, self.evaluation.confidence)
-        intervals = self._widest(interval, BOTH_CLASSES, lambda d: d.fpr, values, self.n_negatives)
-        for t, value, interval in zip(tprs, values, intervals, strict=True):
+        for t, (value, interval) in zip(tprs, self.fprs_resampled(), strict=True):
             passed = round(value * self.n_negatives)
             if self.n_positives * (1 - t) + ROUNDING < least:
                 note = f"{self.n_positives} positives leave {self.n_positives * (1 - t):.2g} to be missed; {math.ceil(least / (1 - t) - ROUNDING)} positives needed"
@@ -229,6 +226,13 @@ class Judge:
             else:
                 out.append(self._row("fpr_at_tpr", t, value=value, **interval, note=self.note))
         return out
+
+    def fprs_resampled(self) -> list[tuple[float, Row]]:
+        """Return the FPR at each TPR with the interval of its bootstrap (`low`, `high`, `unit`, `interval`), resolved or not."""
+        tprs, values = self.evaluation.tprs, fpr_at_tpr(self.ranked, self.evaluation.tprs)
+        interval = fpr_at_tpr_interval(self.ranked, tprs, self._rng("fpr_at_tpr"), self.evaluation.bootstrap, self.evaluation.confidence)
+        intervals = self._widest(interval, BOTH_CLASSES, lambda d: d.fpr, values, self.n_negatives)
+        return list(zip(values.tolist(), intervals, strict=True))
 
     def thresholds(self) -> list[Row]:
         """Thresholds themselves, as fixed on validation."""
