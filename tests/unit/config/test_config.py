@@ -170,6 +170,12 @@ def test_a_bare_number_is_a_distribution():
     assert Distribution.model_validate({"choice": [2, 1]}).bounds == (1.0, 2.0)
 
 
+@pytest.mark.parametrize("bounds", [(6.0, 7.0), (-9.0, -4.0)])
+def test_bounds_that_hold_nothing_of_a_normal_distribution_are_refused(bounds):
+    with pytest.raises(ValueError, match="more than 30 standard deviations beyond its bounds"):
+        Distribution(normal=(2.0, 0.1, *bounds))
+
+
 def sweep(grid):
     return validate(merge(Run().plain(), {"run": ["s"], "sweeps": {"s": {"experiment": "subhalo", "grid": grid}}}))
 

@@ -23,6 +23,7 @@ from darkhaloscope.detectors.evidence.sensitivity import (
     least_mass,
     map_sensitivity,
     mass_function,
+    mass_steps,
     sensitivity_schema,
     sigma_critical,
 )
@@ -50,15 +51,29 @@ def test_the_mass_function_holds_its_share_of_the_mass(slope):
     assert mass == pytest.approx(0.03 * 8e10 / 2, rel=1e-4)
 
 
-def test_expected_detections_are_an_integral_over_mass_and_place():
-    masses, density = np.array([8.0, 9.0, 10.0]), np.array([30.0, 3.0, 0.3])
+@pytest.mark.parametrize("bounds", [(1e6, 1e11), (4e6, 4e9), (10**8.6, 10**9.9), (1e6, 1e9)])
+def test_expected_detections_are_an_integral_over_mass_and_place(bounds):
+    """Bounds that lie between mapped masses, as the 4·10⁶ to 4·10⁹ M☉ of gravitational imaging do, take nothing else away.
+
+    The trapezoidal rule of eight steps between two masses is 1% off where Φ rises by the whole threshold between them.
+    """
+    masses, settings = np.array([8.0, 9.0, 10.0]), Sensitivity(mass_bounds_msun=bounds)
     depth = np.array([[0.0, 1.0], [2.0, 3.0], [8.0, 9.0]])
 
     def seen(m, k):
-        return np.exp(np.interp(m, masses, np.log(density))) * norm.cdf(np.interp(m, masses, depth[:, k]) - 5)
+        return mass_function(settings, np.array([10**m]), 8e10)[0] * norm.cdf(np.interp(m, masses, depth[:, k]) - 5)
 
-    expected = 0.01 * sum(quad(seen, 8, 10, args=(k,), points=[9])[0] for k in (0, 1))
-    assert expected_detections(depth, masses, density, 5.0, 0.01) == pytest.approx(expected, rel=0.02)
+    low, high = max(8.0, np.log10(bounds[0])), min(10.0, np.log10(bounds[1]))
+    knots = [m for m in (9,) if low < m < high]
+    expected = 0.01 * sum(quad(seen, low, high, args=(k,), points=knots or None)[0] for k in (0, 1))
+    found = expected_detections(depth, masses, mass_steps(settings, masses, 8e10), 5.0, 0.01)
+    assert found == pytest.approx(expected, rel=0.02)
+
+
+def test_a_mass_function_beyond_all_mapped_masses_gives_no_detection():
+    masses = np.array([8.0, 9.0])
+    halos = mass_steps(Sensitivity(mass_bounds_msun=(1e5, 1e7)), masses, 8e10)
+    assert expected_detections(np.full((2, 3), 9.0), masses, halos, 5.0, 0.01) == 0
 
 
 def test_a_promised_z_is_what_a_halo_adds_to_it(detector, disks, shard):

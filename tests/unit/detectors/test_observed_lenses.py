@@ -11,12 +11,14 @@ from lenstronomy.LensModel.lens_model import LensModel
 from scipy.stats import multivariate_normal
 
 from darkhaloscope.config.cosmology import Cosmology
+from darkhaloscope.config.evidence import MassFunction
 from darkhaloscope.config.observed import Fit, Observed, Subhalos
 from darkhaloscope.detectors.evidence.fit import linearise
 from darkhaloscope.detectors.evidence.pixels import stack
 from darkhaloscope.detectors.evidence.plane import SHARPEST, SourcePlane
 from darkhaloscope.detectors.evidence.process import Kernel, evidence, fields, solve
 from darkhaloscope.detectors.evidence.scan import marginalise
+from darkhaloscope.detectors.evidence.sensitivity import mass_steps
 from darkhaloscope.detectors.observed.arcs import NoArcs, find_arcs, radius_of
 from darkhaloscope.detectors.observed.findings import halo_row, halos_by_promise
 from darkhaloscope.detectors.observed.fit import fit_lens, focus, mass_prior
@@ -396,10 +398,11 @@ def test_halos_by_promise_are_those_of_the_mass_function():
     """All halos of the mapped masses, at places that promise z = 1.5 (half of them) and 7."""
     masses = np.array([8.0, 9.0, 10.0])
     depth = np.tile([1.5, 7.0], (3, 2))
-    density = 10.0 ** (9 - masses)
-    counted = halos_by_promise(depth, masses, density, area=0.5)
-    # ∫ 10^(9 − m) dm from 8 to 10, by the trapezoidal rule of eight steps per dex: half a percent.
-    total = (10 - 0.1) / np.log(10) * 0.5
+    # dN/dM ∝ M⁻² from 10⁸ to 10^9.5 M☉, a bound between two masses, holds 6·10⁹ M☉ per arcsec².
+    settings = MassFunction(slope=-2, fraction=0.1, mass_bounds_msun=(1e8, 10**9.5))
+    counted = halos_by_promise(depth, masses, mass_steps(settings, masses, 1.2e11), area=0.5)
+    # Of N(M) = A/M² the mass is A ln(M₂/M₁) and the number A (1/M₁ − 1/M₂); the trapezoidal rule of eight steps per dex is half a percent off.
+    total = 6e9 / (1.5 * np.log(10)) * (1e-8 - 10**-9.5) * 0.5
     assert counted.sum() == pytest.approx(4 * total, rel=0.02)
     where = [np.searchsorted(PROMISES, z, side="right") - 1 for z in (1.5, 7.0)]
     assert counted[where] == pytest.approx([2 * total] * 2, rel=0.02)

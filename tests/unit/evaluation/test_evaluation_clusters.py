@@ -7,14 +7,14 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from darkhaloscope.config.experiment import Evaluation, Stratum
-from darkhaloscope.core.intervals import percentiles, tpr_at_fpr_interval
-from darkhaloscope.core.rates import rank
+from darkhaloscope.core.intervals import delong_interval, percentiles, tpr_at_fpr_interval
+from darkhaloscope.core.rates import auc, rank
 from darkhaloscope.core.resampling import Draws, Gathered, Resampled
 from darkhaloscope.evaluation import resampled_clusters
 from darkhaloscope.evaluation.clusters import GROUPS, find_clusters
 from darkhaloscope.evaluation.comparison import compare_networks
 from darkhaloscope.evaluation.evaluate import evaluate_network
-from darkhaloscope.evaluation.resampled_clusters import widest
+from darkhaloscope.evaluation.resampled_clusters import joined, over, widest
 
 
 def named(values, label):
@@ -185,6 +185,46 @@ def test_the_widest_interval_counts_and_names_its_unit(make_table):
         {"low": 0.0, "high": 0.3, "unit": "b"},
         {"low": 0.3, "high": 0.4, "unit": "b"},
     ]
+
+
+def test_what_hosts_and_sources_add_to_an_interval_is_added_up():
+    """By hand: 0.7 with ±0.03 of stamps, ±0.05 of hosts, ±0.04 of regions (which hold hosts) and ±0.06 of sources."""
+    found = {unit: ([0.7 - d], [0.7 + d]) for unit, d in (("stamp", 0.03), ("object_id", 0.05), ("region_id", 0.04), ("source_id", 0.06))}
+    [row] = joined(found, [0.7])
+    reach = np.sqrt(0.05**2 + 0.06**2 - 0.03**2)
+    assert (row["low"], row["high"]) == pytest.approx((0.7 - reach, 0.7 + reach)) and row["unit"] == "object_id + source_id"
+    assert over(row["unit"]) == "bootstrap over hosts and over sources"
+    # One family alone, or none that adds anything: the widest, as it is.
+    assert joined({k: v for k, v in found.items() if k != "source_id"}, [0.7])[0] == {
+        "low": 0.7 - 0.05,
+        "high": 0.7 + 0.05,
+        "unit": "object_id",
+    }
+    assert joined({**found, "source_id": ([0.69], [0.71])}, [0.7])[0]["unit"] == "object_id"
+    near_one = {"stamp": ([0.95], [0.99]), "object_id": ([0.9], [0.999]), "source_id": ([0.9], [0.999])}
+    assert joined(near_one, [0.97])[0]["high"] == 1
+
+
+def test_coverage_where_stamps_share_hosts_and_sources():
+    """60 hosts of each class and 40 sources with offsets of 0.7 beside noise of 1: the widest interval alone covers 83% of the AUCs.
+
+    150 runs know a coverage of 92% to 2.2%.
+    """
+    rng, spread, hits, alone = np.random.default_rng(23), 0.7, [], []
+    truth = stats.norm.cdf(2 / np.sqrt(2 + 3 * spread**2))
+    label = np.arange(1600) % 2 == 0
+    for _ in range(150):
+        host, source = rng.integers(0, 60, 1600) + 60 * label, np.where(label, rng.integers(0, 40, 1600), -1)
+        score = rng.normal(size=1600) + label * (2 + spread * rng.normal(size=40)[source]) + spread * rng.normal(size=120)[host]
+        ends = {"stamp": delong_interval(rank(score, label))}
+        for name, values in (("object_id", host), ("source_id", [str(s) if s >= 0 else None for s in source])):
+            found = find_clusters(pa.table({name: values}), label, name)
+            weights = found.draw(rng, 200)
+            draws = Gathered(score, label, np.arange(1600), found.code, weights.shape[1], ()).rates(weights)
+            ends[name] = percentiles(draws.auc, 0.95)
+        for rows, kept in ((joined(ends, auc(rank(score, label))), hits), (widest(ends), alone)):
+            kept.append(rows[0]["low"] <= truth <= rows[0]["high"])
+    assert np.mean(hits) >= 0.88 and np.mean(alone) < 0.88
 
 
 def test_in_very_large_tables_clusters_are_resampled_over_all_stamps_alone(make_table, monkeypatch):

@@ -9,6 +9,7 @@ from darkhaloscope.core.intervals import (
     delong_components,
     delong_difference,
     delong_interval,
+    exact_fpr_at_tpr_interval,
     fpr_at_tpr_interval,
     newcombe_auc_interval,
     tpr_at_fpr_interval,
@@ -79,6 +80,29 @@ def test_coverage_of_fpr_at_tpr(tpr, separation):
     assert 0.90 <= hits / runs <= 0.98
 
 
+@pytest.mark.parametrize("n_positives", [1, 5, 12, 40])
+@pytest.mark.parametrize("truth", [1e-3, 0.02])
+def test_exact_interval_of_fpr_at_tpr_covers_however_few_positives_there_are(truth, n_positives):
+    """Bonferroni's interval: 95% or more. 300 runs of 95% coverage fall below 92% in one of a hundred."""
+    separation = stats.norm.isf(truth) - stats.norm.isf(0.8)
+    rng, runs, hits = np.random.default_rng(19), 300, 0
+    for _ in range(runs):
+        low, high = exact_fpr_at_tpr_interval(
+            Ranked(np.sort(rng.normal(separation, size=n_positives)), np.sort(rng.normal(size=4000))), 0.8
+        )
+        hits += low <= truth <= high
+    assert hits / runs >= 0.92
+
+
+def test_exact_interval_of_fpr_at_tpr_by_hand():
+    """100 positives 1 to 100 and T = 0.5: B(100, ½) lies within 39 and 61 with 97.5%, so that the threshold lies above 39 and up to 62."""
+    ranked = Ranked(np.arange(1, 101.0), np.array([10.0, 39.0, 39.5, 62.0, 90.0]))
+    low, high = exact_fpr_at_tpr_interval(ranked, 0.5)
+    assert [int(stats.binom.ppf(0.0125, 100, 0.5)), int(stats.binom.isf(0.0125, 100, 0.5))] == [39, 61]
+    # At or above 62 lie two controls, above 39 three.
+    assert (low, high) == pytest.approx((float(clopper_pearson(2, 5, 0.975)[0]), float(clopper_pearson(3, 5, 0.975)[1])))
+
+
 @pytest.mark.parametrize("tied", [False, True])
 def test_drawing_ranks_is_resampling_rows(tied):
     """The distribution of the TPR at FPR from Beta and binomial draws is that of resampled rows."""
@@ -123,6 +147,30 @@ def test_coverage_of_delong(separation, n):
         low, high = delong_interval(rank(rng.normal(size=2 * n) + separation * label, label))
         hits += low <= truth <= high
     assert 0.92 <= hits / runs <= 0.98
+
+
+@pytest.mark.parametrize("spread", [1.0, 2.0])
+@pytest.mark.parametrize(("truth", "n_positives", "n_controls"), [(0.99, 10, 1000), (0.95, 20, 1000), (0.99, 40, 1000), (0.999, 300, 3000)])
+def test_coverage_of_delong_where_few_stamps_decide(truth, n_positives, n_controls, spread):
+    """DeLong's own interval covers 62% to 89% here: few positives, wide ones above all, make up what the AUC lacks.
+
+    Scores are normal, so that the AUC is Φ(separation/√(1 + spread²)). 400 runs know a coverage of 95% to 1.1%: below 92% is too few.
+    """
+    rng, runs, hits = np.random.default_rng(17), 400, 0
+    separation = stats.norm.ppf(truth) * np.sqrt(1 + spread**2)
+    for _ in range(runs):
+        positives = separation + spread * rng.normal(size=n_positives)
+        low, high = delong_interval(Ranked(np.sort(positives), np.sort(rng.normal(size=n_controls))))
+        hits += low <= truth <= high
+    assert hits / runs >= 0.92
+
+
+@pytest.mark.parametrize("truth", [0.6, 0.95, 0.995])
+def test_delong_interval_is_the_mirrored_one_where_the_classes_change_names(truth):
+    rng = np.random.default_rng(18)
+    positives, controls = np.sort(rng.normal(stats.norm.ppf(truth) * 1.414, size=50)), np.sort(rng.normal(size=500))
+    low, high = delong_interval(Ranked(positives, controls))
+    assert delong_interval(Ranked(controls, positives)) == pytest.approx((1 - high, 1 - low), abs=1e-9)
 
 
 def test_newcombe_interval_has_a_length_where_classes_are_apart():

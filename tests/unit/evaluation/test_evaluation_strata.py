@@ -35,6 +35,21 @@ def test_bins_hold_their_lower_edge_and_the_last_its_upper():
     assert bins(np.array([60.0]), (0, 50, 1e9))[1] == ["0–50", "50 and above"]
 
 
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_values_of_a_grid_lie_at_their_edges_in_either_precision(make_table, kind):
+    """0.08 and 0.7 in single precision lie below the decimal edge, 0.4 above: bins are those of decimal arithmetic."""
+    grid = np.repeat([0.05, 0.08, 0.2, 0.4, 0.7], 20)
+    groups = list(cut_strata(scored(make_table, x=grid.astype(kind)), {"x": Stratum(edges=(0.05, 0.08, 0.2, 0.4))}))
+    assert [len(g.rows) for g in groups] == [20, 20, 40]
+    [last] = cut_strata(scored(make_table, x=grid.astype(kind)), {"x": Stratum(edges=(0.7, 0.9))})
+    assert len(last.rows) == 20
+    assert bins(np.arange(0.1, 0.8, 0.1), (0.3, 0.7, 0.8))[0].tolist() == [-1, -1, 0, 0, 0, 0, 1]
+
+
+def test_an_edge_beyond_single_precision_stands_for_infinity():
+    assert bins(np.array([1.0, 1e40]), (0, 2, 1e300))[0].tolist() == [0, 1]
+
+
 def test_rows_of_a_stratum_are_in_order_of_score_class_by_class(make_table):
     stamps = scored(make_table, x=np.arange(100) % 7 / 7)
     for positives_alone in (False, True):

@@ -91,6 +91,10 @@ def test_the_criterion_is_not_met_met_or_undecided_as_its_interval_says():
     assert said(value=0.0005, low=0.0003, high=0.0009, n_negatives=100_000).startswith("met")
     few = said(value=3 / 1200, low=0.0005, high=0.0073, interval="Clopper–Pearson", n_negatives=1200)
     assert few.startswith("undecided") and "3 of 1,200 controls pass" in few and "[" not in few
+    assert "lenses" not in few.split("of which none passes")[1]
+    assert said(value=0.0, low=0.0, high=1.0, interval="Clopper–Pearson", n_positives=12).endswith(
+        "of which none passes, and some 50 lenses."
+    )
     # (1 − 10⁻³)^n falls below 0.025 at n = 3,687.
     assert "at least 3,688 controls" in few or "at least 3,687 controls" in few
 

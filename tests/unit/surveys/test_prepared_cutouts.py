@@ -12,8 +12,9 @@ from pydantic import ValidationError
 
 from darkhaloscope.config.cutouts import Cutouts
 from darkhaloscope.config.observed import Observed
+from darkhaloscope.lensing.observe import moffat_from_psfsize
 from darkhaloscope.surveys.folder import CutoutError
-from darkhaloscope.surveys.prepared import prepare_cutouts, what_was_done
+from darkhaloscope.surveys.prepared import moffat_psfsize, prepare_cutouts, what_was_done
 from darkhaloscope.surveys.table import cutouts_of
 from unit.text_types import BYTES_TYPES, TEXT_TYPES, retyped
 
@@ -58,10 +59,13 @@ def test_other_pixels_and_zero_point_keep_flux_and_middle(tmp_path):
     rows_of, columns = np.indices((64, 64)) - 31.5
     assert (stamps[0][1] * columns).sum() / stamps[0][1].sum() == pytest.approx(0, abs=1e-4)
     assert (stamps[0][1] * rows_of).sum() / stamps[0][1].sum() == pytest.approx(0, abs=1e-4)
-    # White noise of variance 1/4: a point source matched with a Gaussian of σ pixels is known to 4π σ² of it.
-    sigma = 0.6 / 2.3548 / 0.168
-    assert rows.loc["a", "psfdepth_g"] == pytest.approx(4 / (4 * np.pi * sigma**2) / factor**2, rel=1e-5)
-    assert rows.loc["a", "psfsize_g"] == pytest.approx(0.6) and np.isnan(rows.loc["a", "psfdepth_r"])
+    # White noise of variance 1/4: a point source matched with its PSF is known to 1/Σ P² of it, P of 0.6″ integrated on fine pixels of 1/8.
+    r2 = ((np.indices((1601, 1601)) - 800) ** 2).sum(0) * (0.168 / 8) ** 2
+    psf = (1 + r2 * 4 * (2 ** (1 / 3.5) - 1) / 0.6**2) ** -3.5
+    area = psf.sum() ** 2 / (psf**2).sum() / 64
+    assert rows.loc["a", "psfdepth_g"] == pytest.approx(4 / area / factor**2, rel=1e-3)
+    # The FWHM that an injection takes from this psfsize is the one that was given.
+    assert moffat_from_psfsize(rows.loc["a", "psfsize_g"]) == pytest.approx(0.6, rel=1e-6) and np.isnan(rows.loc["a", "psfdepth_r"])
     assert "in nanomaggies, whatever the files say" in what_was_done(Cutouts(path="x", zero_point=27.0, ignore_zero_points=True))
     said = what_was_done(Cutouts(path="x", pixel_scale_arcsec=0.168, zero_point=27.0))
     assert "resampled in surface brightness from pixels of 0.168″ to 0.262″" in said and "times 0.01585" in said
@@ -114,7 +118,7 @@ def test_a_file_for_each_band(tmp_path, caplog):
     rows, stamps = prepared(tmp_path, noise="rms", psf_fwhm_arcsec={"r": 1.0}, **patterns)
     assert rows.index.tolist() == ["a"] and "1 objects have no file of every band and are left out, such as b" in caplog.text
     np.testing.assert_allclose(stamps[0], star(64), rtol=1e-6, atol=1e-12)
-    assert rows.loc["a", "psfdepth_r"] == pytest.approx(4 / (4 * np.pi * (1 / 2.3548 / 0.262) ** 2), rel=1e-5)
+    assert rows.loc["a", "psfdepth_r"] == pytest.approx(4 / (4 * np.pi * (moffat_psfsize(1.0) / 2.3548 / 0.262) ** 2), rel=1e-4)
     with pytest.raises(CutoutError, match=r"no object has a file of each band g, r, z \(found a: g, r; b: g, r\)"):
         prepared(tmp_path, band_files={b: f"*_{b}_sci.fits" if b != "z" else "*_z_image.fits" for b in "grz"})
     with pytest.raises(ValidationError, match="expected a pattern for each of g, r, z"):

@@ -34,6 +34,7 @@ def sky(tmp_path, brick_files):
     rows["known_lens"] = [True, False, False, False, False]
     rows["psfsize_r"] = np.float32([1.3, 1.3, 3.0, 1.3, 1.3])
     rows["healpix"] = [1, 1, 2, 2, 3]
+    rows["mag_r"] = rows["mag_r"] - np.float32(0.2)  # corrected for extinction
     parent = tmp_path / "parent.parquet"
     write_table(parent, PARENT, PARENT.table({c.name: rows[c.name].to_numpy() for c in PARENT.columns}))
     values = {"survey": "mock", "sources": {"mix": {"sersic": 1.0}}, "camera": {"stamp_size": 40}, "splits": {"tolerance": 1.0}}
@@ -73,6 +74,9 @@ def test_each_galaxy_of_the_bricks_has_its_own_pixels_and_what_is_known_of_it(sk
     low, high = dataset.hosts.psfsize_r_arcsec
     assert not low <= 3.0 <= high and stamps["like_training"].to_pylist() == [True, False, True, True]
     assert stamps["psfsize_r"].to_pylist()[1:] == pytest.approx([1.3] * 3)  # of the brick at the galaxy
+    # Magnitudes as stamps have them, and selection functions with them: of the flux as observed, whatever the parent sample's are.
+    flux = parent_rows(0, 4).to_pandas()["flux_r"].to_numpy(float)[::-1]
+    assert stamps["mag_r"].to_pylist() == pytest.approx((22.5 - 2.5 * np.log10(flux)).tolist(), rel=1e-6)
     # Galaxies of one HEALPix cell lie in one split.
     split = stamps["split"].to_pylist()
     assert split[0] == split[1] and split[2] == split[3] and set(split) <= {"train", "validation", "test"}

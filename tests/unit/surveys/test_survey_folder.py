@@ -129,6 +129,22 @@ def test_resampling_keeps_flux_constants_and_middle(tmp_path, new_scale, size):
     assert new.good.all()
 
 
+@pytest.mark.parametrize("scale", [0.15, 0.168, 0.2, 0.396])
+def test_noise_of_resampled_pixels_is_that_of_a_point_source(tmp_path, scale):
+    """Light weighted by a profile has the variance that its pixels' inverse variances say, although they share old pixels: exact, by propagation.
+
+    Of a profile of 2″ pixels of 0.4″ smooth 3% of the noise away. Squared overlaps as variances were 40% to 75% off.
+    """
+    side = int(64 * 0.262 / scale) + 9
+    np.savez(tmp_path / "a.npz", image=np.ones((3, side, side)), invvar=np.full((3, side, side), 4.0))
+    new = resampled(folder(tmp_path, pixel_scale_arcsec=scale).named("a"), 22.5, 0.262, 22.5, 64)
+    axis = (np.arange(64) - 31.5) * 0.262
+    psf = np.exp(-(axis[:, None] ** 2 + axis**2) / (2 * (2.0 / 2.355) ** 2))
+    shares = overlaps(side, scale, 64, 0.262)
+    said, true = (psf**2 / new.invvar[0]).sum(), ((shares.T @ psf @ shares) ** 2 / 4.0).sum()
+    assert said == pytest.approx(true, rel=0.05)
+
+
 def test_resampling_carries_noise_and_bad_pixels(tmp_path):
     noise = np.full_like(IMAGE, 4.0)
     noise[2, 50, 50] = 0

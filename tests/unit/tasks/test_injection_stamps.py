@@ -7,9 +7,10 @@ import pyarrow as pa
 import pytest
 from lenstronomy.LensModel.lens_model import LensModel
 from lenstronomy.LightModel.light_model import LightModel
+from pydantic import ValidationError
 from scipy.signal import fftconvolve
 
-from darkhaloscope.config.lensfinder import LensFinderDataset
+from darkhaloscope.config.lensfinder import Camera, LensFinderDataset
 from darkhaloscope.core.tables import images
 from darkhaloscope.lensing.observe import moffat_from_psfsize
 from darkhaloscope.sources.sersic import sersic_image
@@ -19,7 +20,7 @@ from darkhaloscope.stamps.measures import arc_signal_to_noise
 from darkhaloscope.tasks.lensfinder import inputs
 from darkhaloscope.tasks.lensfinder.hosts import read_parent
 from darkhaloscope.tasks.lensfinder.inject import InjectionError, inject_rows, source_fluxes
-from darkhaloscope.tasks.lensfinder.light import psf_kernels
+from darkhaloscope.tasks.lensfinder.light import psf_fwhm, psf_kernels
 from darkhaloscope.tasks.lensfinder.manifest import draw_manifest
 from darkhaloscope.tasks.lensfinder.schema import MANIFEST
 from sky import cutout, refused, write_parent
@@ -125,6 +126,20 @@ def test_the_psf_is_the_one_that_psfsize_stands_for(stamps):
     kernel = psf_kernels(fwhm, dataset().camera, 63).numpy()
     area = 0.262**2 / (kernel**2).sum()
     assert 2.354820045 * np.sqrt(area / (4 * np.pi)) == pytest.approx(1.3, rel=2e-3)
+
+
+@pytest.mark.parametrize("camera", [{"psf": "gaussian"}, *({"beta": beta} for beta in (1.5, 2.0, 3.5, 10.0))])
+@pytest.mark.parametrize("psfsize", [0.9, 1.6])
+def test_kernels_have_the_noise_equivalent_area_of_their_psfsize(camera, psfsize):
+    """4πσ² = 1/Σ k², σ = psfsize/2.355: pixels of 0.262″ take 5% of the narrowest core that the config lets through."""
+    camera = Camera.model_validate(camera)
+    kernel = psf_kernels(psf_fwhm(np.array(psfsize), camera), camera, 63).numpy()
+    assert 2.3548 * 0.262 / np.sqrt(4 * np.pi * (kernel**2).sum()) == pytest.approx(psfsize, rel=0.06 if camera.beta == 1.5 else 0.006)
+
+
+def test_a_moffat_slope_whose_core_pixels_cannot_show_is_refused():
+    with pytest.raises(ValidationError, match="beta"):
+        Camera(beta=1.2)
 
 
 def test_the_same_bits_for_any_batch_and_company(rows, cutouts, stamps):

@@ -89,6 +89,22 @@ def test_magnitudes_noise_and_psf_are_those_of_the_cutouts(made):
     np.testing.assert_allclose(galaxies["psfdepth_r"], 1 / sigma[:, 1] ** 2 / area, rtol=1e-4)
 
 
+@pytest.mark.parametrize("weights", [True, False])
+def test_depth_does_not_know_the_pixels_that_noise_came_in(tmp_path, weights):
+    """White noise of 0.02 in pixels of 0.168″ and of zero point 25: a point source's inverse variance is that of 4π σ² such pixels."""
+    rng = np.random.default_rng(8)
+    y, x = np.indices((112, 112)) - 55.5
+    image = (30 * np.exp(-(x**2 + y**2) / 50) + rng.normal(0, 0.02, (3, 112, 112))).astype(np.float32)
+    known = {"invvar": np.full((3, 112, 112), 0.02**-2)} if weights else {}
+    np.savez(tmp_path / "a.npz", image=image, ra=10.0, dec=1.0, **known)
+    cutouts = {"path": str(tmp_path), "pixel_scale_arcsec": 0.168, "zero_point": 25.0, "psf_fwhm_arcsec": {"g": 0.9, "r": 0.8, "z": 0.7}}
+    dataset = LensFinderDataset.model_validate({"hosts": {"cutouts": cutouts}})
+    galaxy = read_hosts(dataset.hosts.cutouts, dataset.camera).galaxies.to_pandas().iloc[0]
+    area = 4 * np.pi * (psfsize_of(0.8) / 2.355 / 0.168) ** 2
+    # Measured of two thousand differences, noise is known to some per cent, its square to twice that.
+    assert galaxy["psfdepth_r"] == pytest.approx((0.02 * 10**-1.0) ** -2 / area, rel=1e-3 if weights else 0.1)
+
+
 def test_lenses_and_what_may_be_one_are_no_hosts_and_lookalikes_are_called_so(made):
     *_, hosts, manifest = made
     galaxies = hosts.galaxies.to_pandas()

@@ -131,6 +131,9 @@ def test_a_bank_that_will_not_do_is_refused(make_dataset, make_bank, mixed, bank
         ({"uniform": [2, 5]}, stats.uniform(2, 3)),
         ({"log_uniform": [10, 30]}, stats.loguniform(10, 30)),
         ({"normal": [2.0, 0.1, 1.9, 2.3]}, stats.truncnorm(-1, 3, 2.0, 0.1)),
+        # Bounds far from the mean, on either side: 3 to 4 is its tail beyond 10 σ, most of it near 3.
+        ({"normal": [2.0, 0.1, 3.0, 4.0]}, stats.truncnorm(10, 20, 2.0, 0.1)),
+        ({"normal": [2.0, 0.1, 0.5, 1.1]}, stats.truncnorm(-15, -9, 2.0, 0.1)),
     ],
 )
 def test_distributions_are_scipys(value, law):

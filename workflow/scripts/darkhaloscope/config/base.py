@@ -125,6 +125,8 @@ NUMBER = re.compile(r"\s*[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?\s*"
 PROJECT = os.path.realpath(os.path.join(__file__, *[os.pardir] * 5))
 OWN_FOLDERS = {"workflow", "config", "docs", "tests", "profiles", "slurm", "benchmarks", ".git", ".ci", ".venv", ".snakemake"}
 
+#: Bounds further from a normal distribution's mean than so many standard deviations hold a share of it that is 0 to a computer.
+FURTHEST = 30.0
 DISTRIBUTION_KINDS = ("fixed", "uniform", "log_uniform", "normal", "choice")
 
 
@@ -225,6 +227,10 @@ class Distribution(Section):
                 raise ValueError(f"{kind} bounds are in the wrong order: {list(bounds)}")
         if self.normal is not None and (self.normal[1] <= 0 or self.normal[2] >= self.normal[3]):
             raise ValueError("normal takes mean, a positive standard deviation, lower < upper bound")
+        if self.normal is not None and max(self.normal[2] - self.normal[0], self.normal[0] - self.normal[3]) > FURTHEST * self.normal[1]:
+            raise ValueError(
+                f"normal {list(self.normal)} lies more than {FURTHEST:g} standard deviations beyond its bounds, which hold nothing of it: move the mean or the bounds"
+            )
         return self
 
     @property

@@ -32,7 +32,10 @@ class CutoutFolder(Section):
         False,
         description="Take `zero_point` whatever zero points and units the files say, which are wrong; without it a file that contradicts is refused",
     )
-    psf_fwhm_arcsec: dict[str, Positive] = Field(default_factory=dict, description="Resolution in each band [arcsec], where it is known")
+    psf_fwhm_arcsec: dict[str, Positive] = Field(
+        default_factory=dict,
+        description="FWHM of the PSF in each band [arcsec], where it is known; psfsize is that of a Moffat profile of this FWHM, of hosts that of the PSF of the camera",
+    )
     image_hdus: tuple[int, ...] = Field(
         (),
         description="FITS: HDU of each band's image, from 0, or that of the cube, or with `band_files` that of each file's image; without it the file's only cube or images, noise and mask that say so in `IMAGETYP` aside",

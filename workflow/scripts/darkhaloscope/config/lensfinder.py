@@ -166,7 +166,8 @@ class Camera(Section):
 
     stamp_size: int = Field(64, ge=16, le=256, description="Pixels on a side of the stamp")
     psf: Literal["moffat", "gaussian"] = Field("moffat", description="Shape of the PSF; its width is the FWHM that psfsize stands for")
-    beta: float = Field(3.5, gt=1, description="Moffat slope β")
+    # Below 1.5 the Moffat profile of a psfsize has a core narrower than a pixel, and the kernel another noise-equivalent area.
+    beta: float = Field(3.5, ge=1.5, description="Moffat slope β; ground-based PSFs have 2 to 5")
     poisson: bool = Field(True, description="Whether arcs bring their own Poisson noise; the sky's is in the cutout already")
     electrons_per_nanomaggy: dict[Literal["g", "r", "z"], Positive] = Field(
         {"g": 150.0, "r": 150.0, "z": 150.0}, description="Effective gain of the coadds: an assumption, since they give none [e⁻/nanomaggy]"

@@ -18,6 +18,9 @@ from .rates import Ranked, allowed_false_positives, cuts_at_fpr, needed_true_pos
 
 Interval = tuple[NDArray[np.float64], NDArray[np.float64]]
 
+#: Stamps of a class that an AUC's loss must come from, at least, for DeLong's variance to be known well enough.
+DECIDING = 20
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -111,11 +114,35 @@ def fpr_at_tpr_interval(
     return edge_widened(percentiles(draws, confidence), passed, n_negatives, confidence)
 
 
+def exact_fpr_at_tpr_interval(ranked: Ranked, tpr: float, confidence: float = 0.95) -> tuple[float, float]:
+    """Return an interval of the FPR at one TPR that covers at least the nominal share, however few the stamps of either class.
+
+    Half of the error is given to the threshold, whose true place has a binomial number of positives above it (the interval of a quantile by order
+    statistics), half to the controls above its ends, by Clopper and Pearson. Few positives leave the threshold, and with it the FPR, open towards 1.
+
+    Parameters
+    ----------
+    ranked : Ranked, both classes present
+    tpr : float in (0, 1)
+    """
+    from scipy.stats import binom  # half a second to import
+
+    n, n_negatives, tail = len(ranked.positives), len(ranked.negatives), (1 - confidence) / 4
+    fewest, most = int(binom.ppf(tail, n, tpr)), int(binom.isf(tail, n, tpr))
+    above = 0 if fewest == 0 else n_negatives - np.searchsorted(ranked.negatives, ranked.positives[n - fewest], "left")
+    up_to = n_negatives if most == n else n_negatives - np.searchsorted(ranked.negatives, ranked.positives[n - most - 1], "right")
+    ends = (1 + confidence) / 2
+    return float(clopper_pearson(above, n_negatives, ends)[0]), float(clopper_pearson(up_to, n_negatives, ends)[1])
+
+
 def delong_interval(ranked: Ranked, confidence: float = 0.95) -> tuple[float, float]:
     """Return DeLong's interval of the AUC, on the logit scale (DeLong, DeLong and Clarke-Pearson 1988, Biometrics 44, 837).
 
-    For independent stamps. Where every positive, or none, lies above every control, DeLong's variance is 0
-    and the Newcombe interval is returned in its place.
+    For independent stamps. What an AUC falls short of 1 may come from a few stamps on the wrong side, however large the
+    sample is; the variance is then guessed from these few, and mostly too small (intervals of AUC 0.99 from 10 positives and 1,000 controls
+    cover in 74%, of 0.999 from 300 and 3,000 in 69 to 89%). Where it comes from the like of fewer than `DECIDING` stamps of a class
+    ((Σx)²/Σx² of their losses x), the interval is widened to the Newcombe interval, which does not look at the variance; where
+    from none, that is returned in its place.
 
     Parameters
     ----------
@@ -128,10 +155,16 @@ def delong_interval(ranked: Ranked, confidence: float = 0.95) -> tuple[float, fl
     share, counts = _shares_above(ranked)
     of_negatives = float(np.sum(counts * (share - value) ** 2)) / (n - 1)
     variance = float(of_positives.var(ddof=1)) / m + of_negatives / n
+    newcombe = newcombe_auc_interval(value, m, n, confidence)
     if not 0 < value < 1 or variance <= 0:
-        return newcombe_auc_interval(value, m, n, confidence)
+        return newcombe
     half = ndtri((1 + confidence) / 2) * np.sqrt(variance) / (value * (1 - value))
-    return float(expit(logit(value) - half)), float(expit(logit(value) + half))
+    low, high = float(expit(logit(value) - half)), float(expit(logit(value) + half))
+    # Of an AUC below one half the gain over 0 takes the loss' place: the interval does not depend on which class is called positive.
+    losses = ((of_positives, 1), (share, counts)) if value < 0.5 else ((1 - of_positives, 1), (1 - share, counts))
+    if min(_effective(*loss) for loss in losses) < DECIDING:
+        return min(low, newcombe[0]), max(high, newcombe[1])
+    return low, high
 
 
 def delong_difference(score_a: ArrayLike, score_b: ArrayLike, label: ArrayLike, confidence: float = 0.95) -> Difference:
@@ -223,6 +256,11 @@ def _shares_above(ranked: Ranked) -> tuple[NDArray[np.float64], NDArray[np.int64
     between = np.append(below, len(ranked.negatives)) - np.append(0, up_to)
     above = m - np.append(0, last)
     return np.concatenate([above, m - (first + last) / 2]) / m, np.concatenate([between, up_to - below])
+
+
+def _effective(values: NDArray, counts: ArrayLike) -> float:
+    """Return the number of equal values that would be as uneven as these, each there so many times: (Σx)²/Σx² (Kish 1965)."""
+    return float(np.sum(counts * values) ** 2 / np.sum(counts * values**2))
 
 
 def _mid_share(ordered: NDArray, values: NDArray) -> NDArray[np.float64]:

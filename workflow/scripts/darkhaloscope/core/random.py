@@ -89,8 +89,10 @@ def quantile(distribution: Any, uniform: NDArray) -> NDArray:
         return value[0] * (value[1] / value[0]) ** uniform
     if distribution.kind == "normal":
         mean, sd, low, high = value
-        below, above = ndtr((low - mean) / sd), ndtr((high - mean) / sd)
-        return np.clip(mean + sd * ndtri(below + (above - below) * uniform), low, high)
+        # In the upper tail shares are counted from above: from below they all round to 1.
+        sign = -1.0 if low > mean else 1.0
+        first, last = ndtr(sign * (low - mean) / sd), ndtr(sign * (high - mean) / sd)
+        return np.clip(mean + sign * sd * ndtri(first + (last - first) * uniform), low, high)
     return np.asarray(value, float)[(uniform * len(value)).astype(int)]
 
 

@@ -34,6 +34,11 @@ WORDS = {
     "region_id": ("sky region", "sky regions"),
     "brickname": ("brick", "bricks"),
 }
+#: Kinds of clusters that lie within one another: places on the sky, with cells of it, and sources. Any other column stands for itself.
+FAMILIES = {
+    **dict.fromkeys(("object_id", "brickname", "region_id"), "sky"),
+    **dict.fromkeys(("physical_id", "galaxy_id", "source_id"), "source"),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +81,11 @@ def words(column: str, n: int = 2) -> str:
         return "sky cell" if n == 1 else "sky cells"
     one, several = WORDS.get(column, (f"value of {column}", f"values of {column}"))
     return one if n == 1 else several
+
+
+def family(column: str) -> str:
+    """Return what the clusters of a column are a kind of: bricks hold hosts, but a source lies behind hosts anywhere."""
+    return "sky" if SKY_CELLS.fullmatch(column) else FAMILIES.get(column, column)
 
 
 def find_clusters(table: pa.Table | LazyTable, label: NDArray[np.bool_], column: str) -> Clusters | None:

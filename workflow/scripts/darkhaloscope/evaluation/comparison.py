@@ -1,7 +1,7 @@
 """Two networks on the same stamps: differences of AUC and of TPR at a given FPR, paired.
 
 Every resample draws the same stamps for both networks, so what makes a stamp hard for both cancels. Clusters that there are
-enough of (galaxies, hosts, sky regions) are drawn as wholes, too, and the widest interval counts. DeLong's interval and p-value
+enough of (galaxies, hosts, sky regions) are drawn as wholes, too, and widen the interval. DeLong's interval and p-value
 stand beside the bootstrap's for the AUC.
 """
 
@@ -24,7 +24,7 @@ from ..core.resampling import Draws, Resampled, row_weights
 from .evaluate import tested
 from .information import D_PRIME_COLUMN
 from .judging import MIN_PER_CLASS, Row, everything, expected_note, needed_negatives, resolves, row
-from .resampled_clusters import STAMP, cluster_rng, enough_clusters, over, resample_together, widest
+from .resampled_clusters import DIFFERENCES, STAMP, cluster_rng, enough_clusters, joined, over, resample_together
 from .scored import Scored, load_seeds, match, need_both_classes
 from .strata import Group, cut_strata
 from .tidy import COMMITTEE, TIDY, frame
@@ -150,14 +150,14 @@ def _judge(pair: _Pair, group: Group, draws: Mapping[str, tuple[Draws, Draws]], 
         return
     scores = [score[group.rows] for score in pair.scores]
     a, b = (rank(score, label) for score in scores)
-    [interval] = widest({unit: percentiles(second.auc - first.auc, evaluation.confidence) for unit, (first, second) in draws.items()})
+    of_auc = {unit: percentiles(second.auc - first.auc, evaluation.confidence) for unit, (first, second) in draws.items()}
+    [interval] = joined(of_auc, auc(b) - auc(a), DIFFERENCES)
     line = _line("delta_auc", None, counts, auc(a), auc(b), **interval)
     test = delong_difference(scores[0], scores[1], label, evaluation.confidence)
     yield line | {"delong_low": test.low, "delong_high": test.high, "p_value": test.p_value}
-    intervals = widest({unit: percentiles(second.tpr - first.tpr, evaluation.confidence) for unit, (first, second) in draws.items()})
-    for f, value_a, value_b, interval in zip(
-        evaluation.fprs, tpr_at_fpr(a, evaluation.fprs), tpr_at_fpr(b, evaluation.fprs), intervals, strict=True
-    ):
+    of_tpr = {unit: percentiles(second.tpr - first.tpr, evaluation.confidence) for unit, (first, second) in draws.items()}
+    tpr_a, tpr_b = (tpr_at_fpr(ranked, evaluation.fprs) for ranked in (a, b))
+    for f, value_a, value_b, interval in zip(evaluation.fprs, tpr_a, tpr_b, joined(of_tpr, tpr_b - tpr_a, DIFFERENCES), strict=True):
         if resolves(counts[1], f, evaluation):
             yield _line("delta_tpr_at_fpr", f, counts, value_a, value_b, **interval)
         else:

@@ -11,7 +11,7 @@ All tables are tidy and have the same first columns:
 - `value`, `low`, `high`, `resolved`; an unresolved rate has none of the three, and says in `negatives_needed` how many
   controls it takes (of the stratum, or of validation where the threshold itself cannot be fixed);
 - `n_positives`, `n_negatives`, `interval` (the method), `unit` (what it resampled, or takes as independent: `stamp`, or the
-  column of clusters whose interval is the widest), `note`.
+  columns of clusters that widen the interval, with + between several), `note`.
 """
 
 from __future__ import annotations

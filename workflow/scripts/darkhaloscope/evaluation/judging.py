@@ -21,7 +21,7 @@ from ..core.random import stable_hash, stream
 from ..core.rates import ROUNDING, Ranked, accuracy, auc, cuts_at_fpr, fpr_at_tpr, share_above, tpr_at_fpr
 from ..core.resampling import Draws
 from .calibration import brier, calibration_curve, expected_calibration_error
-from .resampled_clusters import STAMP, Clustered, over, widest
+from .resampled_clusters import STAMP, Clustered, joined, over
 from .scored import Scored
 from .strata import Group
 from .tidy import ALL
@@ -137,11 +137,12 @@ class Judge:
         self._key = f"{key}\x1f{group.column}\x1f{group.stratum}"
 
     def auc(self) -> list[Row]:
-        """Area under the ROC, with DeLong's interval or that of a bootstrap over clusters, whichever is wider."""
+        """Area under the ROC, with DeLong's interval or that of bootstraps over clusters, whichever is wider."""
         if min(self.n_positives, self.n_negatives) < MIN_PER_CLASS:
             return [self._row("auc", None, note=f"fewer than {MIN_PER_CLASS} stamps of a class")]
-        [interval] = self._widest(delong_interval(self.ranked, self.evaluation.confidence), "DeLong", lambda d: d.auc)
-        return [self._row("auc", None, value=auc(self.ranked), **interval, note=self.note)]
+        value = auc(self.ranked)
+        [interval] = self._joined(delong_interval(self.ranked, self.evaluation.confidence), "DeLong", lambda d: d.auc, value)
+        return [self._row("auc", None, value=value, **interval, note=self.note)]
 
     def accuracy(self) -> list[Row]:
         """Share of stamps on the right side of even odds, with Wilson's interval."""
@@ -157,7 +158,7 @@ class Judge:
             return [self._row(metric, f, needed=needed_negatives(f, self.evaluation), note=self._missing_class()) for f in fprs]
         values = tpr_at_fpr(self.ranked, fprs)
         interval = tpr_at_fpr_interval(self.ranked, fprs, self._rng(metric), self.evaluation.bootstrap, self.evaluation.confidence)
-        intervals = self._widest(interval, BOTH_CLASSES, lambda d: d.tpr, values, self.n_positives)
+        intervals = self._joined(interval, BOTH_CLASSES, lambda d: d.tpr, values, self.n_positives)
         for f, value, interval in zip(fprs, values, intervals, strict=True):
             if resolves(self.n_negatives, f, self.evaluation):
                 out.append(self._row(metric, f, value=value, **interval, note=self.note))
@@ -214,10 +215,7 @@ class Judge:
         tprs, least, out = self.evaluation.tprs, self.evaluation.min_expected_fp, []
         if not self._both():
             return [self._row("fpr_at_tpr", t, note=self._missing_class()) for t in tprs]
-        values = fpr_at_tpr(self.ranked, tprs)
-        interval = fpr_at_tpr_interval(self.ranked, tprs, self._rng("fpr_at_tpr"), self.evaluation.bootstrap, self.evaluation.confidence)
-        intervals = self._widest(interval, BOTH_CLASSES, lambda d: d.fpr, values, self.n_negatives)
-        for t, value, interval in zip(tprs, values, intervals, strict=True):
+        for t, (value, interval) in zip(tprs, self.fprs_resampled(), strict=True):
             passed = round(value * self.n_negatives)
             if self.n_positives * (1 - t) + ROUNDING < least:
                 note = f"{self.n_positives} positives leave {self.n_positives * (1 - t):.2g} to be missed; {math.ceil(least / (1 - t) - ROUNDING)} positives needed"
@@ -229,6 +227,13 @@ class Judge:
             else:
                 out.append(self._row("fpr_at_tpr", t, value=value, **interval, note=self.note))
         return out
+
+    def fprs_resampled(self) -> list[tuple[float, Row]]:
+        """Return the FPR at each TPR with the interval of its bootstrap (`low`, `high`, `unit`, `interval`), resolved or not."""
+        tprs, values = self.evaluation.tprs, fpr_at_tpr(self.ranked, self.evaluation.tprs)
+        interval = fpr_at_tpr_interval(self.ranked, tprs, self._rng("fpr_at_tpr"), self.evaluation.bootstrap, self.evaluation.confidence)
+        intervals = self._joined(interval, BOTH_CLASSES, lambda d: d.fpr, values, self.n_negatives)
+        return list(zip(values.tolist(), intervals, strict=True))
 
     def thresholds(self) -> list[Row]:
         """Thresholds themselves, as fixed on validation."""
@@ -262,7 +267,7 @@ class Judge:
             else:
                 value = float(share_above(ordered, self.cuts.values[i]))
                 interval = wilson(round(value * n), n, self.evaluation.confidence)
-                [interval] = self._widest(interval, "Wilson", lambda d, i=i: pick(d)[:, i], value, n)
+                [interval] = self._joined(interval, "Wilson", lambda d, i=i: pick(d)[:, i], value, n)
                 out.append(self._row(metric, f, value=value, **interval, note=self.note))
         return out
 
@@ -277,18 +282,18 @@ class Judge:
             note=f"no threshold: {expected_note(self.cuts.n_negatives, f, 'validation controls', self.evaluation)}",
         )
 
-    def _widest(self, interval: tuple, how: str, pick: Callable[[Draws], NDArray], values: Any = None, n: int = 0) -> list[Row]:
-        """Return the widest of the intervals of independent stamps and of each kind of clusters, rate by rate.
+    def _joined(self, interval: tuple, how: str, pick: Callable[[Draws], NDArray], values: Any, n: int = 0) -> list[Row]:
+        """Return one interval of those of independent stamps and of each kind of clusters, rate by rate.
 
-        Where the rates are proportions, `values` of `n` stamps, an interval of clusters at 0 or 1 is widened to Wilson's.
+        Where the rates are proportions of `n` stamps, an interval of clusters at 0 or 1 is widened to Wilson's.
         """
 
         def clusters(draws: Draws) -> tuple[NDArray, NDArray]:
             found = percentiles(pick(draws), self.evaluation.confidence)
-            return found if values is None else edge_widened(found, np.rint(np.multiply(values, n)), n, self.evaluation.confidence)
+            return edge_widened(found, np.rint(np.multiply(values, n)), n, self.evaluation.confidence) if n else found
 
         found = {STAMP: interval} | {column: clusters(draws) for column, draws in self.draws.items()}
-        return [row | {"interval": how if row["unit"] == STAMP else over(row["unit"])} for row in widest(found)]
+        return [row | {"interval": how if row["unit"] == STAMP else over(row["unit"])} for row in joined(found, values)]
 
     def _both(self) -> bool:
         return bool(self.n_positives and self.n_negatives)

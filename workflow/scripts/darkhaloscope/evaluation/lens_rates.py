@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..config.experiment import CRITERION_TPR, RESOLVED, Evaluation, Stratum
-from ..core.intervals import clopper_pearson, wilson
-from ..core.rates import fpr_at_tpr
+from ..core.intervals import clopper_pearson, exact_fpr_at_tpr_interval, wilson
+from ..core.rates import ROUNDING
 from .judging import Cuts, Judge, resolves
 from .resampled_clusters import STAMP, draw_clusters
 from .scored import Scored
@@ -41,7 +41,8 @@ def judge_resolved(scored: Scored, cuts: Cuts | None, evaluation: Evaluation, te
     DataFrame
         Tidy rows of the stratum `θ_E/PSF ≥ 0.5`, metrics `tpr_at_fpr`, `tpr_at_validation_fpr`, and
         `criterion`: the FPR at the criterion's completeness. Its interval is the bootstrap's, or, where few controls pass,
-        Clopper and Pearson's about their number with the threshold held; it is never without one, as other rates may be.
+        Clopper and Pearson's about their number and the bootstrap's together, since that holds the threshold; of few lenses
+        `exact_fpr_at_tpr_interval`. It is never without one, as other rates may be.
     """
     if "theta_over_psf" not in scored.table.column_names:
         return frame([])
@@ -93,17 +94,23 @@ def rate_contaminants(scored: Scored, cuts: Cuts | None, evaluation: Evaluation,
 def _criterion(judge: Judge, evaluation: Evaluation) -> list[dict]:
     [row] = judge.fpr_at_tpr()  # at the criterion's completeness alone
     if not row["resolved"]:
-        value = float(fpr_at_tpr(judge.ranked, (CRITERION_TPR,))[0])
+        [(value, resampled)] = judge.fprs_resampled()
         passed = round(value * judge.n_negatives)
-        low, high = clopper_pearson(passed, judge.n_negatives, evaluation.confidence)
-        note = f"{passed} of {judge.n_negatives} controls pass; the interval holds the threshold fixed"
+        if judge.n_positives * (1 - CRITERION_TPR) + ROUNDING < evaluation.min_expected_fp:
+            # Too few for a bootstrap, which cannot put the threshold where no positive is.
+            low, high = exact_fpr_at_tpr_interval(judge.ranked, CRITERION_TPR, evaluation.confidence)
+            what = f"{judge.n_positives} lenses leave open where the threshold is: the interval takes in all places that it may be at"
+        else:
+            fixed = clopper_pearson(passed, judge.n_negatives, evaluation.confidence)
+            low, high = min(float(fixed[0]), resampled["low"]), max(float(fixed[1]), resampled["high"])
+            what = "the interval is widened to the bootstrap's, in which the threshold has its own noise"
         row |= {
             "value": value,
-            "low": float(low),
-            "high": float(high),
+            "low": low,
+            "high": high,
             "resolved": True,
             "interval": "Clopper–Pearson",
             "unit": STAMP,
-            "note": note,
+            "note": f"{passed} of {judge.n_negatives} controls pass; {what}",
         }
     return [row | {"metric": "criterion"}]

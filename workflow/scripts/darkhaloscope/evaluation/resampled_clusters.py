@@ -1,7 +1,8 @@
-"""Intervals from a bootstrap of clusters: which clusters a group of stamps has enough of, and the widest of their intervals.
+"""Intervals from a bootstrap of clusters: which clusters a group of stamps has enough of, and one interval of all of theirs.
 
 A stamp can belong to several clusters at once, its host, its source and its region of the sky. Each kind is resampled by
-itself; the widest interval counts, since each of them leaves out what the others hold.
+itself. Of kinds that lie within one another (a region holds bricks, these hold hosts) the widest interval holds what the others do. Hosts and
+sources do not, and what either kind adds to the interval of independent stamps is added up.
 """
 
 from __future__ import annotations
@@ -10,17 +11,21 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ..config.experiment import Evaluation
 from ..core.random import stable_hash, stream
 from ..core.resampling import Draws, Gathered, Resampled, row_weights
-from .clusters import Clusters, words
+from .clusters import Clusters, family, words
 from .scored import Scored
 from .strata import Group
 
 #: The unit of an interval that takes every stamp as independent.
 STAMP = "stamp"
+#: Between the columns whose clusters an interval resamples, where there are several.
+BESIDE = " + "
+#: What rates can be, and differences of two of them.
+RATES, DIFFERENCES = (0.0, 1.0), (-1.0, 1.0)
 #: Stamps of a table above which clusters are resampled over all stamps alone: strata visit every stamp some twenty times.
 MOST = 2_000_000
 
@@ -117,9 +122,42 @@ def resample_together(prepared: Mapping[Hashable, Resampled], weights: Iterable[
     return {name: Draws.join(draws) for name, draws in parts.items()}
 
 
-def over(column: str) -> str:
-    """Return what an interval is called that resamples the clusters of a column."""
-    return f"bootstrap over {words(column)}"
+def over(unit: str) -> str:
+    """Return what an interval is called that resamples the clusters of a column, or of several that `joined` has put together."""
+    return f"bootstrap over {' and over '.join(map(words, unit.split(BESIDE)))}"
+
+
+def joined(intervals: Mapping[str, tuple[NDArray, NDArray]], values: ArrayLike, limits: tuple[float, float] = RATES) -> list[dict]:
+    """Return one interval for each rate from those by the unit that was resampled: `low`, `high` and `unit`.
+
+    Where clusters of one family alone give a longer interval than independent stamps, the widest counts. Where several families do,
+    variances add up: the distance of each end from the value is √(d² + Σ (d_f² − d²)), d being that of independent stamps and d_f that of the widest
+    kind of each family (Cameron, Gelbach & Miller 2011, J. Bus. Econ. Stat. 29, 238, whose intersection of clusters is a stamp here).
+
+    Parameters
+    ----------
+    intervals : by unit, that of `STAMP` among them
+    values : of the rates
+    limits : what a rate can be
+    """
+    ends = {unit: [np.atleast_1d(np.asarray(end, float)) for end in interval] for unit, interval in intervals.items()}
+    length = {unit: np.nan_to_num(high - low, nan=-1.0) for unit, (low, high) in ends.items()}
+    out = widest(intervals)
+    for k, value in enumerate(np.atleast_1d(np.asarray(values, float))):
+        best: dict[str, str] = {}
+        for unit in ends:
+            kind = family(unit)
+            if unit != STAMP and length[unit][k] > length[STAMP][k] and length[unit][k] > (length[best[kind]][k] if kind in best else 0):
+                best[kind] = unit
+        if len(best) < 2:
+            continue
+        reach = []
+        for side, sign in ((0, -1), (1, 1)):
+            own, *others = (max(sign * (ends[unit][side][k] - value), 0.0) ** 2 for unit in (STAMP, *best.values()))
+            reach.append(np.sqrt(own + sum(max(other - own, 0.0) for other in others)))
+        low, high = max(value - reach[0], limits[0]), min(value + reach[1], limits[1])
+        out[k] = {"low": float(min(low, out[k]["low"])), "high": float(max(high, out[k]["high"])), "unit": BESIDE.join(best.values())}
+    return out
 
 
 def widest(intervals: Mapping[str, tuple[NDArray, NDArray]]) -> list[dict]:

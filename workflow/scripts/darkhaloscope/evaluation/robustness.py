@@ -21,7 +21,7 @@ from ..core.intervals import edge_widened, percentiles
 from ..core.rates import EvaluationError, auc, rank, share_above, tpr_at_fpr
 from ..core.resampling import Draws, Resampled
 from .judging import BOTH_CLASSES, MIN_PER_CLASS, Cuts, Row, everything, expected_note, needed_negatives, resolves
-from .resampled_clusters import STAMP, enough_clusters, over, resample_together, units_of, widest
+from .resampled_clusters import DIFFERENCES, RATES, STAMP, enough_clusters, joined, over, resample_together, units_of
 from .scored import Scored, load_seeds, match, need_both_classes
 from .tidy import COMMITTEE, frame
 
@@ -276,19 +276,21 @@ class _Judge:
 
     def _difference(self, measured: _Measured, home: _Measured, key: Key, note: str) -> Row:
         draws = _less(measured.draws[key], home.draws[key])
-        [ends] = widest({unit: percentiles(d, self.evaluation.confidence) for unit, d in draws.items()})
+        value = measured.values[key] - home.values[key]
+        [ends] = joined({unit: percentiles(d, self.evaluation.confidence) for unit, d in draws.items()}, value, DIFFERENCES)
         if ends["low"] == ends["high"]:
             note = "; ".join(n for n in (note, "every resample gave the same difference: its interval says nothing") if n)
         return {
             "home_value": home.values[key],
-            "difference": measured.values[key] - home.values[key],
+            "difference": value,
             "difference_low": ends["low"],
             "difference_high": ends["high"],
             "note": note,
         }
 
     def _interval(self, metric: str, value: float, draws: Mapping[str, NDArray], counts: tuple[int, int]) -> tuple[float, float, str]:
-        [ends] = widest({unit: percentiles(d, self.evaluation.confidence) for unit, d in draws.items()})
+        limits = DIFFERENCES if metric.startswith("delta_") else RATES
+        [ends] = joined({unit: percentiles(d, self.evaluation.confidence) for unit, d in draws.items()}, value, limits)
         low, high = np.array([ends["low"]]), np.array([ends["high"]])
         if not metric.startswith("delta_") and metric != "auc":
             n = counts[1] if metric == "realised_fpr" else counts[0]

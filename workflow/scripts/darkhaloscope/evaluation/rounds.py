@@ -13,7 +13,7 @@ from ..core.intervals import percentiles
 from ..core.rates import EvaluationError, fpr_at_tpr, rank
 from ..core.resampling import Resampled
 from .judging import everything
-from .resampled_clusters import resample_together, units_of, widest
+from .resampled_clusters import DIFFERENCES, joined, resample_together, units_of
 from .scored import Scored, load_seeds, match, need_both_classes
 
 ROUNDS = (
@@ -41,7 +41,7 @@ def compare_rounds(
     """Return the FPR at each completeness of every round, and its change since the first.
 
     The threshold of each completeness comes from the test positives themselves, so every interval is from a bootstrap
-    of both classes, by stamp and by each kind of clusters that there are enough of; the widest counts, and that of the rate
+    of both classes, by stamp and by each kind of clusters that there are enough of, put together; that of the rate
     is named in `unit`. A resample draws the same stamps for all rounds, and the change is paired. Each seed stands alone, and
     their committee (mean score) last. A rate that fewer than `min_expected_fp` false positives speak for is
     given with a note.
@@ -86,8 +86,9 @@ def _judge(ordered: Sequence[tuple[str, object]], scored: Scored, evaluation: Ev
     values = [fpr_at_tpr(r, evaluation.tprs) for r in ranked]
     rows = []
     for k, (name, _) in enumerate(ordered):
-        rates = widest({unit: percentiles(of_rounds[k], evaluation.confidence) for unit, of_rounds in draws.items()})
-        changes = widest({unit: percentiles(of_rounds[k] - of_rounds[0], evaluation.confidence) for unit, of_rounds in draws.items()})
+        own = {unit: percentiles(of_rounds[k], evaluation.confidence) for unit, of_rounds in draws.items()}
+        change = {unit: percentiles(of_rounds[k] - of_rounds[0], evaluation.confidence) for unit, of_rounds in draws.items()}
+        rates, changes = joined(own, values[k]), joined(change, values[k] - values[0], DIFFERENCES)
         n_positives, n_negatives = len(ranked[k].positives), len(ranked[k].negatives)
         for i, completeness in enumerate(evaluation.tprs):
             passed = values[k][i] * n_negatives

@@ -147,7 +147,7 @@ def cut_pairs(scored: Scored, pairs: Sequence[tuple[str, str]], strata: Mapping[
 def cut(scored: Scored, name: str, how: Stratum) -> Cut:
     """Return how stamps fall into a registered stratum, or into the bins or categories of a column.
 
-    Bins hold their lower edge, the last one its upper edge too. Quantiles are taken over the class that alone
+    Bins hold their lower edge, the last one its upper edge too, in single precision (`bins`). Quantiles are taken over the class that alone
     has the property, over both classes otherwise; equal values stay together, so that there may be
     fewer bins than asked for.
     """
@@ -190,12 +190,17 @@ def _groups(scored: Scored, column: str, found: Cut) -> Iterator[Group]:
 
 
 def bins(numbers: NDArray, edges: Sequence[float]) -> tuple[NDArray[np.int64], list[str]]:
-    """Return the bin of every number, −1 outside the edges and for NaN, and the names of the bins."""
-    edges = np.asarray(edges, float)
-    codes = (np.searchsorted(edges, numbers, "right") - 1).astype(np.int32)
-    codes[numbers == edges[-1]] = len(edges) - 2
-    codes[(codes >= len(edges) - 1) | np.isnan(numbers)] = -1
-    return codes, [_name(a, b) for a, b in pairwise(edges)]
+    """Return the bin of every number, −1 outside the edges and for NaN, and the names of the bins.
+
+    Numbers and edges are compared in single precision: 0.7 of a grid is the edge 0.7, although a table that holds it in single precision,
+    or a sum of steps, has it a little below; and 0.4 does not lie beyond a last edge of 0.4.
+    """
+    with np.errstate(over="ignore"):
+        single, ends = np.asarray(numbers, np.float32), np.asarray(edges, np.float32)
+    codes = (np.searchsorted(ends, single, "right") - 1).astype(np.int32)
+    codes[single == ends[-1]] = len(ends) - 2
+    codes[(codes >= len(ends) - 1) | np.isnan(single)] = -1
+    return codes, [_name(a, b) for a, b in pairwise(np.asarray(edges, float))]
 
 
 def _quantile_bins(numbers: NDArray, counted: NDArray[np.bool_], n: int) -> tuple[NDArray[np.int64], list[str]]:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from ..config.experiment import CRITERION_FPR, CRITERION_TPR, RESOLVED
 from ..config.lensfinder import LensFinderDataset
+from ..core.rates import ROUNDING
 from ..evaluation.shortcuts import NEVER_MET
 from ..evaluation.tidy import count, is_number, number, overall, pick, power, quoted, rate_text
 from .answer import Answer, Table, failed_first, quality_gates, rates_of, seed_words, stamp_gates, unresolved_words
@@ -98,7 +99,10 @@ def criterion(context: LensContext, network: str) -> str:
     if outcome == "not met" and not few:
         return f"not met, {stands}, {count(round(row['value'] / CRITERION_FPR))} times the limit."
     if outcome == "undecided":
-        return f"undecided, {stands}; to show it met takes at least {count(found['controls_needed'])} controls, of which none passes."
+        # A threshold at this completeness is known where about as many lenses are missed as a rate needs false positives.
+        lenses = math.ceil(context.experiment.evaluation.min_expected_fp / (1 - CRITERION_TPR) - ROUNDING)
+        more = f", and some {count(lenses)} lenses" if row["n_positives"] < lenses else ""
+        return f"undecided, {stands}; to show it met takes at least {count(found['controls_needed'])} controls, of which none passes{more}."
     return f"{outcome}, {stands}."
 
 

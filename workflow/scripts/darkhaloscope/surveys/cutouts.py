@@ -74,8 +74,9 @@ def resampled(cutout: Cutout, zero_point: float, new_scale_arcsec: float, new_ze
     """Return a cutout on other pixels and in another zero point, about the same middle.
 
     Surface brightness is averaged over the area of each new pixel: the flux in any region is that of the old
-    pixels, and a constant stays constant. The PSF grows no sharper: its size is kept, as it is in arcsec. Variances
-    are carried along as if old pixels were independent; new pixels smaller than the old ones are then correlated.
+    pixels, and a constant stays constant. The PSF grows no sharper: its size is kept, as it is in arcsec.
+    New pixels share old ones, and their noise is correlated. Variances are those of the flux in a region over its pixels, so that depths and
+    signal-to-noise made of them as if pixels were independent are right; a single pixel scatters less.
 
     Parameters
     ----------
@@ -97,7 +98,7 @@ def resampled(cutout: Cutout, zero_point: float, new_scale_arcsec: float, new_ze
     image = factor * (rows @ np.where(cutout.good, cutout.image, 0).astype(float) @ columns.T)
     with np.errstate(divide="ignore"):
         variance = np.where(cutout.good, 1 / cutout.invvar.astype(float), 0.0)
-    variance = factor**2 * (rows**2 @ variance @ (columns**2).T)
+    variance = factor**2 * (rows @ variance @ columns.T)
     covered = rows @ cutout.good.astype(float) @ columns.T
     # An old pixel's share of a new one is measured in old pixels: a new one that is wholly covered has this many.
     good = covered > (new_scale_arcsec / scale) ** 2 * (1 - 1e-6)

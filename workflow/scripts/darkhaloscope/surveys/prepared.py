@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from ..config.cutouts import Labelled
 from ..config.legacysurvey import BANDS, PIXEL_SCALE_ARCSEC, ZERO_POINT
+from ..config.subhalo import FWHM_PER_SIGMA
 from ..core.reading import readable
 from ..core.tables import PARQUET, Column, Schema, read_columns
 from .cutouts import Cutout, resampled
@@ -31,13 +33,15 @@ MOSTLY = 0.5
 CORE_ARCSEC, CORE_MAG = 2.0, (16.5, 24.0)
 #: Stamps that are written at a time.
 PART = 256
+#: Slope of the PSF whose FWHM the config says: that of ground-based images, and of a dataset's camera by default.
+MOFFAT_BETA = 3.5
 
 
 def prepared_schema(size: int) -> Schema:
     """Return the columns of cutouts made ready to be scored, of `size` pixels on a side."""
     scalars = [
-        *(Column(f"psfsize_{b}", "float32", "arcsec", f"FWHM of the PSF in {b}, as the config says; null where it does not", nullable=True) for b in BANDS),
-        *(Column(f"psfdepth_{b}", "float32", "1/nanomaggy²", f"Inverse variance of a point source's flux in {b}, from weights and FWHM", nullable=True) for b in BANDS),
+        *(Column(f"psfsize_{b}", "float32", "arcsec", f"psfsize that the FWHM in {b}, as the config says it, stands for; null where it does not", nullable=True) for b in BANDS),
+        *(Column(f"psfdepth_{b}", "float32", "1/nanomaggy²", f"Inverse variance of a point source's flux in {b}, from weights and psfsize", nullable=True) for b in BANDS),
     ]  # fmt: skip
     return Schema(
         "cutouts",
@@ -294,6 +298,15 @@ def stamp_of(cutouts: FolderOfCutouts, name: str, found: Found, whole: Cutout, s
     return replace(stamp, **{key: getattr(stamp, key)[order] for key in ("image", "invvar", "good", "psfsize", "bad_fractions")})
 
 
+def moffat_psfsize(fwhm_arcsec: float) -> float:
+    """Return the survey's psfsize of a PSF: 2.355 σ of the Gaussian with the noise-equivalent area of a Moffat profile of slope `MOFFAT_BETA`.
+
+    Networks know PSFs by it, and so do strata: an FWHM in its place would be that of a PSF sharper by a fifth.
+    """
+    alpha = fwhm_arcsec / (2 * math.sqrt(2 ** (1 / MOFFAT_BETA) - 1))
+    return FWHM_PER_SIGMA * alpha / 2 * math.sqrt(2 * MOFFAT_BETA - 1) / (MOFFAT_BETA - 1)
+
+
 def _scalars(cutout: Cutout, settings: Labelled) -> Mapping[str, float | None]:
     """PSF size and depth where they are known: the variance of a point source's flux is that of a pixel times 4π σ² [pixel], for white noise."""
     out: dict[str, float | None] = {}
@@ -301,10 +314,10 @@ def _scalars(cutout: Cutout, settings: Labelled) -> Mapping[str, float | None]:
     factor = 10 ** (0.4 * (ZERO_POINT - settings.zero_point))
     for band, source in zip(BANDS, settings.sources, strict=True):
         fwhm, k = settings.psf_fwhm_arcsec.get(source), settings.bands.index(source)
-        out[f"psfsize_{band}"] = fwhm
+        size = out[f"psfsize_{band}"] = moffat_psfsize(fwhm) if fwhm else None
         known: NDArray = cutout.invvar[k][cutout.good[k]]
-        if fwhm and weighed and len(known):
-            sigma = fwhm / 2.3548 / settings.pixel_scale_arcsec
+        if size and weighed and len(known):
+            sigma = size / FWHM_PER_SIGMA / settings.pixel_scale_arcsec
             out[f"psfdepth_{band}"] = float(np.median(known)) / (4 * np.pi * sigma**2) / factor**2
     return out
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +27,14 @@ from .schema import sensitivity_schema
 MASS_STEPS = 8
 
 
+@dataclass(frozen=True)
+class MassSteps:
+    """Steps of an integral over a mass function: `log10_mass` (f,), and the `number` (f,) of halos per arcsec² that each stands for."""
+
+    log10_mass: NDArray
+    number: NDArray
+
+
 def map_sensitivity(detector: Detector, stamps: Sequence[Stamp], settings: Sensitivity, cosmology: Cosmology) -> pa.Table:
     """Return the sensitivity of some stamps, one row per stamp and channel, in the schema of `sensitivity_schema`.
 
@@ -37,7 +47,7 @@ def map_sensitivity(detector: Detector, stamps: Sequence[Stamp], settings: Sensi
     for stamp, fitted in zip(stamps, detector.fit(stamps), strict=True):
         if fitted is None:
             continue
-        density = mass_function(settings, 10**masses, sigma_critical(halos[0]))
+        population = mass_steps(settings, masses, sigma_critical(halos[0]))
         for channel, depth in mean_z(fitted, halos, settings).items():
             limit = least_mass(depth, masses, settings.threshold)
             image = np.full(stamp.flux.shape, np.nan, np.float32)
@@ -51,7 +61,7 @@ def map_sensitivity(detector: Detector, stamps: Sequence[Stamp], settings: Sensi
                     "least_log10_mass": float(seen.min()) if len(seen) else None,
                     "median_log10_mass": float(np.median(seen)) if len(seen) else None,
                     "seen_share": len(seen) / len(limit),
-                    "expected": expected_detections(depth, masses, density, settings.threshold, area),
+                    "expected": expected_detections(depth, masses, population, settings.threshold, area),
                     "limit": image,
                 }
             )
@@ -88,26 +98,42 @@ def least_mass(depth: NDArray, log10_mass: NDArray, threshold: float) -> NDArray
     return out
 
 
-def expected_detections(depth: NDArray, log10_mass: NDArray, density: NDArray, threshold: float, area: float) -> float:
+def expected_detections(depth: NDArray, log10_mass: NDArray, halos: MassSteps, threshold: float, area: float) -> float:
     """Return the number of subhalos above a threshold that a mass function gives on average.
 
-    N = Σ_places area ∫ dN/(dlog₁₀M arcsec²) Φ(z − threshold) dlog₁₀M, by the trapezoidal rule.
+    N = Σ_places area ∫ dN/(dlog₁₀M arcsec²) Φ(z − threshold) dlog₁₀M.
 
     Parameters
     ----------
     depth : (m, k), mean z
     log10_mass : (m,), increasing
-    density : (m,), halos per dex and arcsec²
+    halos : MassSteps between these masses
+    threshold : float
     area : float, arcsec² that each place stands for
     """
-    fine = np.linspace(log10_mass[0], log10_mass[-1], (len(log10_mass) - 1) * MASS_STEPS + 1)
-    between = np.array([np.interp(fine, log10_mass, d) for d in depth.T])
-    passed = ndtr(between - threshold).sum(0) * area
-    return float(np.trapezoid(np.exp(np.interp(fine, log10_mass, np.log(density))) * passed, fine))
+    between = np.array([np.interp(halos.log10_mass, log10_mass, d) for d in depth.T])
+    return float((ndtr(between - threshold) @ halos.number).sum() * area)
+
+
+def mass_steps(settings: MassFunction, log10_mass: NDArray, critical: float) -> MassSteps:
+    """Return the halos of a mass function between mapped masses, (m,) increasing, by the trapezoidal rule.
+
+    Steps begin and end at the mass function's own bounds where these lie within, and meet every mapped mass: nothing is lost at a bound.
+    """
+    bounds = [math.log10(mass) for mass in settings.mass_bounds_msun]
+    low, high = max(float(log10_mass[0]), bounds[0]), min(float(log10_mass[-1]), bounds[1])
+    if low >= high:
+        return MassSteps(np.zeros(0), np.zeros(0))
+    knots = [low, *log10_mass[(log10_mass > low) & (log10_mass < high)], high]
+    steps = np.append(np.concatenate([np.linspace(a, b, MASS_STEPS, endpoint=False) for a, b in pairwise(knots)]), high)
+    width = np.diff(steps, prepend=low, append=high)
+    # At a bound itself rounding must not put a halo beyond it.
+    density = mass_function(settings, np.clip(10**steps, *settings.mass_bounds_msun), critical)
+    return MassSteps(steps, density * (width[:-1] + width[1:]) / 2)
 
 
 def mass_function(settings: MassFunction, mass_msun: NDArray, critical: float) -> NDArray:
-    """Return halos per dex of mass and arcsec² near the Einstein radius.
+    """Return halos per dex of mass and arcsec² near the Einstein radius, none beyond the bounds of the mass function.
 
     dN/dM ∝ M^slope between the bounds of the mass function; together they hold `fraction` of the mass there, half of which, as in an
     isothermal lens at its Einstein radius, is the critical surface density.
@@ -121,7 +147,7 @@ def mass_function(settings: MassFunction, mass_msun: NDArray, critical: float) -
     power = settings.slope + 2
     total = math.log(high / low) if power == 0 else (high**power - low**power) / power
     per_mass = settings.fraction * critical / 2 / total * mass_msun**settings.slope
-    return np.where((mass_msun >= low) & (mass_msun <= high), per_mass * mass_msun * math.log(10), 1e-300)
+    return np.where((mass_msun >= low) & (mass_msun <= high), per_mass * mass_msun * math.log(10), 0.0)
 
 
 def sigma_critical(one: SubhaloProfile) -> float:

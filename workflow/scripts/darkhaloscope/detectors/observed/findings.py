@@ -18,7 +18,7 @@ from ...config.observed import Observed
 from ...core.tables import Column
 from ...lensing.lens import critical_curve
 from ...surveys.observed import ObservedLens, published, read_lens
-from ..evidence.sensitivity import MASS_STEPS, least_mass, mass_function
+from ..evidence.sensitivity import MassSteps, least_mass, mass_steps
 from .arcs import NoArcs
 from .fit import ObservedFit, fit_lens
 from .schema import MAPS, MASS, PROMISES, SOURCE_SIZE, TRIALS, lens_columns, lens_schema
@@ -133,34 +133,30 @@ def scan_row(looker: Looker, mass_function_of: MassFunction) -> tuple[dict[str, 
     fit, settings = looker.fit, looker.settings
     scan, depth = looker.scan()
     limit = least_mass(depth, looker.masses, settings.threshold)
-    density = mass_function(mass_function_of, 10**looker.masses, looker.critical)
+    population = mass_steps(mass_function_of, looker.masses, looker.critical)
     area = (settings.place_step * fit.lens.scale) ** 2
     seen = limit[np.isfinite(limit)]
     row = {
         "least_log10_mass": float(seen.min()) if len(seen) else np.nan,
         "median_log10_mass": float(np.median(seen)) if len(seen) else np.nan,
         "seen_share": len(seen) / len(limit),
-        "halos": halos_by_promise(depth, looker.masses, density, area),
+        "halos": halos_by_promise(depth, looker.masses, population, area),
     }
     return row, {"z": _cells(looker, scan.z[looker.searched]), "limit": _cells(looker, limit)}, depth
 
 
-def halos_by_promise(depth: NDArray, log10_mass: NDArray, density: NDArray, area: float) -> NDArray:
+def halos_by_promise(depth: NDArray, log10_mass: NDArray, halos: MassSteps, area: float) -> NDArray:
     """Return how many subhalos of a mass function have a promised z within the edges of `PROMISES`.
 
     Parameters
     ----------
     depth : (m, k), promised z of m increasing masses at k places
     log10_mass : (m,)
-    density : (m,), halos per dex and arcsec²
+    halos : MassSteps between these masses
     area : float, arcsec² that each place stands for
     """
-    fine = np.linspace(log10_mass[0], log10_mass[-1], (len(log10_mass) - 1) * MASS_STEPS + 1)
-    between = np.array([np.interp(fine, log10_mass, d) for d in depth.T])
-    weight = np.exp(np.interp(fine, log10_mass, np.log(density))) * np.gradient(fine) * area
-    # The ends of the trapezoidal rule stand for half a step.
-    weight[[0, -1]] /= 2
-    return np.histogram(between, PROMISES, weights=np.broadcast_to(weight, between.shape))[0]
+    between = np.array([np.interp(halos.log10_mass, log10_mass, d) for d in depth.T])
+    return np.histogram(between, PROMISES, weights=np.broadcast_to(halos.number * area, between.shape))[0]
 
 
 def halo_row(looker: Looker, trials: list[Trial]) -> dict[str, float]:

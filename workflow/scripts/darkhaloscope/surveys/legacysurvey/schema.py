@@ -59,7 +59,9 @@ KNOWN_LENSES = Schema(
         Column("separation_arcsec", "float32", "arcsec", "Distance to the matched object; NaN where there is none"),
         Column("brickname", "string", "", "Brick that holds the position"),
         Column("healpix", "int64", "", "HEALPix cell, nested, of the survey's `nside`"),
-        *_per_band("mag", "float32", "mag", "Magnitude in {band} of the matched object; NaN where there is none"),
+        *_per_band(
+            "mag", "float32", "mag", "Magnitude in {band} of the matched object, as the parent sample has it; NaN where there is none"
+        ),
         *_per_band("psfsize", "float32", "arcsec", "PSF size in {band} of the matched object, otherwise the median of its brick"),
         *_per_band(
             "psfdepth",

@@ -49,7 +49,7 @@ def read_hosts(settings: HostCutouts, camera: Camera) -> RealHosts:
 
     Lenses, and objects whose label lies between lens and look-alike, are marked as known lenses: `hosts.veto_known_lenses` leaves them out.
     Magnitudes are of the flux within `HOST_ARCSEC`. Without weights the noise of a pixel is that of the differences of pixels two apart,
-    outside 0.7 of the half side: too small where images were clipped or smoothed. A cutout without a position, without noise or without
+    outside 0.7 of the half side, as the cutout came: too small where images were clipped or smoothed. A cutout without a position, without noise or without
     light is left out.
 
     Raises
@@ -108,7 +108,7 @@ def _host(
     said = told({"ra": None, "dec": None, "label": None, "given_label": None}, known, found, settings)
     if said["ra"] is None:
         raise CutoutError(f"{name} has no position, by which splits are made; give ra and dec in its file or in `labels`")
-    stamp = replace(stamp, invvar=_weights(name, stamp, found.invvar is not None), psfsize=psfsize.astype(np.float32))
+    stamp = replace(stamp, invvar=_weights(name, stamp, whole, found.invvar is not None, settings), psfsize=psfsize.astype(np.float32))
     axis = (np.arange(size) - (size - 1) / 2) * PIXEL_SCALE_ARCSEC
     near = np.hypot(axis[:, None] - stamp.y_offset_arcsec, axis[None, :] - stamp.x_offset_arcsec) <= HOST_ARCSEC
     flux = np.where(near, stamp.image, 0).sum((1, 2), dtype=float)
@@ -129,20 +129,27 @@ def _host(
     return galaxy, stamp
 
 
-def _weights(name: str, stamp: Cutout, given: bool) -> NDArray[np.float32]:
-    """Return inverse variances of the pixels: those that came with the cutout, or those of its own noise; 0 where a pixel is bad."""
+def _weights(name: str, stamp: Cutout, whole: Cutout, given: bool, settings: HostCutouts) -> NDArray[np.float32]:
+    """Return inverse variances of the pixels: those that came with the cutout, or those of its own noise; 0 where a pixel is bad.
+
+    Pixels that were resampled share noise, and differ from each other by less than it: their noise is that of the cutout as it came, by area.
+    """
     if given:
         return np.where(stamp.good, stamp.invvar, 0).astype(np.float32)
+    same = stamp.pixel_scale_arcsec == whole.pixel_scale_arcsec
+    order = [settings.bands.index(source) for source in settings.sources]
+    planes, goods = (stamp.image, stamp.good) if same else (whole.image[order], whole.good[order])
+    unit = 1.0 if same else 10 ** (0.4 * (ZERO_POINT - settings.zero_point)) * stamp.pixel_scale_arcsec / whole.pixel_scale_arcsec
     out = np.zeros(stamp.image.shape, np.float32)
-    size = stamp.image.shape[-1]
+    size = planes.shape[-1]
     axis = np.arange(size) - (size - 1) / 2
     outside = np.hypot(axis[:, None], axis[None, :]) > 0.7 * size / 2
-    for k, (plane, good) in enumerate(zip(stamp.image, stamp.good, strict=True)):
-        # Pixels beside each other may share light of one pixel before resampling.
+    for k, (plane, good) in enumerate(zip(planes, goods, strict=True)):
+        # Pixels beside each other may share light of one pixel where the survey resampled them.
         pairs = (outside & good)[:, 2:] & good[:, :-2]
         difference = (plane[:, 2:] - plane[:, :-2])[pairs]
         sigma = 1.4826 * np.median(np.abs(difference - np.median(difference))) / np.sqrt(2) if pairs.any() else 0.0
         if not sigma > 0:
             raise CutoutError(f"{name} has no noise in {BANDS[k]} that could be measured; give weights (`noise`)")
-        out[k] = np.where(good, 1 / sigma**2, 0)
+        out[k] = np.where(stamp.good[k], 1 / (sigma * unit) ** 2, 0)
     return out

@@ -14,16 +14,19 @@ import pyarrow.parquet as pq
 
 from ...config.lensfinder import LensFinderDataset
 from ...core.tables import Column, Schema, parquet_errors, read_columns
+from ...surveys.legacysurvey.parent import magnitude
 from ...surveys.legacysurvey.schema import PARENT
 from .cut import cut_places
 from .hosts import split_regions
 from .known_lenses import splits_by_region
-from .schema import BANDS, image_column
+from .schema import BANDS, CONDITIONS, image_column
 
 #: Galaxies of a piece, at least, where a brick more does not fit: about 0.25 GB of stamps that wait to be scored.
 PIECE = 2000
 
-_FROM_PARENT = ("object_id", "ra", "dec", "brickname", *(f"mag_{b}" for b in BANDS), "contaminant_class", "known_lens")
+_FROM_PARENT = ("object_id", "ra", "dec", "brickname", "contaminant_class", "known_lens")
+#: As stamps have them: a selection function of `mag_r` is one of what was observed, and the parent sample's are corrected for extinction.
+_MAGNITUDES = {c.name: c for c in CONDITIONS if c.name.startswith("mag_")}
 
 
 def search_schema(size: int) -> Schema:
@@ -32,7 +35,7 @@ def search_schema(size: int) -> Schema:
         "search",
         (
             Column("stamp_id", "string", "", "Brick and number of the object in it"),
-            *(c for c in PARENT.columns if c.name in _FROM_PARENT),
+            *(_MAGNITUDES.get(c.name, c) for c in PARENT.columns if c.name in (*_FROM_PARENT, *_MAGNITUDES)),
             Column(
                 "split", "string", "", "Split of the galaxy's sky: networks may have seen it as a control where it is train or validation"
             ),
@@ -93,7 +96,7 @@ def cut_parents(
     cells = read_columns(parent, ["healpix"])["healpix"].to_numpy()
     split_of = splits_by_region(cells, split_regions(cells, dataset.splits))
     schema, (low, high) = search_schema(dataset.camera.stamp_size), dataset.hosts.psfsize_r_arcsec
-    wanted = [*_FROM_PARENT, "objid", "healpix", "psfsize_r", *(f"psfdepth_{b}" for b in BANDS)]
+    wanted = [*_FROM_PARENT, "objid", "healpix", "psfsize_r", *(f"{name}_{b}" for name in ("flux", "psfdepth") for b in BANDS)]
     with parquet_errors(parent):
         galaxies = pq.read_table(parent, columns=wanted, filters=[("brickname", "in", list(folders))]).sort_by(
             [("brickname", "ascending"), ("objid", "ascending")]
@@ -117,6 +120,7 @@ def cut_parents(
             {
                 "stamp_id": [f"{names[start]}-{number}" for number in rows["objid"].to_pylist()],
                 **{name: rows[name] for name in _FROM_PARENT},
+                **{f"mag_{b}": magnitude(rows[f"flux_{b}"].to_numpy()) for b in BANDS},
                 "split": [split_of[cell] for cell in rows["healpix"].to_pylist()],
                 "like_training": (seeing >= low) & (seeing <= high),
                 **{f"psfsize_{b}": cut.psfsize[:, i] for i, b in enumerate(BANDS)},
