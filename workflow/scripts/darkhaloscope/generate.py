@@ -17,6 +17,7 @@ from .config.base import Distribution
 from .config.detectors import DETECTOR_KINDS, AnyDetector
 from .config.kinds import DATASET_KINDS, Dataset
 from .config.lensfinder import ImportedDataset
+from .config.presets import preset
 from .config.run import Run
 from .config.subhalo import SubhaloDataset
 from .core.files import write_text
@@ -47,7 +48,7 @@ file laid over it, or a few keys on the command line:
 
 ```
 snakemake --cores 8 --configfile mine.yaml
-snakemake --cores 8 --config root=~/runs/other datasets.subhalo.seed=3
+snakemake --cores 8 --config root=~/runs/other datasets.subhalo.seed=3 datasets.subhalo.size.test=5000
 make config                              # every key with its default
 make config CONFIG=mine.yaml TO=all.yaml # every key of a run, into a file
 ```
@@ -106,6 +107,12 @@ experiments:
 Its table is `results/experiments/subhalo/evaluation/robustness.csv`. Seed, splits, sample and stamp size stay the
 dataset's. Test datasets of their own, with other galaxies for example, are named in `tests`.
 
+## What every run has
+
+A config that says nothing has these (`presets/`); it may change single keys of them, and name others beside them. Their galaxies are of sample `dr17`, their sky is of survey `dr10`, unless the
+config says otherwise: `datasets: {subhalo-hard: {sources: {sample: mock}}}` in the demo.
+
+PRESETS
 ## Every key
 
 Generated from the models by `make generate`. ‹name› stands for a name of your choice.
@@ -125,7 +132,16 @@ def readme() -> str:
     """Return config/README.md with its table of keys."""
     lines = ["| key | type | default | what it is |", "|---|---|---|---|"]
     lines += [f"| `{key}` | {kind} | {default} | {text} |" for key, kind, default, text in _rows(Run, "")]
-    return README + "\n".join(lines) + "\n"
+    return README.replace("PRESETS\n", _presets()) + "\n".join(lines) + "\n"
+
+
+def _presets() -> str:
+    lines = ["| section | name | what it is |", "|---|---|---|"]
+    for section in ("datasets", "detectors", "experiments"):
+        lines += [
+            f"| `{section}` | `{name}` | {values.get('description') or values['question']} |" for name, values in preset(section).items()
+        ]
+    return "\n".join(lines) + "\n\n"
 
 
 TABLES = """\
