@@ -26,11 +26,16 @@ from .detectors.evidence.schema import FINDINGS, map_columns, sensitivity_schema
 from .detectors.observed.schema import TRIALS, lens_schema
 from .detectors.schema import SCORE, maps_schema
 from .ifu.bank import BANK
+from .learning.mining import MINED
+from .sources.cosmos import COSMOS_SOURCES
 from .stamps.seen import Seen, seen_schema
 from .surveys.legacysurvey.schema import KNOWN_LENSES, PARENT
 from .surveys.prepared import prepared_schema
+from .surveys.real_sky import real_sky_schema
 from .tasks.lensfinder import schema as lensfinder
 from .tasks.lensfinder import seen as lensfinder_seen
+from .tasks.lensfinder.host_cutouts import host_schema
+from .tasks.lensfinder.known_lenses import known_stamp_schema
 from .tasks.lensfinder.search import search_schema
 from .tasks.subhalo import seen as subhalo_seen
 from .tasks.subhalo.schema import MANIFEST, PLACE, pair_images, stamp_schema
@@ -147,8 +152,8 @@ def _presets() -> str:
 TABLES = """\
 # Tables
 
-Every table is Parquet with the columns below, in this order; images are Arrow fixed-shape tensors. Unit and
-description of a column are also in the file's own metadata. Generated from the schemas by `make generate`.
+Tables that pass from stage to stage are Parquet with the columns below, in this order; images are Arrow fixed-shape tensors. Unit and
+description of a column are also in the file's own metadata. CSV tables, and what is made for pages, are in [data-contracts.md](data-contracts.md). Generated from the schemas by `make generate`.
 
 """
 
@@ -176,6 +181,13 @@ def tables() -> str:
             lensfinder_seen.SEEN, ImportedDataset(table="any", gates={"core_pixels": 1})
         ),
         "Hosts without arcs, `datasets/{dataset}/hosts/arcs_removed.parquet` and `bare.parquet`": lensfinder.without_arc_schema(64),
+        "Known lenses as stamps, `datasets/{dataset}/known_lenses.parquet`": known_stamp_schema(64),
+        "Real galaxies with labels, `datasets/{dataset}/real_sky.parquet`": real_sky_schema(64),
+        "Cutouts that are hosts, `datasets/{dataset}/host_cutouts.parquet`; `host_galaxies.parquet` has the columns of a parent sample": host_schema(
+            64
+        ),
+        "Galaxies of COSMOS, `datasets/{dataset}/cosmos_sources.parquet`": COSMOS_SOURCES,
+        "Mined controls, `detectors/{dataset}/{detector}/seed-{seed}/mined.parquet`": MINED,
         "Scores, `detectors/{dataset}/{detector}/seed-{seed}/scores/{test}.parquet`": Schema("scores", SCORE),
         "Findings of the model-based detector, `findings/{dataset}/{test}/{split}/{shard}.parquet`": FINDINGS,
         "Its maps, beside the findings and in `evidence_stamps/{dataset}/{test}/{split}/{shard}.parquet`": Schema("maps", map_columns(48)),
