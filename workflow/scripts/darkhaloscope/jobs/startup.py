@@ -330,7 +330,7 @@ def begin(workflow: Any, settings: Run) -> None:
         print(listed, file=sys.stderr)
         return
     how = "by deleting the records in the folders `provenance` beside them" if stored else "with --touch"
-    remedy = f"\nMake them again with the same command and --forcerun {' '.join(names)}, or keep them as they are {how}."
+    remedy = f"\nMake them again with the same command and --forcerun {' '.join(names)}, or keep them as they are {how}. Those that this run does not need can be deleted."
     raise WorkflowError(listed + (remedy if names else ""))
 
 
@@ -378,9 +378,11 @@ def stale_results(
         if rule not in rules:
             return None
         try:
-            return {k: v(SimpleNamespace(**wildcards)) if callable(v) else v for k, v in rules[rule].items()}
+            params = {k: v(SimpleNamespace(**wildcards)) if callable(v) else v for k, v in rules[rule].items()}
         except (KeyError, AttributeError):
             return None  # the config does not name this dataset, detector or experiment any more
+        # The page of a dataset links to the run's experiments that show it. Where there is none, the page is another run's.
+        return None if params.get("experiments") == [] else params
 
     # One line for all shards of a folder: there may be thousands.
     groups: dict[tuple[str | None, str, str], list[str]] = {}
