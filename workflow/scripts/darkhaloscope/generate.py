@@ -73,8 +73,8 @@ make config CONFIG=mine.yaml TO=all.yaml # every key of a run, into a file
 | `lensfinder-reference.yaml` | the reference run of the lens finder: three networks and 10⁵ test controls |
 
 An overlay may begin with `extends: config/other.yaml` (a path from the project's root): it is then laid
-over that file. Files are YAML as it is meant: a key twice is an error, `3e-2` is a number, only `true` and `false`
-are booleans. In paths, `~` and `$VARIABLES` are replaced. Mappings merge key by key; lists, distributions, and the mappings `mix`, `profiles`,
+over that file. Files are YAML as it is meant: a key twice is an error, `3e-2` is a number, and `yes`, `no`,
+`on` and `off` are text where text is meant. In paths, `~` and `$VARIABLES` are replaced. Mappings merge key by key; lists, distributions, and the mappings `mix`, `profiles`,
 `fractions`, `assigned` and `grid` are replaced whole, and so is each stratum of `strata`. Unknown keys are refused with the nearest
 known name.
 
