@@ -51,6 +51,8 @@ def _of_dataset(dataset: Any) -> dict[str, str | None]:
     if dataset.kind == "subhalo":
         psf = dataset.instrument.psf
         return {"instrument.psf.kernel": psf.kernel if psf.kind == "kernel" else None}
+    if dataset.kind != "lensfinder":
+        return {}
     given = {"sources.cosmos.catalog": dataset.sources.cosmos.catalog if dataset.sources.uses("cosmos") else None}
     for key, cutouts in (("hosts.cutouts", dataset.hosts.cutouts), ("real_sky", dataset.real_sky)):
         if cutouts:
