@@ -12,6 +12,10 @@ from darkhaloscope.jobs.command_line import misplaced, nested
         ("datasets.subhalo.seed=3", "datasets", {"subhalo": {"seed": 3}}),
         ("cosmology.h0=67.4", "cosmology", {"h0": 67.4}),
         ("manga.samples.dr17.base=file:///a/b=c/", "manga", {"samples": {"dr17": {"base": "file:///a/b=c/"}}}),
+        ("cutouts.files=*_g.fits", "cutouts", {"files": "*_g.fits"}),
+        ("cutouts.path=a, b's#2", "cutouts", {"path": "a, b's#2"}),
+        ("cutouts.bands=[g, r, i]", "cutouts", {"bands": ["g", "r", "i"]}),
+        ("cutouts.name=", "cutouts", {"name": None}),
         ("datasets.subhalo.lens.shear={uniform: [0, 0.1]}", "datasets", {"subhalo": {"lens": {"shear": {"uniform": [0, 0.1]}}}}),
     ],
 )

@@ -58,7 +58,10 @@ def _put(tree: dict[str, Any], parts: list[str], value: str) -> None:
 
 
 def _flow(value: str | dict[str, Any]) -> str:
-    return value if isinstance(value, str) else f"{{{', '.join(f'{key}: {_flow(below)}' for key, below in value.items())}}}"
+    if not isinstance(value, str):
+        return f"{{{', '.join(f'{key}: {_flow(below)}' for key, below in value.items())}}}"
+    # Within braces YAML takes these for something else: `*.fits` for the name of an anchor, `a,b` for two keys.
+    return "'" + value.replace("'", "''") + "'" if re.match(r"[*&!%@`|>]|[^\[{\"'].*([,#\[\]{}]|: )", value) else value
 
 
 def misplaced(entry: str) -> str:
