@@ -6,7 +6,7 @@ import re
 import pytest
 
 from darkhaloscope.config.run import Run
-from darkhaloscope.jobs.targets import unknown
+from darkhaloscope.jobs.targets import many, unknown
 
 OUTPUTS = [
     "results/x/datasets/{dataset}/manifest.parquet",
@@ -90,3 +90,9 @@ def test_no_file_is_named_as_the_nearest_that_no_rule_makes():
     outputs = ["results/x/datasets/{dataset}/parents/{piece}.parquet"]
     said = unknown(["results/x/datasets/subhalo/parent/sensitivity.parquet"], Run(root="results/x"), outputs, [], lambda target: [])
     assert "no rule makes such a file; results go below" in said
+
+
+def test_a_rule_of_many_files_is_answered_with_their_pattern():
+    patterned = {"rank_disks": "results/x/manga/{sample}/ranking.csv"}
+    assert "ask for one of them, results/x/manga/{sample}/ranking.csv with names" in many(["rank_disks"], patterned)
+    assert not many(["all", "results/x/index.html"], patterned)

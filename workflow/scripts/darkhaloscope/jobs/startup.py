@@ -288,13 +288,14 @@ def begin(workflow: Any, settings: Run) -> None:
     here = [output.removeprefix(object_storage.prefix(workflow)) for output in outputs]
     asked = [re.compile(regex_from_filepattern(output)) for output in here]
     problem = targets.unknown(
-        _asked_for(),
+        _asked_for("targets", "until", "omit_from", "forcerun"),
         settings,
         [strip_wildcard_constraints(output) for output in here],
         [rule.name for rule in workflow.rules],
         lambda target: [found.groupdict() for pattern in asked if (found := pattern.fullmatch(target))],
     )
-    if problem:
+    patterned = {rule.name: strip_wildcard_constraints(str(rule.output[0])) for rule in workflow.rules if rule.has_wildcards()}
+    if problem or (problem := targets.many(_asked_for("targets"), patterned)):
         raise WorkflowError(problem)
     stored = workflow.storage_registry.default_storage_provider is not None
     rules = {rule.name: dict(rule.params.items()) for rule in workflow.rules}
@@ -305,7 +306,7 @@ def begin(workflow: Any, settings: Run) -> None:
         raise WorkflowError(lost)
     lost_now, gone = lost_names(settings, makes)
     # Results asked for by name may need none of them.
-    if lost_now and not stored and not _asked_for() and not DECIDED & set(sys.argv):
+    if lost_now and not stored and not _asked_for("targets") and not DECIDED & set(sys.argv):
         raise WorkflowError("\n".join(lost_now))
     for line in [*lost_now, *(f"{name} does not exist any more; what was made of it stays as it is" for name in gone)]:
         print(f"Warning: {line}", file=sys.stderr)
@@ -407,15 +408,14 @@ def _filled(pattern: str | None, wildcards: Mapping[str, str]) -> str | None:
         return None  # made by a rule of the same name that had other wildcards
 
 
-def _asked_for() -> list[str]:
+def _asked_for(*options: str) -> list[str]:
     """Return the targets on the command line, and what options that name rules or files are given: Snakemake gives them to the workflow only once it is parsed."""
     from snakemake.cli import get_argument_parser
 
     if not {"snakemake", ".snakemake-wrapped"} & {Path(sys.argv[0]).name, Path(sys.argv[0]).parent.name}:
         return []  # started by another program
     chosen, _ = get_argument_parser().parse_known_args(sys.argv[1:])
-    asked = (chosen.targets, chosen.until, chosen.omit_from, chosen.forcerun)
-    return [str(target) for named in asked for target in named or ()]
+    return [str(target) for option in options for target in getattr(chosen, option) or ()]
 
 
 def _recorded(path: str) -> bool:

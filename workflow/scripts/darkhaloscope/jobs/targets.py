@@ -76,6 +76,14 @@ def unknown(
     return None
 
 
+def many(targets: Iterable[str], patterned: Mapping[str, str]) -> str:
+    """Say so where a target is a rule that makes many files: which one is meant? `patterned` has the first output of each such rule."""
+    for target in map(str, targets):
+        if target in patterned and not os.path.exists(target):
+            return f"rule `{target}` makes a file for each of several names: ask for one of them, {patterned[target]} with names in place of what is in braces"
+    return ""
+
+
 def _strangers(wildcards: Mapping[str, str], settings: Run) -> str:
     """Say which of a file's wildcards is no name in the config; empty where each is."""
     experiment = settings.experiments.get(wildcards.get("experiment", ""))
