@@ -19,10 +19,12 @@ SNAKEMAKE := $(BIN)/snakemake
 help:
 	@echo "make demo       both chains on a mock archive and a mock sky, in minutes; prints where the reports are"
 	@echo "make demo-full  the same with networks, controls and rounds that take longer to learn"
+	@echo "make setup      make .venv with the pinned packages; every target that needs it does so by itself"
 	@echo "make test       set up and pass all tests"
 	@echo "make check      the fast tests alone, or those of a folder: make check TESTS=tests/unit/lensing"
 	@echo "make lint       ruff, snakefmt, snakemake --lint"
-	@echo "make bench      measure speed; results in docs/benchmarks.md's tables"
+	@echo "make format     write the code as ruff and snakefmt would have it"
+	@echo "make bench      measure speed; prints the tables of docs/benchmarks.md"
 	@echo "make reference  the reference run of config/subhalo-reference.yaml (about two hours on 2 cores)"
 	@echo "make reference-finder  that of the lens finder, config/lensfinder-reference.yaml (two to three hours on 2 cores)"
 	@echo "make config     every key of the config with its default; of a run: make config CONFIG=mine.yaml TO=all.yaml"

@@ -1,5 +1,6 @@
 """What a change of config or code plans: rule names, taken from dry runs beside a finished tiny run."""
 
+import json
 import os
 import re
 import shutil
@@ -210,3 +211,21 @@ def test_what_the_user_brings_and_is_not_there_is_named_with_its_key(project, ed
     (project.folder / "results/lens/image.fits").touch()
     output = project.snakemake("--dry-run", "--config", *edits, config=None, check=False)
     assert words in output and "MissingInputException" not in output
+
+
+def test_a_file_that_the_run_names_and_that_is_not_there_is_named_with_its_key(project):
+    """Snakemake takes results whose inputs are missing as they are: those of another kernel would be called this one's."""
+    edits = "--config", "datasets.subhalo.instrument.psf={kind: kernel, kernel: psg.npy}"
+    (project.folder / "psf.npy").touch()
+    output = project.snakemake("--dry-run", *edits, check=False)
+    assert "psg.npy does not exist (nearest: `psf.npy`)" in output
+    assert "correct `datasets.subhalo.instrument.psf.kernel`" in output and "Traceback" not in output
+    # A file that has nothing to do with it can be asked for by name.
+    assert "make_mock_archive" in project.plan("results/tiny/mock/mock/mock-archive.json", *edits)
+    # In a copy of results the kernel that they were made of need not be there.
+    record = project.folder / "results/tiny/datasets/subhalo/provenance/manifest.parquet.json"
+    record.parent.mkdir(parents=True)
+    record.write_text(json.dumps({"rule": "x", "wildcards": {}, "params": {}, "inputs": {"psg.npy": "sha256:0"}}))
+    (project.folder / "results/tiny/datasets/subhalo/manifest.parquet").touch()
+    output = project.snakemake("--dry-run", *edits, check=False)
+    assert "Warning: psg.npy does not exist any more; what was made of it stays as it is" in output

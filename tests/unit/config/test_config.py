@@ -282,6 +282,22 @@ def test_an_address_that_holds_a_login_is_refused_and_not_shown():
     ("values", "words"),
     [
         ({"run": "subhalo"}, "run: expected a list, found 'subhalo'; write [subhalo]"),
+        (
+            {"experiments": {"subhalo": {"comparisons": ["flux", "both"]}}},
+            "comparisons.0: expected a list, found 'flux'; each entry is a list of its own, as in [[a, b], [c, d]]",
+        ),
+        (
+            {"experiments": {"mine": {"dataset": "subhalo", "detectors": ["flux"]}}},
+            "experiments.mine.question: is needed, and is not there",
+        ),
+        (
+            {"datasets": {"my data": {}}},
+            "datasets.my data: expected a name of letters, digits and _ . = + -, which begins with a letter or a digit, found 'my data'",
+        ),
+        (
+            {"manga": {"samples": {"mine": {"base": "/data/maps"}}}},
+            "manga.samples.mine.base: expected an address that begins with https://, http://, s3:// or file://, found '/data/maps'",
+        ),
         ({"datasets": {"subhalo": 3}}, "datasets.subhalo: expected a section of keys and values, found 3"),
         ({"experiments": {"subhalo": {"seeds": 2}}}, "experiments.subhalo.seeds: expected a list, found 2; write [2]"),
     ],

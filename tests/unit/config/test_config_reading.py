@@ -326,3 +326,21 @@ def test_a_name_that_nothing_uses_and_is_nearly_anothers_is_told():
     ]
     assert load({"datasets": {"mine": {"seed": 3}, "subhalo": {"seed": 3}}}, ROOT).idle() == []
     assert load({"datasets": {"subhal": {}}, "experiments": {"subhalo": {"dataset": "subhal"}}}, ROOT).idle() == []
+
+
+def test_a_config_that_is_looked_for_beside_those_of_the_project_is_named(tmp_path):
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config/demo.yaml").touch()
+    with pytest.raises(ConfigError, match=re.escape("demo.yaml does not exist (there is `config/demo.yaml`); give the path")):
+        read_yaml(tmp_path / "demo.yaml")
+
+
+def test_a_run_from_a_folder_of_the_projects_code_is_refused_in_words(monkeypatch):
+    monkeypatch.chdir(ROOT / "docs")
+    with pytest.raises(ConfigError, match="docs/results, which is the project.* run Snakemake from the project's root"):
+        load({}, ROOT)
+
+
+def test_cutouts_without_networks_of_bands_name_where_such_are():
+    with pytest.raises(ConfigError, match="channels are `bands`, and the experiments have none; give the --configfile of a run"):
+        load({"cutouts": "mine"}, ROOT)

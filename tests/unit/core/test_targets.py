@@ -6,7 +6,7 @@ import re
 import pytest
 
 from darkhaloscope.config.run import Run
-from darkhaloscope.jobs.targets import unknown
+from darkhaloscope.jobs.targets import many, unknown
 
 OUTPUTS = [
     "results/x/datasets/{dataset}/manifest.parquet",
@@ -60,7 +60,14 @@ def test_what_a_rule_makes_is_left_to_snakemake(target):
         ("results/x/experiments/subhalo/evaluation/fluxx/strata.csv", "there is no detector `fluxx` in this config (nearest: `flux`)"),
         ("results/x/indx.html", "no rule makes such a file (nearest: `results/x/index.html`)"),
         ("results/index.html", "is no file of this run, whose results go below results/x/ (config key `root`)"),
-        ("results/x/datasets/subhalo/stamps/tests/00000.parquet", "no rule makes such a file"),
+        (
+            "results/x/datasets/subhalo/stamps/tests/00000.parquet",
+            "no rule makes such a file (nearest: `results/x/datasets/subhalo/stamps/test/00000.parquet`)",
+        ),
+        (
+            "results/x/experiments/subhalo/evaluation/toy/strata.csv",
+            "experiment `subhalo` has no detector `toy` (it has: flux, velocity, both, mask, shuffled)",
+        ),
         (os.path.abspath("results/x/index.html"), "files are named from the working folder; ask for results/x/index.html"),
         ("subhalo", "`subhalo` is no target but the name of the experiment; give --config 'run=[subhalo]' in its place"),
         ("subhallo", "there is no rule and no file `subhallo` (nearest: `subhalo`)"),
@@ -76,3 +83,16 @@ def test_a_folder_is_called_one(target, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     os.makedirs("results/x/datasets/subhalo")
     assert "is a folder, expected a file or a rule" in why(target)
+
+
+def test_no_file_is_named_as_the_nearest_that_no_rule_makes():
+    """A wildcard may take some words alone: what a pattern gives with the target's own is asked of the rules."""
+    outputs = ["results/x/datasets/{dataset}/parents/{piece}.parquet"]
+    said = unknown(["results/x/datasets/subhalo/parent/sensitivity.parquet"], Run(root="results/x"), outputs, [], lambda target: [])
+    assert "no rule makes such a file; results go below" in said
+
+
+def test_a_rule_of_many_files_is_answered_with_their_pattern():
+    patterned = {"rank_disks": "results/x/manga/{sample}/ranking.csv"}
+    assert "ask for one of them, results/x/manga/{sample}/ranking.csv with names" in many(["rank_disks"], patterned)
+    assert not many(["all", "results/x/index.html"], patterned)

@@ -17,6 +17,7 @@ from .config.base import Distribution
 from .config.detectors import DETECTOR_KINDS, AnyDetector
 from .config.kinds import DATASET_KINDS, Dataset
 from .config.lensfinder import ImportedDataset
+from .config.presets import preset
 from .config.run import Run
 from .config.subhalo import SubhaloDataset
 from .core.files import write_text
@@ -25,11 +26,16 @@ from .detectors.evidence.schema import FINDINGS, map_columns, sensitivity_schema
 from .detectors.observed.schema import TRIALS, lens_schema
 from .detectors.schema import SCORE, maps_schema
 from .ifu.bank import BANK
+from .learning.mining import MINED
+from .sources.cosmos import COSMOS_SOURCES
 from .stamps.seen import Seen, seen_schema
 from .surveys.legacysurvey.schema import KNOWN_LENSES, PARENT
 from .surveys.prepared import prepared_schema
+from .surveys.real_sky import real_sky_schema
 from .tasks.lensfinder import schema as lensfinder
 from .tasks.lensfinder import seen as lensfinder_seen
+from .tasks.lensfinder.host_cutouts import host_schema
+from .tasks.lensfinder.known_lenses import known_stamp_schema
 from .tasks.lensfinder.search import search_schema
 from .tasks.subhalo import seen as subhalo_seen
 from .tasks.subhalo.schema import MANIFEST, PLACE, pair_images, stamp_schema
@@ -47,7 +53,7 @@ file laid over it, or a few keys on the command line:
 
 ```
 snakemake --cores 8 --configfile mine.yaml
-snakemake --cores 8 --config root=~/runs/other datasets.subhalo.seed=3
+snakemake --cores 8 --config root=~/runs/other datasets.subhalo.seed=3 datasets.subhalo.size.test=5000
 make config                              # every key with its default
 make config CONFIG=mine.yaml TO=all.yaml # every key of a run, into a file
 ```
@@ -67,8 +73,8 @@ make config CONFIG=mine.yaml TO=all.yaml # every key of a run, into a file
 | `lensfinder-reference.yaml` | the reference run of the lens finder: three networks and 10⁵ test controls |
 
 An overlay may begin with `extends: config/other.yaml` (a path from the project's root): it is then laid
-over that file. Files are YAML as it is meant: a key twice is an error, `3e-2` is a number, only `true` and `false`
-are booleans. In paths, `~` and `$VARIABLES` are replaced. Mappings merge key by key; lists, distributions, and the mappings `mix`, `profiles`,
+over that file. Files are YAML as it is meant: a key twice is an error, `3e-2` is a number, and `yes`, `no`,
+`on` and `off` are text where text is meant. In paths, `~` and `$VARIABLES` are replaced. Mappings merge key by key; lists, distributions, and the mappings `mix`, `profiles`,
 `fractions`, `assigned` and `grid` are replaced whole, and so is each stratum of `strata`. Unknown keys are refused with the nearest
 known name.
 
@@ -106,6 +112,12 @@ experiments:
 Its table is `results/experiments/subhalo/evaluation/robustness.csv`. Seed, splits, sample and stamp size stay the
 dataset's. Test datasets of their own, with other galaxies for example, are named in `tests`.
 
+## What every run has
+
+A config that says nothing has these (`presets/`); it may change single keys of them, and name others beside them. Their galaxies are of sample `dr17`, their sky is of survey `dr10`, unless the
+config says otherwise: `datasets: {subhalo-hard: {sources: {sample: mock}}}` in the demo.
+
+PRESETS
 ## Every key
 
 Generated from the models by `make generate`. ‹name› stands for a name of your choice.
@@ -125,14 +137,23 @@ def readme() -> str:
     """Return config/README.md with its table of keys."""
     lines = ["| key | type | default | what it is |", "|---|---|---|---|"]
     lines += [f"| `{key}` | {kind} | {default} | {text} |" for key, kind, default, text in _rows(Run, "")]
-    return README + "\n".join(lines) + "\n"
+    return README.replace("PRESETS\n", _presets()) + "\n".join(lines) + "\n"
+
+
+def _presets() -> str:
+    lines = ["| section | name | what it is |", "|---|---|---|"]
+    for section in ("datasets", "detectors", "experiments"):
+        lines += [
+            f"| `{section}` | `{name}` | {values.get('description') or values['question']} |" for name, values in preset(section).items()
+        ]
+    return "\n".join(lines) + "\n\n"
 
 
 TABLES = """\
 # Tables
 
-Every table is Parquet with the columns below, in this order; images are Arrow fixed-shape tensors. Unit and
-description of a column are also in the file's own metadata. Generated from the schemas by `make generate`.
+Tables that pass from stage to stage are Parquet with the columns below, in this order; images are Arrow fixed-shape tensors. Unit and
+description of a column are also in the file's own metadata. CSV tables, and what is made for pages, are in [data-contracts.md](data-contracts.md). Generated from the schemas by `make generate`.
 
 """
 
@@ -160,6 +181,13 @@ def tables() -> str:
             lensfinder_seen.SEEN, ImportedDataset(table="any", gates={"core_pixels": 1})
         ),
         "Hosts without arcs, `datasets/{dataset}/hosts/arcs_removed.parquet` and `bare.parquet`": lensfinder.without_arc_schema(64),
+        "Known lenses as stamps, `datasets/{dataset}/known_lenses.parquet`": known_stamp_schema(64),
+        "Real galaxies with labels, `datasets/{dataset}/real_sky.parquet`": real_sky_schema(64),
+        "Cutouts that are hosts, `datasets/{dataset}/host_cutouts.parquet`; `host_galaxies.parquet` has the columns of a parent sample": host_schema(
+            64
+        ),
+        "Galaxies of COSMOS, `datasets/{dataset}/cosmos_sources.parquet`": COSMOS_SOURCES,
+        "Mined controls, `detectors/{dataset}/{detector}/seed-{seed}/mined.parquet`": MINED,
         "Scores, `detectors/{dataset}/{detector}/seed-{seed}/scores/{test}.parquet`": Schema("scores", SCORE),
         "Findings of the model-based detector, `findings/{dataset}/{test}/{split}/{shard}.parquet`": FINDINGS,
         "Its maps, beside the findings and in `evidence_stamps/{dataset}/{test}/{split}/{shard}.parquet`": Schema("maps", map_columns(48)),

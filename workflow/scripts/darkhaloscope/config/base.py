@@ -101,8 +101,8 @@ def _folder(path: str) -> str:
     own = [PROJECT, os.path.realpath(os.path.expanduser("~"))]
     if whole in own or os.path.relpath(whole, PROJECT).partition(os.sep)[0] in OWN_FOLDERS:
         raise ValueError(
-            f"{path!r} is the project, a folder of its code, or your home, and would mix results with what is there; "
-            "give them a folder of their own, such as `results`"
+            f"{path!r} is here {whole}, which is the project, in a folder of its code, or your home, and would mix results with what is there; "
+            "give them a folder of their own, such as `results`, and run Snakemake from the project's root or from a folder of yours"
         )
     return found
 

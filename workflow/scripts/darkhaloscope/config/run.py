@@ -198,7 +198,10 @@ class Run(Section):
         name, detectors = self.scoring
         if not name:
             where = f"experiment {asked} has" if asked else "the experiments have"
-            return [f"cutouts are scored by networks whose channels are `bands`, and {where} none"]
+            return [
+                f"cutouts are scored by networks whose channels are `bands`, and {where} none; give the --configfile of a run that has such "
+                "networks, as config/demo.yaml has"
+            ]
         own = self.experiments[name].detectors
         return [
             f"cutouts.detectors names {d}, which is no network of bands of experiment {name} (it has: {', '.join(n for n in own if self._sees_bands(n))})"
@@ -418,7 +421,7 @@ def load(overlay: Mapping[str, Any], folder: Path, files: Iterable[Path] = ()) -
     """
     files = list(files)
     # Experiments as the presets write them: once read they have the default strata, which `default_strata: false` could not take away.
-    defaults = merge({**Run().plain(), "experiments": preset("experiments")}, _read_yaml(folder / "config" / "config.yaml"))
+    defaults = merge({**validate({}).plain(), "experiments": preset("experiments")}, _read_yaml(folder / "config" / "config.yaml"))
     over = [layer for file in files for layer in layers(_read_yaml(file), folder, (str(file),))]
     over += layers(dict(overlay), folder, ())
     try:
@@ -427,7 +430,10 @@ def load(overlay: Mapping[str, Any], folder: Path, files: Iterable[Path] = ()) -
         given = [str(file) for file in (*files, overlay.get("extends")) if file]
         if not given:
             raise
-        raise ConfigError(f"{error}\ncorrect this in {', '.join(given)}, in what they extend, or in what was given beside them") from None
+        extended = (
+            "what it extends, or in what was given beside it" if len(given) == 1 else "what they extend, or in what was given beside them"
+        )
+        raise ConfigError(f"{error}\ncorrect this in {', '.join(given)}, in {extended}") from None
 
 
 def validate(values: Mapping[str, Any]) -> Run:

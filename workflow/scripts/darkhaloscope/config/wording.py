@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from .base import nearest
+from .base import NAME_PATTERN, nearest
 from .detectors import DETECTOR_KINDS, AnyDetector
 from .kinds import DATASET_KINDS, Dataset
 
@@ -16,6 +17,16 @@ from .kinds import DATASET_KINDS, Dataset
 EXPECTED = {
     **dict.fromkeys(("tuple_type", "list_type"), "expected a list"),
     **dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), "expected a section of keys and values"),
+    "missing": "is needed, and is not there",
+}
+#: What pydantic says of a place beside the keys: which member of a union it tried, and that a name itself is wrong.
+_OF_PYDANTIC = re.compile(r"constrained-\w+|function-\w+\[.*\]|\[key\]")
+#: What patterns of text are.
+PATTERNS = {
+    NAME_PATTERN: "expected a name of letters, digits and _ . = + -, which begins with a letter or a digit",
+    r"^[A-Za-z0-9][A-Za-z0-9._+-]*$": "expected the name of an observation, of letters, digits and . _ + -",
+    r"^sweep-\d{3}[pm]\d{3}-\d{3}[pm]\d{3}$": "expected the name of a sweep file, such as sweep-150p000-160p005, or a box {ra: [from, to], dec: [from, to]}",
+    r"^(https?|file|s3)://": "expected an address that begins with https://, http://, s3:// or file://",
 }
 
 
@@ -31,8 +42,11 @@ def unknown(name: str, known: Mapping[str, Any]) -> str:
 def explain(error: ValidationError, model: type[BaseModel]) -> str:
     """Return the errors of a config in words: where, what was found, what was expected, the nearest known key."""
     lines = ["the config cannot be used:"]
+    places = [item["loc"] for item in error.errors()]
     for item in error.errors():
-        where = ".".join(map(str, _keys(item["loc"])))
+        if item["type"] == "too_short" and any(place[: len(item["loc"])] == item["loc"] and place != item["loc"] for place in places):
+            continue  # what it is short of is wrong, and said
+        where = ".".join(part for part in map(str, _keys(item["loc"])) if not _OF_PYDANTIC.fullmatch(part))
         if item["type"] == "extra_forbidden":
             known = _known_keys(model, item["loc"][:-1])
             lines.append(f"  unknown key `{where}`{_of_another_kind(item['loc']) or nearest(str(item['loc'][-1]), known)}")
@@ -44,16 +58,20 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
             shown = "" if isinstance(found, dict | list) or item["type"] == "missing" else f", found {found!r}"
             if shown and item["type"] == "string_type":
                 shown += ", as YAML reads what is not in quotes; put it in quotes"
-            said = EXPECTED.get(item["type"], f"{item['msg'][0].lower()}{item['msg'][1:]}")
+            if item["type"] == "too_short":
+                item["msg"] = f"Expected at least {item['ctx']['min_length']} in the list"
+            pattern = item["ctx"]["pattern"] if item["type"] == "string_pattern_mismatch" else ""
+            said = PATTERNS.get(pattern) or EXPECTED.get(item["type"], f"{item['msg'][0].lower()}{item['msg'][1:]}")
             lines.append(f"  {where}: {said}{shown}{_as_list(item)}")
     return "\n".join(lines)
 
 
 def _as_list(item: Mapping[str, Any]) -> str:
     """Say how one value is written where a list is expected."""
-    return (
-        f"; write [{item['input']}]" if item["type"] in ("tuple_type", "list_type") and isinstance(item["input"], str | int | float) else ""
-    )
+    if item["type"] not in ("tuple_type", "list_type") or not isinstance(item["input"], str | int | float):
+        return ""
+    within = isinstance(item["loc"][-1], int)
+    return "; each entry is a list of its own, as in [[a, b], [c, d]]" if within else f"; write [{item['input']}]"
 
 
 def _of_another_kind(location: tuple) -> str:

@@ -86,10 +86,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         beside = [file.name for file in path.parent.glob("*.yaml")]
-        raise ConfigError(
-            f"config file {path} does not exist{nearest(path.name, beside) if beside else ''}; give the path of a YAML file, seen from the "
-            "project's root"
-        ) from None
+        near = nearest(path.name, beside) if beside else ""
+        if (path.parent / "config" / path.name).exists():
+            near = f" (there is `config/{path.name}`)"
+        raise ConfigError(f"config file {path} does not exist{near}; give the path of a YAML file, seen from the project's root") from None
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else f"byte {error.start} is not UTF-8"
         raise ConfigError(f"config file {path} cannot be read as text ({reason}); give the path of a YAML file in UTF-8") from None

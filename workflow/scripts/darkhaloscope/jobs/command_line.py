@@ -8,8 +8,12 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 DOTTED = re.compile(r"(\w[\w-]*)\.([\w.=+-]+?)=(.*)", re.DOTALL)
+
+#: What a section given as one word is: `cutouts=folder`.
+BROUGHT = {"scores": "table", "cutouts": "path", "observed": "path"}
 
 
 def prepare() -> None:
@@ -18,14 +22,46 @@ def prepare() -> None:
     name_config_files()
 
 
-def nested(entry: str) -> str:
-    """Return an edit with a dotted key as one of its first part: `a.b.c=3` as `a={b: {c: 3}}`; any other one as it is."""
-    found = DOTTED.fullmatch(entry)
-    if not found:
-        return entry
-    first, rest, value = found.groups()
-    parts = rest.split(".")
-    return f"{first}={''.join(f'{{{part}: ' for part in parts)}{value}{'}' * len(parts)}"
+def nested(entries: list[str]) -> list[str]:
+    """Return edits, those with dotted keys as one of their first part: `a.b.c=3 a.d=4` as `a={b: {c: 3}, d: 4}`; any other one as it is.
+
+    Raises
+    ------
+    ValueError
+        A key is given twice, or once whole and once in part.
+    """
+    found: dict[str, str | dict[str, Any]] = {}
+    whole = []
+    for entry in entries:
+        first, _, text = entry.partition("=")
+        dotted = DOTTED.fullmatch(entry)
+        if not dotted and first in BROUGHT and not text.lstrip().startswith("{") and any(e.startswith(f"{first}.") for e in entries):
+            dotted = DOTTED.fullmatch(f"{first}.{BROUGHT[first]}={text}")  # `cutouts=folder cutouts.files=…`
+        if dotted:
+            _put(found, [dotted[1], *dotted[2].split(".")], dotted[3])
+        else:
+            whole.append(entry)
+    for first in found:
+        if any(entry.partition("=")[0] == first for entry in whole):
+            raise ValueError(f"--config: `{first}` is given whole and by a dotted key, expected either; put both into {first}={{…}}")
+    return [*whole, *(f"{first}={_flow(value)}" for first, value in found.items())]
+
+
+def _put(tree: dict[str, Any], parts: list[str], value: str) -> None:
+    for part in parts[:-1]:
+        tree = tree.setdefault(part, {})
+        if not isinstance(tree, dict):
+            break
+    if not isinstance(tree, dict) or parts[-1] in tree:
+        raise ValueError(f"--config: `{'.'.join(parts)}`, or what it is part of, is given twice, expected once; leave one out")
+    tree[parts[-1]] = value
+
+
+def _flow(value: str | dict[str, Any]) -> str:
+    if not isinstance(value, str):
+        return f"{{{', '.join(f'{key}: {_flow(below)}' for key, below in value.items())}}}"
+    # Within braces YAML takes these for something else: `*.fits` for the name of an anchor, `a,b` for two keys.
+    return "'" + value.replace("'", "''") + "'" if re.match(r"[*&!%@`|>]|[^\[{\"'].*([,#\[\]{}]|: )", value) else value
 
 
 def misplaced(entry: str) -> str:
@@ -46,7 +82,10 @@ def accept_dotted_keys() -> None:
         if entries:
             if wrong := next(filter(None, map(misplaced, entries)), ""):
                 raise WorkflowError(wrong)
-            entries[:] = map(nested, entries)
+            try:
+                entries[:] = nested(entries)
+            except ValueError as error:
+                raise WorkflowError(str(error)) from None
         return parse(entries)
 
     if parse.__name__ != "parse_dotted":

@@ -6,6 +6,7 @@ killed among them leaves some that are of another code or config than the rest.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import hashlib
 import json
@@ -310,6 +311,15 @@ def recorded(root: str) -> Iterator[tuple[str, Path]]:
             output = os.path.join(os.path.dirname(folder), name.removesuffix(".json"))
             if name.endswith(".json") and not name.startswith(".") and os.path.exists(output):
                 yield output, Path(folder, name)
+
+
+def inputs_of(records: Iterable[tuple[str, Path]]) -> frozenset[str]:
+    """Return the names of all inputs that results were made of; records that cannot be read say nothing."""
+    found: set[str] = set()
+    for _, path in records:
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            found.update(json.loads(path.read_text(encoding="utf-8"))["inputs"])
+    return frozenset(found)
 
 
 def stale(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import difflib
+import functools
 import itertools
 import json
 import os
@@ -20,6 +21,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from ..config.named_files import brought, named_files
 from ..config.run import Run
 from ..config.wording import ConfigError
 from ..config.yaml_files import parse_yaml
@@ -30,6 +32,7 @@ from .provenance import (
     ProvenanceError,
     Record,
     differences,
+    inputs_of,
     made_of_another,
     outdate,
     plain,
@@ -101,21 +104,37 @@ def prepare(config: dict[str, Any], settings: Run) -> None:
 
 def lost_files(settings: Run, makes: Callable[[str], bool]) -> str | None:
     """Say so where what the user brings is not there, and no rule of this run makes it."""
-    given = {
-        "scores.table": settings.scores.table,
-        "cutouts.path": settings.cutouts.path,
-        "cutouts.labels": settings.cutouts.labels,
-        "observed.table": settings.observed.table,
-    }
-    for key, name in given.items():
-        if name and not os.path.exists(name) and not makes(name):
-            folder, beside = Path(name).parent, []
-            with contextlib.suppress(OSError):  # the folder is not there, too, or may not be read
-                beside = os.listdir(folder)
-            close = difflib.get_close_matches(Path(name).name, beside, n=1)
-            near = f" (nearest: `{folder / close[0]}`)" if close else ""
-            return f"{name} does not exist{near}; expected a file or folder on this machine: correct `{key}` of the config"
-    return None
+    return next((_lost(key, name) for key, name in brought(settings).items() if not os.path.exists(name) and not makes(name)), None)
+
+
+def lost_names(settings: Run, makes: Callable[[str], bool]) -> tuple[list[str], list[str]]:
+    """Say which files that the experiments of `run` need are not there, and no rule of this run makes.
+
+    Snakemake takes results whose inputs are missing as they are: a misspelt kernel would leave the stamps of the one before, and the
+    report would call them the new one's.
+
+    Returns
+    -------
+    list of str
+        Those of which nothing was made.
+    list of str
+        Those that results below the root were made of, by their records: in a copy of results such files need not be there.
+    """
+    if settings.scores.table or settings.cutouts.path or settings.observed.path:
+        return [], []
+    lost = {key: name for key, name in named_files(settings).items() if not os.path.exists(name) and not makes(name)}
+    used = inputs_of(recorded(settings.root)) if lost else frozenset()
+    made = {key for key, name in lost.items() if str(Path(name)) in used}
+    return [_lost(key, name) for key, name in lost.items() if key not in made], [lost[key] for key in lost if key in made]
+
+
+def _lost(key: str, name: str) -> str:
+    folder, beside = Path(name).parent, []
+    with contextlib.suppress(OSError):  # the folder is not there, too, or may not be read
+        beside = os.listdir(folder)
+    close = difflib.get_close_matches(Path(name).name, beside, n=1)
+    near = f" (nearest: `{folder / close[0]}`)" if close else ""
+    return f"{name} does not exist{near}; expected a file or folder on this machine: correct `{key}` of the config"
 
 
 def other_results(settings: Run) -> str | None:
@@ -269,20 +288,28 @@ def begin(workflow: Any, settings: Run) -> None:
     here = [output.removeprefix(object_storage.prefix(workflow)) for output in outputs]
     asked = [re.compile(regex_from_filepattern(output)) for output in here]
     problem = targets.unknown(
-        _asked_for(),
+        _asked_for("targets", "until", "omit_from", "forcerun"),
         settings,
         [strip_wildcard_constraints(output) for output in here],
         [rule.name for rule in workflow.rules],
         lambda target: [found.groupdict() for pattern in asked if (found := pattern.fullmatch(target))],
     )
-    if problem:
+    patterned = {rule.name: strip_wildcard_constraints(str(rule.output[0])) for rule in workflow.rules if rule.has_wildcards()}
+    if problem or (problem := targets.many(_asked_for("targets"), patterned)):
         raise WorkflowError(problem)
     stored = workflow.storage_registry.default_storage_provider is not None
     rules = {rule.name: dict(rule.params.items()) for rule in workflow.rules}
     elsewhere = object_storage.records(workflow, settings.root) if stored else ()
     patterns = [re.compile(regex_from_filepattern(output)) for output in outputs]
-    if lost := lost_files(settings, lambda path: any(pattern.fullmatch(path) for pattern in patterns)):
+    makes = functools.partial(_made_here, patterns)
+    if lost := lost_files(settings, makes):
         raise WorkflowError(lost)
+    lost_now, gone = lost_names(settings, makes)
+    # Results asked for by name may need none of them.
+    if lost_now and not stored and not _asked_for("targets") and not DECIDED & set(sys.argv):
+        raise WorkflowError("\n".join(lost_now))
+    for line in [*lost_now, *(f"{name} does not exist any more; what was made of it stays as it is" for name in gone)]:
+        print(f"Warning: {line}", file=sys.stderr)
     if not DECIDED & set(sys.argv):
         benchmarks = {rule.name: strip_wildcard_constraints(str(rule.benchmark)) for rule in workflow.rules if rule.benchmark}
         for section, name in brought_files(settings):
@@ -304,7 +331,7 @@ def begin(workflow: Any, settings: Run) -> None:
         print(listed, file=sys.stderr)
         return
     how = "by deleting the records in the folders `provenance` beside them" if stored else "with --touch"
-    remedy = f"\nMake them again with the same command and --forcerun {' '.join(names)}, or keep them as they are {how}."
+    remedy = f"\nMake them again with the same command and --forcerun {' '.join(names)}, or keep them as they are {how}. Those that this run does not need can be deleted."
     raise WorkflowError(listed + (remedy if names else ""))
 
 
@@ -352,9 +379,11 @@ def stale_results(
         if rule not in rules:
             return None
         try:
-            return {k: v(SimpleNamespace(**wildcards)) if callable(v) else v for k, v in rules[rule].items()}
+            params = {k: v(SimpleNamespace(**wildcards)) if callable(v) else v for k, v in rules[rule].items()}
         except (KeyError, AttributeError):
             return None  # the config does not name this dataset, detector or experiment any more
+        # The page of a dataset links to the run's experiments that show it. Where there is none, the page is another run's.
+        return None if params.get("experiments") == [] else params
 
     # One line for all shards of a folder: there may be thousands.
     groups: dict[tuple[str | None, str, str], list[str]] = {}
@@ -367,6 +396,11 @@ def stale_results(
     return list(dict.fromkeys(rule for rule, _, _ in groups if rule)), messages
 
 
+def _made_here(patterns: Iterable[re.Pattern], path: str) -> bool:
+    """Return whether a rule of this run makes a path."""
+    return any(pattern.fullmatch(path) for pattern in patterns)
+
+
 def _filled(pattern: str | None, wildcards: Mapping[str, str]) -> str | None:
     try:
         return None if pattern is None else pattern.format(**wildcards)
@@ -374,15 +408,14 @@ def _filled(pattern: str | None, wildcards: Mapping[str, str]) -> str | None:
         return None  # made by a rule of the same name that had other wildcards
 
 
-def _asked_for() -> list[str]:
+def _asked_for(*options: str) -> list[str]:
     """Return the targets on the command line, and what options that name rules or files are given: Snakemake gives them to the workflow only once it is parsed."""
     from snakemake.cli import get_argument_parser
 
     if not {"snakemake", ".snakemake-wrapped"} & {Path(sys.argv[0]).name, Path(sys.argv[0]).parent.name}:
         return []  # started by another program
     chosen, _ = get_argument_parser().parse_known_args(sys.argv[1:])
-    asked = (chosen.targets, chosen.until, chosen.omit_from, chosen.forcerun)
-    return [str(target) for named in asked for target in named or ()]
+    return [str(target) for option in options for target in getattr(chosen, option) or ()]
 
 
 def _recorded(path: str) -> bool:

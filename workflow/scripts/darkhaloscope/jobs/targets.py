@@ -27,6 +27,7 @@ WILDCARDS = {
     "detector": ("detector", lambda run: run.detectors),
     "sample": NAMED["manga"],
 }
+SPLITS = ("train", "validation", "test")
 
 
 def unknown(
@@ -69,31 +70,44 @@ def unknown(
                 return f"{target}: there is no {what} `{parts[1]}` in this config{nearest(parts[1], known(settings))}; results go below {settings.root}/"
         if not makes(target):
             what = "is a folder, expected a file or a rule" if os.path.isdir(target) else "no rule makes such a file"
-            return f"{target}: {what}{_nearest_file(target, outputs)}; results go below {settings.root}/"
+            return f"{target}: {what}{_nearest_file(target, outputs, makes)}; results go below {settings.root}/"
         if all(strange := [_strangers(wildcards, settings) for wildcards in makes(target)]):
             return f"{target}: {strange[0]}"
     return None
 
 
+def many(targets: Iterable[str], patterned: Mapping[str, str]) -> str:
+    """Say so where a target is a rule that makes many files: which one is meant? `patterned` has the first output of each such rule."""
+    for target in map(str, targets):
+        if target in patterned and not os.path.exists(target):
+            return f"rule `{target}` makes a file for each of several names: ask for one of them, {patterned[target]} with names in place of what is in braces"
+    return ""
+
+
 def _strangers(wildcards: Mapping[str, str], settings: Run) -> str:
     """Say which of a file's wildcards is no name in the config; empty where each is."""
+    experiment = settings.experiments.get(wildcards.get("experiment", ""))
     for wildcard, (what, known) in WILDCARDS.items():
         name = wildcards.get(wildcard)
         if name is not None and name not in known(settings):
             return f"there is no {what} `{name}` in this config{nearest(name, known(settings))}"
+        if wildcard == "detector" and experiment and name and name.split("+round=")[0] not in experiment.detectors:
+            return f"experiment `{wildcards['experiment']}` has no detector `{name}` (it has: {', '.join(experiment.detectors)})"
     return ""
 
 
-def _nearest_file(target: str, outputs: Sequence[str]) -> str:
-    """Return the file that was probably meant: the pattern most like a target, with what the target has for its wildcards."""
+def _nearest_file(target: str, outputs: Sequence[str], makes: Callable[[str], Sequence[Mapping[str, str]]]) -> str:
+    """Return the file that was probably meant: the pattern most like a target, with what the target has for its wildcards, that a rule makes."""
     filled = []
     for output in dict.fromkeys(outputs):
         wanted, given = output.split("/"), target.split("/")
         if len(wanted) == len(given):
-            filled.append(
-                "/".join(
-                    g if "{" in w and ("." not in w or g.endswith(w.rpartition("}")[2])) else w for w, g in zip(wanted, given, strict=True)
-                )
-            )
-    close = difflib.get_close_matches(target, [name for name in filled if name != target], n=1, cutoff=0.6)
+            filled.append("/".join(_part(w, g) for w, g in zip(wanted, given, strict=True)))
+    close = difflib.get_close_matches(target, [name for name in filled if name != target and makes(name)], n=1, cutoff=0.6)
     return f" (nearest: `{close[0]}`)" if close else ""
+
+
+def _part(wanted: str, given: str) -> str:
+    if wanted == "{split}":
+        return difflib.get_close_matches(given, SPLITS, n=1, cutoff=0)[0]
+    return given if "{" in wanted and ("." not in wanted or given.endswith(wanted.rpartition("}")[2])) else wanted

@@ -132,7 +132,7 @@ def _in_order(found: list[FitsImage], bands: Sequence[str], images: Sequence[Fit
             return found
     raise CutoutError(
         f"{path}: expected one cube, or one image for each of {', '.join(bands)}, found {_listed(images)}; "
-        "set `image_hdus`, and `noise_hdus` where some of them are noise"
+        "set `image_hdus`, and `noise_hdus` where some of them are noise, or `band_files` where each band has a file of its own"
     )
 
 

@@ -77,7 +77,7 @@ def lens_columns() -> tuple[Column, ...]:
             "halos",
             "float64",
             "",
-            "Subhalos of the mass function by their promised z, within the edges of `PROMISES`",
+            "Subhalos of the mass function by their promised z: below 1, 1 to 2, … 5 to 6, 6 to 8, 8 to 10, 10 to 14, 14 to 20, 20 and more",
             (len(PROMISES) - 1,),
         ),
         _f("seconds_galaxy", "s", "CPU time of galaxy and arcs"),
