@@ -52,7 +52,11 @@ def test_examples_of_configs_are_configs(name, text):
         "extends", "" if "root" in values else "config/subhalo-reference.yaml" if "informative" in text else "config/demo-full.yaml"
     )
     below = below if below.startswith("config/") or not below else "config/demo-full.yaml"
-    load(merge(AHEAD if "head:" in text else {}, values) | ({"extends": below} if below else {}), ROOT)
+    run = load(merge(AHEAD if "head:" in text else {}, values) | ({"extends": below} if below else {}), ROOT).plain()
+    # What an example names is part of the run that it makes.
+    assert set(values) <= set(run)
+    for section in ("datasets", "detectors", "experiments"):
+        assert set(values.get(section) or {}) <= set(run[section])
 
 
 @pytest.mark.parametrize("name", TEXTS)
