@@ -207,6 +207,10 @@ class Network(Detector):
         "none",
         description="PSF size and depth of g, r, z: not used; constant planes beside the image; joined to the last features; or through a hidden layer of their own",
     )
+    turned: bool = Field(
+        False,
+        description="A stamp's score is the mean margin over its eight orientations, for the sky has no up; eight times the time of scoring. Part of the network: changed later, it is trained again",
+    )
     calibration: Literal["none", "temperature", "isotonic"] = Field(
         "none", description="How scores become probabilities, fitted on the validation stamps after training"
     )
@@ -308,6 +312,8 @@ class Network(Detector):
                 "a head judges each real galaxy by a fold without it, but with training.real_share above 0 the network beneath has learnt from "
                 "half of them: leave out head or real_share"
             )
+        if self.head and self.head.of is None and self.turned:
+            raise ValueError("turned: a head has a key of its own, head.turned; leave out turned")
         if self.head and self.weights:
             raise ValueError("weights trained elsewhere are used as they are: leave out head")
         if self.weights and (self.pretrained or self.rounds > 1):

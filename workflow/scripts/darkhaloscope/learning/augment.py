@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -11,6 +13,8 @@ from torch.nn.functional import pad
 from ..config.network import Jitter
 from ..core.random import stable_hash, stream
 
+#: Turns by 90°, each as it is and reflected.
+ORIENTATIONS = 8
 #: Pixels by which images are mirrored at their edges before a shift, so that the edges do not wrap around.
 MARGIN = 8
 #: Levels at which pictures are clipped, over the sky's noise in each band, and how much bands differ (natural logarithm).
@@ -36,12 +40,22 @@ def orientations(numbers: NDArray, seed: int, epoch: int) -> NDArray:
 def orient_images(images: Tensor, codes: Tensor) -> Tensor:
     """Rotate images (n, c, size, size) by 90° × (code mod 4), then reflect those with code ≥ 4; values stay as they are."""
     turned = torch.empty_like(images)
-    for code in range(8):
+    for code in range(ORIENTATIONS):
         rows = torch.nonzero(codes == code)[:, 0]
         if len(rows):
             some = torch.rot90(images[rows], code % 4, (2, 3))
             turned[rows] = some.flip(2) if code >= 4 else some
     return turned
+
+
+def over_orientations(part: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Return a function that gives the mean of `part(images, …)` over the eight orientations of images (n, c, size, size): the sky has no up."""
+
+    def mean(images: Tensor, *beside: Tensor) -> Tensor:
+        every = (torch.full((len(images),), code, device=images.device) for code in range(ORIENTATIONS))
+        return torch.stack([part(orient_images(images, codes), *beside) for codes in every]).mean(0)
+
+    return mean
 
 
 def orient_points(points: Tensor, codes: Tensor) -> Tensor:

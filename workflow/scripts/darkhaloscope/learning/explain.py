@@ -77,13 +77,13 @@ def explain_stamps(classifier: Classifier, path: str | Path, settings: Explanati
         scalars = torch.from_numpy(np.asarray(stamps.scalars, np.float32))
         if classifier.head:
             scalars = module.beside(torch.from_numpy(images), scalars)
-        return Explained(stamps.numbers, BANDS, attribute(module.judge, inputs, empty, settings, scalars))
+        return Explained(stamps.numbers, BANDS, attribute(classifier.scoring(module.judge), inputs, empty, settings, scalars))
     split = read_split([path], classifier.network, normalisation=classifier.normalisation, workers=0)
     constants = classifier.normalisation
     empty = -torch.tensor(constants.offset) / torch.tensor(constants.scale)
     inputs = torch.from_numpy(split.images.take(np.arange(len(split)))).permute(0, 3, 1, 2).contiguous()
     names = inputs_of(classifier.network)
-    return Explained(split.numbers, names, attribute(classifier.module, inputs, empty[None, :, None, None], settings))
+    return Explained(split.numbers, names, attribute(classifier.scoring(classifier.module), inputs, empty[None, :, None, None], settings))
 
 
 def attribute(

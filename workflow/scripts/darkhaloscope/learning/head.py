@@ -14,13 +14,10 @@ from scipy.spatial import cKDTree
 from torch import Tensor, nn
 
 from ..config.network import Head
-from .augment import orient_images
+from .augment import over_orientations
 from .rings import MEASURES, ring_measures
 from .scaling import SCALARS
 from .sky import OBJECT_ARCSEC, chord, vectors
-
-#: Orientations over which features are averaged.
-TURNS = 8
 
 
 @dataclass(frozen=True)
@@ -146,11 +143,8 @@ class HeadedNetwork(nn.Module):
         return self._logits(self._describe(inputs, scalars, measures if self.settings.measures else None))
 
     def _describe(self, inputs: Tensor, scalars: Tensor | None, measures: Tensor | None) -> Tensor:
-        if self.settings.turned:
-            codes = (torch.full((len(inputs),), code, device=inputs.device) for code in range(TURNS))
-            found = torch.stack([self.body.describe(orient_images(inputs, c), scalars) for c in codes]).mean(0)
-        else:
-            found = self.body.describe(inputs, scalars)
+        describe = over_orientations(self.body.describe) if self.settings.turned else self.body.describe
+        found = describe(inputs, scalars)
         return found if measures is None else torch.cat([found, measures], 1)
 
     def _logits(self, features: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..config.network import HUB, Network
+from .augment import over_orientations
 from .backbones import build_backbone
 from .band_network import build_band_network
 from .calibration import Calibration
@@ -50,6 +51,11 @@ class Classifier:
     recognised: Recognised | None = None
     bands: tuple[str, ...] = BANDS
     head: HeadFit | None = None
+
+    def scoring(self, part: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        """Return a part of the network, from images to logits, as scores take it: over all orientations where its config says so."""
+        # A head takes means of features, by a key of its own.
+        return over_orientations(part) if self.network.turned and self.head is None else part
 
 
 @dataclass(frozen=True)

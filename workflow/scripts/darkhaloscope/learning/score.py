@@ -231,7 +231,7 @@ def margins_of(classifier: Classifier, images: NDArray, scalars: NDArray, thread
     if classifier.head is not None:
         every = outputs_of(classifier, classifier.module.heads, images, scalars, threads)
         return every[np.arange(len(every)), folds_or_all(classifier.head, objects, len(every))]
-    logits = outputs_of(classifier, classifier.module, images, scalars, threads)
+    logits = outputs_of(classifier, classifier.scoring(classifier.module), images, scalars, threads)
     return logits[:, 1] - logits[:, 0]
 
 
