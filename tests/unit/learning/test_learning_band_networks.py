@@ -239,11 +239,29 @@ def test_temperature_is_the_maximum_likelihood_one():
     assert fitted.margins[0] == pytest.approx(best, rel=1e-3)
 
 
-def test_isotonic_calibration_is_sklearns_and_survives_the_json(trained, splits):
+def test_isotonic_calibration_says_neither_never_nor_always():
+    rng = np.random.default_rng(5)
+    margins = np.concatenate([rng.normal(-2, 1, 300), rng.normal(2, 1, 200)])
+    labels = np.repeat([0, 1], [300, 200])
+    fitted = fit_calibration(margins, labels, "isotonic")
+    below, above = np.sum(margins < margins[labels == 1].min()), np.sum(margins > margins[labels == 0].max())
+    assert fitted.apply(-1e9) == pytest.approx(1 / (below + 2)) and fitted.apply(1e9) == pytest.approx(1 - 1 / (above + 2))
+    # Other stamps of the same kind lie beyond the ends: their log loss stays finite, and below that of no calibration.
+    other, truth = np.concatenate([rng.normal(-2, 1, 3000), rng.normal(2, 1, 2000)]), np.repeat([-1, 1], [3000, 2000])
+    p = fitted.apply(other)
+    assert -np.log(np.where(truth > 0, p, 1 - p)).mean() < np.logaddexp(0, -truth * other).mean()
+    # In between it is scikit-learn's.
+    between = (margins > margins[labels == 1].min()) & (margins < margins[labels == 0].max())
+    plain = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(margins, labels).predict(margins[between])
+    inner = (plain > 1 / (below + 2)) & (plain < 1 - 1 / (above + 2))
+    assert inner.sum() > 20
+    np.testing.assert_allclose(fitted.apply(margins[between])[inner], plain[inner], atol=1e-12)
+
+
+def test_isotonic_calibration_survives_the_json(trained, splits):
     result, folder = trained
     found = score_split(splits["validation"], load_network(*_files(folder)))
-    fit = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(found.margins, found.table["label"].to_numpy())
-    assert np.allclose(found.calibrated, fit.predict(found.margins), atol=1e-12)
+    assert np.array_equal(found.calibrated, result.classifier.calibration.apply(found.margins)) and np.ptp(found.calibrated) > 0
     assert load_network(*_files(folder)).calibration == result.classifier.calibration
     described = json.loads((folder / "network.json").read_text())
     described["calibration"]["margins"][0] = 1e9

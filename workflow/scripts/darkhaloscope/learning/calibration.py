@@ -49,7 +49,8 @@ def fit_calibration(margins: ArrayLike, labels: ArrayLike, kind: Literal["none",
     """Fit a calibration on validation stamps.
 
     Temperature (Guo et al. 2017, arXiv:1706.04599): one number T, P = 1/(1 + exp(−margin/T)), of least log loss.
-    Isotonic (Zadrozny & Elkan 2002): the rising step function of least squared error, its corners joined by lines.
+    Isotonic (Zadrozny & Elkan 2002): the rising step function of least squared error, its corners joined by lines. Where it is 0 because none
+    of the n stamps of lowest margin is a positive it says 1/(n + 2), and likewise at 1: n stamps do not show that there is never one (Laplace's rule of succession).
 
     Parameters
     ----------
@@ -63,7 +64,9 @@ def fit_calibration(margins: ArrayLike, labels: ArrayLike, kind: Literal["none",
         from sklearn.isotonic import IsotonicRegression  # a second to import; networks that are fitted already do without
 
         fit = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(margins, labels)
-        return Calibration("isotonic", tuple(map(float, fit.X_thresholds_)), tuple(map(float, fit.y_thresholds_)))
+        found = fit.predict(margins)
+        least, most = (1 / (np.count_nonzero(found == end) + 2) if np.any(found == end) else 0.0 for end in (0, 1))
+        return Calibration("isotonic", tuple(map(float, fit.X_thresholds_)), tuple(map(float, np.clip(fit.y_thresholds_, least, 1 - most))))
     sign = np.where(labels > 0, 1.0, -1.0)
 
     def loss(log_t: float) -> float:
