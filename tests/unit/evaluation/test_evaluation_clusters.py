@@ -152,7 +152,8 @@ def test_coverage_where_stamps_of_a_cluster_are_alike(clusters, per_cluster):
         found, rows = named(cluster, label), np.arange(len(label))
         weights = found.draw(rng, 200)
         draws = Gathered(score, label, rows, found.code, weights.shape[1], (f,)).rates(weights)
-        low, high = percentiles(np.column_stack([draws.auc, draws.tpr[:, 0]]), 0.95)
+        assert draws.units == clusters
+        low, high = percentiles(np.column_stack([draws.auc, draws.tpr[:, 0]]), 0.95, draws.units)
         hits.append((low <= truth) & (truth <= high))
         low, high = (float(end[0]) for end in tpr_at_fpr_interval(rank(score, label), (f,), rng, 200))
         naive.append(low <= truth[1] <= high)
@@ -221,7 +222,7 @@ def test_coverage_where_stamps_share_hosts_and_sources():
             found = find_clusters(pa.table({name: values}), label, name)
             weights = found.draw(rng, 200)
             draws = Gathered(score, label, np.arange(1600), found.code, weights.shape[1], ()).rates(weights)
-            ends[name] = percentiles(draws.auc, 0.95)
+            ends[name] = percentiles(draws.auc, 0.95, draws.units)
         for rows, kept in ((joined(ends, auc(rank(score, label))), hits), (widest(ends), alone)):
             kept.append(rows[0]["low"] <= truth <= rows[0]["high"])
     assert np.mean(hits) >= 0.88 and np.mean(alone) < 0.88

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from darkhaloscope.core import resampling
-from darkhaloscope.core.intervals import delong_components
+from darkhaloscope.core.intervals import delong_components, percentiles
 from darkhaloscope.core.rates import auc, fpr_at_tpr, rank, tpr_at_fpr
 from darkhaloscope.core.resampling import Draws, Resampled, row_weights
 
@@ -56,3 +57,21 @@ def test_bootstrap_error_of_the_auc_is_delongs():
     error = np.sqrt(p.var(ddof=1) / len(p) + n.var(ddof=1) / len(n))
     # The error of 2000 resamples is itself known to 1/√4000 = 1.6%.
     assert Draws.join(draws).auc.std() == pytest.approx(error, rel=0.06)
+
+
+@pytest.mark.parametrize("n", [8, 20, 100])
+def test_percentiles_of_a_mean_of_few_numbers_are_students_interval(n):
+    values = np.random.default_rng(n).normal(size=n)
+    draws = np.random.default_rng(1).choice(values, size=(40_000, n)).mean(1)
+    length, students = (np.diff(ends)[0] for ends in (percentiles(draws, 0.95, n), stats.t.interval(0.95, n - 1, 0, stats.sem(values))))
+    # The mean of so few is not quite normal; the percentiles themselves have errors of 0.5% of the length.
+    assert length == pytest.approx(students, rel=0.03)
+    if n == 8:  # a quarter shorter without the expansion
+        assert np.diff(np.percentile(draws, [2.5, 97.5]))[0] < 0.8 * students
+
+
+def test_draws_know_how_many_stamps_of_the_rarer_class_they_are_of():
+    score, label = sample(n=600)
+    rows = np.flatnonzero(label)[:7].tolist() + np.flatnonzero(~label)[:90].tolist()
+    prepared = Resampled(score, label, np.array(rows), (0.1,))
+    assert Draws.join([prepared.rates(w) for w in row_weights(label, np.random.default_rng(6), 5)]).units == 7

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
-from scipy.special import expit, logit, ndtr, ndtri
+from scipy.special import expit, logit, ndtr, ndtri, stdtrit
 
 from .rates import Ranked, allowed_false_positives, cuts_at_fpr, needed_true_positives, share_above
 
@@ -90,7 +90,8 @@ def tpr_at_fpr_interval(
     cuts = ranked.negatives[n - 1 - np.minimum(ranks, n - 1)]
     draws = rng.binomial(n_positives, share_above(ranked.positives, cuts)) / n_positives
     passed = share_above(ranked.positives, cuts_at_fpr(ranked.negatives, fprs)) * n_positives
-    return edge_widened(percentiles(draws, confidence), np.rint(passed), n_positives, confidence)
+    found = percentiles(draws, confidence, min(n, n_positives))
+    return edge_widened(found, np.rint(passed), n_positives, confidence)
 
 
 def fpr_at_tpr_interval(
@@ -111,7 +112,8 @@ def fpr_at_tpr_interval(
     share = 1.0 - np.searchsorted(ranked.negatives, thresholds, "left") / n_negatives
     draws = rng.binomial(n_negatives, share) / n_negatives
     passed = n_negatives - np.searchsorted(ranked.negatives, ranked.positives[n - needed], "left")
-    return edge_widened(percentiles(draws, confidence), passed, n_negatives, confidence)
+    found = percentiles(draws, confidence, min(n, n_negatives))
+    return edge_widened(found, passed, n_negatives, confidence)
 
 
 def exact_fpr_at_tpr_interval(ranked: Ranked, tpr: float, confidence: float = 0.95) -> tuple[float, float]:
@@ -220,9 +222,20 @@ def newcombe_auc_interval(value: float, n_positives: int, n_negatives: int, conf
     return float(low), float(high)
 
 
-def percentiles(draws: NDArray, confidence: float) -> Interval:
-    """Return the central interval of bootstrap draws along their first axis; NaN draws are left out."""
-    tail = 50 * (1 - confidence)
+def percentiles(draws: NDArray, confidence: float, units: int) -> Interval:
+    """Return the central interval of bootstrap draws along their first axis; NaN draws are left out.
+
+    The draws of n units scatter by √(1 − 1/n) of what the estimate does, and with as little knowledge of it as n − 1 differences give. The
+    expanded percentile interval makes up for both: its tails are those of a normal number at √(n/(n − 1)) times the quantile of Student's t
+    (Hesterberg 2015, Am. Stat. 69, 371, section 5.3).
+
+    Parameters
+    ----------
+    draws : (r, …)
+    units : what was drawn with replacement, stamps or clusters; of two classes the fewer
+    """
+    n = max(units, 2)
+    tail = 100 * ndtr(stdtrit(n - 1, (1 - confidence) / 2) * np.sqrt(n / (n - 1)))
     low, high = np.nanpercentile(draws, [tail, 100 - tail], axis=0)
     return low, high
 

@@ -56,6 +56,8 @@ class Draws:
         At each TPR, threshold from the resample's own positives.
     passed_positives, passed_negatives : (r, c) float
         Shares above each fixed cut.
+    units : int
+        Stamps or clusters that are drawn, of the class that has fewer.
     """
 
     auc: NDArray[np.float64]
@@ -63,12 +65,13 @@ class Draws:
     fpr: NDArray[np.float64]
     passed_positives: NDArray[np.float64]
     passed_negatives: NDArray[np.float64]
+    units: int
 
     @staticmethod
     def join(parts: Sequence[Draws]) -> Draws:
         """Return the resamples of several chunks as one."""
         names = ("auc", "tpr", "fpr", "passed_positives", "passed_negatives")
-        return Draws(*(np.concatenate([getattr(p, name) for p in parts]) for name in names))
+        return Draws(*(np.concatenate([getattr(p, name) for p in parts]) for name in names), units=parts[0].units)
 
 
 class _Steps:
@@ -80,8 +83,8 @@ class _Steps:
         self._up_to = np.searchsorted(negatives, positives, "right")
         self._fprs, self._tprs, self._cuts = np.asarray(fprs, float), np.asarray(tprs, float), np.asarray(cuts, float)
 
-    def _rates(self, positives: NDArray, negatives: NDArray) -> Draws:
-        """Return the rates of every resample from how often each score of a class is drawn, (r, p) and (r, m)."""
+    def _rates(self, positives: NDArray, negatives: NDArray, units: int) -> Draws:
+        """Return the rates of every resample of some units from how often each score of a class is drawn, (r, p) and (r, m)."""
         of_positives, of_negatives = _running(positives), _running(negatives)
         n_positives, n_negatives = of_positives[:, -1:].astype(float), of_negatives[:, -1:].astype(float)
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -91,6 +94,7 @@ class _Steps:
                 self._fpr(of_positives, of_negatives),
                 1 - of_positives[:, np.searchsorted(self._positives, self._cuts, "right")] / n_positives,
                 1 - of_negatives[:, np.searchsorted(self._negatives, self._cuts, "right")] / n_negatives,
+                units,
             )
 
     def _auc(self, positives: NDArray, of_negatives: NDArray) -> NDArray:
@@ -139,7 +143,7 @@ class Resampled(_Steps):
 
     def rates(self, weights: NDArray[np.uint8]) -> Draws:
         """Return the rates of every resample of a chunk of weights, (r, n)."""
-        return self._rates(*(weights[:, r] for r in self._rows))
+        return self._rates(*(weights[:, r] for r in self._rows), units=min(map(len, self._rows)))
 
 
 class Gathered(_Steps):
@@ -183,7 +187,7 @@ class Gathered(_Steps):
     def rates(self, weights: NDArray[np.uint8]) -> Draws:
         """Return the rates of every resample of clusters, (r, clusters)."""
         drawn_stamps = (weights[:, used].astype(np.float32) @ table for used, table in zip(self._used, self._counts, strict=True))
-        return self._rates(*(np.rint(d).astype(np.int32) for d in drawn_stamps))
+        return self._rates(*(np.rint(d).astype(np.int32) for d in drawn_stamps), units=min(map(len, self._used)))
 
 
 def _ordered(score: NDArray, rows: NDArray) -> NDArray:

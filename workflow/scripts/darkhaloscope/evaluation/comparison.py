@@ -150,12 +150,12 @@ def _judge(pair: _Pair, group: Group, draws: Mapping[str, tuple[Draws, Draws]], 
         return
     scores = [score[group.rows] for score in pair.scores]
     a, b = (rank(score, label) for score in scores)
-    of_auc = {unit: percentiles(second.auc - first.auc, evaluation.confidence) for unit, (first, second) in draws.items()}
+    of_auc = {unit: percentiles(second.auc - first.auc, evaluation.confidence, first.units) for unit, (first, second) in draws.items()}
     [interval] = joined(of_auc, auc(b) - auc(a), DIFFERENCES)
     line = _line("delta_auc", None, counts, auc(a), auc(b), **interval)
     test = delong_difference(scores[0], scores[1], label, evaluation.confidence)
     yield line | {"delong_low": test.low, "delong_high": test.high, "p_value": test.p_value}
-    of_tpr = {unit: percentiles(second.tpr - first.tpr, evaluation.confidence) for unit, (first, second) in draws.items()}
+    of_tpr = {unit: percentiles(second.tpr - first.tpr, evaluation.confidence, first.units) for unit, (first, second) in draws.items()}
     tpr_a, tpr_b = (tpr_at_fpr(ranked, evaluation.fprs) for ranked in (a, b))
     for f, value_a, value_b, interval in zip(evaluation.fprs, tpr_a, tpr_b, joined(of_tpr, tpr_b - tpr_a, DIFFERENCES), strict=True):
         if resolves(counts[1], f, evaluation):

@@ -289,7 +289,7 @@ class Judge:
         """
 
         def clusters(draws: Draws) -> tuple[NDArray, NDArray]:
-            found = percentiles(pick(draws), self.evaluation.confidence)
+            found = percentiles(pick(draws), self.evaluation.confidence, draws.units)
             return edge_widened(found, np.rint(np.multiply(values, n)), n, self.evaluation.confidence) if n else found
 
         found = {STAMP: interval} | {column: clusters(draws) for column, draws in self.draws.items()}

@@ -167,17 +167,23 @@ def _cuts(tables: Mapping[str, Mapping], home: str, evaluation: Evaluation) -> d
 
 @dataclass(frozen=True, eq=False)
 class _Measured:
-    """Rates of one network, or of one over another, on some stamps: estimates, and those of every resample by its unit."""
+    """Rates of one network, or of one over another, on some stamps: estimates, those of every resample by its unit, and the number of units."""
 
     values: dict[Key, float]
     draws: dict[Key, dict[str, NDArray]]
+    units: Mapping[str, int]
 
     def over(self, baseline: _Measured) -> _Measured:
         keys = [k for k in self.values if k[0] in ("auc", "tpr_at_fpr")]
         return _Measured(
             {(f"delta_{m}", at): self.values[m, at] - baseline.values[m, at] for m, at in keys},
             {(f"delta_{m}", at): _less(self.draws[m, at], baseline.draws[m, at]) for m, at in keys},
+            self.units,
         )
+
+    def interval(self, draws: Mapping[str, NDArray], value: float, limits: tuple[float, float], confidence: float) -> dict:
+        """Return one interval for a value whose draws by unit are given."""
+        return joined({unit: percentiles(d, confidence, self.units[unit]) for unit, d in draws.items()}, value, limits)[0]
 
 
 def _less(a: Mapping[str, NDArray], b: Mapping[str, NDArray]) -> dict[str, NDArray]:
@@ -242,7 +248,7 @@ class _Judge:
             for i, f in enumerate(fprs):
                 values[metric, f] = float(estimates[i])
                 found[metric, f] = {unit: getattr(d, name)[:, i] for unit, d in draws.items()}
-        return _Measured(values, found)
+        return _Measured(values, found, {unit: d.units for unit, d in draws.items()})
 
     def _rows(
         self, stamps: _Stamps, found: _Found, home: _Found | None, paired: str, home_counts: tuple[int, int] | None = None
@@ -257,7 +263,7 @@ class _Judge:
                 if why:
                     yield {**place, **counts, "resolved": False, "negatives_needed": needed, "interval": "", "unit": "", "note": why}
                     continue
-                low, high, unit = self._interval(metric, value, measured.draws[metric, at], stamps.counts)
+                low, high, unit = self._interval(measured, (metric, at), stamps.counts)
                 how = (BOTH_CLASSES if unit == STAMP else over(unit)) + paired
                 line = {
                     **place,
@@ -277,7 +283,7 @@ class _Judge:
     def _difference(self, measured: _Measured, home: _Measured, key: Key, note: str) -> Row:
         draws = _less(measured.draws[key], home.draws[key])
         value = measured.values[key] - home.values[key]
-        [ends] = joined({unit: percentiles(d, self.evaluation.confidence) for unit, d in draws.items()}, value, DIFFERENCES)
+        ends = measured.interval(draws, value, DIFFERENCES, self.evaluation.confidence)
         if ends["low"] == ends["high"]:
             note = "; ".join(n for n in (note, "every resample gave the same difference: its interval says nothing") if n)
         return {
@@ -288,9 +294,10 @@ class _Judge:
             "note": note,
         }
 
-    def _interval(self, metric: str, value: float, draws: Mapping[str, NDArray], counts: tuple[int, int]) -> tuple[float, float, str]:
+    def _interval(self, measured: _Measured, key: Key, counts: tuple[int, int]) -> tuple[float, float, str]:
+        (metric, _), value = key, measured.values[key]
         limits = DIFFERENCES if metric.startswith("delta_") else RATES
-        [ends] = joined({unit: percentiles(d, self.evaluation.confidence) for unit, d in draws.items()}, value, limits)
+        ends = measured.interval(measured.draws[key], value, limits, self.evaluation.confidence)
         low, high = np.array([ends["low"]]), np.array([ends["high"]])
         if not metric.startswith("delta_") and metric != "auc":
             n = counts[1] if metric == "realised_fpr" else counts[0]

@@ -81,13 +81,13 @@ def _judge(ordered: Sequence[tuple[str, object]], scored: Scored, evaluation: Ev
     all_rows = pd.RangeIndex(len(label)).to_numpy()
     prepared = {k: Resampled(score, label, all_rows, (), evaluation.tprs) for k, (_, score) in enumerate(ordered)}
     weights, few = units_of(scored, everything(scored), evaluation, key, "rounds bootstrap")
-    draws = {unit: {k: d.fpr for k, d in resample_together(prepared, chunks).items()} for unit, chunks in weights.items()}
+    draws = {unit: resample_together(prepared, chunks) for unit, chunks in weights.items()}
     ranked = [rank(score, label) for _, score in ordered]
     values = [fpr_at_tpr(r, evaluation.tprs) for r in ranked]
     rows = []
     for k, (name, _) in enumerate(ordered):
-        own = {unit: percentiles(of_rounds[k], evaluation.confidence) for unit, of_rounds in draws.items()}
-        change = {unit: percentiles(of_rounds[k] - of_rounds[0], evaluation.confidence) for unit, of_rounds in draws.items()}
+        own = {unit: percentiles(d[k].fpr, evaluation.confidence, d[k].units) for unit, d in draws.items()}
+        change = {unit: percentiles(d[k].fpr - d[0].fpr, evaluation.confidence, d[k].units) for unit, d in draws.items()}
         rates, changes = joined(own, values[k]), joined(change, values[k] - values[0], DIFFERENCES)
         n_positives, n_negatives = len(ranked[k].positives), len(ranked[k].negatives)
         for i, completeness in enumerate(evaluation.tprs):
