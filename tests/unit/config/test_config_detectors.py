@@ -91,6 +91,21 @@ def test_wrong_training_on_pairs_is_refused_in_words(values, words):
     assert all(word in str(error.value) for word in words), str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("architecture", "words"),
+    [
+        ("timm:resnet81", ["timm library has no architecture `resnet81`", "`timm:resnet18`"]),
+        ("timm:", ["timm library has no architecture ``", "`timm.list_models()` has all"]),
+        ("resnet34", ["the timm library has it: write `timm:resnet34`"]),
+        ("slimm", ["unknown architecture `slimm` (nearest: `slim`)"]),
+    ],
+)
+def test_a_misspelt_architecture_is_found_before_anything_runs(architecture, words):
+    with pytest.raises(ConfigError) as error:
+        validate(merge(Run().plain(), {"detectors": {"lens": {"architecture": architecture}}}))
+    assert all(word in str(error.value) for word in words), str(error.value)
+
+
 def test_training_on_pairs_is_taken_where_the_dataset_keeps_them_and_changes_nothing_else():
     with_pairs = merge(PAIRS, {"datasets": {"subhalo": {"pairs": True}}})
     found = validate(merge(Run().plain(), with_pairs))

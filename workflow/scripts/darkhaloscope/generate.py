@@ -1,4 +1,4 @@
-"""Write what models and schemas say into files: the config's JSON schema, tables of its keys and of columns.
+"""Write what models and schemas say into files: the config's JSON schema, tables of its keys and of columns, names of timm's architectures.
 
 `python -m darkhaloscope.generate` from workflow/scripts; a test fails where a file has drifted.
 """
@@ -17,6 +17,7 @@ from .config.base import Distribution
 from .config.detectors import DETECTOR_KINDS, AnyDetector
 from .config.kinds import DATASET_KINDS, Dataset
 from .config.lensfinder import ImportedDataset
+from .config.network import TIMM_NAMES
 from .config.presets import preset
 from .config.run import Run
 from .config.subhalo import SubhaloDataset
@@ -223,12 +224,20 @@ def _beside_scalars(seen: Seen, dataset: Any) -> Schema:
     return Schema(schema.name, schema.columns[len(seen.scalars) :])
 
 
+def architectures() -> str:
+    """Return the names of the timm library's architectures, one a line."""
+    import timm  # takes seconds
+
+    return "\n".join(timm.list_models()) + "\n"
+
+
 def files() -> dict[Path, str]:
     """Return every generated file and its text."""
     return {
         ROOT / "workflow" / "schemas" / "config.schema.json": json_schema(),
         ROOT / "config" / "README.md": readme(),
         ROOT / "docs" / "tables.md": tables(),
+        TIMM_NAMES: architectures(),
     }
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+from functools import cache
+from pathlib import Path
 from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -18,6 +20,9 @@ PRESETS = ("slim", "resnet18", "convnext_tiny", "efficientnet_b0")
 
 #: Any other architecture of the timm library is written with this ahead of its name.
 TIMM = "timm:"
+
+#: Their names, as the pinned timm has them: importing it takes seconds, and a config is read by every job.
+TIMM_NAMES = Path(__file__).with_name("timm_architectures.txt")
 
 #: `pretrained` begins with this where weights come from a hub and not from a file.
 HUB = "hub:"
@@ -256,11 +261,22 @@ class Network(Detector):
     @classmethod
     def _known(cls, value: str) -> str:
         known = (*OWN, *PRESETS)
-        if value in known or (value.startswith(TIMM) and len(value) > len(TIMM)):
+        if value in known:
             return value
+        name = value.removeprefix(TIMM)
+        # What follows a dot is the name of weights, which only the hub knows.
+        in_timm = name.split(".")[0] in timm_names()
+        if value.startswith(TIMM):
+            if in_timm:
+                return value
+            close = difflib.get_close_matches(name, timm_names(), n=3, cutoff=0.6)
+            nearest = f"nearest: {', '.join(f'`{TIMM}{c}`' for c in close)}" if close else "`timm.list_models()` has all"
+            raise ValueError(f"the timm library has no architecture `{name}` ({nearest})")
+        if in_timm:
+            raise ValueError(f"unknown architecture `{value}`; the timm library has it: write `{TIMM}{value}`")
         close = difflib.get_close_matches(value, known, n=1, cutoff=0.5)
         nearest = f"nearest: `{close[0]}`" if close else f"known: {', '.join(known)}"
-        raise ValueError(f"unknown architecture `{value}` ({nearest}); architectures of the timm library are written `{TIMM}{value}`")
+        raise ValueError(f"unknown architecture `{value}` ({nearest}); those of the timm library are written `{TIMM}name`")
 
     @model_validator(mode="after")
     def _check(self) -> Network:
@@ -334,3 +350,9 @@ class Network(Detector):
             )
         if pairs.twins and self.training.batch_size % 2:
             raise ValueError(f"training.pairs.twins: a batch of {self.training.batch_size} is no number of twins; give an even batch_size")
+
+
+@cache
+def timm_names() -> tuple[str, ...]:
+    """Return the names of timm's architectures."""
+    return tuple(TIMM_NAMES.read_text(encoding="utf-8").split())
