@@ -14,6 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from astropy.io import fits
+from astropy.table import Table
 
 from darkhaloscope.archive.checks import read_checksums
 from darkhaloscope.config.cutouts import CutoutFolder, Cutouts
@@ -451,11 +452,19 @@ def scores_frame() -> pd.DataFrame:
     )
 
 
+def written(frame: pd.DataFrame, path: Path) -> None:
+    """Write a table in the format of its name."""
+    if path.suffix == ".fits":
+        Table.from_pandas(frame).write(path)
+    else:
+        frame.to_parquet(path) if path.suffix == ".parquet" else frame.to_csv(path, index=False)
+
+
 def scores(name: str) -> Callable[[Path], Path]:
     def make(folder: Path) -> Path:
         path = folder / name
         path.parent.mkdir(exist_ok=True)
-        scores_frame().to_parquet(path) if name.endswith("parquet") else scores_frame().to_csv(path, index=False)
+        written(scores_frame(), path)
         return path
 
     return make
@@ -486,7 +495,7 @@ def scores_of_detector(name: str) -> Callable[[Path], Path]:
     def make(folder: Path) -> Path:
         ids = stamp_ids(folder)
         frame = pd.DataFrame({"stamp_id": ids, "score": np.linspace(0.01, 0.99, len(ids))})
-        frame.to_parquet(folder / name) if name.endswith("parquet") else frame.to_csv(folder / name, index=False)
+        written(frame, folder / name)
         return folder / name
 
     return make
@@ -505,6 +514,16 @@ def lenses(folder: Path) -> Path:
 
 def read_lenses(path: Path) -> list:
     return read_known_lenses(path, "lenscat").to_dict("records")
+
+
+def lenses_as_fits(folder: Path) -> Path:
+    frame = read_known_lenses(lenses(folder), "lenscat")
+    written(frame.rename(columns={"theta_e_arcsec": "theta_e"}), folder / "lenses.fits")
+    return folder / "lenses.fits"
+
+
+def read_lenses_as_fits(path: Path) -> list:
+    return read_known_lenses(path, "own", {"name": "name", "ra": "ra", "dec": "dec", "theta_e_arcsec": "theta_e"}).to_dict("records")
 
 
 def read_label_table(path: Path) -> list:
@@ -1014,10 +1033,13 @@ READERS = (
     Reader("scores, Parquet", scores("scores.parquet"), read_any_scores, damages.of_parquet("score")),
     Reader("scores, CSV", scores("scores.csv"), read_any_scores, damages.of_csv("score")),
     Reader("scores, CSV in gzip", zipped_scores, read_any_scores, of_zipped_csv("score")),
+    Reader("scores, FITS", scores("scores.fits"), read_any_scores, damages.of_fits_table("score")),
     Reader("scores, folder", scores("parts/part-0.parquet"), read_folder_of_scores, damages.of_parquet("label"), table="parts"),
     Reader("scores of a detector, Parquet", scores_of_detector("theirs.parquet"), read_detector_scores, damages.of_parquet("score")),
     Reader("scores of a detector, CSV", scores_of_detector("theirs.csv"), read_detector_scores, damages.of_csv("score")),
+    Reader("scores of a detector, FITS", scores_of_detector("theirs.fits"), read_detector_scores, damages.of_fits_table("score")),
     Reader("known lenses", lenses, read_lenses, damages.of_csv("RA [deg]"), {"twice": repeated_row}),
+    Reader("known lenses, FITS", lenses_as_fits, read_lenses_as_fits, damages.of_fits_table("ra"), {"twice": repeated_row}),
     Reader("labels", from_survey(MOCK_LABELS), read_label_table, damages.of_csv("ra"), {"twice": repeated_row}),
     Reader("own table", own_table, read_own, damages.of_parquet("value"), {"twice": ones_more, "not a number": stays_nan("value")}),
     Reader(

@@ -44,7 +44,7 @@ def test_scores_reach_their_stamps_whatever_the_order_and_the_format(tmp_path, s
     ("text", "words"),
     [
         ("", ["cannot be read", "stamp_id"]),
-        ("<!DOCTYPE html><html><title>Sign in</title></html>", ["give a Parquet or CSV table with columns `stamp_id`"]),
+        ("<!DOCTYPE html><html><title>Sign in</title></html>", ["give a Parquet, CSV or FITS table with columns `stamp_id`"]),
         ("stamp_id,score\n" + "".join(f"{i},0.5\n" for i in IDS[:-1]), ["no score for 1 of the 6", "005"]),
         ("stamp_id,score\n" + "".join(f"{i},0.5\n" for i in [*IDS, "000"]), ["give each stamp once"]),
         ("stamp_id,score\n" + "".join(f"{i},{3 if i == '002' else 0.5}\n" for i in IDS), ["no probabilities", "002", "sigmoid"]),

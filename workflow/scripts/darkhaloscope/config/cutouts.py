@@ -90,7 +90,7 @@ class Labelled(CutoutFolder):
     )
     labels: FilePath | None = Field(
         None,
-        description="CSV or Parquet table with a column `id` (names of files or objects), a label, and `ra` and `dec` where the cutouts lack them",
+        description="CSV, FITS or Parquet table with a column `id` (names of files or objects), a label, and `ra` and `dec` where the cutouts lack them",
     )
     label: str = Field(
         "label", min_length=1, description="Column, or array of NPZ files, that holds the label: a number, such as 0 and 1, or a grade"

@@ -32,7 +32,7 @@ class ScoredElsewhere(NotTrained):
 
     kind: Literal["table"] = Field("table", description="Kind of detector")
     scores: dict[Name, FilePath] = Field(
-        description="Parquet or CSV tables with columns `stamp_id` and `score` (a probability, 0 to 1) of the validation and test stamps, by the name of their dataset",
+        description="Parquet, CSV or FITS tables with columns `stamp_id` and `score` (a probability, 0 to 1) of the validation and test stamps, by the name of their dataset",
         min_length=1,
     )
     channels: Channels = Field(

@@ -235,7 +235,7 @@ class ScoresTable(Section):
     table: FilePath | None = Field(
         None,
         min_length=1,
-        description="Parquet or CSV table of scores made elsewhere; where it is given, it is evaluated in place of `run`",
+        description="Parquet, CSV or FITS table of scores made elsewhere; where it is given, it is evaluated in place of `run`",
     )
     name: Name | None = Field(
         None, description="Name of the folder of its results; the file's name without its ending where it is left out"
@@ -261,7 +261,10 @@ class ScoresTable(Section):
     def folder(self) -> str:
         """Name of the folder of its results: `name`, or the file's without its ending."""
         return self.name or (
-            re.sub(r"[^\w.=+-]", "_", re.sub(r"\.(parquet|pq|csv|csv\.gz)$", "", Path(self.table or "").name)).lstrip("._=+-") or "scores"
+            re.sub(
+                r"[^\w.=+-]", "_", re.sub(r"(?i)\.(parquet|pq|csv|csv\.gz|fits|fits\.gz|fit|fts)$", "", Path(self.table or "").name)
+            ).lstrip("._=+-")
+            or "scores"
         )
 
 

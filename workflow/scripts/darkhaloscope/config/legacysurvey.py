@@ -86,7 +86,7 @@ class LrgCuts(Section):
 class LensCatalogue(Section):
     """A table of known lenses."""
 
-    path: FilePath = Field(description="CSV or TSV file, from the project's root")
+    path: FilePath = Field(description="CSV, TSV or FITS table, from the project's root")
     layout: Literal["lenscat", "masterlens", "stein", "own"] = Field(
         "lenscat",
         description="Columns of the file: those of lenscat, of the Master Lens Database, of Stein et al. (2021), or the ones that `columns` names",
@@ -107,7 +107,7 @@ class LensCatalogue(Section):
 class Labels(Section):
     """A table of objects whose kind is known, by position."""
 
-    path: FilePath = Field(description="CSV file with columns ra, dec [deg] and class, from the project's root")
+    path: FilePath = Field(description="CSV, TSV or FITS table with columns ra, dec [deg] and class, from the project's root")
     radius_arcsec: Positive = Field(1.5, description="Label the nearest object within this [arcsec]")
 
 

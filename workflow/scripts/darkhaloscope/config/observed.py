@@ -132,7 +132,9 @@ class Observed(Section):
     name: Name | None = Field(None, description="Name of the folder of their results; left out, that of `path`")
     lenses: tuple[Name, ...] = Field((), description="Which of them; all where it is left out")
     pixel_scale_arcsec: Positive = Field(0.05, description="Side of a pixel [arcsec]")
-    table: FilePath | None = Field(None, description="CSV with z_lens, z_source and, to compare with, theta_e [arcsec] of the lenses")
+    table: FilePath | None = Field(
+        None, description="CSV, TSV or FITS table with z_lens, z_source and, to compare with, theta_e [arcsec] of the lenses"
+    )
     name_column: str = Field("system_name", min_length=1, description="Its column of names")
     name_prefix: str = Field("", description="What its names have before those of the folders, such as `SDSS `")
     z_lens: Positive = Field(0.2, description="Redshift of lenses that the table lacks")

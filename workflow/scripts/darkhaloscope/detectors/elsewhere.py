@@ -14,6 +14,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from ..core.csv_tables import check_lines
+from ..core.fits_tables import is_fits, read_fits_table
 from ..core.reading import UNREADABLE, in_its_place, words
 from ..core.tables import Schema, TableError, open_table
 from .schema import LENS_SCORES, SCORES, score_columns
@@ -72,7 +73,7 @@ def _stamp_schema(path: str | os.PathLike) -> Schema:
 
 def _read(path: str | os.PathLike) -> tuple[pa.Array, pa.Array]:
     """Return ids as text and scores of a file, checked."""
-    expected = "give a Parquet or CSV table with columns `stamp_id` and `score`"
+    expected = "give a Parquet, CSV or FITS table with columns `stamp_id` and `score`"
     if os.path.isdir(path):
         raise TableError(f"{path}: this is a folder, expected one file; {expected}, its parts joined")
     if not os.path.isfile(path):
@@ -82,6 +83,8 @@ def _read(path: str | os.PathLike) -> tuple[pa.Array, pa.Array]:
             parquet = file.read(4) == b"PAR1"
         if parquet:
             table = pq.read_table(path)
+        elif is_fits(path):
+            table = read_fits_table(path, ValueError)
         else:
             text = pyarrow.csv.ConvertOptions(column_types={"stamp_id": pa.string(), "score": pa.float64()})
             table = pyarrow.csv.read_csv(path, convert_options=text)

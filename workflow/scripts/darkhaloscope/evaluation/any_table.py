@@ -1,4 +1,4 @@
-"""Scores made elsewhere: Parquet or CSV with a label and a score, under these or other known column names."""
+"""Scores made elsewhere: Parquet, CSV or FITS with a label and a score, under these or other known column names."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ from ..config.experiment import (
     Stratum,
 )
 from ..core.csv_tables import check_lines
+from ..core.fits_tables import is_fits, read_fits_table
 from ..core.rates import EvaluationError
 from ..core.reading import UNREADABLE, absent, in_its_place, words
 from ..core.tables import PARQUET, ordinary, parquet_files
@@ -182,7 +183,7 @@ def open_scores(path: str | os.PathLike, mapping: Mapping[str, str] | None = Non
 
     Parameters
     ----------
-    path : path of a .parquet, .pq or .csv (also .csv.gz) file, or of a folder of Parquet files (`parquet_files`)
+    path : path of a .parquet, .pq, .csv or .fits (also .csv.gz, .fits.gz) file, or of a folder of Parquet files (`parquet_files`)
     mapping : mapping of str to str, optional
         Column of the file for any of stamp_id, label, score, split, or for a strata column that has another name in the file,
         for example `{"score": "p_resnet18"}`.
@@ -279,7 +280,7 @@ def _open(path: Path, text: set[str], ids: set[str]) -> tuple[pa.Schema, int, Ca
             )
     elif not os.path.isfile(path):
         raise EvaluationError(
-            f"{path}: this table of scores {absent(path) or 'is no file'}; expected a Parquet or CSV file: give its path, or check permissions"
+            f"{path}: this table of scores {absent(path) or 'is no file'}; expected a Parquet, CSV or FITS table: give its path, or check permissions"
         )
     elif name.endswith(PARQUET):
         parts = [path]
@@ -310,8 +311,11 @@ def _open(path: Path, text: set[str], ids: set[str]) -> tuple[pa.Schema, int, Ca
         if undecoded := [name for name in names if _is_binary(table.schema.field(name).type)]:
             raise EvaluationError(f"{path}: column {', '.join(undecoded)} is not UTF-8, expected text or numbers; save the table as UTF-8")
         return table.schema, table.num_rows, partial(table_pieces, table)
+    elif is_fits(path):
+        table = read_fits_table(path, EvaluationError)
+        return table.schema, table.num_rows, partial(table_pieces, table)
     else:
-        raise EvaluationError(f"{path}: the name must end in .parquet, .pq, .csv or .csv.gz, so that the format is known")
+        raise EvaluationError(f"{path}: the name must end in .parquet, .pq, .csv, .csv.gz or .fits, so that the format is known")
     schemas: list[pa.Schema] = []
     rows = 0
     for part in parts:

@@ -1,4 +1,4 @@
-"""Text tables from elsewhere, read without guessing: every row has the header's columns, or is refused by its line."""
+"""Tables from elsewhere as text, read without guessing: every row has the header's columns, or is refused by its line. FITS tables, too."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from ..core.fits_tables import is_fits, read_fits_table
 from ..core.reading import absent, in_its_place, readable
 
 SEPARATORS = ("\t", ";", "|", ",")
@@ -25,18 +26,21 @@ def read_text_table(path: Path) -> pd.DataFrame:
 
     Lines that begin with `#` before the header, and empty lines, are passed over. The separator is the one of
     tab, semicolon, bar and comma that splits the header into most columns. Where it is not the comma, decimal
-    commas become points.
+    commas become points. A file whose name ends as FITS does is one, its numbers written out in full.
 
     Raises
     ------
     TextTableError
         Not UTF-8 (or UTF-16 with its mark), no header, a column without a name that holds something, a name that
-        comes twice, a row over several lines, or one with more or fewer fields than the header, but for empty ones at its end.
+        comes twice, a row over several lines, or one with more or fewer fields than the header, but for empty ones at its end. Of FITS: as `read_fits_table`.
     """
     if not os.path.isfile(path):  # a Path raises where a folder above it may not be entered
         raise TextTableError(
-            f"{path} {absent(path) or 'is a folder'}; expected a file: give the path of a CSV or TSV file, seen from the working folder"
+            f"{path} {absent(path) or 'is a folder'}; expected a file: give the path of a CSV, TSV or FITS table, seen from the working folder"
         )
+    if is_fits(path):
+        columns = read_fits_table(path, TextTableError).to_pydict()
+        return pd.DataFrame({name: ["" if v is None else str(v) for v in values] for name, values in columns.items()}, dtype=str)
     # `splitlines` would end lines at characters that a name may hold, such as U+2028.
     lines = _text(path).replace("\r\n", "\n").replace("\r", "\n").split("\n")
     start = next((i for i, line in enumerate(lines) if line.strip() and not line.startswith("#")), None)
