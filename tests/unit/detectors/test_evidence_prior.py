@@ -7,6 +7,7 @@ import torch
 from darkhaloscope.config.base import Distribution
 from darkhaloscope.config.cosmology import Cosmology
 from darkhaloscope.config.subhalo import Lens, SubhaloDataset
+from darkhaloscope.core.random import quantile
 from darkhaloscope.detectors.evidence.pixels import DetectorError
 from darkhaloscope.detectors.evidence.prior import LensPrior, _moments, halo, subhalo_profiles
 from darkhaloscope.detectors.evidence.scan import Places, deflections
@@ -28,6 +29,31 @@ def test_moments_are_those_of_draws(value, draws):
     mean, variance = _moments(Distribution.model_validate(value))
     assert mean == pytest.approx(sample.mean(), rel=5e-3)
     assert variance == pytest.approx(sample.var(), rel=1e-2, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"log_uniform": [1, 1.000001]},
+        {"log_uniform": [1e-3, 1e3]},
+        {"uniform": [1, 1.0000001]},
+        {"normal": [1.0, 1e6, 0.8, 1.2]},
+        {"normal": [1.0, 1e-6, 0.8, 1.2]},
+        {"normal": [0.0, 0.05, 1.4, 2.6]},
+        {"normal": [3.0, 0.1, 1.0, 1.2]},
+    ],
+)
+def test_moments_of_narrow_flat_and_far_distributions_are_those_of_what_is_drawn(value):
+    distribution = Distribution.model_validate(value)
+    drawn = quantile(distribution, (np.arange(1_000_000) + 0.5) / 1_000_000)
+    mean, variance = _moments(distribution)
+    assert mean == pytest.approx(drawn.mean(), rel=1e-6)
+    assert variance == pytest.approx(drawn.var(), rel=1e-4)
+
+
+@pytest.mark.parametrize("value", [{"choice": [0.1, 0.1, 0.1]}, {"choice": [0.3]}, {"log_uniform": [0.3, 0.3]}])
+def test_what_has_one_value_alone_does_not_vary(value):
+    assert _moments(Distribution.model_validate(value)) == (value[next(iter(value))][0], 0.0)
 
 
 def test_only_what_the_dataset_varies_is_free():
