@@ -102,7 +102,7 @@ def detector(device: torch.device, small: bool) -> None:
     dataset = SubhaloDataset.model_validate(
         {"size": {"train": max(n, 2), "validation": 0, "test": 0}, "sources": {"sample": None, "mix": {"disk": 1.0}}}
     )
-    rows = render_rows(build_manifest("gpu", dataset, None, Cosmology()), dataset, None, Cosmology(), progress=lambda done, total: None)
+    rows = render_rows(build_manifest("gpu", dataset, None, Cosmology()), dataset, None, Cosmology())
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "stamps.parquet"
         write_table(path, stamp_schema(dataset.instrument.stamp_size), rows)

@@ -147,7 +147,7 @@ def injected(drawn: pa.Table, chosen: SubhaloProfile, dataset: SubhaloDataset, b
     for name, value in values.items():
         field = rows.schema.field(name)
         rows = rows.set_column(rows.schema.get_field_index(name), field, pa.array([value], field.type))
-    return render_rows(rows, dataset, bank, Cosmology(), lambda done, total: None)
+    return render_rows(rows, dataset, bank, Cosmology())
 
 
 def stamp(row: pa.Table) -> Stamp:

@@ -892,7 +892,8 @@ def read_over_http(path: Path) -> bytes:
     """Fetch the file from a server that serves what lies there, and check that it is a whole FITS file."""
     import threading
 
-    from darkhaloscope.archive.download import check_fits, fetch
+    from darkhaloscope.archive.checks import check_fits
+    from darkhaloscope.archive.download import fetch
     from darkhaloscope.config.manga import Downloads
     from unit.archive.misbehaving_server import Answer, Server
 

@@ -5,7 +5,8 @@ from functools import partial
 
 import pytest
 
-from darkhaloscope.archive.download import check_fits, fetch
+from darkhaloscope.archive.checks import check_fits
+from darkhaloscope.archive.download import fetch
 from darkhaloscope.config.manga import Downloads
 from unit.archive.misbehaving_server import Server
 

@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import logging
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -11,6 +12,7 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -23,12 +25,10 @@ LIBRARY = Path(download.__file__).parents[2]
 
 
 def test_a_good_file(get, server, pauses, left):
-    seen = []
-    done = get(sha1=hashlib.sha1(CONTENT).hexdigest(), sha256=hashlib.sha256(CONTENT).hexdigest(), progress=seen.append)
+    done = get(sha1=hashlib.sha1(CONTENT).hexdigest(), sha256=hashlib.sha256(CONTENT).hexdigest())
     assert (done.bytes, done.sha256, done.resumed, done.attempts) == (len(CONTENT), hashlib.sha256(CONTENT).hexdigest(), False, 1)
     assert done.path.read_bytes() == CONTENT
     assert left() == ["galaxy.fits.gz"] and pauses == []
-    assert seen[-1].done_bytes == seen[-1].total_bytes == len(CONTENT) and seen[-1].left_s == 0
     assert server.requests[0]["Accept-Encoding"] == "identity"
 
 
@@ -296,12 +296,19 @@ def test_a_failed_download_leaves_the_file_that_was_there(get, server):
 def test_progress_says_rate_and_time_left(get, server, monkeypatch, caplog):
     monkeypatch.setattr(progress, "PROGRESS_EVERY_S", 0.0)
     monkeypatch.setattr(download, "CHUNK", 4096)
-    seen = []
     with caplog.at_level(logging.INFO, "darkhaloscope"):
-        get(progress=seen.append)
-    assert [p.done_bytes for p in seen] == sorted(p.done_bytes for p in seen) and len(seen) > 5
-    assert seen[0].left_s == pytest.approx((seen[0].total_bytes - seen[0].done_bytes) / seen[0].bytes_per_s)
+        get()
+    shares = [int(share) for share in re.findall(r"galaxy\.fits\.gz: .* \((\d+)%\)", caplog.text)]
+    assert shares == sorted(shares) and shares[-1] == 100 and len(shares) > 5
     assert "galaxy.fits.gz: 4.1 kB of " in caplog.text and "/s, " in caplog.text and " s left" in caplog.text
+    caplog.clear()
+    clock = iter((0.0, 10.0, 10.0))
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    meter = progress.Meter("a.fits")
+    meter.start(1000, 6000)
+    with caplog.at_level(logging.INFO, "darkhaloscope"):
+        meter.add(2000)
+    assert caplog.messages == ["a.fits: 3 kB of 6 kB (50%), 200 B/s, 15 s left"]
 
 
 def test_credentials_in_an_address_stay_out_of_messages_and_files(server, tmp_path, caplog, quick):

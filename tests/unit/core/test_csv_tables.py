@@ -8,7 +8,7 @@ import pytest
 
 from darkhaloscope.core.csv_tables import read_csv
 from darkhaloscope.evaluation.sweep import sweep_table
-from darkhaloscope.report.frames import read_frame
+from darkhaloscope.evaluation.tidy import read_frame
 from darkhaloscope.report.lens_story import read_table
 from darkhaloscope.report.robustness import read_robustness
 

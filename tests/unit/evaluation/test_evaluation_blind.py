@@ -34,12 +34,12 @@ def dataset():
 
 @pytest.fixture(scope="module")
 def rows(dataset):
-    return render_rows(build_manifest("blind", dataset, None, COSMOLOGY), dataset, None, COSMOLOGY, lambda done, total: None)
+    return render_rows(build_manifest("blind", dataset, None, COSMOLOGY), dataset, None, COSMOLOGY)
 
 
 @pytest.fixture(scope="module")
 def table(dataset, rows):
-    return blind_ceiling(rows, dataset, COSMOLOGY, 2, lambda done, total: None)
+    return blind_ceiling(rows, dataset, COSMOLOGY, 2)
 
 
 def test_a_template_where_the_subhalo_is_is_its_signal(dataset, rows):
@@ -87,7 +87,7 @@ def test_not_knowing_the_place_costs(table):
 
 
 def test_a_stamp_is_judged_by_itself_against_all_controls(dataset, rows, table):
-    alone = blind_ceiling(rows.slice(2, 1), dataset, COSMOLOGY, 2, lambda done, total: None)
+    alone = blind_ceiling(rows.slice(2, 1), dataset, COSMOLOGY, 2)
     one = table[table["stamp_id"] == alone["stamp_id"].item()]
     for channel in ("flux", "both"):
         assert alone[f"blind_d_prime_{channel}"].item() == one[f"blind_d_prime_{channel}"].item()

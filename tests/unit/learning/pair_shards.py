@@ -48,12 +48,11 @@ def write_pairs(path: Path, pairs: pa.Table, dataset: SubhaloDataset) -> Path:
 
 def render_all(folder: Path, dataset: SubhaloDataset) -> dict[str, Path]:
     """Render pairs of the training rows, and the stamps of all splits."""
-    quiet = {"progress": lambda done, total: None}
     rows = {split: split_rows(dataset, split) for split in ("train", "validation", "test")}
-    found = {"pairs": write_pairs(folder / "pairs.parquet", render_pairs(rows["train"], dataset, None, Cosmology(), **quiet), dataset)}
+    found = {"pairs": write_pairs(folder / "pairs.parquet", render_pairs(rows["train"], dataset, None, Cosmology()), dataset)}
     for split, some in rows.items():
         found[split] = folder / f"{split}.parquet"
-        write_table(found[split], stamp_schema(SIZE), render_rows(some, dataset, None, Cosmology(), **quiet))
+        write_table(found[split], stamp_schema(SIZE), render_rows(some, dataset, None, Cosmology()))
     return found
 
 

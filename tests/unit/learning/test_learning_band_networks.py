@@ -221,7 +221,7 @@ def test_stamps_that_cannot_be_scored_are_left_out_and_counted(trained, tmp_path
     columns["cutout_ok"][4] = False
     paths = write_band_shards(tmp_path, columns, [0, 30])
     with caplog.at_level(logging.INFO):
-        found = score_stamps(paths, *_files(folder), dataset="d", detector="n", log=logging.getLogger("test"))
+        found = score_stamps(paths, *_files(folder), dataset="d", detector="n")
     assert sorted(found["number"].to_pylist()) == [n for n in range(5000, 5030) if n not in (5003, 5004)]
     assert "1 stamps not scored: cutout not ok" in caplog.text and "not finite" in caplog.text
     with pytest.raises(LearningError, match="20×20 pixels, but the network was trained on 16×16"):
@@ -283,18 +283,18 @@ def test_pretrained_weights_from_a_file(tmp_path, caplog):
 
     module = build_network(network)
     with caplog.at_level(logging.INFO):
-        start_from_file(module, network, logging.getLogger("test"))
+        start_from_file(module, network)
     assert all(torch.equal(t, donor.state_dict()[n]) for n, t in module.backbone.state_dict().items())
     assert "gives 100.0% of the feature extractor" in caplog.text
     # A checkpoint of Lightning whose loss has a weight.
     lightning = {f"model.{n}": t for n, t in donor.state_dict().items()} | {"criterion.pos_weight": torch.tensor(2.0)}
     torch.save({"state_dict": lightning}, tmp_path / "last.ckpt")
     module, weighted = build_network(network), bands("timm:resnet10t", pretrained=str(tmp_path / "last.ckpt"))
-    start_from_file(module, weighted, logging.getLogger("test"))
+    start_from_file(module, weighted)
     assert all(torch.equal(t, donor.state_dict()[n]) for n, t in module.backbone.state_dict().items())
     stem = bands("resnet18", pretrained=str(tmp_path / "donor.safetensors"))
     with pytest.raises(LearningError, match="names and shapes must agree"):
-        start_from_file(build_network(stem), stem, logging.getLogger("test"))
+        start_from_file(build_network(stem), stem)
 
 
 def test_a_hub_without_a_network_says_what_to_do(monkeypatch):

@@ -1,7 +1,5 @@
 """Hard controls: the highest-scored of the training sky, one per object, away from lenses and from what judges the network."""
 
-import logging
-
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -33,7 +31,7 @@ def sky(monkeypatch, tmp_path):
     }
     scores = {"own": (2 * np.arange(20), np.arange(20) / 20), "extra": (np.array([0, 1]), np.array([0.99, 0.5]))}
 
-    def score(paths, classifier, threads, log, controls_only):
+    def score(paths, classifier, threads, controls_only):
         assert controls_only
         numbers, score = scores[paths[0]]
         return Scores(numbers, score, score, score, scored[paths[0]], {})
@@ -49,9 +47,7 @@ def held_out(folder, ra, dec):
 
 def mine(training, share, tmp_path, lenses=((), ()), judged=((), ()), **keys):
     shards = held_out(tmp_path, *judged) if len(judged[0]) else []
-    return mine_hard_negatives(
-        None, training, shards, tuple(map(np.array, lenses)), Mining(share=share, **keys), log=logging.getLogger("test")
-    )
+    return mine_hard_negatives(None, training, shards, tuple(map(np.array, lenses)), Mining(share=share, **keys))
 
 
 def test_the_hardest_controls_one_per_object(sky, tmp_path):

@@ -36,8 +36,6 @@ from darkhaloscope.tasks.subhalo.schema import pair_schema, stamp_images
 from unit.learning.interrupted import train_until
 from unit.learning.pair_shards import SIZE, network, pair_dataset, render_all, write_pairs
 
-QUIET = logging.getLogger("quiet")
-
 
 @pytest.fixture(scope="module")
 def dataset():
@@ -132,7 +130,7 @@ def test_twins_lie_in_one_batch_and_differ_by_their_subhalo_alone(files):
     split = choose_pairs([files["pairs"]], network(), 1)
     assert len(split) == 48
     seen = np.zeros(24, int)
-    for rows, epoch, factor in PairOrder(split, 1, QUIET):
+    for rows, epoch, factor in PairOrder(split, 1):
         inputs, labels, weights, places, lenses = PairBatches(split, 1)[rows, epoch, factor]
         n = len(rows)
         seen[rows] += 1
@@ -155,7 +153,7 @@ def test_the_signal_falls_evenly_in_its_logarithm_and_stays_at_one(files, pairs)
     at = [amplification(settings, done) for done in (0, 1 / 6, 1 / 3, 0.5, 0.9)]
     assert at == pytest.approx([8, 4, 2, 1, 1]) and at[-1] == 1
     split = choose_pairs([files["pairs"]], network(amplify=8.0, amplify_share=0.5), 1)
-    order, factors = PairOrder(split, 1, QUIET), []
+    order, factors = PairOrder(split, 1), []
     for epoch in range(4):
         order.set_epoch(epoch)
         factors += [factor for *_, factor in order]

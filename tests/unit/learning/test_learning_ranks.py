@@ -226,7 +226,7 @@ if __name__ == "__main__":
     together.GRACE_SECONDS, together.NOTICE_SECONDS = 1.0 if sys.argv[1] == "waits" else 90.0, 90.0
     logging.basicConfig(format="%(message)s")
     import failing
-    with together.all_ranks(Training(devices=2), 2, failing.call, logging.getLogger(), text="no such pixel") as rank:
+    with together.all_ranks(Training(devices=2), 2, failing.call, text="no such pixel") as rank:
         call("", rank)
 """
 

@@ -37,7 +37,7 @@ def shard(tmp_path_factory):
             "rendering": {"accuracy": 0.01, "batch_size": 64},
         }
     )
-    stamps = render_rows(build_manifest("guard", dataset, None, Cosmology()), dataset, None, Cosmology(), lambda done, total: None)
+    stamps = render_rows(build_manifest("guard", dataset, None, Cosmology()), dataset, None, Cosmology())
     path = tmp_path_factory.mktemp("guard") / "stamps.parquet"
     write_table(path, stamp_schema(32), stamps)
     return path

@@ -1,7 +1,5 @@
 """What a network was trained on is left out where another dataset tests it."""
 
-import logging
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -38,7 +36,7 @@ def test_stamps_of_objects_that_training_saw_are_left_out_in_words(network, tmp_
     trained = stamps(tmp_path, "train", [10.0, 20.0], split=np.array(["train", "train"]))
     # The first is 1″ from a training stamp, the last a minute of arc.
     tested = stamps(tmp_path, "test", [10.0 + 1 * ARCSEC, 15.0, 20.0 + 60 * ARCSEC])
-    known = dict(dataset="new", detector="toy", log=logging.getLogger("test"))
+    known = dict(dataset="new", detector="toy")
     every = score_stamps(tested, *network, **known)
     assert len(every["score"]) == 3
     with caplog.at_level("WARNING", "test"):

@@ -13,10 +13,10 @@ from PIL import Image
 from darkhaloscope.config.experiment import ShortcutGates
 from darkhaloscope.config.lensfinder import ImportedDataset
 from darkhaloscope.evaluation.shortcuts import check_hosts, check_likeness, summary
+from darkhaloscope.evaluation.tidy import number, rate_text
 from darkhaloscope.report.answer import quality_gates
 from darkhaloscope.report.composites import three_colours, write_colour_sheets
 from darkhaloscope.report.context import ReportError
-from darkhaloscope.report.frames import number, rate_text
 from darkhaloscope.report.lens_finder import answer, criterion, gates, unsaid
 from darkhaloscope.report.lens_story import STORY, read_table, round_tables
 from darkhaloscope.report.page import build_report, summarise

@@ -18,12 +18,13 @@ from darkhaloscope.config.subhalo import SubhaloDataset
 from darkhaloscope.core.rates import EvaluationError
 from darkhaloscope.core.tables import write_table
 from darkhaloscope.detectors.schema import maps_schema
+from darkhaloscope.evaluation.tidy import number, power, rate_text, read_frame
 from darkhaloscope.learning.networks import describe_network
 from darkhaloscope.report.answer import answer, gates, rates_of, unsaid
 from darkhaloscope.report.assemble import ReportConfig, _mock_note
 from darkhaloscope.report.context import Examples, Gate, ReportError
 from darkhaloscope.report.explanations import read_explanations
-from darkhaloscope.report.frames import column_name, number, power, rate_text, read_frame
+from darkhaloscope.report.frames import column_name
 from darkhaloscope.report.grids import plain
 from darkhaloscope.report.index import Summary, build_index, other_summaries, read_summary
 from darkhaloscope.report.page import build_report, summarise

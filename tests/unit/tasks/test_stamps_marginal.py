@@ -39,11 +39,11 @@ def notes(make_dataset):
 
 
 def stamps(dataset):
-    return render_rows(build_manifest("few", dataset, None, Cosmology()), dataset, None, Cosmology(), lambda done, total: None)
+    return render_rows(build_manifest("few", dataset, None, Cosmology()), dataset, None, Cosmology())
 
 
 def observers(dataset, rows=None):
-    return marginal_d_prime(stamps(dataset) if rows is None else rows, dataset, COSMOLOGY, lambda done, total: None)
+    return marginal_d_prime(stamps(dataset) if rows is None else rows, dataset, COSMOLOGY)
 
 
 def test_derivatives_are_finite_differences(notes):
@@ -117,7 +117,7 @@ def test_galaxies_without_parameters_are_left_out(notes, make_bank, mixed):
     dataset = notes(sources=mixed, splits={"tolerance": 1.0})
     bank = make_bank(3)
     rows = build_manifest("few", dataset, bank, Cosmology())
-    table = render_rows(rows, dataset, bank, Cosmology(), lambda done, total: None)
+    table = render_rows(rows, dataset, bank, Cosmology())
     kept = observers(dataset, table)["stamp_id"].tolist()
     assert kept == [
         i for i, k in zip(table.column("stamp_id").to_pylist(), table.column("source_kind").to_pylist(), strict=True) if k != "manga"

@@ -60,7 +60,7 @@ def test_clumps_are_the_same_in_both_classes_and_change_what_is_seen(make_datase
 
     def render(dataset, label):
         labelled = rows.set_column(place, rows.schema.field("label"), pa.array([label] * 4, rows.schema.field("label").type))
-        return render_rows(labelled, dataset, None, COSMOLOGY, lambda done, total: None)
+        return render_rows(labelled, dataset, None, COSMOLOGY)
 
     control, positive, smooth = render(having, 0), render(having, 1), render(without, 0)
     for name in ("clump_count", "clump_mass_msun", "d_prime_flux", "magnification"):

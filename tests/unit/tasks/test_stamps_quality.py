@@ -35,7 +35,7 @@ def dataset(make_dataset, mixed):
 def good(dataset, make_bank):
     """Columns of good stamps, images as arrays."""
     bank = make_bank(12)
-    table = render_rows(build_manifest("few", dataset, bank, Cosmology()), dataset, bank, Cosmology(), lambda done, total: None)
+    table = render_rows(build_manifest("few", dataset, bank, Cosmology()), dataset, bank, Cosmology())
     return {name: images(table, name) if name in PICTURES else np.array(table.column(name).to_pylist()) for name in table.column_names}
 
 

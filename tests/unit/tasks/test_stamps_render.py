@@ -22,7 +22,7 @@ def manifest(dataset, bank=None):
 
 
 def stamps(dataset, bank=None, rows=None):
-    return render_rows(manifest(dataset, bank) if rows is None else rows, dataset, bank, COSMOLOGY, progress=lambda done, total: None)
+    return render_rows(manifest(dataset, bank) if rows is None else rows, dataset, bank, COSMOLOGY)
 
 
 def with_column(rows, name, values):

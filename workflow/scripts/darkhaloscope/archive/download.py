@@ -38,38 +38,13 @@ from .checks import (
     CHUNK,
     GZIP_MAGIC,
     ArchiveError,
-    BadChecksums,
-    BadFits,
     DamagedFile,
-    HtmlInsteadOfFits,
-    MissingExtension,
     WrongChecksum,
-    check_fits,
     check_not_html,
     check_sums,
-    read_checksums,
 )
 from .partial import BrokenTransfer, Partial
-from .progress import Meter, Progress, size_text
-
-__all__ = [
-    "ArchiveError",
-    "BadChecksums",
-    "BadFits",
-    "DamagedFile",
-    "DownloadFailed",
-    "Fetched",
-    "HtmlInsteadOfFits",
-    "MissingExtension",
-    "NotFound",
-    "Progress",
-    "Refused",
-    "Truncated",
-    "WrongChecksum",
-    "check_fits",
-    "fetch",
-    "read_checksums",
-]
+from .progress import Meter, size_text
 
 log = logging.getLogger(__name__)
 
@@ -117,7 +92,6 @@ def fetch(
     sha1: str | None = None,
     sha256: str | None = None,
     check: Callable[[Path], object] | None = None,
-    progress: Callable[[Progress], None] | None = None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Fetched:
     """Fetch `url` to `destination`, whole and checked, or leave no file there.
@@ -139,8 +113,6 @@ def fetch(
         Published sums in hexadecimal.
     check : callable or None
         Called with the path of the whole file under its temporary name; raises to refuse it.
-    progress : callable or None
-        Called with a `Progress` about every `progress.PROGRESS_EVERY_S` seconds and at the end.
     sleep : callable
         Called with each pause [s].
 
@@ -163,7 +135,7 @@ def fetch(
     destination = Path(destination)
     source = local_path(url)
     partial = Partial(destination, url)
-    meter = Meter(destination.name, progress)
+    meter = Meter(destination.name)
     ends: list[int] = []
     last = downloads.retries + 1
     with _writing(destination, partial), requests.Session() as session:
@@ -303,7 +275,6 @@ def _store(chunks: Iterator[bytes], partial: Partial, start: int, meter: Meter) 
         for chunk in chunks:
             file.write(chunk)
             meter.add(len(chunk))
-    meter.finish()
 
 
 def _place(response: requests.Response, url: str, partial: Partial, start: int) -> int:

@@ -1,11 +1,9 @@
-"""How fast a transfer goes, for the log and for the caller."""
+"""How fast a transfer goes, for the log."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 
 log = logging.getLogger(__name__)
 
@@ -13,22 +11,11 @@ log = logging.getLogger(__name__)
 PROGRESS_EVERY_S = 5.0
 
 
-@dataclass(frozen=True)
-class Progress:
-    """How far a download is. Total and time left are None where the server does not say the length."""
-
-    done_bytes: int
-    total_bytes: int | None
-    bytes_per_s: float
-    left_s: float | None
-
-
 class Meter:
-    """Counts bytes, and tells the log and the caller how fast they come."""
+    """Counts bytes, and tells the log how fast they come."""
 
-    def __init__(self, name: str, tell: Callable[[Progress], None] | None) -> None:
+    def __init__(self, name: str) -> None:
         self.name = name
-        self._tell = tell
 
     def start(self, done: int, total: int | None) -> None:
         self._first, self._done, self._total = done, done, total
@@ -39,23 +26,13 @@ class Meter:
         if time.monotonic() - self._told >= PROGRESS_EVERY_S:
             self._report()
 
-    def finish(self) -> None:
-        if self._tell is not None:
-            self._tell(self._now())
-
     def _report(self) -> None:
+        """Log how far a download is; share and time left are not said where the server does not say the length."""
         self._told = time.monotonic()
-        now = self._now()
-        share = f" of {size_text(now.total_bytes)} ({now.done_bytes / max(now.total_bytes, 1):.0%})" if now.total_bytes is not None else ""
-        left = f", {now.left_s:.0f} s left" if now.left_s is not None else ""
-        log.info("%s: %s%s, %s/s%s", self.name, size_text(now.done_bytes), share, size_text(now.bytes_per_s), left)
-        if self._tell is not None:
-            self._tell(now)
-
-    def _now(self) -> Progress:
-        rate = (self._done - self._first) / max(time.monotonic() - self._began, 1e-9)
-        left = (self._total - self._done) / rate if self._total is not None and rate > 0 else None
-        return Progress(self._done, self._total, rate, left)
+        rate = (self._done - self._first) / max(self._told - self._began, 1e-9)
+        share = f" of {size_text(self._total)} ({self._done / max(self._total, 1):.0%})" if self._total is not None else ""
+        left = f", {(self._total - self._done) / rate:.0f} s left" if self._total is not None and rate > 0 else ""
+        log.info("%s: %s%s, %s/s%s", self.name, size_text(self._done), share, size_text(rate), left)
 
 
 def size_text(count: float) -> str:

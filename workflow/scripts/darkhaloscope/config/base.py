@@ -5,13 +5,25 @@ from __future__ import annotations
 import difflib
 import functools
 import itertools
+import operator
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    StringConstraints,
+    Tag,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 #: Names become folders: letters, digits and a few safe marks only.
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.=+-]*$"
@@ -281,3 +293,17 @@ UnitInterval = Annotated[Distribution, AfterValidator(within(0, 1))]
 def draw(value: float | dict) -> Distribution:
     """Short way to write a default distribution."""
     return Distribution.model_validate(value)
+
+
+def kind_or(default: str) -> Callable[[Any], str]:
+    """Return what tells the kind of a section, as a model or as what a config holds: `default` where it does not say."""
+    return lambda value: value.get("kind", default) if isinstance(value, Mapping) else getattr(value, "kind", default)
+
+
+def any_of(kinds: Mapping[str, type[BaseModel]], kind_of: Callable[[Any], str]) -> Any:
+    """Return the type of a section that is one of several by its kind."""
+    message = f"kind must be one of {', '.join(kinds)}"
+    tagged = (Annotated[model, Tag(kind)] for kind, model in kinds.items())
+    return Annotated[
+        functools.reduce(operator.or_, tagged), Discriminator(kind_of, custom_error_type="unknown_kind", custom_error_message=message)
+    ]

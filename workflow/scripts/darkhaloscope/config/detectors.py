@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import reduce
-from operator import or_
-from typing import Annotated, Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import Field
 
-from .base import FilePath, Name
+from .base import FilePath, Name, any_of, kind_or
 from .detector import Channels, Detector, NotTrained
 from .evidence import EvidenceDetector
 from .network import Network
@@ -49,16 +46,4 @@ DETECTOR_KINDS: dict[str, type[Detector]] = {
 }
 
 
-def detector_kind(value: Any) -> str:
-    """Return the kind of a detector, as a model or as what a config holds."""
-    return value.get("kind", "network") if isinstance(value, Mapping) else getattr(value, "kind", "network")
-
-
-AnyDetector = Annotated[
-    reduce(or_, (Annotated[model, Tag(kind)] for kind, model in DETECTOR_KINDS.items())),
-    Discriminator(
-        detector_kind,
-        custom_error_type="unknown_kind",
-        custom_error_message=f"kind must be one of {', '.join(DETECTOR_KINDS)}",
-    ),
-]
+AnyDetector = any_of(DETECTOR_KINDS, kind_or("network"))

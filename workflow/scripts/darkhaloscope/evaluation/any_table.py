@@ -36,6 +36,7 @@ from ..core.rates import EvaluationError
 from ..core.reading import UNREADABLE, absent, in_its_place, words
 from ..core.tables import PARQUET, ordinary, parquet_files
 from ..core.truths import truth
+from .clusters import cluster_columns
 from .evaluate import evaluate_network
 from .information import D_PRIME_COLUMN
 from .lazy_table import BATCH, LazyTable, Pieces, parquet_pieces, table_pieces
@@ -137,7 +138,7 @@ def open_settings(settings: ScoresTable) -> tuple[LazyTable, Evaluation]:
     wanted = {
         "strata": [*chosen["strata"]],
         "surfaces": [name for surface in chosen["surfaces"] for name in surface],
-        "clusters": [name for c in chosen["clusters"] for name in (("ra", "dec") if SKY_CELLS.fullmatch(c) else (c,))],
+        "clusters": [name for c in chosen["clusters"] for name in cluster_columns(c)],
     }
     for key, columns in wanted.items():
         lost = [name for name in dict.fromkeys(columns) if name not in names]

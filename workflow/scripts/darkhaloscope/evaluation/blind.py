@@ -13,7 +13,7 @@ lens and source, and knows of which family the source is: a reference for detect
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -44,14 +44,12 @@ AT_ONCE = 16
 LEAST_PIXELS = 5
 
 
-def blind_ceiling(
-    rows: pa.Table, dataset: SubhaloDataset, cosmology: Cosmology, every: int = 1, progress: Callable[[int, int], None] | None = None
-) -> pd.DataFrame:
+def blind_ceiling(rows: pa.Table, dataset: SubhaloDataset, cosmology: Cosmology, every: int = 1) -> pd.DataFrame:
     """Return `marginal_d_prime`'s table with the blind ceiling beside it: how well a stamp is told from itself without its subhalo.
 
     Parameters
     ----------
-    rows, dataset, cosmology, progress : as `marginal_d_prime` takes them; the dataset's prior is the observer's
+    rows, dataset, cosmology : as `marginal_d_prime` takes them; the dataset's prior is the observer's
     every : int
         1 where a subhalo may be in every pixel, 2 for every second one, as on a chessboard.
 
@@ -78,7 +76,7 @@ def blind_ceiling(
         scores.append({c: _draw(seen.signal[c], seen.directions[c], trials[c], share, rng) for c in CHANNELS})
         found.append({"stamp_id": str(one["stamp_id"][0]), "n_templates": len(share)})
 
-    marginal = marginal_d_prime(rows, dataset, cosmology, progress, look)
+    marginal = marginal_d_prime(rows, dataset, cosmology, look)
     for c in CHANNELS:
         controls = np.concatenate([drawn[c][0] for drawn in scores] or [np.zeros(0)])
         for line, drawn in zip(found, scores, strict=True):

@@ -88,6 +88,11 @@ def family(column: str) -> str:
     return "sky" if SKY_CELLS.fullmatch(column) else FAMILIES.get(column, column)
 
 
+def cluster_columns(name: str) -> tuple[str, ...]:
+    """Return the columns of a table that clusters of a name are made of."""
+    return ("ra", "dec") if SKY_CELLS.fullmatch(name) else (name,)
+
+
 def find_clusters(table: pa.Table | LazyTable, label: NDArray[np.bool_], column: str) -> Clusters | None:
     """Return the clusters that a column makes; None where the table has no such column, or no value in it.
 
@@ -100,7 +105,7 @@ def find_clusters(table: pa.Table | LazyTable, label: NDArray[np.bool_], column:
     column : str
         A column of any kind, or `healpix-N` for the HEALPix cells at nside N of the columns `ra` and `dec`.
     """
-    needed = ("ra", "dec") if SKY_CELLS.fullmatch(column) else (column,)
+    needed = cluster_columns(column)
     if any(name not in table.column_names for name in needed):
         return None
     pieces = _sky(table, column) if len(needed) == 2 else map(_hashed, table.column(column).chunks)

@@ -45,10 +45,6 @@ class Clustered:
     note: str
 
 
-#: A group whose stamps are taken as independent, without a word.
-INDEPENDENT = Clustered({}, "")
-
-
 def draw_clusters(scored: Scored, groups: Sequence[Group], evaluation: Evaluation, cuts: Sequence[float], key: str) -> list[Clustered]:
     """Return the bootstrap over clusters of each group; of tables with more than `MOST` stamps, of the group of all alone.
 

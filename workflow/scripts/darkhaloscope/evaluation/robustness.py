@@ -15,11 +15,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ..config.columns import SKY_CELLS
 from ..config.experiment import Evaluation
 from ..core.intervals import edge_widened, percentiles
 from ..core.rates import EvaluationError, auc, rank, share_above, tpr_at_fpr
 from ..core.resampling import Draws, Resampled
+from .clusters import cluster_columns
 from .judging import BOTH_CLASSES, MIN_PER_CLASS, Cuts, Row, everything, expected_note, needed_negatives, resolves
 from .resampled_clusters import DIFFERENCES, RATES, STAMP, enough_clusters, joined, over, resample_together, units_of
 from .scored import Scored, load_seeds, match, need_both_classes
@@ -42,8 +42,7 @@ Key = tuple[str, float | None]
 
 def used_columns(evaluation: Evaluation) -> tuple[str, ...]:
     """Return the columns of score tables that the measurement needs, where they have them."""
-    clusters = [name for column in evaluation.clusters for name in (("ra", "dec") if SKY_CELLS.fullmatch(column) else (column,))]
-    return tuple(dict.fromkeys([*COLUMNS, *clusters]))
+    return tuple(dict.fromkeys([*COLUMNS, *(name for clusters in evaluation.clusters for name in cluster_columns(clusters))]))
 
 
 def measure_robustness(

@@ -66,13 +66,37 @@ def check_shortcuts(
         return pd.DataFrame([_unjudged(name, n, note) for name in ("core", "brightness", "ring", "core colour", "noise")])
     radius = np.hypot(*np.meshgrid(*(np.arange(s) - (s - 1) / 2 for s in images.shape[2:]), indexing="ij")) * pixel_arcsec
     core = score(np.where(radius <= gates.core_radius_arcsec, images, 0).astype(images.dtype), rows)
+    controls = np.flatnonzero(~label)
+
+    def passing(name: str, what: str, changed: NDArray, limit: float) -> dict:
+        """Return the share of controls that pass once they are changed, where `FPR` of them do as they are, as a row of the table."""
+        [cut] = cuts_at_fpr(np.sort(own[controls]), [FPR])
+        passed = int(np.sum(score(changed, controls) > cut))
+        low, high = (float(v) for v in wilson(passed, n[1], confidence))
+        return _row(name, f"share of controls {what}", passed / n[1], low, high, limit, n)
+
     return pd.DataFrame(
         [
             _of_core(core, label, gates, confidence),
             _of_brightness(own, label, images.sum((1, 2, 3)), gates, confidence),
-            _of_ring(score, own, images, label, radius, gates, confidence),
-            _of_colour(score, own, images, label, radius, gates, confidence),
-            _of_noise(score, own, images, label, radius, gates, confidence),
+            passing(
+                "ring",
+                f"with a ring of their own colour that pass at FPR {FPR:g}",
+                ringed(images[controls], radius, gates),
+                gates.max_ring_share,
+            ),
+            passing(
+                "core colour",
+                f"that pass at FPR {FPR:g} once their cores have the colours of the positives' cores",
+                recoloured(images[controls], images[label], radius, gates.core_radius_arcsec),
+                gates.max_colour_share,
+            ),
+            passing(
+                "noise",
+                f"that pass at FPR {FPR:g} once their noise is {gates.noise_factor:g} times as large",
+                noisier(images[controls], radius, gates.noise_factor),
+                gates.max_noise_share,
+            ),
         ]
     )
 
@@ -257,58 +281,25 @@ def _of_brightness(own: NDArray, label: NDArray, flux: NDArray, gates: ShortcutG
     return _row("brightness", measure, whole - auc(fair), whole - high, whole - low, gates.max_matched_loss, _counts(fair))
 
 
-def _passing(name: str, measure: str, changed: NDArray, own: NDArray, limit: float, positives: int, confidence: float) -> dict:
-    """The share of controls whose changed scores pass where `FPR` of their own scores do, as a row of the table."""
-    [cut] = cuts_at_fpr(np.sort(own), [FPR])
-    passed = int(np.sum(changed > cut))
-    low, high = (float(v) for v in wilson(passed, len(own), confidence))
-    return _row(name, measure, passed / len(own), low, high, limit, (positives, len(own)))
-
-
-def _of_ring(score: Score, own: NDArray, images: NDArray, label: NDArray, radius: NDArray, gates: ShortcutGates, confidence: float) -> dict:
-    """A ring as red as the galaxy is pasted on controls: no lensed source looks like that, and few should pass for lenses."""
-    rows = np.flatnonzero(~label)
+def ringed(images: NDArray, radius: NDArray, gates: ShortcutGates) -> NDArray:
+    """Return images with a ring as red as the galaxy pasted on each: no lensed source looks like that, and few should pass for lenses."""
     profile = np.exp(-0.5 * ((radius - gates.ring_radius_arcsec) / gates.ring_width_arcsec) ** 2)
-    light = np.maximum(images[rows].sum((2, 3)), 0) * gates.ring_flux
-    pasted = images[rows] + (light[:, :, None, None] * (profile / profile.sum())).astype(images.dtype)
-    measure = f"share of controls with a ring of their own colour that pass at FPR {FPR:g}"
-    return _passing("ring", measure, score(pasted, rows), own[rows], gates.max_ring_share, int(label.sum()), confidence)
+    light = np.maximum(images.sum((2, 3)), 0) * gates.ring_flux
+    return images + (light[:, :, None, None] * (profile / profile.sum())).astype(images.dtype)
 
 
-def _of_colour(
-    score: Score, own: NDArray, images: NDArray, label: NDArray, radius: NDArray, gates: ShortcutGates, confidence: float
-) -> dict:
-    """Controls whose cores have the colours of positives' cores show no more arcs than before, and few should pass for lenses."""
-    rows = np.flatnonzero(~label)
-    changed = recoloured(images[rows], images[label], radius, gates.core_radius_arcsec)
-    measure = f"share of controls that pass at FPR {FPR:g} once their cores have the colours of the positives' cores"
-    return _passing("core colour", measure, score(changed, rows), own[rows], gates.max_colour_share, int(label.sum()), confidence)
-
-
-def _of_noise(
-    score: Score, own: NDArray, images: NDArray, label: NDArray, radius: NDArray, gates: ShortcutGates, confidence: float
-) -> dict:
-    """Controls with more noise show no more arcs than before, and few should pass for lenses."""
-    rows = np.flatnonzero(~label)
-    more = math.sqrt(gates.noise_factor**2 - 1) * sky_noise(images[rows], radius)
-    noise = stream(0, stable_hash("noise gate"), "noise").standard_normal(images[rows].shape, np.float32)
-    measure = f"share of controls that pass at FPR {FPR:g} once their noise is {gates.noise_factor:g} times as large"
-    return _passing(
-        "noise",
-        measure,
-        score((images[rows] + noise * more[:, :, None, None]).astype(images.dtype), rows),
-        own[rows],
-        gates.max_noise_share,
-        int(label.sum()),
-        confidence,
-    )
+def noisier(images: NDArray, radius: NDArray, factor: float) -> NDArray:
+    """Return images whose noise is `factor` times as large: they show no more arcs than before, and few should pass for lenses."""
+    more = math.sqrt(factor**2 - 1) * sky_noise(images, radius)
+    noise = stream(0, stable_hash("noise gate"), "noise").standard_normal(images.shape, np.float32)
+    return (images + noise * more[:, :, None, None]).astype(images.dtype)
 
 
 def recoloured(images: NDArray, others: NDArray, radius: NDArray, core_arcsec: float) -> NDArray:
     """Return images whose cores have the colours of other images' cores, rank by rank: as if their bands had other zero points.
 
     The core's flux ratios g/r and z/r become those of the same rank among `others`; g and z are scaled as a whole, so that nothing
-    but colour changes.
+    but colour changes: controls with the colours of positives show no more arcs than before, and few should pass for lenses.
 
     Parameters
     ----------

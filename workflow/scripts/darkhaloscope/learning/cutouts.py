@@ -21,6 +21,8 @@ from .scaling import SCALARS, LearningError
 from .score import margins_of
 from .sky import OBJECT_ARCSEC, near, vectors
 
+log = logging.getLogger(__name__)
+
 IMAGE = "image"
 
 
@@ -28,7 +30,6 @@ def score_cutouts(
     path: str | Path,
     networks: Mapping[str, Sequence[Classifier]],
     threads: int = 1,
-    log: logging.Logger | None = None,
     trained_on: Mapping[str, Sequence[str | Path]] | None = None,
     judged_on: Mapping[str, Sequence[str | Path]] | None = None,
 ) -> pd.DataFrame:
@@ -57,7 +58,6 @@ def score_cutouts(
     LearningError
         Networks were trained on stamps of another size than the table's.
     """
-    log = log or logging.getLogger(__name__)
     parts = []
     with parquet_errors(path), pq.ParquetFile(path) as file:
         size = file.schema_arrow.field(IMAGE).type.shape[-1]

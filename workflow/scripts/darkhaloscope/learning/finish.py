@@ -21,8 +21,10 @@ from .scaling import LearningError
 from .score import score_split
 from .splits import read_split
 
+log = logging.getLogger(__name__)
 
-def calibrate(trained: Trained, validation_paths: Sequence[str | Path], threads: int = 1, log: logging.Logger | None = None) -> Trained:
+
+def calibrate(trained: Trained, validation_paths: Sequence[str | Path], threads: int = 1) -> Trained:
     """Return the network with the calibration that its config asks for, fitted on validation stamps.
 
     Raises
@@ -34,11 +36,10 @@ def calibrate(trained: Trained, validation_paths: Sequence[str | Path], threads:
     kind = classifier.network.calibration
     if kind == "none":
         return trained
-    margins, labels = _margins(classifier, validation_paths, threads, log)
+    margins, labels = _margins(classifier, validation_paths, threads)
     fitted = fit_calibration(margins, labels, kind)
-    if log:
-        before, after = (log_loss(labels, p, labels=[0, 1]) for p in (expit(margins), fitted.apply(margins)))
-        log.info("%s calibration on %d validation stamps: log loss %.4f, before %.4f", kind, len(labels), after, before)
+    before, after = (log_loss(labels, p, labels=[0, 1]) for p in (expit(margins), fitted.apply(margins)))
+    log.info("%s calibration on %d validation stamps: log loss %.4f, before %.4f", kind, len(labels), after, before)
     return dataclasses.replace(trained, classifier=dataclasses.replace(classifier, calibration=fitted))
 
 
@@ -48,7 +49,6 @@ def import_network(
     train_paths: Sequence[str | Path],
     validation_paths: Sequence[str | Path],
     threads: int = 1,
-    log: logging.Logger | None = None,
 ) -> Trained:
     """Take over weights that were trained elsewhere, as `network.weights` names them.
 
@@ -60,19 +60,18 @@ def import_network(
     LearningError
         The file cannot be read without unpickling, is of no known architecture, or does not take g, r, z.
     """
-    log = log or logging.getLogger(__name__)
     state = read_state(network.weights)
     taken = recognise(state, network.weights)
     log.info("%s: taken for %s", network.weights, taken)
     check_bands(taken, network.weights)
-    training = read_split(train_paths, network, seed=seed, workers=threads, log=log)
+    training = read_split(train_paths, network, seed=seed, workers=threads)
     module = ForeignNetwork(taken, network.scaling)
     load_into(module.foreign, state)
     module.set_normalisation(training.normalisation)
     classifier = Classifier(
         module.eval(), network, training.normalisation, training.size, seed, recognised=taken, bands=bands_of(train_paths)
     )
-    margins, labels = _margins(classifier, validation_paths, threads, log)
+    margins, labels = _margins(classifier, validation_paths, threads)
     score = expit(margins)
     row = dict.fromkeys(HISTORY, float("nan")) | {
         "epoch": 0,
@@ -84,10 +83,8 @@ def import_network(
     return Trained(classifier, [row], 0, {"training": 0, "validation": len(labels)})
 
 
-def _margins(
-    classifier: Classifier, paths: Sequence[str | Path], threads: int, log: logging.Logger | None
-) -> tuple[np.ndarray, np.ndarray]:
-    found = score_split(paths, classifier, threads, log)
+def _margins(classifier: Classifier, paths: Sequence[str | Path], threads: int) -> tuple[np.ndarray, np.ndarray]:
+    found = score_split(paths, classifier, threads)
     margins, labels = found.margins, found.table["label"].to_numpy()
     if len(np.unique(labels)) < 2:
         raise LearningError(f"the {len(labels)} validation stamps are of one class: calibration and AUC need both")

@@ -41,6 +41,8 @@ from .scaling import LearningError
 from .splits import Split, read_split, training_loader, validation_loader
 from .together import RankEnvironment, all_ranks, gathered
 
+log = logging.getLogger(__name__)
+
 CHECKPOINT = "last.ckpt"
 
 #: Stamps per step where nothing is learnt.
@@ -48,10 +50,6 @@ VALIDATION_BATCH = 256
 
 #: Seconds between progress lines.
 PROGRESS_SECONDS = 15.0
-
-#: Where ranks other than 0 say how far they are: nowhere.
-_SILENT = logging.Logger("silent")
-_SILENT.addHandler(logging.NullHandler())
 
 
 def train_network(
@@ -61,7 +59,6 @@ def train_network(
     seed: int,
     folder_for_checkpoints: str | Path,
     threads: int,
-    log: logging.Logger | None = None,
     *,
     extras: Sequence[Extra] = (),
     emphasis: Emphasis | None = None,
@@ -87,7 +84,6 @@ def train_network(
     folder_for_checkpoints : where the state after each epoch is kept; a state of other stamps,
         settings or seed is not used
     threads : CPU threads of the job; ranks on one machine share them
-    log : where progress goes
     extras, emphasis : stamps of bands that join the training ones, and those that weigh more
 
     Raises
@@ -98,11 +94,10 @@ def train_network(
     TrainingStopped
         SIGTERM or SIGINT came while fitting.
     """
-    log = log or logging.getLogger(__name__)
     files = {"train_paths": list(train_paths), "validation_paths": list(validation_paths), "folder": Path(folder_for_checkpoints)}
     given = {**files, "network": network, "seed": seed, "extras": tuple(extras), "emphasis": emphasis}
-    with all_ranks(network.training, threads, train_rank, log, **given) as rank:
-        return train_rank(**given, rank=rank, log=log)
+    with all_ranks(network.training, threads, train_rank, **given) as rank:
+        return train_rank(**given, rank=rank)
 
 
 def train_rank(
@@ -114,15 +109,14 @@ def train_rank(
     extras: Sequence[Extra],
     emphasis: Emphasis | None,
     rank: Rank,
-    log: logging.Logger | None = None,
 ) -> Trained:
-    """Train as one of the processes that train together; `train_network` says what is given and starts them. Without `log` in silence."""
-    log, threads = log or _SILENT, rank.threads
+    """Train as one of the processes that train together; `train_network` says what is given and starts them."""
+    threads = rank.threads
     if network.trains_on_pairs:
-        training = choose_pairs(train_paths, network, seed, log)
+        training = choose_pairs(train_paths, network, seed)
     else:
-        training = read_split(train_paths, network, seed=seed, extras=extras, emphasis=emphasis, workers=threads, log=log)
-    validation = read_split(validation_paths, network, normalisation=training.normalisation, workers=threads, log=log)
+        training = read_split(train_paths, network, seed=seed, extras=extras, emphasis=emphasis, workers=threads)
+    validation = read_split(validation_paths, network, normalisation=training.normalisation, workers=threads)
     _check_splits(training, validation)
     _check_shares(training, validation, network.training, rank)
     log.info(
@@ -134,7 +128,7 @@ def train_rank(
     with _reproducible(seed, threads), _quiet():
         module = build_network(network)
         if network.pretrained:
-            start_from_file(module, network, log)
+            start_from_file(module, network)
         if network.channels == "bands":
             module.set_normalisation(training.normalisation)
         if network.regresses_lens:
@@ -143,13 +137,13 @@ def train_rank(
         # Convolutions follow the layout of their weights; in this one most networks take less time (docs/benchmarks.md).
         module = module.to(memory_format=torch.channels_last)
         fitting = _Fitting(module, settings, -(-len(training) // settings.batch_size), rank)
-        course = _Course(_fingerprint(network, seed, training, validation), settings, folder / CHECKPOINT, log, seed)
+        course = _Course(_fingerprint(network, seed, training, validation), settings, folder / CHECKPOINT, seed)
         resume = course.restore(usable_checkpoint(course.path))
         if not course.finished():
             try:
                 _trainer(settings, course, folder, rank).fit(
                     fitting,
-                    pair_loader(training, seed, threads, log, rank)
+                    pair_loader(training, seed, threads, rank)
                     if network.trains_on_pairs
                     else training_loader(training, network, seed, rank),
                     validation_loader(validation, VALIDATION_BATCH, rank),
@@ -260,11 +254,10 @@ class _Course(lightning.Callback):
 
     state_key = "course"
 
-    def __init__(self, fingerprint: str, training: Training, path: Path, log: logging.Logger, seed: int) -> None:
+    def __init__(self, fingerprint: str, training: Training, path: Path, seed: int) -> None:
         self.fingerprint = fingerprint
         self.settings = training
         self.path = path
-        self.messages = log
         self.history: list[dict[str, float]] = []
         self.best: dict[str, Tensor] = {}
         self.best_epoch = 0
@@ -278,10 +271,10 @@ class _Course(lightning.Callback):
             return False
         state = checkpoint.get("callbacks", {}).get(self.state_key, {})
         if state.get("fingerprint") != self.fingerprint:
-            self.messages.warning("%s belongs to other stamps, settings or another seed and is not used", self.path)
+            log.warning("%s belongs to other stamps, settings or another seed and is not used", self.path)
             return False
         self.load_state_dict(state)
-        self.messages.info("resuming after epoch %d of %d from %s", len(self.history), self.settings.epochs, self.path)
+        log.info("resuming after epoch %d of %d from %s", len(self.history), self.settings.epochs, self.path)
         return True
 
     def finished(self) -> bool:
@@ -324,9 +317,7 @@ class _Course(lightning.Callback):
         if now - self.told >= PROGRESS_SECONDS:
             self.told = now
             epoch = trainer.current_epoch + 1
-            self.messages.info(
-                "epoch %d of %d, step %d of %d: %s", epoch, self.settings.epochs, step + 1, module.steps, self._pace(module, step + 1)
-            )
+            log.info("epoch %d of %d, step %d of %d: %s", epoch, self.settings.epochs, step + 1, module.steps, self._pace(module, step + 1))
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: _Fitting) -> None:
         epoch = trainer.current_epoch + 1
@@ -335,7 +326,7 @@ class _Course(lightning.Callback):
         if self.best_epoch == 0 or _merit(row) > _merit(self.history[self.best_epoch - 1]):
             self.best_epoch = epoch
             self.best = {k: v.detach().cpu().clone() for k, v in module.module.state_dict().items()}
-        self.messages.info(
+        log.info(
             "epoch %d of %d: training loss %.4f, AUC %.4f; validation loss %.4f, AUC %.4f; %s",
             *(epoch, self.settings.epochs, row["train_loss"], row["train_auc"], row["val_loss"], row["val_auc"]),
             self._pace(module, module.steps),

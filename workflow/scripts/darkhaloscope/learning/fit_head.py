@@ -27,6 +27,8 @@ from .rings import MEASURES
 from .scaling import LearningError
 from .score import features_of, margins_of
 
+log = logging.getLogger(__name__)
+
 #: Inverse strengths of the penalty among which folds within the training part choose, and the number of these folds.
 STRENGTHS, INNER = (1e-3, 1e-2, 1e-1, 1.0), 5
 #: Training stamps that join a fit at most.
@@ -38,7 +40,6 @@ def fit_head(
     real_paths: Sequence[str | Path],
     train_paths: Sequence[str | Path],
     threads: int = 1,
-    log: logging.Logger | None = None,
 ) -> Trained:
     """Return the network with a last layer fitted on real lenses and look-alikes in place of its own, where its config asks for one.
 
@@ -54,14 +55,12 @@ def fit_head(
     real_paths : tables of `surveys.real_sky`, both parts of the sky
     train_paths : training shards of the dataset
     threads : CPU threads
-    log : where it is said what was fitted
 
     Raises
     ------
     TableError, LearningError
         As `index_stamps`; also for too few galaxies or too few pieces of sky.
     """
-    log = log or logging.getLogger(__name__)
     classifier, settings = trained.classifier, trained.classifier.network.head
     if settings is None:
         return trained

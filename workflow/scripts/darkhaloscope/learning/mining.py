@@ -20,6 +20,8 @@ from .scaling import LearningError
 from .score import score_split
 from .sky import OBJECT_ARCSEC, chord, near, positions, vectors
 
+log = logging.getLogger(__name__)
+
 #: A control this near to a known lens may show its arcs.
 LENS_ARCSEC = 5.0
 
@@ -44,7 +46,6 @@ def mine_hard_negatives(
     lenses: tuple[NDArray, NDArray],
     mining: Mining,
     threads: int = 1,
-    log: logging.Logger | None = None,
 ) -> dict[str, list | NDArray | pa.Array]:
     """Score training controls and return the hardest, one stamp per object, hardest first.
 
@@ -71,10 +72,9 @@ def mine_hard_negatives(
     TableError, LearningError
         As `score_split`; also when no control is left.
     """
-    log = log or logging.getLogger(__name__)
     columns: dict[str, list] = {c.name: [] for c in MINED.columns}
     for dataset, paths in training.items():
-        found = score_split(paths, classifier, threads, log, controls_only=True)
+        found = score_split(paths, classifier, threads, controls_only=True)
         n = len(found.numbers)
         columns["dataset"].append(np.full(n, dataset))
         columns["number"].append(found.numbers)

@@ -28,6 +28,8 @@ from .pixels import KinematicPixels, normalise
 from .ranks import ALONE, Rank
 from .scaling import LearningError, Normalisation, measure
 
+log = logging.getLogger(__name__)
+
 #: Places of the images in `Pairs.images`.
 SMOOTH_FLUX, PERTURBED_FLUX, SMOOTH_VELOCITY, PERTURBED_VELOCITY = range(4)
 
@@ -79,7 +81,7 @@ class PairSplit:
         yield from (self.stamps.numbers, self.stamps.labels, *self.stamps.footers)
 
 
-def choose_pairs(paths: Sequence[str | Path], network: Network, seed: int, log: logging.Logger | None = None) -> PairSplit:
+def choose_pairs(paths: Sequence[str | Path], network: Network, seed: int) -> PairSplit:
     """Read the noiseless pairs that a network learns from.
 
     Parameters
@@ -93,7 +95,6 @@ def choose_pairs(paths: Sequence[str | Path], network: Network, seed: int, log: 
     TableError, LearningError, BadPixels
         As `read_pairs`.
     """
-    log = log or logging.getLogger(__name__)
     pairs = read_pairs(paths)
     t = network.training
     criteria = {
@@ -171,11 +172,10 @@ def amplification(settings: PairTraining, done: float) -> float:
 class PairOrder(Sampler):
     """Every pair exactly once per epoch: (rows, epoch, factor on the signal). Ranks share each batch."""
 
-    def __init__(self, split: PairSplit, seed: int, log: logging.Logger | None = None, rank: Rank = ALONE) -> None:
+    def __init__(self, split: PairSplit, seed: int, rank: Rank = ALONE) -> None:
         self.split, self.seed, self.epoch, self.rank = split, seed, 0, rank
         self.epochs = split.network.training.epochs
         self.steps = -(-len(split) // split.network.training.batch_size)
-        self.log = log or logging.getLogger(__name__)
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch of the next iteration; the training library calls this."""
@@ -190,7 +190,7 @@ class PairOrder(Sampler):
         order = stream(self.seed, epoch, "training order").permutation(len(self.split.stamps))
         first = amplification(settings, epoch / self.epochs)
         if first > 1:
-            self.log.info("epoch %d of %d: the subhalo's signal is amplified by %.2f at its start", epoch + 1, self.epochs, first)
+            log.info("epoch %d of %d: the subhalo's signal is amplified by %.2f at its start", epoch + 1, self.epochs, first)
         for step, rows in enumerate(np.array_split(order, self.steps)):
             yield self.rank.share(rows), epoch, amplification(settings, (epoch + step / self.steps) / self.epochs)
 
@@ -229,9 +229,9 @@ class PairBatches(Dataset):
         return pixels, torch.from_numpy(labels), torch.ones(len(rows)), places.float(), lenses.float()
 
 
-def pair_loader(split: PairSplit, seed: int, threads: int, log: logging.Logger | None = None, rank: Rank = ALONE) -> DataLoader:
+def pair_loader(split: PairSplit, seed: int, threads: int, rank: Rank = ALONE) -> DataLoader:
     """Return the loader of training pairs, of a rank's share of each batch, as the training library takes it."""
-    return DataLoader(PairBatches(split, seed, threads), sampler=PairOrder(split, seed, log, rank), batch_size=None)
+    return DataLoader(PairBatches(split, seed, threads), sampler=PairOrder(split, seed, rank), batch_size=None)
 
 
 def oriented_lenses(lenses: Tensor, codes: Tensor) -> Tensor:

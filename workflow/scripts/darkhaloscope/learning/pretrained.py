@@ -11,11 +11,13 @@ from ..config.network import HUB, Network
 from .foreign import read_state
 from .scaling import LearningError
 
+log = logging.getLogger(__name__)
+
 #: Least share of the feature extractor's parameters that a file must give.
 LEAST = 0.5
 
 
-def start_from_file(module: nn.Module, network: Network, log: logging.Logger) -> None:
+def start_from_file(module: nn.Module, network: Network) -> None:
     """Load the tensors of `network.pretrained` that have a namesake of the same shape; the hub's are loaded already.
 
     The stem of a preset and the head seldom fit; they keep their random weights, and the log says so.

@@ -29,6 +29,8 @@ from .sky import OBJECT_ARCSEC, seen, trained_sky
 from .splits import read_split
 from .weights import load_network
 
+log = logging.getLogger(__name__)
+
 #: Stamps per forward pass. Every pass has exactly this many rows, the last one padded.
 BATCH = 64
 
@@ -61,7 +63,6 @@ def score_stamps(
     detector: str,
     trained_on: Sequence[str | Path] = (),
     threads: int = 1,
-    log: logging.Logger | None = None,
 ) -> dict[str, pa.Array]:
     """Score the stamps of one split.
 
@@ -76,7 +77,6 @@ def score_stamps(
     trained_on : for stamps of another dataset than the network's own: training shards and tables of known lenses that it learnt from.
         Stamps of objects that are in them are left out and counted in the log
     threads : CPU threads
-    log : where progress goes
 
     Returns
     -------
@@ -90,20 +90,19 @@ def score_stamps(
     TableError, LearningError, BadPixels
         As `score_split` and `load_network`; also when all stamps show objects that the network was trained on.
     """
-    log = log or logging.getLogger(__name__)
     classifier = load_network(safetensors_path, json_path)
     if classifier.recognised:
         log.info("%s: weights trained elsewhere, taken for %s", safetensors_path, classifier.recognised)
-    found = score_split(shard_paths, classifier, threads, log)
+    found = score_split(shard_paths, classifier, threads)
     if trained_on:
-        found = _unseen(found, trained_on, f"{shard_paths[0]} and others", log)
+        found = _unseen(found, trained_on, f"{shard_paths[0]} and others")
     n = len(found.numbers)
     given = {"dataset": pa.repeat(dataset, n), "detector": pa.repeat(detector, n), "seed": pa.repeat(classifier.seed, n)}
     scalars = {name: found.table[name].combine_chunks() for name in found.table.column_names}
     return {**given, "score": pa.array(found.score), "calibrated": pa.array(found.calibrated), **scalars}
 
 
-def _unseen(found: Scores, trained_on: Sequence[str | Path], where: str, log: logging.Logger) -> Scores:
+def _unseen(found: Scores, trained_on: Sequence[str | Path], where: str) -> Scores:
     """Return the scores of stamps whose objects are not among those that training saw."""
     sky, silent = trained_sky(trained_on)
     if silent or not {"ra", "dec"} <= set(found.table.column_names):
@@ -130,9 +129,7 @@ def _unseen(found: Scores, trained_on: Sequence[str | Path], where: str, log: lo
     return replace(found, **rows, table=found.table.filter(pa.array(~known)), dropped={**found.dropped, "trained on": int(known.sum())})
 
 
-def score_split(
-    paths: Sequence[str | Path], classifier: Classifier, threads: int = 1, log: logging.Logger | None = None, controls_only: bool = False
-) -> Scores:
+def score_split(paths: Sequence[str | Path], classifier: Classifier, threads: int = 1, controls_only: bool = False) -> Scores:
     """Score the stamps of shards, one row group in memory at a time (with `shuffle_velocity` the whole split).
 
     Stamps of bands whose `cutout_ok` is false, or with pixels that are not finite, get no score and are counted. A stamp of an object
@@ -149,7 +146,6 @@ def score_split(
     BadPixels
         Rendered stamps hold pixels that are NaN or infinite.
     """
-    log = log or logging.getLogger(__name__)
     stamps = index_stamps(paths, pixels_of(classifier.network, classifier.normalisation))
     if stamps.size != classifier.size:
         raise LearningError(
@@ -184,7 +180,7 @@ def score_split(
 
 
 def score_known_lenses(
-    path: str | Path, networks: Sequence[Classifier], *, unseen_sky: bool, threads: int = 1, log: logging.Logger | None = None
+    path: str | Path, networks: Sequence[Classifier], *, unseen_sky: bool, threads: int = 1
 ) -> tuple[pd.DataFrame, dict[str, NDArray]]:
     """Return known lenses without their images, and their scores by training seed.
 
@@ -217,7 +213,7 @@ def score_known_lenses(
     for network in networks:
         score = np.full(len(lenses), np.nan)
         if usable:
-            found = score_split([path], network, threads, log)
+            found = score_split([path], network, threads)
             score[np.searchsorted(lenses["number"].to_numpy(), found.numbers)] = found.score
         scores[str(network.seed)] = score[keep]
     return lenses[keep].reset_index(drop=True), scores

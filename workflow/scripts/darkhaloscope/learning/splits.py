@@ -21,6 +21,8 @@ from .ranks import ALONE, Rank
 from .scaling import LearningError, Normalisation, inputs_of, measure
 from .streaming import Batches, EpochOrder, InOrder, Stream, loader
 
+log = logging.getLogger(__name__)
+
 BAD_PIXELS = "with pixels that are NaN or infinite"
 
 #: Inputs of the subhalo task's stamps up to this size are kept in memory.
@@ -66,7 +68,6 @@ def read_split(
     extras: Sequence[Extra] = (),
     emphasis: Emphasis | None = None,
     workers: int = 1,
-    log: logging.Logger | None = None,
     memory_bytes: int = MEMORY_BYTES,
 ) -> Split:
     """Read a split: training where `normalisation` is None, otherwise validation or test with the constants of training.
@@ -89,7 +90,6 @@ def read_split(
     BadPixels
         Rendered stamps hold pixels that are NaN or infinite.
     """
-    log = log or logging.getLogger(__name__)
     bands = network.channels == "bands"
     names = inputs_of(network)
     if not bands and normalisation is not None and normalisation.inputs != names:

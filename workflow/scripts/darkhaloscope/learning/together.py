@@ -33,6 +33,8 @@ from ..config.network import Training
 from .ranks import Rank
 from .scaling import LearningError
 
+log = logging.getLogger(__name__)
+
 #: Seconds that rank 0 has to notice by itself that another rank has failed; afterwards it is ended.
 GRACE_SECONDS = 60.0
 
@@ -88,7 +90,7 @@ class RankEnvironment(ClusterEnvironment):
 
 
 @contextlib.contextmanager
-def all_ranks(training: Training, threads: int, call: Callable[..., Any], log: logging.Logger, **given: Any) -> Iterator[Rank]:
+def all_ranks(training: Training, threads: int, call: Callable[..., Any], **given: Any) -> Iterator[Rank]:
     """Start the other ranks of a training, each of which makes `call(**given, rank=…)`, and give rank 0 its own; end them with the block.
 
     Parameters
@@ -121,7 +123,7 @@ def all_ranks(training: Training, threads: int, call: Callable[..., Any], log: l
         port=_free_port(),
     )
     log.info("%d processes train together, %d on each of %d nodes, %d threads each", ranks, training.devices, training.nodes, first.threads)
-    others = _Others(log)
+    others = _Others()
     try:
         for command, environment, start, step in _commands(training, first):
             others.start(command, environment, pickle.dumps((call, given, first, start, step)))
@@ -164,7 +166,6 @@ def gathered(values: NDArray) -> NDArray:
 class _Others:
     """The processes of all ranks but this one."""
 
-    log: logging.Logger
     processes: list[tuple[subprocess.Popen, IO[bytes]]] = field(default_factory=list)
     over: threading.Event = field(default_factory=threading.Event)
 
@@ -197,7 +198,7 @@ class _Others:
                 if process.poll():
                     said.seek(0)
                     text = said.read().decode(errors="replace").strip()
-                    self.log.debug("%s", text)
+                    log.debug("%s", text)
                     ended = (
                         f"ended with status {process.returncode}" if process.returncode > 0 else f"ended by signal {-process.returncode}"
                     )
@@ -226,7 +227,7 @@ class _Others:
             if any(process.poll() for process, _ in self.processes):
                 break
         if not self.over.wait(GRACE_SECONDS):
-            self.log.error("%s", self.failure())
+            log.error("%s", self.failure())
             os._exit(1)
 
 
@@ -264,6 +265,7 @@ def _work() -> None:
     """Be one of the other ranks: read the call, make it, say what went wrong."""
     for number in (signal.SIGTERM, signal.SIGINT):  # rank 0 is told, too, and ends this one by closing its input
         signal.signal(number, signal.SIG_IGN)
+    logging.disable()  # rank 0 says for all how far they are
     source = sys.stdin.buffer
     size = int.from_bytes(source.read(8), "big")
     if not size:

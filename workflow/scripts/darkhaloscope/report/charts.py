@@ -17,7 +17,8 @@ import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from .frames import column_name, is_number, metric_name, number, quoted
+from ..evaluation.tidy import is_number, number, quoted
+from .frames import column_name, metric_name
 
 #: Okabe and Ito's colours that have contrast on white, then their darker shades.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#56B4E9", "#B58900", "#7A4A9E")

@@ -14,7 +14,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ..evaluation.selection import Selection
-from .frames import column_name, power
+from ..evaluation.tidy import power
+from .frames import column_name
 
 #: An edge at or above this stands for infinity and is drawn at the axis' end.
 UNBOUNDED = 1e8

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from PIL import Image
 
+from ..evaluation.tidy import count
 from ..stamps.pictures import Pictures
 from ..stamps.rows import bands_of
 from . import charts
@@ -20,7 +21,7 @@ from .answer import quality_gates
 from .composites import enlarged
 from .context import Dataset
 from .facts import checks_table, dataset_counts, dataset_facts, distributions
-from .frames import column_name, count
+from .frames import column_name
 from .html import render
 from .pictures import data_uri, palette, tile, velocity_limit
 

@@ -13,10 +13,10 @@ from ..config.subhalo import SubhaloDataset
 from ..core.csv_tables import read_csv
 from ..core.tables import Schema, images, read_table
 from ..detectors.schema import maps_schema
+from ..evaluation.tidy import is_number, number
 from . import charts
 from .composites import three_colours
 from .context import Explained, ReportContext
-from .frames import is_number, number
 from .grids import Grid, interval_cell, number_cell
 from .panels import mark
 from .pictures import flux_colours, stretch_flux, velocity_colours, velocity_limit

@@ -8,8 +8,9 @@ from typing import Any
 from ..config.lenses import drawing
 from ..config.lensfinder import PIXEL_SCALE_ARCSEC, ImportedDataset, LensFinderDataset
 from ..config.subhalo import SubhaloDataset
+from ..evaluation.tidy import count, is_number
 from .context import Dataset, Gate
-from .frames import column_name, count, is_number
+from .frames import column_name
 from .grids import Cell, Grid, number_cell, plain_grid
 
 Facts = list[tuple[str, str]]

@@ -1,42 +1,8 @@
-"""What metrics and columns of the evaluation's tables are called on a page; reading and rows of the tables come from the evaluation."""
+"""What metrics and columns of the evaluation's tables are called on a page."""
 
 from __future__ import annotations
 
-from ..evaluation.tidy import ALL as OVERALL
-from ..evaluation.tidy import (
-    COMMITTEE,
-    count,
-    is_number,
-    main_seed,
-    number,
-    overall,
-    pick,
-    power,
-    quoted,
-    rate_text,
-    read_frame,
-    tidy,
-    unresolved_text,
-)
-
-__all__ = [
-    "COMMITTEE",
-    "OVERALL",
-    "column_name",
-    "count",
-    "is_number",
-    "main_seed",
-    "metric_name",
-    "number",
-    "overall",
-    "pick",
-    "power",
-    "quoted",
-    "rate_text",
-    "read_frame",
-    "tidy",
-    "unresolved_text",
-]
+from ..evaluation.tidy import is_number, power
 
 METRICS = {
     "auc": "AUC",

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pandas as pd
 from markupsafe import Markup
 
-from .frames import count
+from ..evaluation.tidy import count
 from .grids import Grid, number_cell
 from .html import render
 

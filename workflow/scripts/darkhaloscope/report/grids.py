@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .frames import is_number, number, rate_text
+from ..evaluation.tidy import is_number, number, rate_text
 
 #: A text, or what a cell is sorted by and its text.
 Cell = str | tuple[Any, str]

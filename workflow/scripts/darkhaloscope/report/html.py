@@ -7,8 +7,9 @@ from typing import Any
 
 import jinja2
 
+from ..evaluation.tidy import count, power
 from .context import ReportError
-from .frames import column_name, count, power
+from .frames import column_name
 
 
 def render(template: str, **values: Any) -> str:

@@ -11,8 +11,8 @@ from pathlib import Path
 import pandas as pd
 
 from ..core.reading import read_json, readable
+from ..evaluation.tidy import count
 from .context import ReportError
-from .frames import count
 from .grids import Grid, number_cell
 from .html import render
 

@@ -12,12 +12,12 @@ from matplotlib.figure import Figure
 
 from ..config.lensfinder import PIXEL_SCALE_ARCSEC
 from ..core.csv_tables import TEXT, read_csv
+from ..evaluation.tidy import count, is_number, number, power, quoted
 from . import charts, panels
 from .answer import rates_of
 from .composites import enlarged, three_colours, write_colour_sheets
 from .context import LensContext, ReportContext
 from .examples import collect_examples
-from .frames import count, is_number, number, power, quoted
 from .grids import Cell, Footnotes, Grid, interval_cell, number_cell
 from .lens_finder import answer, gates, resolved_fprs, unsaid
 from .pictures import data_uri

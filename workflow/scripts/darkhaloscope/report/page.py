@@ -13,12 +13,13 @@ from typing import Any
 import pandas as pd
 
 from ..core.files import follow_umask, whole
+from ..evaluation.tidy import is_number
 from . import charts
 from .answer import quality_gates
 from .context import LensContext, ReportContext, ReportError
 from .explanations import draw_explanations, explanations_table
 from .facts import checks_table, dataset_counts, dataset_facts, distributions
-from .frames import column_name, is_number
+from .frames import column_name
 from .grids import flat, plain
 from .html import render
 from .index import Summary

@@ -10,9 +10,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ..core.csv_tables import read_csv
+from ..evaluation.tidy import count, is_number, pick, rate_text, tidy
 from . import charts
 from .context import ReportContext
-from .frames import count, is_number, metric_name, pick, rate_text, tidy
+from .frames import metric_name
 from .grids import Cell, Grid, flat, interval_cell, sort_value
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ..evaluation.tidy import count, overall, pick, rate_text
 from . import charts
 from .context import ReportError
-from .frames import column_name, count, metric_name, overall, pick, rate_text
+from .frames import column_name, metric_name
 from .grids import Footnotes, Grid, rate_cell
 from .html import render
 from .pictures import data_uri

@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 
 from ..config.network import Network
+from ..evaluation.tidy import count, overall, pick
 from .answer import compared, rates_of
 from .context import ReportContext
-from .frames import column_name, count, metric_name, overall, pick
+from .frames import column_name, metric_name
 from .grids import Cell, Footnotes, Grid, number_cell, rate_cell, text_of
 
 #: Metrics of the page's strata table; the CSV files hold all.

@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from ..evaluation.tidy import overall, pick
 from . import charts
 from .answer import Answer, compared, rates_of
 from .context import Gate, ReportContext, ReportError
-from .frames import column_name, metric_name, overall, pick
+from .frames import column_name, metric_name
 from .robustness import robustness_charts
 
 

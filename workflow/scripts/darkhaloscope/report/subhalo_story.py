@@ -8,10 +8,11 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from ..evaluation.tidy import ALL, count, is_number, number, pick
 from . import charts, panels
 from .answer import answer, gates, marginal_gain, rates_of, unsaid
 from .context import ReportContext
-from .frames import OVERALL, column_name, count, is_number, number, pick
+from .frames import column_name
 from .grids import Cell, Grid, plain_grid, rate_cell
 from .pictures import colour_bar, data_uri, velocity_limit, write_sheets
 from .story import Chart, Story
@@ -29,7 +30,7 @@ def information_bins(context: ReportContext) -> pd.DataFrame:
         if context.detectors[name].channels == "mask":
             continue
         frame = rates_of(context, name, name="information")
-        frame = frame[frame["stratum"] != OVERALL] if len(frame) else frame
+        frame = frame[frame["stratum"] != ALL] if len(frame) else frame
         if len(frame):
             ideal = frame[frame["metric"] == "ideal_auc"].set_index("stratum")["value"]
             own = frame[(frame["metric"] == "auc") & frame["resolved"]]
@@ -50,7 +51,7 @@ def information_table(context: ReportContext) -> Grid | None:
             part = frame[frame["stratum"] == stratum]
             cells = [pick(part, metric) for metric in ("auc", "ideal_auc", "d_prime", "ideal_d_prime", "share")]
             first = cells[0] if cells[0] is not None else part.iloc[0]
-            place: Cell = (-1.0, "all") if stratum == OVERALL else (_leading_number(stratum), stratum)
+            place: Cell = (-1.0, "all") if stratum == ALL else (_leading_number(stratum), stratum)
             counts = f"{count(first['n_positives'])} / {count(first['n_negatives'])}"
             rows.append((name, column_name(part["column"].iloc[0]), place, counts, *(rate_cell(c) for c in cells)))
     heads = ("Network", "Observer", "Bin of ideal d′", "Positives / negatives", "AUC", "Ideal AUC", "d′", "Ideal d′", "Share of d′")

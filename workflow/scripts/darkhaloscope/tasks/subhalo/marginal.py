@@ -57,7 +57,6 @@ def marginal_d_prime(
     rows: pa.Table,
     dataset: SubhaloDataset,
     cosmology: Cosmology,
-    progress: Callable[[int, int], None] | None = None,
     look: Callable[[Columns, Whitened], None] | None = None,
 ) -> pd.DataFrame:
     """Return the ideal and the marginal observer's d′ of stamps with analytic sources.
@@ -70,8 +69,6 @@ def marginal_d_prime(
     dataset : SubhaloDataset
         The dataset that they belong to. Its background clumps, if any, count as known.
     cosmology : Cosmology
-    progress : callable, optional
-        Told the number of stamps done and of all.
     look : callable, optional
         Shown each row and what was made of it: observers who know less begin there.
 
@@ -91,7 +88,7 @@ def marginal_d_prime(
         )
     columns = row_columns(rows)
     columns = take(columns, np.flatnonzero(closed_form(columns)))
-    progress = progress or report_progress("marginal observers")
+    progress = report_progress("marginal observers")
     out = []
     for row in range(len(columns["number"])):
         one = take(columns, np.array([row]))

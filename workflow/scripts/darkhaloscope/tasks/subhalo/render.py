@@ -59,10 +59,8 @@ class StampError(ValueError):
     """A stamp cannot be made; the message names it and says what to do."""
 
 
-def render_rows(
-    rows: pa.Table, dataset: SubhaloDataset, bank: pa.Table | None, cosmology: Cosmology, progress: Progress | None = None
-) -> pa.Table:
-    """Render the stamps of some rows of a manifest.
+def render_rows(rows: pa.Table, dataset: SubhaloDataset, bank: pa.Table | None, cosmology: Cosmology) -> pa.Table:
+    """Render the stamps of some rows of a manifest; a line with rate and time left is logged every ten seconds.
 
     Parameters
     ----------
@@ -73,9 +71,6 @@ def render_rows(
     bank : pyarrow.Table or None
         Bank of MaNGA sources; None where no row needs one.
     cosmology : Cosmology
-    progress : callable, optional
-        Told the number of stamps done and of all after each batch; by default a line with rate and time left
-        is logged every ten seconds.
 
     Returns
     -------
@@ -94,7 +89,7 @@ def render_rows(
     count, size = rows.num_rows, dataset.instrument.stamp_size
     out = {c.name: np.zeros((count, size, size), c.dtype) for c in stamp_images(size)}
     out |= {c.name: np.zeros(count) for c in MEASURES}
-    progress = progress or report_progress()
+    progress = report_progress()
     done = 0
     with one_thread():
         for index, chunk, light in _chunks(columns, dataset, bank, cosmology):
@@ -107,9 +102,7 @@ def render_rows(
     return stamp_schema(size).table({**{c.name: rows.column(c.name).combine_chunks() for c in MANIFEST.columns}, **out})
 
 
-def render_pairs(
-    rows: pa.Table, dataset: SubhaloDataset, bank: pa.Table | None, cosmology: Cosmology, progress: Progress | None = None
-) -> pa.Table:
+def render_pairs(rows: pa.Table, dataset: SubhaloDataset, bank: pa.Table | None, cosmology: Cosmology) -> pa.Table:
     """Render what a control and a positive of each row show without noise, for networks that draw the noise while they train.
 
     Parameters, order and errors are those of `render_rows`.
@@ -130,7 +123,7 @@ def render_pairs(
     rows = rows.select([c.name for c in MANIFEST.columns])
     size, count, done = dataset.instrument.stamp_size, rows.num_rows, 0
     out = {c.name: np.zeros((count, size, size), c.dtype) for c in pair_images(size)} | {c.name: np.zeros(count) for c in PLACE}
-    progress = progress or report_progress("pairs")
+    progress = report_progress("pairs")
     with one_thread():
         for index, found in _pairs(rows, dataset, bank, cosmology):
             for name, values in found.items():
