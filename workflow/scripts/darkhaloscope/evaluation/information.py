@@ -18,7 +18,7 @@ from scipy.special import log_ndtr, logsumexp, ndtri, ndtri_exp
 
 from ..config.experiment import Evaluation
 from ..core.rates import EvaluationError
-from .judging import Judge, Row, row
+from .judging import Judge, Row, join_notes, row
 from .resampled_clusters import draw_clusters
 from .scored import Scored
 from .strata import Group, bins
@@ -145,17 +145,10 @@ def _judge_bin(judge: Judge, of_positives: NDArray, of_negatives: NDArray) -> It
     how, note = {k: measured[k] for k in ("interval", "unit")}, measured["note"]
     if value >= limit:
         # The sample shows no more than its saturation: the lower end is what can be claimed.
-        said = _join(f"lower limit: above d′ {limit:.1f} the AUC of {min(counts)} stamps per class is saturated", note)
+        said = join_notes(f"lower limit: above d′ {limit:.1f} the AUC of {min(counts)} stamps per class is saturated", note)
+        share = low / best if best > 0 else math.nan
         yield row("d_prime", None, *counts, value=low, low=low, **how, note=said)
-        yield row(
-            "share",
-            None,
-            *counts,
-            value=low / best if best > 0 else math.nan,
-            low=low / best if best > 0 else math.nan,
-            **how,
-            note=said,
-        )
+        yield row("share", None, *counts, value=share, low=share, **how, note=said)
         return
     # An interval that reaches AUC 0 or 1 has an infinite end in d′: such an end is left open.
     low, high = (v if math.isfinite(v) else math.nan for v in (low, high))
@@ -181,7 +174,3 @@ def _cells(d: ArrayLike, name: str) -> tuple[NDArray[np.float64], NDArray[np.flo
         np.where(d < WIDE, np.floor(d / CELL), WIDE / CELL + np.floor(wide)), return_inverse=True, return_counts=True
     )
     return np.bincount(cell, weights=d) / counts, counts / len(d)
-
-
-def _join(*notes: str) -> str:
-    return "; ".join(n for n in notes if n)

@@ -188,7 +188,7 @@ class Judge:
             value = float(share_above(self.ranked.positives, self.ranked.negatives[n - 1 - k]))
             low, high = wilson(round(value * self.n_positives), self.n_positives, self.evaluation.confidence)
             most = clopper_pearson(k, n, self.evaluation.confidence)[1]
-            note = _join(f"at this threshold the FPR is below {most:.2g}", self._independent())
+            note = join_notes(f"at this threshold the FPR is below {most:.2g}", self._independent())
             out.append(self._row("tpr_at_false_positives", k, value=value, low=low, high=high, interval="Wilson", note=note))
         return out
 
@@ -313,5 +313,6 @@ class Judge:
         return stream(0, stable_hash(self._key, metric), "bootstrap of both classes")
 
 
-def _join(*notes: str) -> str:
+def join_notes(*notes: str) -> str:
+    """Return notes as one, empty ones left out."""
     return "; ".join(n for n in notes if n)

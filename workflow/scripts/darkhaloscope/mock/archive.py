@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import hashlib
+import io
 import json
 import shutil
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from ..core.files import write_text
+from astropy.io import fits
+
+from ..core.files import whole, write_text
 
 TEMPLATES = Path(__file__).with_name("templates")
+#: Every header says what the file is.
+MOCK_CARDS = (("MOCK", True, "Simulated data: not an observation"), ("AUTHOR", "Dark Halo Scope mock archive", ""))
 README_NAME, TRUTH_NAME = "README.txt", "mock-truth.fits"
 
 
@@ -40,6 +46,15 @@ def make_room(folder: Path, readme: str, old: Iterable[str]) -> None:
         for name in old:
             shutil.rmtree(folder / name, ignore_errors=True)
     write_text(path, text)
+
+
+def write_fits(path: Path, hdus: Sequence[fits.PrimaryHDU | fits.ImageHDU | fits.BinTableHDU], level: int | None = None) -> None:
+    """Write a FITS file whole, gzipped where a level of compression is given; the same HDUs give the same bytes."""
+    buffer = io.BytesIO()
+    fits.HDUList(hdus).writeto(buffer)
+    content = buffer.getvalue()
+    with whole(path) as temporary:
+        temporary.write_bytes(content if level is None else gzip.compress(content, level, mtime=0))
 
 
 def write_checksums(folder: Path, base: str, paths: Iterable[Path], sums_url: Callable[[str], str], kind: str) -> None:

@@ -17,10 +17,10 @@ from astropy.table import Table
 
 from ..archive.addresses import manga_catalog_url, manga_checksum_url, manga_maps_url
 from ..config.manga import Archive
-from .archive import TRUTH_NAME, make_room, place, write_checksums
-from .manga_catalogs import summarise, write_dapall, write_drpall, write_fits
+from .archive import MOCK_CARDS, TRUTH_NAME, make_room, place, write_checksums, write_fits
+from .manga_catalogs import summarise, write_dapall, write_drpall
 from .manga_galaxies import see
-from .manga_maps import MOCK_CARDS, write_maps
+from .manga_maps import with_checksums, write_maps
 from .manga_measurements import measure
 from .manga_population import Observation, draw_observations
 
@@ -73,4 +73,4 @@ def _write_truth(path: Path, observations: list[Observation]) -> None:
         rows.append({"plateifu": observation.plateifu, **galaxy, **values})
     table = fits.table_to_hdu(Table({name: np.array([row[name] for row in rows]) for name in rows[0]}))
     table.header["EXTNAME"] = "TRUTH"
-    write_fits(path, [fits.PrimaryHDU(header=fits.Header(MOCK_CARDS)), table])
+    write_fits(path, with_checksums([fits.PrimaryHDU(header=fits.Header(MOCK_CARDS)), table]))

@@ -15,10 +15,9 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
-from ..core.files import whole
-from .archive import rows_of, values_of
+from .archive import MOCK_CARDS, rows_of, values_of, write_fits
 from .manga_lines import HA, INDEX_NAMES, INDEX_UNITS, LINE_NAMES, MOMENT_NAMES
-from .manga_maps import C_KMS, MOCK_CARDS, fits_bytes
+from .manga_maps import C_KMS, with_checksums
 from .manga_measurements import COSMOLOGY
 from .manga_population import Observation
 
@@ -82,7 +81,7 @@ def write_dapall(path: Path, observations: list[Observation], summaries: dict[st
             _dapall_row(o, index + SKY_TARGETS, daptype, versions) | summaries.get(o.plateifu, {}) for index, o in enumerate(observations)
         ]
         hdus.append(_table(DAPALL_COLUMNS, rows, daptype))
-    write_fits(path, hdus)
+    write_fits(path, with_checksums(hdus))
 
 
 def write_drpall(path: Path, observations: list[Observation], drp_version: str) -> None:
@@ -90,13 +89,7 @@ def write_drpall(path: Path, observations: list[Observation], drp_version: str) 
     rows = [_sky_target(number, drp_version) for number in range(SKY_TARGETS)]
     rows += [_drpall_row(o, drp_version) for o in observations]
     primary = fits.PrimaryHDU(header=fits.Header([*MOCK_CARDS, ("VERSDRP3", drp_version, "DRP version")]))
-    write_fits(path, [primary, _table(DRPALL_COLUMNS, rows, "MANGA")])
-
-
-def write_fits(path: Path, hdus: list) -> None:
-    """Write a FITS file whole."""
-    with whole(path) as temporary:
-        temporary.write_bytes(fits_bytes(hdus))
+    write_fits(path, with_checksums([primary, _table(DRPALL_COLUMNS, rows, "MANGA")]))
 
 
 def _table(columns: list[dict[str, str]], rows: list[dict[str, Any]], name: str) -> fits.BinTableHDU:

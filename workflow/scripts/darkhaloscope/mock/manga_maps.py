@@ -5,22 +5,18 @@ The layout follows the SDSS data model of `mangaMaps`, DR17. Files say that they
 
 from __future__ import annotations
 
-import gzip
-import io
 from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
-from ..core.files import whole
-from .archive import rows_of, values_of
+from .archive import MOCK_CARDS, rows_of, values_of, write_fits
 from .manga_lines import INDEX_NAMES, INDEX_UNITS, LINE_NAMES, MOMENT_NAMES
 from .manga_measurements import Truth
 from .manga_population import Observation
 
 MASKNAME = "MANGA_DAPPIXMASK"
-MOCK_CARDS = (("MOCK", True, "Simulated data: not an observation"), ("AUTHOR", "Dark Halo Scope mock archive", ""))
 C_KMS = 299792.458
 #: Low bits of the mantissa that are dropped where no stage reads the numbers, so that files compress well.
 DROPPED_BITS = 13
@@ -80,19 +76,16 @@ def write_maps(path: Path, observation: Observation, maps: dict[str, NDArray], t
     common = _image_cards(observation)
     for name, unit, channels in EXTENSIONS:
         hdus.append(fits.ImageHDU(_stored(name, maps[name]), _extension_header(name, unit, channels, common, maps[name].ndim)))
-    with whole(path) as temporary:
-        temporary.write_bytes(gzip.compress(fits_bytes(hdus), compresslevel=1, mtime=0))
+    write_fits(path, with_checksums(hdus), level=1)
 
 
-def fits_bytes(hdus: list) -> bytes:
-    """Return HDUs as a FITS file with checksums, without the time of day anywhere."""
+def with_checksums(hdus: list) -> list:
+    """Return HDUs with checksums added, without the time of day anywhere."""
     # The card that astropy adds on writing must be there when the checksum is taken.
     hdus[0].header.set("EXTEND", True, after="NAXIS")
     for hdu in hdus:
         hdu.add_checksum(when="mock archive")
-    buffer = io.BytesIO()
-    fits.HDUList(hdus).writeto(buffer)
-    return buffer.getvalue()
+    return hdus
 
 
 def _stored(name: str, image: NDArray) -> NDArray:

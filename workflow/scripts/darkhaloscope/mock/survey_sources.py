@@ -6,7 +6,6 @@ The layout is that of `real_galaxy_catalog_25.2.fits` and its companions (Mandel
 
 from __future__ import annotations
 
-import io
 import math
 from pathlib import Path
 
@@ -15,9 +14,8 @@ from astropy.io import fits
 from numpy.typing import NDArray
 from scipy import fft, ndimage, signal
 
-from ..core.files import whole
 from ..core.random import stream
-from .survey_tables import MOCK_CARDS
+from .archive import MOCK_CARDS, write_fits
 
 PIXEL_ARCSEC = 0.03
 #: AB zero point of COSMOS' F814W images [mag].
@@ -59,9 +57,13 @@ def write_sources(catalogue: Path, n: int, seed: int) -> list[Path]:
         catalogue.with_name(psfs): [fits.ImageHDU(psf) for _ in rows],
         catalogue.with_name(NOISE_FILE): [fits.ImageHDU(_noise_correlation())],
     }
+    cards = fits.Header(MOCK_CARDS)
     for path, hdus in paths.items():
-        is_image = isinstance(hdus[0], fits.ImageHDU)
-        _write(path, hdus, is_image)
+        if isinstance(hdus[0], fits.ImageHDU):  # as in COSMOS, the first image is the primary one
+            hdus = [fits.PrimaryHDU(hdus[0].data, header=cards), *hdus[1:]]
+        else:
+            hdus = [fits.PrimaryHDU(header=cards), *hdus]
+        write_fits(path, hdus)
     return list(paths)
 
 
@@ -218,7 +220,7 @@ def _selection(rows: list[dict]) -> dict[str, NDArray]:
 def _table(columns: dict[str, NDArray]) -> fits.BinTableHDU:
     return fits.BinTableHDU.from_columns(
         [fits.Column(name, _format(values), array=values) for name, values in columns.items()],
-        header=fits.Header([fits.Card(*card) for card in MOCK_CARDS]),
+        header=fits.Header(MOCK_CARDS),
     )
 
 
@@ -227,17 +229,3 @@ def _format(values: NDArray) -> str:
         return f"{values.dtype.itemsize}A"
     width = values.shape[1] if values.ndim > 1 else 1
     return f"{width if width > 1 else ''}{'J' if values.dtype.kind == 'i' else 'D'}"
-
-
-def _write(path: Path, hdus: list, images: bool) -> None:
-    cards = fits.Header([fits.Card(*card) for card in MOCK_CARDS])
-    if images:
-        # As in COSMOS, the first image is the primary one.
-        first = fits.PrimaryHDU(hdus[0].data, header=cards)
-        everything = [first, *hdus[1:]]
-    else:
-        everything = [fits.PrimaryHDU(header=cards), *hdus]
-    content = io.BytesIO()
-    fits.HDUList(everything).writeto(content)
-    with whole(path) as temporary:
-        temporary.write_bytes(content.getvalue())

@@ -6,8 +6,6 @@ observed are there, those of variability, of Gaia and of the fibre and aperture 
 
 from __future__ import annotations
 
-import gzip
-import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,13 +17,13 @@ from astropy.wcs import WCS
 from numpy.typing import NDArray
 
 from ..config.legacysurvey import BANDS, ZERO_POINT
-from ..core.files import whole, write_text
+from ..core.files import write_text
 from ..core.random import stream
+from .archive import MOCK_CARDS, write_fits
 from .survey_bricks import Sky
 from .survey_light import PIXEL_ARCSEC
 from .survey_sky import CONTAMINANTS, RELEASE, BrickCell, Conditions, Thing
 
-MOCK_CARDS = [("MOCK", True, "Simulated data: not an observation"), ("AUTHOR", "Dark Halo Scope mock archive", "")]
 #: Objects fainter than this are not in the sweeps [mag in z].
 LIMIT_Z = 23.5
 MAGNITUDES = ("g", "r", "z", "w1")
@@ -191,11 +189,5 @@ def write_truth(path: Path, cells: Sequence[BrickCell], things: Sequence[Sequenc
 def _write_table(path: Path, columns: dict[str, NDArray], name: str) -> None:
     """Write a FITS table, gzipped where its name says so; the same columns give the same bytes."""
     hdu = fits.BinTableHDU(np.rec.fromarrays(list(columns.values()), names=list(columns)), name=name)
-    hdu.header.extend([fits.Card(*card) for card in MOCK_CARDS])
-    stream_ = io.BytesIO()
-    fits.HDUList([fits.PrimaryHDU(header=fits.Header([fits.Card(*card) for card in MOCK_CARDS])), hdu]).writeto(stream_)
-    content = stream_.getvalue()
-    if path.suffix == ".gz":
-        content = gzip.compress(content, mtime=0)
-    with whole(path) as temporary:
-        temporary.write_bytes(content)
+    hdu.header.extend(MOCK_CARDS)
+    write_fits(path, [fits.PrimaryHDU(header=fits.Header(MOCK_CARDS)), hdu], level=9 if path.suffix == ".gz" else None)
