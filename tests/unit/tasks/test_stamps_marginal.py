@@ -59,8 +59,9 @@ def test_derivatives_are_finite_differences(notes):
         up, down = model.observe((values + step)[None]), model.observe((values - step)[None])
         for mine, high, low in zip((by_flux[k], by_velocity[k]), up, down, strict=True):
             numeric = ((high - low)[0] / (2 * step[k])).numpy()
-            # A ray next to the disk's cusp has differences of order step, not step²; rounding is 1e-16 over the step.
-            assert np.abs(mine - numeric).max() < 1e-4 * np.abs(numeric).max() + 2e-7
+            # A ray next to the disk's cusp has differences of order step, not step². Sums of velocities of hundreds of km/s are rounded by some 1e-13,
+            # processor by processor another way, over a step of 1e-6.
+            assert np.abs(mine - numeric).max() < 1e-4 * np.abs(numeric).max() + 1e-6
 
 
 def test_projection_is_a_least_squares_fit():
