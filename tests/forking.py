@@ -1,12 +1,17 @@
 """Snakemake in processes that begin with its modules imported: importing them is half of what a dry run takes.
 
-`run` asks a server, one for each process that asks, which imports and forks. What it forks has never run anything.
+`run` asks a server, one for each process that asks, which imports and forks. What it forks has never run anything, but for
+one thing: what Snakemake's parser made of a file of rules is kept by the file's content (`Parsed`), and the text parsed once.
 """
 
 import atexit
 import functools
+import hashlib
+import importlib
 import json
 import os
+import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -70,6 +75,41 @@ def _server() -> subprocess.Popen:
     return server
 
 
+class Parsed:
+    """What Snakemake's parser makes of a file: a function of the file's text, its path and how many rules came before it.
+
+    The path is in the code of each rule and nowhere else, so that copies of the project share what was parsed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def use(self) -> None:
+        """Let Snakemake, in this process, parse only files of another content than those that were parsed before."""
+        from snakemake import parser, workflow
+
+        def parse(path, workflow, linemap, overwrite_shellcmd=None, rulecount=0):
+            parser.Shell.overwrite_cmd = overwrite_shellcmd
+            name = f"snakefile={path.get_path_or_uri(secret_free=True)!r}"
+            with workflow.sourcecache.open(path) as source:
+                key = hashlib.sha256(repr((source.read(), overwrite_shellcmd, rulecount)).encode()).hexdigest()
+            try:
+                code, lines, count = pickle.loads((self.folder / key).read_bytes())
+            except FileNotFoundError:
+                code, count = parser.parse(path, workflow, lines := {}, overwrite_shellcmd, rulecount)
+                kept = self.folder / f"{key}.{os.getpid()}"
+                kept.write_bytes(pickle.dumps((code.replace(name, ITS_PATH), lines, count)))
+                kept.replace(self.folder / key)
+            linemap.update(lines)
+            return code.replace(ITS_PATH, name), count
+
+        workflow.parse = parse
+
+
+#: Stands for its path in what was parsed of a file.
+ITS_PATH = "snakefile=<path of the file>"
+
+
 def _serve() -> None:
     import requests  # noqa: F401
     import snakemake.report  # noqa: F401
@@ -80,6 +120,9 @@ def _serve() -> None:
     import touching
 
     get_argument_parser()  # imports the plugins: a third of a dry run
+    for name in ("difflib", "graphlib", "nbformat.validator", "packaging.version", "smart_open", "snakemake.storage"):
+        importlib.import_module(name)  # what Snakemake imports where it needs it
+    parsed = Parsed(Path(tempfile.mkdtemp(prefix="parsed-")))  # a TemporaryDirectory would go with the first child
 
     here = str(Path(__file__).parent)
     sys.path[:] = [path for path in sys.path if path != here]
@@ -88,17 +131,21 @@ def _serve() -> None:
         child = os.fork()
         if not child:
             output = os.open(asked["output"], os.O_WRONLY | os.O_APPEND)
-            forked_jobs.become(asked["folder"], asked["environment"], (output, output), functools.partial(_run_snakemake, asked, touching))
+            forked_jobs.become(
+                asked["folder"], asked["environment"], (output, output), functools.partial(_run_snakemake, asked, touching, parsed)
+            )
         print(_wait(child, asked["timeout_s"]), flush=True)
+    shutil.rmtree(parsed.folder)
 
 
-def _run_snakemake(asked: dict, touching: object) -> None:
+def _run_snakemake(asked: dict, touching: object, parsed: Parsed) -> None:
     from snakemake.cli import main
 
     sys.path.insert(0, asked["folder"])
     sys.argv = ["snakemake", *asked["arguments"]]
     if asked["jobs"]:
         forked_jobs.use(asked["jobs"])
+    parsed.use()
     (touching.main if asked["touch"] else main)(sys.argv[1:])
 
 

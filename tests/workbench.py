@@ -91,6 +91,17 @@ class Project:
         for folder in folders:
             shutil.rmtree(self.folder / "results/tiny" / folder)
 
+    def forget_records(self) -> None:
+        """Delete Snakemake's records of this project; what a parse found out about the sources, two seconds of it, is written anew."""
+        shutil.rmtree(self.folder / ".snakemake")
+        self.know_digests()
+
+    def know_digests(self, folder: str = "") -> None:
+        """Write what a first parse finds out about the sources, where a run in the project, or in a folder of it, looks for it."""
+        path = self.folder / folder / digest.DIGESTS
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(_digests(), encoding="utf-8")
+
     def copy(self, folder: Path) -> "Project":
         """Return a copy, results and Snakemake's records included, times kept."""
         shutil.copytree(self.folder, folder, symlinks=True)
@@ -99,7 +110,8 @@ class Project:
 
 def environment() -> dict[str, str]:
     """Return the environment for a run: none of the test process's own Python settings."""
-    return {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "PYTHONPATH"))} | {"MPLBACKEND": "Agg"}
+    own = "PYTEST", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE"  # the jobs of a run read what the first of them compiled
+    return {k: v for k, v in os.environ.items() if not k.startswith(own)} | {"MPLBACKEND": "Agg"}
 
 
 def planned(output: str) -> set[str]:
@@ -129,9 +141,9 @@ def new_project(folder: Path) -> Project:
             shutil.copy2(source, folder / part)
     (folder / "tests").mkdir()
     shutil.copy2(ROOT / "tests" / "tiny.yaml", folder / "tests")
-    (folder / digest.DIGESTS).parent.mkdir()
-    (folder / digest.DIGESTS).write_text(_digests(), encoding="utf-8")
-    return Project(folder)
+    project = Project(folder)
+    project.know_digests()
+    return project
 
 
 @functools.cache

@@ -85,7 +85,7 @@ def test_no_credentials_are_written_anywhere(stored):
 def test_nothing_is_planned_again_and_lost_records_of_snakemake_are_made_up_for(stored):
     assert stored.plan(*STORED, config=stored.config) == set()
     # As a fresh clone beside the bucket: only the records there can tell what results were made with.
-    shutil.rmtree(stored.folder / ".snakemake")
+    stored.forget_records()
     unchanged = stored.snakemake("--dry-run", *STORED, config=stored.config)
     assert "Nothing to be done" in unchanged and "Results without" not in unchanged
     edited = "datasets={subhalo: {rendering: {supersampling: 3}}}"

@@ -94,6 +94,7 @@ def test_the_same_name_in_another_working_folder_is_another_table(project, tmp_p
         columns["p_lens"] = columns["p_lens"] + shift * (np.arange(2000) % 3)
         (project.folder / folder).mkdir()
         pq.write_table(pa.table(columns), project.folder / folder / "scores.parquet")
+        project.know_digests(folder)
     asked = ("--config", "scores=scores.parquet", f"root={root}")
     project.snakemake(str(target), "-d", "one", *asked, config=None, cores=1)
     rates = target.read_text()
@@ -101,6 +102,7 @@ def test_the_same_name_in_another_working_folder_is_another_table(project, tmp_p
     assert f"{root}/scores/scores holds the results of another file called scores.parquet" in said and "name: scores-2" in said
     assert target.read_text() == rates
     shutil.rmtree(project.folder / "one/.snakemake")
+    project.know_digests("one")
     project.snakemake(str(target), "-d", "one", *asked, config=None, cores=1)
 
 

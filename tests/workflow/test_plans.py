@@ -107,7 +107,7 @@ def test_results_without_snakemakes_records_are_compared_by_provenance(rerun):
 
 def test_what_is_asked_for_in_place_of_run_calls_no_page_of_the_run_stale(rerun):
     """Cutouts, a table of scores or observed lenses: the index and what it lists are those of `run`."""
-    shutil.rmtree(rerun.folder / ".snakemake")
+    rerun.forget_records()
     (rerun.folder / "scores.csv").write_text("id,label,score\na,1,0.9\nb,0,0.1\n")
     said = rerun.snakemake("--dry-run", "--config", "scores=scores.csv", check=False)
     assert "Results without" not in said and "evaluate_table" in said
@@ -120,7 +120,7 @@ def test_a_copy_of_results_without_their_file_times_plans_nothing(rerun):
     for n, path in enumerate(sorted(p for p in kept.rglob("*") if p.is_file())):
         os.utime(path, (1_700_000_000 + n, 1_700_000_000 + n))
     kept.rename(rerun.folder / "results/tiny")
-    shutil.rmtree(rerun.folder / ".snakemake")
+    rerun.forget_records()
     assert rerun.plan() == set()
 
 
@@ -128,7 +128,7 @@ def test_shards_of_another_config_are_named_after_a_kill_and_the_loss_of_snakema
     rerun.edit("tests/tiny.yaml", "accuracy: 0.01", "accuracy: 0.02")
     stamps = "results/tiny/datasets/subhalo/stamps"
     rerun.snakemake(f"{stamps}/test/00000.parquet")  # as far as the killed run came
-    shutil.rmtree(rerun.folder / ".snakemake")
+    rerun.forget_records()
     output = rerun.snakemake("--dry-run", f"{stamps}/test/00001.parquet", check=False)
     assert f"{stamps}/test/00001.parquet: made by rule render_stamps with other parameter `dataset`" in output
     assert f"{stamps}/train/00000.parquet and 1 more: made by rule render_stamps" in output
@@ -136,7 +136,7 @@ def test_shards_of_another_config_are_named_after_a_kill_and_the_loss_of_snakema
 
 
 def test_a_broken_provenance_record_stops_the_run_in_words(rerun):
-    shutil.rmtree(rerun.folder / ".snakemake")
+    rerun.forget_records()
     path = rerun.folder / "results/tiny/experiments/subhalo/evaluation/provenance/comparison.csv.json"
     path.write_text("{half")
     output = rerun.snakemake("--dry-run", check=False)
