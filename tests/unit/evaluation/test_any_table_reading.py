@@ -1,5 +1,6 @@
 """Tables of scores made elsewhere that cannot be used, and ids that must not fall together: said in words with file and remedy."""
 
+import gzip
 import logging
 
 import numpy as np
@@ -295,3 +296,36 @@ def test_a_kernel_of_text_is_named(tmp_path):
     np.save(tmp_path / "kernel.npy", np.array([["a", "b"]]))
     with pytest.raises(PsfError, match="cannot be read"):
         psf_kernel(Psf(kind="kernel", kernel=str(tmp_path / "kernel.npy")), 0.1)
+
+
+def test_numbers_that_stand_for_no_measurement_make_no_stratum(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("darkhaloscope"), "propagate", True)
+    table = pa.table(
+        {
+            "stamp_id": [*"abcd"],
+            "label": [0, 1, 0, 1],
+            "score": [0.1, 0.9, 0.2, 0.8],
+            "mag_r": [-99.0, 20.0, 21.0, -999.0],
+            "psfdepth_r": [3, -99, 5, 6],
+        }
+    )
+    pq.write_table(table, tmp_path / "scores.parquet")
+    opened, _ = open_settings(ScoresTable(table=str(tmp_path / "scores.parquet")))
+    assert opened.column("mag_r").to_pylist() == [None, 20.0, 21.0, None]
+    assert opened.column("psfdepth_r").to_pylist() == [3, None, 5, 6]
+    assert "column mag_r is -99 in 1 rows, -999 in 1 rows, which is taken for no measurement" in caplog.text
+
+
+def test_positions_in_hours_are_told_where_clusters_are_made_of_them(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("darkhaloscope"), "propagate", True)
+    n = np.arange(20)
+    table = pa.table({"stamp_id": n, "label": n % 2, "score": n / 20, "ra": n * 1.2, "dec": n * 3.0 - 30})
+    pq.write_table(table, tmp_path / "scores.parquet")
+    open_settings(ScoresTable(table=str(tmp_path / "scores.parquet")))
+    assert "scores.parquet: all of its positions would fit into hours and degrees" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["scores.csv.gz", "SCORES.CSV.GZ", "Scores.Csv.Gz"])
+def test_a_packed_csv_is_read_whatever_the_case_of_its_ending(tmp_path, name):
+    (tmp_path / name).write_bytes(gzip.compress(b"id,label,score\n007,0,0.1\n008,1,0.9\n"))
+    assert open_scores(tmp_path / name).column("stamp_id").to_pylist() == ["007", "008"]

@@ -93,6 +93,17 @@ def test_another_numba_or_numpy_reads_nothing_of_the_old_one(loops, monkeypatch)
             assert compiled.contents(total) != old
 
 
+def test_loops_of_other_settings_of_numba_are_not_read(loops, monkeypatch):
+    """Compiled once with `NUMBA_OPT=0` or the like, to look for a fault, they round otherwise, or are slower."""
+    total = loops()
+    usual = compiled.contents(total)
+    for name, value in {"OPT": 0, "LOOP_VECTORIZE": 0, "BOUNDSCHECK": 1, "USING_SVML": "another", "DEBUGINFO_DEFAULT": 1}.items():
+        with monkeypatch.context() as patch:
+            patch.setattr(compiled.config, name, value)
+            assert compiled.contents(total) != usual
+    assert compiled.contents(total) == usual
+
+
 def again(total):
     """The same function as a job that starts afterwards compiles or reads it."""
     function = njit(**compiled.outer)(total.py_func)

@@ -1,5 +1,7 @@
 """Known lenses: layouts, errors in words, matching and merging."""
 
+import logging
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -62,6 +64,28 @@ def test_a_missing_column_is_named_with_the_nearest(write):
 def test_positions_that_are_none_are_named(write, old, new, words):
     with pytest.raises(CatalogueError, match=words):
         read_known_lenses(write(LENSCAT.replace(old, new)), "lenscat")
+
+
+def test_a_catalogue_of_no_rows_or_one_column_for_both_coordinates_or_without_an_end_is_refused(write):
+    own = {"ra": "ra", "dec": "dec", "theta_e_arcsec": "r"}
+    with pytest.raises(CatalogueError, match=r"lenses\.csv: expected a row for each object, found a header alone"):
+        read_known_lenses(write("ra,dec,r\n"), "own", own)
+    with pytest.raises(CatalogueError, match="expected a row for each object, found a header alone"):
+        read_labels(write("ra,dec,class\n"))
+    with pytest.raises(CatalogueError, match="column ra is named for both ra and dec, expected one for each"):
+        read_known_lenses(write("ra,dec,r\n10,2,1\n"), "own", own | {"dec": "ra"})
+    with pytest.raises(CatalogueError, match="row 1: column r holds 'inf', expected arcseconds or nothing"):
+        read_known_lenses(write("ra,dec,r\n10,2,inf\n"), "own", own)
+
+
+@pytest.mark.parametrize(
+    ("full", "high", "unit"), [(24, 60, "hours and degrees"), (2 * np.pi, 1.5, "radians"), (360, 60, ""), (20, 1.2, "")]
+)
+def test_positions_in_another_unit_are_told(write, caplog, monkeypatch, full, high, unit):
+    monkeypatch.setattr(logging.getLogger("darkhaloscope"), "propagate", True)
+    rows = "".join(f"{(k + 0.5) * full / 20:.4f},{high * (k / 10 - 1):.4f}\n" for k in range(20))
+    read_known_lenses(write("ra,dec\n" + rows), "own", {"ra": "ra", "dec": "dec"})
+    assert ("would fit into" in caplog.text) == bool(unit) and unit in caplog.text
 
 
 def test_missing_and_unreadable_files_are_told(write, tmp_path):

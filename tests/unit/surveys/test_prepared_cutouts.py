@@ -289,6 +289,55 @@ def test_what_an_array_of_one_value_says_is_said_of_all(tmp_path):
         prepared(tmp_path / "m.npz")
 
 
+@pytest.mark.parametrize("kind", [pa.list_(pa.uint8()), pa.large_list(pa.list_(pa.list_(pa.int8())))])
+def test_lists_of_pictures_are_no_fluxes(tmp_path, kind):
+    picture = np.full((3, 64, 64), 100)
+    cell = picture.ravel().tolist() if kind == pa.list_(pa.uint8()) else picture.tolist()
+    pq.write_table(pa.table({"id": ["a"], "image": pa.array([cell], kind)}), tmp_path / "mine.parquet")
+    with pytest.raises(CutoutError, match=r"mine\.parquet: expected fluxes, found numbers of 8 bits as pictures have them \(u?int8\)"):
+        prepared(tmp_path / "mine.parquet")
+
+
+def test_names_are_one_value_each_and_keep_their_digits(tmp_path):
+    images, path = np.stack([star(64)] * 2), tmp_path / "mine.npz"
+    for names, words in {
+        "two": (np.array([["a", "b"], ["c", "d"]]), "a cutout's name is array.*, expected one text or number"),
+        "double": (np.array([1e17, 1e17 + 32]), r"a cutout's name is 1e\+17, whose last digits a float does not keep"),
+        "single": (np.array([2.0**25, 2.0**26], np.float32), "whose last digits a float does not keep"),
+    }.values():
+        np.savez(path, image=images, id=names)
+        with pytest.raises(CutoutError, match=words):
+            cutouts_of(Cutouts(path=str(path)))
+    np.savez(path, image=images, id=np.array([7.0, 12.0]))  # whole numbers, as pandas has them beside one that is missing
+    assert cutouts_of(Cutouts(path=str(path))).names == ["7", "12"]
+    for kind, values, words in (
+        (pa.list_(pa.string()), [["a"], ["b"]], r"a cutout's name is \['a'\], expected one text or number"),
+        (pa.float32(), [2.0**25, 2.0**26], "whose last digits a float does not keep"),
+    ):
+        pq.write_table(pa.table({"id": pa.array(values, kind), "image": list(images.reshape(2, -1))}), tmp_path / "mine.parquet")
+        with pytest.raises(CutoutError, match=words):
+            cutouts_of(Cutouts(path=str(tmp_path / "mine.parquet")))
+    pq.write_table(pa.table({"id": [7.0, 12.0], "label": [1, 0]}), tmp_path / "labels.parquet")
+    assert prepared(path, labels=str(tmp_path / "labels.parquet"))[0]["label"].tolist() == [1, 0]
+
+
+def test_a_table_of_labels_without_rows_is_refused(tmp_path):
+    np.savez(tmp_path / "g1.npz", image=star(64))
+    (tmp_path / "labels.csv").write_text("id,label\n")
+    with pytest.raises(CutoutError, match=r"labels\.csv: expected a row for each object, found a header alone"):
+        prepared(tmp_path, labels=str(tmp_path / "labels.csv"))
+
+
+def test_positions_that_are_none_are_told_and_blanks_are_not(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("darkhaloscope"), "propagate", True)
+    known = {"image": np.stack([star(64)] * 2), "id": np.array(["a", "b"]), "dec": np.array([1.0, 2.0])}
+    np.savez(tmp_path / "mine.npz", **known, ra=np.array([np.nan, 20.0]))
+    assert prepared(tmp_path / "mine.npz")[0]["ra"].isna().tolist() == [True, False] and "expected degrees" not in caplog.text
+    np.savez(tmp_path / "mine.npz", **known, ra=np.array([-30.0, 20.0]))
+    prepared(tmp_path / "mine.npz")
+    assert "mine.npz, a: ra and dec are -30.0 and 1.0, expected degrees from 0 to 360" in caplog.text
+
+
 def test_labels_that_name_no_cutout_are_told(tmp_path, caplog, monkeypatch):
     monkeypatch.setattr(logging.getLogger("darkhaloscope"), "propagate", True)
     np.savez(tmp_path / "g1.npz", image=star(64))

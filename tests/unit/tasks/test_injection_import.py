@@ -252,6 +252,10 @@ def test_truths_that_are_written_as_text_or_numbers_are_read_as_what_they_say(tm
         ("brickname", [None, *["0001p000"] * 9], "column brickname is missing in 1 of 6 rows"),
         ("ra", [float("nan"), *[150.0] * 9], "column ra is missing or not finite in 1 of 6 rows that need it"),
         ("theta_e_arcsec", [float("nan")] * 10, "column theta_e_arcsec is missing or not finite in 3 of 3 rows"),
+        # Numbers that stand for none.
+        ("ra", [-99.0, *[150.0] * 9], r"column ra holds -99 \(row 0 first, 1 rows\), expected 0 to 360 in every row"),
+        ("dec", [-999.0] * 10, "column dec holds -999 .*, expected -90 to 90"),
+        ("theta_e_arcsec", [-99.0] * 10, "column theta_e_arcsec holds -99 .*, expected 0 to inf in every row that needs it"),
         ("task_id", [None, *[f"t{i}" for i in range(9)]], "task_id is missing in 1 of 10 rows"),
         ("task_id", [[f"t{i}"] for i in range(10)], "column task_id holds list<.*, expected one text or number in each row"),
         ("region_split", [["train"]] * 10, "column region_split holds list<"),

@@ -32,6 +32,7 @@ from ..config.experiment import (
 )
 from ..core.csv_tables import check_lines
 from ..core.fits_tables import is_fits, read_fits_table
+from ..core.positions import SUSPECTED, other_unit
 from ..core.rates import EvaluationError
 from ..core.reading import UNREADABLE, absent, in_its_place, words
 from ..core.tables import PARQUET, ordinary, parquet_files
@@ -74,6 +75,8 @@ TEXT |= {theirs for ours, known in SYNONYMS.items() if ours in TEXT for theirs i
 CONTROL = ("is_control",)
 #: Columns of a Parquet table that may be text: older writers of Parquet have it as bytes.
 SPELT = {*TEXT, *ALIASES["label"], *ALIASES["split"], *CONTROL}
+#: Numbers that stand for no measurement in catalogues; no column of strata or surfaces has them as values.
+NO_MEASUREMENT = (-99, -999, -9999)
 #: Cells of 1.8°, where a table has positions and no regions.
 DEFAULT_SKY = "healpix-32"
 SPLIT_NAMES = {"val": "validation", "valid": "validation", "dev": "validation", "testing": "test", "training": "train"}
@@ -155,7 +158,30 @@ def open_settings(settings: ScoresTable) -> tuple[LazyTable, Evaluation]:
         )
     if any(SKY_CELLS.fullmatch(name) for name in chosen["clusters"]):
         _check_places(table, settings.table)
-    return table, asked.model_copy(update=chosen)
+    measured = {*wanted["strata"], *wanted["surfaces"]}
+    return _without_signs(table, measured, settings.table), asked.model_copy(update=chosen)
+
+
+def _without_signs(table: LazyTable, columns: Iterable[str], path: str | os.PathLike) -> LazyTable:
+    """Return the table with nothing in the place of numbers that catalogues write where there is no measurement; a bin of them would be called one of values."""
+    pieces = dict(table.pieces)
+    for name in sorted(columns):
+        if name not in pieces or not any(found := {sign: _count(table.column(name), sign) for sign in NO_MEASUREMENT}.values()):
+            continue
+        said = ", ".join(f"{sign} in {n} rows" for sign, n in zip(NO_MEASUREMENT, found, strict=True) if n)
+        log.warning("%s: column %s is %s, which is taken for no measurement", path, name, said)
+        pieces[name] = partial(_without, pieces[name])
+    return LazyTable(pieces, table.n, table.keep)
+
+
+def _count(column: pa.ChunkedArray, sign: int) -> int:
+    return pc.sum(pc.equal(pc.cast(column, pa.float64()), sign)).as_py() or 0 if _is_number(column.type) else 0
+
+
+def _without(pieces: Pieces) -> Iterator[pa.Array]:
+    for piece in pieces():
+        strange = pc.is_in(pc.cast(piece, pa.float64()), pa.array(NO_MEASUREMENT, pa.float64()))
+        yield pc.if_else(strange, pa.scalar(None, piece.type), piece)
 
 
 def default_strata(names: Sequence[str]) -> dict[str, Stratum]:
@@ -297,12 +323,16 @@ def _open(path: Path, text: set[str], ids: set[str]) -> tuple[pa.Schema, int, Ca
                 "in numbers: save the table as such a CSV, or as Parquet"
             )
         with _readable(path):
-            given = pyarrow.csv.open_csv(path).schema.names  # those that are no UTF-8 raise here
+            # Arrow knows a packed file by `.gz` in small letters alone.
+            packed = "gzip" if name.endswith(".gz") else None
+            with pa.input_stream(os.fspath(path), compression=packed) as file:
+                given = pyarrow.csv.open_csv(file).schema.names  # those that are no UTF-8 raise here
             names = [name.strip() for name in given]
             _check_once(names, path)
             text = {name for name in names if name in text or name.lower() in TEXT}
             kinds = {theirs: pa.string() for theirs, name in zip(given, names, strict=True) if name in text}
-            table = pyarrow.csv.read_csv(path, convert_options=pyarrow.csv.ConvertOptions(column_types=kinds)).rename_columns(names)
+            with pa.input_stream(os.fspath(path), compression=packed) as file:
+                table = pyarrow.csv.read_csv(file, convert_options=pyarrow.csv.ConvertOptions(column_types=kinds)).rename_columns(names)
             with opened(path, "rb") as file:
                 check_lines(file, table.num_rows)
             for k in (k for k, name in enumerate(names) if name in text):
@@ -477,6 +507,7 @@ def _check_splits(table: LazyTable, column: str | None, path: str | os.PathLike)
 
 def _check_places(table: LazyTable, path: str | os.PathLike) -> None:
     """Raise `EvaluationError` where positions on the sky, of which clusters are made, are none."""
+    found = {}
     for name, low, high in (("ra", 0, 360), ("dec", -90, 90)):
         column = table.column(name)
         try:
@@ -485,11 +516,14 @@ def _check_places(table: LazyTable, path: str | os.PathLike) -> None:
             raise EvaluationError(
                 f"{path}: column `{name}` holds {column.type}, expected degrees ({error}); write numbers, or rename it"
             ) from error
+        found[name] = numbers
         wrong = numbers[(numbers < low) | (numbers > high)]
         if len(wrong):
             raise EvaluationError(
                 f"{path}: column `{name}` holds {wrong[0]:g} in {int((numbers == wrong[0]).sum())} rows, expected degrees from {low} to {high}; leave empty what is not known"
             )
+    if unit := other_unit(found["ra"], found["dec"]):
+        log.warning(SUSPECTED, path, unit)
 
 
 def _check_shared(table: LazyTable, path: str | os.PathLike) -> None:

@@ -2,7 +2,7 @@
 
 Numba compiles a function again when its own file changed, not when a function that it calls, in another file, did; and it
 must find a place to write to. Here the name of what is kept holds a digest of everything that was compiled in: the files of
-all functions that are called, the values that they name, the versions of numba's parts. (Numba itself tells versions of
+all functions that are called, the values that they name, the versions of numba's parts, its settings. (Numba itself tells versions of
 Python, processors and signatures apart, in a file each: see `_OneFileEach`.) So loops of another state of the code are never read, wherever they lie and
 whatever their times say; where nothing can be written or read, loops are compiled in each job.
 """
@@ -28,6 +28,13 @@ outer = {"fastmath": {"nsz", "arcp", "contract", "afn", "reassoc"}, "nogil": Tru
 #: rounds otherwise than the same one compiled within its caller, and a stamp's bits would depend on which job compiled what.
 inner = outer | {"forceinline": True}
 
+#: What the environment (`NUMBA_OPT` and its like) may change about all that is compiled. Numba's own cache does not look at these:
+#: loops that were compiled once to look for a fault, without vectors or with checks of bounds, would be read for ever.
+SETTINGS = (
+    *("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "USING_SVML", "DISABLE_INTEL_SVML", "ENABLE_AVX", "BOUNDSCHECK", "DEBUGINFO_DEFAULT"),
+    *("LLVM_REFPRUNE_PASS", "LLVM_REFPRUNE_FLAGS", "ENABLE_PROFILING"),
+)
+
 
 def keep(*functions: Dispatcher) -> None:
     """Keep compiled functions on disk by the contents of all that they are made of, which must be defined by now.
@@ -44,6 +51,7 @@ def keep(*functions: Dispatcher) -> None:
 def contents(function: Dispatcher) -> str:
     """Return a digest of everything that is compiled into a function: 64 hexadecimal digits."""
     total = hashlib.sha256(repr([version(name) for name in ("numba", "llvmlite", "numpy")]).encode())
+    total.update(repr([(name, str(getattr(config, name, None))) for name in SETTINGS]).encode())
     waiting, seen = [function], set()
     while waiting:
         one = waiting.pop()

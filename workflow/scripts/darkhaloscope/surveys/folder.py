@@ -27,7 +27,7 @@ from ..config.legacysurvey import ZERO_POINT
 from ..core.reading import UNREADABLE, read_npz, readable
 from .cutouts import Cutout
 from .fits_cutouts import FitsImage, check_order, layout, one_image, read_images
-from .said import CutoutError, as_label, check_one_zero_point, check_said, chosen_bands, place_of, said_bands, said_key
+from .said import NO_LABEL, CutoutError, as_label, as_text, check_one_zero_point, check_said, chosen_bands, place_of, said_bands, said_key
 
 log = logging.getLogger("darkhaloscope")
 
@@ -43,6 +43,10 @@ MAX_SIDE = 2048
 IMAGES = ("image", "images", "cutout")
 NOISE = ("invvar", "variance", "rms")
 PIXELS = (*IMAGES, "mask", *NOISE)
+#: Why an image of 8 bits is refused.
+PICTURE = (
+    "expected fluxes, found numbers of 8 bits as pictures have them ({}), stretched and clipped; give the images that they were made of"
+)
 #: What names objects where a file holds many.
 NAMES = ("stamp_id", "id", "name", "object_id", "objid", "targetid", "source_id", "galaxy_id")
 
@@ -212,7 +216,20 @@ class FolderOfCutouts:
         if arrays.get("mask") is not None:
             mask = np.asarray(arrays["mask"])
             image = self._masked(image, mask if mask.ndim == 2 else self._bands_first(mask, path, names), path)
-        return Found(image, _invvar(noise, kind, self.zero_point), place_of(said.get("RA"), said.get("DEC")), self._label(arrays, path))
+        return Found(
+            image, _invvar(noise, kind, self.zero_point), self._place(said.get("RA"), said.get("DEC"), path), self._label(arrays, path)
+        )
+
+    def _place(self, ra: object, dec: object, path: Path | str) -> tuple[float, float] | None:
+        """Return the position that is said, and tell once of what is none: the object is scored, but known by its name alone."""
+        place, blank = place_of(ra, dec), any(as_text(value).strip().lower() in NO_LABEL for value in (ra, dec))
+        if place is None and not blank and "RA" not in self._unread:
+            self._unread.add("RA")
+            log.warning(
+                "%s: ra and dec are %s and %s, expected degrees from 0 to 360 and -90 to 90; what is none is passed over, and the object has no position",
+                *(path, ra, dec),
+            )
+        return place
 
     def _renamed(self, arrays: Mapping[str, NDArray]) -> dict[str, NDArray]:
         """Return arrays by the names that are looked for, in whatever case they are written."""
@@ -239,9 +256,7 @@ class FolderOfCutouts:
     def _fluxes(self, array: NDArray, path: Path | str, names: list[str] | None = None) -> NDArray:
         """Return `_bands_first` of an image, which must not be a picture."""
         if array.dtype.itemsize == 1:
-            raise CutoutError(
-                f"{path}: expected fluxes, found numbers of 8 bits as pictures have them ({array.dtype}), stretched and clipped; give the images that they were made of"
-            )
+            raise CutoutError(f"{path}: {PICTURE.format(array.dtype)}")
         return self._bands_first(array, path, names)
 
     def _masked(self, image: NDArray, mask: NDArray, path: Path | str) -> NDArray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,9 +17,12 @@ from astropy_healpix import lonlat_to_healpix
 from numpy.typing import ArrayLike, NDArray
 
 from ..config.legacysurvey import BANDS, ZERO_POINT
+from ..core.positions import SUSPECTED, other_unit
 from .legacysurvey.schema import KNOWN_LENSES
 from .legacysurvey.sweeps import BrickTable
 from .text_tables import TextTableError, read_text_table
+
+log = logging.getLogger("darkhaloscope")
 
 FIELDS = ("name", "ra", "dec", "theta_e_arcsec", "grade", "source")
 #: Our field to the columns that may hold it, the first that is there; what a layout does not name, it does not have.
@@ -89,9 +93,15 @@ def read_known_lenses(path: str | os.PathLike, layout: str = "own", columns: Map
             found[ours] = there
     if not {"ra", "dec"} <= set(found):
         raise CatalogueError(f"{path}: columns for ra and dec must be named; its columns are {', '.join(table)}")
+    if found["ra"] == found["dec"]:
+        raise CatalogueError(
+            f"{path}: column {found['ra']} is named for both ra and dec, expected one for each; its columns are {', '.join(table)}: correct `columns`"
+        )
     out = pd.DataFrame({k: table[found[k]].map(_clean) if k in found else "" for k in ("name", "grade", "source")}, index=table.index)
     for ours, low, high in (("ra", 0.0, 360.0), ("dec", -90.0, 90.0)):
         out[ours] = _degrees(path, table[found[ours]], found[ours], low, high)
+    if unit := other_unit(out["ra"], out["dec"]):
+        log.warning(SUSPECTED, path, unit)
     out["theta_e_arcsec"] = _radii(path, table[found["theta_e_arcsec"]], found["theta_e_arcsec"]) if "theta_e_arcsec" in found else np.nan
     unnamed = out["name"] == ""
     out.loc[unnamed, "name"] = [_position_name(ra, dec) for ra, dec in zip(out["ra"][unnamed], out["dec"][unnamed], strict=True)]
@@ -223,9 +233,14 @@ def depth_to_invvar(depth: NDArray) -> NDArray:
 
 def _read_text(path: Path) -> pd.DataFrame:
     try:
-        return read_text_table(path)
+        table = read_text_table(path)
     except TextTableError as error:
         raise CatalogueError(str(error)) from None
+    if table.empty:
+        raise CatalogueError(
+            f"{path}: expected a row for each object, found a header alone; fetch the table again, or take it out of the config"
+        )
+    return table
 
 
 def _clean(text: object) -> str:
@@ -248,7 +263,7 @@ def _degrees(path: Path, column: pd.Series, name: str, low: float, high: float) 
 def _radii(path: Path, column: pd.Series, name: str) -> NDArray[np.float64]:
     text = column.map(_clean)
     value = pd.to_numeric(text, errors="coerce").to_numpy(float)
-    wrong = np.flatnonzero(((text != "") & np.isnan(value)).to_numpy() | (value < 0))
+    wrong = np.flatnonzero(((text != "") & ~np.isfinite(value)).to_numpy() | (value < 0))
     if wrong.size:
         raise CatalogueError(
             f"{path}, row {wrong[0] + 1}: column {name} holds {column.iloc[wrong[0]]!r}, expected arcseconds or nothing; correct it"

@@ -19,8 +19,8 @@ from ..core.reading import readable
 from ..core.tables import PARQUET, Column, Schema, read_columns
 from .cutouts import Cutout, resampled
 from .folder import CutoutError, FolderOfCutouts, Found
-from .said import as_label, as_text, place_of
-from .table import cutouts_of, nameless
+from .said import as_label, place_of
+from .table import cutouts_of, name_of, nameless
 from .text_tables import read_text_table
 
 log = logging.getLogger("darkhaloscope")
@@ -198,6 +198,8 @@ def read_labels(settings: Labelled) -> dict[str, Label]:
         raise CutoutError(
             f"{path}: no column {' and no column '.join(lost)}, found {', '.join(map(str, table.columns))}; rename it, or set cutouts.label"
         )
+    if table.empty:
+        raise CutoutError(f"{path}: expected a row for each object, found a header alone; write the labels again, or take `labels` out")
     if lost := sum(map(nameless, table["id"])):
         raise CutoutError(f"{path}: {lost} of {len(table)} rows have no id, expected one in each; write it, or leave these rows out")
     values = [_number(v, settings.label, path) for v in table[settings.label]]
@@ -205,7 +207,7 @@ def read_labels(settings: Labelled) -> dict[str, Label]:
         [_place(*row, path) for row in zip(table["ra"], table["dec"], strict=True)] if {"ra", "dec"} <= set(table) else [None] * len(table)
     )
     found: dict[str, Label] = {}
-    for name, value, place in zip(map(as_text, table["id"]), values, places, strict=True):
+    for name, value, place in zip((name_of(v, path) for v in table["id"]), values, places, strict=True):
         label = Label(value, place)
         if found.setdefault(name, label) != label:
             raise CutoutError(f"{path}: {name} has two rows that differ, expected one for each id; keep one of them")

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from ..config.cutouts import Labelled
 from ..core.reading import read_npz, readable
 from ..core.tables import PARQUET, tensors
-from .folder import IMAGES, MAX_SIDE, NAMES, PIXELS, CutoutError, FolderOfCutouts, Found
+from .folder import IMAGES, MAX_SIDE, NAMES, PICTURE, PIXELS, CutoutError, FolderOfCutouts, Found
 from .said import BAND_KEYS, BAND_WORDS, SAID, as_text, band_of, said_key
 
 log = logging.getLogger("darkhaloscope")
@@ -52,7 +52,27 @@ def cutouts_of(settings: Labelled) -> FolderOfCutouts:
 
 def nameless(name: object) -> bool:
     """Say whether nothing stands in the place of a name."""
-    return name is None or name != name or name in ("", b"")
+    return name is None or (np.ndim(name) == 0 and (name != name or name in ("", b"")))
+
+
+def name_of(value: object, path: str | os.PathLike) -> str:
+    """Return the name that a cell holds, as text: a whole number that was made a float where others were missing is that number.
+
+    Raises
+    ------
+    CutoutError
+        It is several values, or a float that does not keep the digits of an identifier.
+    """
+    if isinstance(value, list | tuple | dict | np.ndarray):
+        raise CutoutError(f"{path}: a cutout's name is {value!r}, expected one text or number for each cutout; write it so")
+    if isinstance(value, float | np.floating):
+        exact = 2 ** (np.finfo(value.dtype if isinstance(value, np.floating) else float).nmant + 1)
+        if not abs(value) < exact:
+            raise CutoutError(
+                f"{path}: a cutout's name is {value}, whose last digits a float does not keep, expected text or whole numbers; write identifiers as integers or as text"
+            )
+        return str(int(value)) if value == int(value) else str(value)
+    return as_text(value)
 
 
 class _Rows(FolderOfCutouts):
@@ -67,7 +87,7 @@ class _Rows(FolderOfCutouts):
         lost = sum(nameless(name) for name in names)
         if lost:
             raise CutoutError(f"{settings.path}: {lost} of {count} cutouts have no name, expected one for each; write them")
-        given = [as_text(name) for name in names]
+        given = [name_of(name, settings.path) for name in names]
         twice = [name for name, many in Counter(given).items() if many > 1]
         if twice:
             raise CutoutError(
@@ -137,7 +157,9 @@ class TableOfCutouts(_Rows):
             schema, count = file.schema_arrow, file.metadata.num_rows
             columns = {self._key(n, schema.names): n for n in schema.names}
             name = next((columns[n] for n in NAMES if n in columns), None)
-            given = file.read(columns=[name])[name].to_pylist() if name else None
+            column = file.read(columns=[name])[name] if name else None
+            # Floats as they are: Python's would hide what single precision has lost.
+            given = None if column is None else column.to_numpy() if pa.types.is_floating(column.type) else column.to_pylist()
         if not any(key in columns for key in IMAGES):
             raise CutoutError(f"{path}: expected a column {' or '.join(IMAGES)}, found {', '.join(schema.names)}; rename it")
         self._columns = {key: n for key, n in columns.items() if key in (*PIXELS, settings.label) or said_key(n) in SAID}
@@ -171,6 +193,8 @@ class TableOfCutouts(_Rows):
             return cell.as_py()
         if not pa.types.is_nested(column.type):
             raise TypeError(f"{name} holds {column.type}")
+        if name in IMAGES and (leaf := _leaf(column.type)) in (pa.int8(), pa.uint8(), pa.bool_()):
+            raise CutoutError(f"{self.settings.path}: {PICTURE.format(leaf)}")
         values = np.array(cell.as_py(), float)
         if values.ndim == 1:  # a list of all pixels, bands first
             side = round((len(values) / len(self.bands)) ** 0.5)
@@ -182,8 +206,12 @@ class TableOfCutouts(_Rows):
 
 def _holds_pixels(kind: pa.DataType) -> bool:
     """Say whether a column may hold images: tensors, and lists of numbers."""
+    leaf = _leaf(kind)
+    return isinstance(leaf, pa.FixedShapeTensorType) or (leaf != kind and (pa.types.is_floating(leaf) or pa.types.is_integer(leaf)))
+
+
+def _leaf(kind: pa.DataType) -> pa.DataType:
+    """Return the type of the single values of a list, or of a list of lists."""
     while pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
         kind = kind.value_type
-        if pa.types.is_floating(kind) or pa.types.is_integer(kind):
-            return True
-    return isinstance(kind, pa.FixedShapeTensorType)
+    return kind

@@ -191,7 +191,9 @@ def checked_facts(given: dict[str, object], path: Path) -> dict:
             facts[fact.key] = None
             continue
         try:
-            facts[fact.key] = fact.kind(value) if value is not None else None
+            # To Python alone true is 1, and 0.0_1 a number.
+            none = value is None or (fact.kind is float and (isinstance(value, bool) or "_" in str(value)))
+            facts[fact.key] = None if none else fact.kind(value)
         except (TypeError, ValueError):
             facts[fact.key] = None
         value = facts[fact.key]
@@ -215,6 +217,8 @@ def checked_facts(given: dict[str, object], path: Path) -> dict:
             raise PlainMapsError(f"{path}: {key} is {facts[key]:g}, expected above 0; correct it")
     if facts["ba"] is not None and not MIN_AXIS_RATIO <= facts["ba"] <= 1:
         raise PlainMapsError(f"{path}: ba is {facts['ba']:g}, expected an axis ratio of {MIN_AXIS_RATIO:g} to 1; correct it")
+    if facts["pa_deg"] is not None and not -360 <= facts["pa_deg"] <= 360:
+        raise PlainMapsError(f"{path}: pa_deg is {facts['pa_deg']:g}, expected degrees from -360 to 360; correct it, or leave it out")
     if facts["z"] > MAX_REDSHIFT:
         raise PlainMapsError(
             f"{path}: z is {facts['z']:g}, expected a galaxy's redshift, up to {MAX_REDSHIFT:g}; correct it (is it a velocity?)"

@@ -398,12 +398,22 @@ def _first(rows: NDArray[np.bool_]) -> int:
 def _check_known(given: dict, path: Path) -> None:
     """Raise where a stamp has no place on the sky, or a positive no Einstein radius: identifiers and strata are made of them."""
     control = np.asarray(given["is_control"], bool)
-    for name, needed in (("ra", np.ones(len(control), bool)), ("dec", np.ones(len(control), bool)), ("theta_e_arcsec", ~control)):
+    everyone = np.ones(len(control), bool)
+    for name, needed in (("ra", everyone), ("dec", everyone), ("theta_e_arcsec", ~control)):
         lost = needed & ~np.isfinite(np.asarray(given[name], float))
         if lost.any():
             raise StampImportError(
                 f"{path}: column {name} is missing or not finite in {int(lost.sum())} of {int(needed.sum())} rows that need it, expected a number "
                 "in each; write it, or leave these rows out"
+            )
+    # Signs for no measurement, such as -99, are finite numbers, too.
+    for name, needed, low, high in (("ra", everyone, 0, 360), ("dec", everyone, -90, 90), ("theta_e_arcsec", ~control, 0, np.inf)):
+        values = np.asarray(given[name], float)
+        wrong = needed & ((values < low) | (values > high))
+        if wrong.any():
+            raise StampImportError(
+                f"{path}: column {name} holds {values[wrong][0]:g} (row {_first(wrong)} first, {int(wrong.sum())} rows), expected {low} to {high} in every row "
+                "that needs it; write what is meant, or leave these rows out"
             )
 
 
