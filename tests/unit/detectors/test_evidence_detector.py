@@ -16,7 +16,9 @@ from darkhaloscope.config.subhalo import SubhaloDataset
 from darkhaloscope.core.tables import images, write_table
 from darkhaloscope.detectors.evidence.detect import Detector, Stamp
 from darkhaloscope.detectors.evidence.findings import FINDINGS, OBSERVED, _kept, calibrate, find_in_shard, read_observed, score_table
-from darkhaloscope.detectors.evidence.pixels import DetectorError, Sky, flux_channel, measure_sky, response
+from darkhaloscope.detectors.evidence.fit import FAR, ascend, climb
+from darkhaloscope.detectors.evidence.pixels import DetectorError, Sky, flux_channel, measure_sky, response, stack
+from darkhaloscope.detectors.evidence.plane import SourcePlane
 from darkhaloscope.detectors.evidence.scan import Scan
 from darkhaloscope.detectors.schema import SCORES
 from darkhaloscope.lensing.observe import convolve, psf_kernel
@@ -153,6 +155,25 @@ def test_the_operator_is_pixel_average_and_psf(disks):
     sky = Sky(truth, np.ones_like(truth), truth > 0.2, truth)
     channel = flux_channel(sky, response(disks.instrument), 0.08)
     assert np.abs(channel.operator @ image(channel.x, channel.y) - channel.data).max() < 4e-3 * truth.max()
+
+
+@pytest.fixture(scope="module")
+def coarse(detector, shard):
+    """The first stamp on bins of 2 × 2 pixels, its source plane, and eight lenses of the prior."""
+    sky = measure_sky(images(shard[0], "flux")[0], detector.dataset.instrument)
+    alone = stack([flux_channel(sky, detector.kernel, detector.scale, 2)])
+    return alone, SourcePlane.about(detector.prior, alone), detector._prior_draws(8)
+
+
+def test_a_search_finds_the_lenses_and_heights_of_a_climb(detector, coarse):
+    """Its last step computes no more than heights."""
+    alone, plane, values = coarse
+    several, kernel = alone.of([0] * len(values)), detector._smooth(len(values))
+    for steps in (1, 3):
+        found, heights = ascend(several, plane, values, kernel, steps, FAR)
+        about, _ = climb(several, plane, values, kernel, steps, FAR)
+        np.testing.assert_allclose(found, about.values, atol=1e-9)
+        np.testing.assert_allclose(heights, about.log_posterior, rtol=1e-5)
 
 
 def test_it_refuses_datasets_without_subhalos():

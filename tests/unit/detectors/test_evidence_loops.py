@@ -84,8 +84,13 @@ def test_products_from_both_sides_are_those_of_dense_matrices(n, r):
 def test_covariances_are_those_of_torch():
     beta = random(2, 30, 2) / 3
     kernel = Kernel(torch.tensor([[0.5, 0.3], [0.4, 0.0]]), torch.tensor([[0.2, 0.6], [0.07, 1.0]]))
-    for found, expected in zip(process.matern(beta, kernel), process._matern(beta, kernel), strict=True):
-        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6 * float(expected.abs().max()))
+    bright = random(2, 30).abs()
+    for found, lit, expected in zip(
+        process.matern(beta, kernel), process.matern(beta, kernel, bright=bright), process._matern(beta, kernel), strict=True
+    ):
+        near = 1e-6 * float(expected.abs().max())
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=near)
+        np.testing.assert_allclose(lit, expected * bright[:, :, None] * bright[:, None], rtol=1e-4, atol=10 * near)
     covariance, nothing = process.matern(beta, kernel, steep=False)
     assert torch.equal(covariance, process.matern(beta, kernel)[0]) and nothing.numel() == 0
 
@@ -96,13 +101,14 @@ def test_covariances_far_away_are_nothing():
 
 
 def test_vector_fields_are_sums_over_rays():
-    beta, steepness, pull, u = random(30, 2), symmetric(30, 30), symmetric(30, 30), random(30)
+    beta, covariance, steepness, pull, u = random(30, 2), symmetric(30, 30), symmetric(30, 30), symmetric(30, 30), random(30)
+    steepness, edge = steepness.flip(0, 1), random(30, 2).flip(0)
     score, gradient = (np.empty((30, 2), np.float32) for _ in range(2))
-    loops.vector_fields(beta.T.contiguous().numpy(), steepness.numpy(), pull.numpy(), u.numpy(), score, gradient)
-    apart = beta[:, None] - beta[None]
-    weight = (u[:, None] * u[None] - pull) * steepness
-    np.testing.assert_allclose(score, (weight[..., None] * apart).sum(1), atol=2e-4)
-    np.testing.assert_allclose(gradient, ((steepness * u)[..., None] * apart).sum(1), atol=2e-4)
+    given = (beta.T.contiguous(), covariance, steepness, edge, pull, u)
+    loops.vector_fields(*(a.numpy() for a in given), score, gradient)
+    slope = steepness[..., None] * (beta[:, None] - beta[None]) + covariance[..., None] * edge[:, None]
+    np.testing.assert_allclose(score, ((u[:, None] * u[None] - pull)[..., None] * slope).sum(1), atol=4e-4)
+    np.testing.assert_allclose(gradient, (u[:, None] * slope).sum(1), atol=4e-4)
 
 
 def test_kernels_are_the_same_whatever_fills_them_up():

@@ -323,7 +323,7 @@ def test_a_light_halo_moves_the_map_by_what_is_promised(looker):
     count = len(looker.where.x)
     direct = looker.attempt(fit.batch, fit.linear, looker.moved)[1][:, number * count + place]
     chi2 = max(float(fit.linear.solved.chi2(fit.batch)[0]), 1.0)
-    added = 0.02 * chi2**0.5 * (fit.linear.solved.factor[0] @ direct)
+    added = 0.02 * chi2**0.5 * (fit.linear.solved.factor[0].double() @ direct)
     after = []
     for data in (fit.batch.data, fit.batch.data + added):
         # About the same lens: what is promised is for its parameters marginalised, not fitted.
@@ -367,7 +367,7 @@ def test_an_injected_halo_is_the_linear_one_where_it_is_light(looker):
     place = (float(looker.where.x[3]), float(looker.where.y[3]))
     assert looker.masses[0] == 8.5
     exact = looker.changed(0, place)
-    linear = fit.linear.solved.factor[0] @ looker.attempt(fit.batch, fit.linear, looker.moved[3:4])[1][:, 0]
+    linear = fit.linear.solved.factor[0].double() @ looker.attempt(fit.batch, fit.linear, looker.moved[3:4])[1][:, 0]
     assert float((exact - linear).norm()) < 0.2 * float(linear.norm())
     beta = fit.linear.solved.beta[0]
     assert torch.allclose(fit.linear.solved.kernel.between(0, beta, beta), fit.linear.solved.covariance[0], atol=1e-5)

@@ -78,30 +78,36 @@ class Fitted:
     def promise(self, profiles: Sequence[SubhaloProfile]) -> dict[str, NDArray]:
         """Return the mean z (p, k) that subhalos of some profiles would have at each place, by channel as `scan`."""
         moved, shifts = self._shifts(profiles)
+        size = self._placed()[1].float()
         responses = {}
         for name, (batch, linear, row) in self.channels.items():
             prior = self.plane if name == "flux" else self.plane.bare
             pushed = prior.derivatives(linear.values[[row]], batch.x[[row]], batch.y[[row]])[1][0]
             # Halos that can be seen are no small change: what they do to the source as found is not linear.
-            there = seen(batch, linear, row, moved_source(batch, linear.solved, row, -moved[name]).T)
+            shift = moved / size if name == "flux" else shifts[name]
+            there = seen(batch, linear, row, moved_source(batch, linear.solved, row, -shift).T).double()
             tried, left = changes(batch, linear, row, -shifts[name])
             responses[name] = Response(there, tried, left, *changes(batch, linear, row, -pushed)).weakened(self.chi2[name])
         return {name: promise(some, len(profiles)) for name, some in _alone_and_together(responses).items()}
 
-    def _shifts(self, profiles: Sequence[SubhaloProfile]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Deflections (p·k, r, 2) by channel in the units of its source plane, and what they are once its middle and size follow them.
+    def _placed(self) -> tuple[Tensor, Tensor]:
+        """Rays (1, r, 2) on the source plane of the flux, in units of the source, and the size (1,) of that in arcsec."""
+        batch, linear, row = self.channels["flux"]
+        return self.plane.place(self.plane.angles(linear.values[[row]], batch.x[[row]], batch.y[[row]]))
+
+    def _shifts(self, profiles: Sequence[SubhaloProfile]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Deflections (p·k, r, 2) in arcsec, and by channel in the units of its source plane once its middle and size follow them.
 
         Light is seen in units of the source, velocity in arcsec.
         """
-        batch, linear, row = self.channels["flux"]
+        batch, _, row = self.channels["flux"]
         moved = deflections(self.where, profiles, self.theta_e, batch.x[row], batch.y[row])
-        at, size = self.plane.place(self.plane.angles(linear.values[[row]], batch.x[[row]], batch.y[[row]]))
-        there, followed = {"flux": moved / size.float()}, {"flux": self.plane.carry(moved, at, size)}
+        followed = {"flux": self.plane.carry(moved, *self._placed())}
         if "velocity" in self.channels:
             # The same rays, though padded to those of other stamps: what is beyond the stamp's own reaches no pixel.
             more = self.channels["velocity"][0].x.shape[1] - moved.shape[1]
-            there["velocity"] = followed["velocity"] = torch.nn.functional.pad(moved, (0, 0, 0, more))
-        return there, followed
+            followed["velocity"] = torch.nn.functional.pad(moved, (0, 0, 0, more)) if more else moved
+        return moved, followed
 
 
 @dataclass(frozen=True)

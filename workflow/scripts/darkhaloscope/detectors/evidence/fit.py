@@ -56,7 +56,7 @@ def linearise(batch: Batch, prior: LensPrior, values: Tensor, kernel: Kernel, tr
     # A lens that deflects more moves the source positions back.
     score = -torch.einsum("brk,bqrk->bq", found.score, pushed).double()
     moved = -torch.einsum("brk,bqrk->brq", found.gradient, pushed)
-    jacobian = whiten(solved, batch.observe(moved).double())
+    jacobian = whiten(solved, batch.observe(moved))
     return Linear(values, solved, found, jacobian, score, log_posterior(prior, values, solved.log_evidence))
 
 
@@ -102,7 +102,7 @@ def climb(
     (b,) int64
         Steps that led upwards.
     """
-    top, best, upwards = _climb(batch, prior, values, kernel, steps, damping, enough, trace)
+    top, best, upwards = _climb(batch, prior, values, kernel, steps, damping, enough, trace, whole=True)
     return (best or linearise(batch, prior, top["values"], kernel, trace)), upwards
 
 
@@ -117,7 +117,7 @@ def ascend(
     trace: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """As `climb`, but return no more than the lenses (b, q) and ln E + ln prior of each (b,)."""
-    top = _climb(batch, prior, values, kernel, steps, damping, enough, trace)[0]
+    top = _climb(batch, prior, values, kernel, steps, damping, enough, trace, whole=False)[0]
     return top["values"], top["height"]
 
 
@@ -136,24 +136,40 @@ def different(offset: Tensor, height: Tensor, count: int) -> list[int]:
 
 
 def _climb(
-    batch: Batch, prior: LensPrior, values: Tensor, kernel: Kernel, steps: int, damping: float, enough: float, trace: Tensor | None
+    batch: Batch,
+    prior: LensPrior,
+    values: Tensor,
+    kernel: Kernel,
+    steps: int,
+    damping: float,
+    enough: float,
+    trace: Tensor | None,
+    *,
+    whole: bool,
 ) -> tuple[dict[str, Tensor], Linear | None, Tensor]:
-    """What `climb` does: the summary of the best lenses, all about them where it is at hand, and the steps that led upwards."""
+    """What `climb` does: the summary of the best lenses, all about them where it is at hand, and the steps that led upwards.
+
+    Where not the `whole` is asked for, the last step is no more than a height, and the summary no more than values and heights.
+    """
     best = linearise(batch, prior, values, kernel, trace)
     top = _summary(best, prior)
     strength = torch.full_like(top["height"], damping)
     upwards = torch.zeros(len(values), dtype=torch.int64, device=values.device)
-    for _ in range(steps):
+    for step in range(steps):
         scaled = top["hessian"] + torch.diag_embed(strength[:, None] * top["hessian"].diagonal(dim1=1, dim2=2))
         move = torch.linalg.solve(scaled, top["gradient"]).clamp(-LONGEST_STEP, LONGEST_STEP)
         if enough and bool(((move * top["gradient"]).sum(1) < enough).all()):
             break
-        trial = linearise(batch, prior, prior.values(prior.offset(top["values"]) + move), kernel, trace)
-        new = _summary(trial, prior)
+        moved = prior.values(prior.offset(top["values"]) + move)
+        if not whole and step == steps - 1:
+            trial, new = None, {"values": moved, "height": evaluate(batch, prior, moved, kernel)}
+        else:
+            trial = linearise(batch, prior, moved, kernel, trace)
+            new = _summary(trial, prior)
         better = new["height"] > top["height"]
         upwards += better
         strength = torch.where(better, strength / 5, strength * 5).clamp(LEAST_DAMPING, MOST_DAMPING)
-        top = {k: torch.where(better.reshape(-1, *[1] * (v.ndim - 1)), new[k], v) for k, v in top.items()}
+        top = {k: torch.where(better.reshape(-1, *[1] * (value.ndim - 1)), value, top[k]) for k, value in new.items()}
         # The whole of it is kept where all stamps took the step; else it is computed again at the end.
         best = trial if bool(better.all()) else best if not bool(better.any()) else None
     return top, best, upwards

@@ -25,13 +25,14 @@ TOGETHER = 16
 
 
 @njit(**outer)
-def matern(beta, amplitude, length, covariance, steepness):
+def matern(beta, amplitude, length, bright, covariance, steepness):
     """Covariances of a sum of Matérn-3/2 terms between rays, and their steepness: ∇K(Δ) = steepness · Δ.
 
     Parameters
     ----------
     beta : (2, r) float32, source positions, in units of the lengths
     amplitude, length : (t,) float32; terms of no amplitude are left out
+    bright : (r,) float32, how bright the source is where the rays are: multiplies both from both sides
     covariance, steepness : (r, r) float32, overwritten; an empty `steepness` is not filled
     """
     rays, both = beta.shape[1], steepness.shape[0] > 0
@@ -67,6 +68,12 @@ def matern(beta, amplitude, length, covariance, steepness):
                     distance = np.sqrt((beta[0, j] - x) ** 2 + (beta[1, j] - y) ** 2)
                     row[j] += square * (F(1) + rate * distance) * exp2(max(fall * distance, -FALL))
             first = False
+        for j in range(rays):
+            row[j] *= bright[i] * bright[j]
+        if both:
+            line = slope[0]
+            for j in range(rays):
+                line[j] *= bright[i] * bright[j]
 
 
 @njit(**outer)
@@ -87,7 +94,13 @@ def _combine(first, last, index, weight, values, length, out):
     for j in range(length):
         out[j] = F(0)
     at = first
-    # Four lines at once: what is summed is read and written once for all of them.
+    # Five lines at once, as many as a row of the PSF's kernel: what is summed is read and written once for all of them.
+    while at + 4 < last:
+        w0, w1, w2, w3, w4 = weight[at], weight[at + 1], weight[at + 2], weight[at + 3], weight[at + 4]
+        v0, v1, v2, v3, v4 = values[index[at]], values[index[at + 1]], values[index[at + 2]], values[index[at + 3]], values[index[at + 4]]
+        for j in range(length):
+            out[j] += w0 * v0[j] + w1 * v1[j] + w2 * v2[j] + w3 * v3[j] + w4 * v4[j]
+        at += 5
     while at + 3 < last:
         w0, w1, w2, w3 = weight[at], weight[at + 1], weight[at + 2], weight[at + 3]
         v0, v1, v2, v3 = values[index[at]], values[index[at + 1]], values[index[at + 2]], values[index[at + 3]]
@@ -124,22 +137,23 @@ def sandwich(pointer, index, weight, symmetric, half, out):
 
 
 @njit(**outer)
-def vector_fields(beta, steepness, pull, u, score, gradient):
+def vector_fields(beta, covariance, steepness, edge, pull, u, score, gradient):
     """Score field and gradient of the source as found, of one stamp.
 
-    scoreᵢ = Σⱼ (uᵢ uⱼ − Pᵢⱼ) ∇K(βᵢ − βⱼ), gradientᵢ = Σⱼ uⱼ ∇K(βᵢ − βⱼ).
+    scoreᵢ = Σⱼ (uᵢ uⱼ − Pᵢⱼ) (∇K(βᵢ − βⱼ) + Kᵢⱼ ∇ln wᵢ), gradientᵢ = Σⱼ uⱼ (∇K(βᵢ − βⱼ) + Kᵢⱼ ∇ln wᵢ).
 
     Parameters
     ----------
     beta : (2, r) float32
-    steepness, pull : (r, r) float32; `pull` is P = Bᵀ C⁻¹ B
+    covariance, steepness, pull : (r, r) float32; `pull` is P = Bᵀ C⁻¹ B
+    edge : (r, 2) float32, ∇ln w
     u : (r,) float32
     score, gradient : (r, 2) float32, overwritten
     """
     rays = len(u)
     for i in range(rays):
-        slope, row, x, y = steepness[i], pull[i], beta[0, i], beta[1, i]
-        gx, gy, hx, hy = F(0), F(0), F(0), F(0)
+        flux, slope, row, x, y = covariance[i], steepness[i], pull[i], beta[0, i], beta[1, i]
+        gx, gy, hx, hy, s, t = F(0), F(0), F(0), F(0), F(0), F(0)
         for j in range(rays):
             dx, dy = x - beta[0, j], y - beta[1, j]
             a, b = slope[j] * u[j], slope[j] * row[j]
@@ -147,8 +161,11 @@ def vector_fields(beta, steepness, pull, u, score, gradient):
             gy += a * dy
             hx += b * dx
             hy += b * dy
-        gradient[i, 0], gradient[i, 1] = gx, gy
-        score[i, 0], score[i, 1] = u[i] * gx - hx, u[i] * gy - hy
+            s += flux[j] * u[j]
+            t += flux[j] * row[j]
+        gradient[i, 0], gradient[i, 1] = gx + s * edge[i, 0], gy + s * edge[i, 1]
+        score[i, 0] = u[i] * gradient[i, 0] - hx - t * edge[i, 0]
+        score[i, 1] = u[i] * gradient[i, 1] - hy - t * edge[i, 1]
 
 
 @njit(**inner)

@@ -75,24 +75,26 @@ class SourcePlane(LensPrior):
 
     def place(self, beta: Tensor) -> tuple[Tensor, Tensor]:
         """Return source positions (n, r, 2) [arcsec] in units of the source, and the size (n,) of that [arcsec]."""
-        middle = beta - self._mean(beta)
+        middle = beta - (self.bright[..., None] * beta).sum(-2, keepdim=True)
         size = torch.exp(0.5 * (self.bright * (middle.square().sum(-1) + SHARPEST**2).log()).sum(-1))
         return middle / size[:, None, None], size
 
     def carry(self, shift: Tensor, at: Tensor, size: Tensor) -> Tensor:
-        """Return what shifts (…, r, 2) [arcsec] of rays at (…, r, 2) do in units of a source of some size (…,), to first order."""
-        at, size = at.to(shift.dtype), size.to(shift.dtype)[..., None, None]
-        moved = (shift - self._mean(shift)) / size
-        pull = at / (at.square().sum(-1, keepdim=True) + (SHARPEST / size) ** 2)
-        grown = (self._weights(moved) * pull * moved).sum((-2, -1))
-        return moved - grown[..., None, None] * at
+        """Return what shifts (…, k, r, 2) [arcsec] of rays at (…, 1, r, 2) do in units of a source of some size (…, 1), to first order.
 
-    def _mean(self, values: Tensor) -> Tensor:
-        return (self._weights(values) * values).sum(-2, keepdim=True)
-
-    def _weights(self, like: Tensor) -> Tensor:
-        """`bright` to be multiplied with values (b, …, r, 2)."""
-        return self.bright.to(like.dtype).reshape(len(self.bright), *[1] * (like.ndim - 3), -1, 1)
+        All shifts of a stamp are moved and grown back by products of matrices: there are thousands, and each pass over them costs.
+        """
+        at, size = at.to(shift.dtype)[..., 0, :, :], size.to(shift.dtype)[..., None, None, 0]
+        weights = self.bright.to(shift.dtype).reshape(*self.bright.shape[: at.ndim - 2], -1, 1)
+        pulled = weights * at / (at.square().sum(-1, keepdim=True) + (SHARPEST / size) ** 2)
+        # In the order of x and y of each ray in turn: what all rays move by, (2 r, 2), and from it how much the source grows, (2 r, 1) …
+        mean = torch.diag_embed(weights.expand(at.shape)).flatten(-3, -2)
+        growth = pulled.flatten(-2)[..., None] - mean @ pulled.sum(-2)[..., None]
+        # … and what either takes from each ray, (3, 2 r).
+        both = torch.eye(2, dtype=at.dtype, device=at.device).repeat(1, at.shape[-2]).expand(*at.shape[:-2], 2, -1)
+        taken = torch.cat((both, at.flatten(-2)[..., None, :]), -2)
+        moved = shift.flatten(-2) / size
+        return (moved - (moved @ torch.cat((mean, growth), -1)) @ taken).reshape(shift.shape)
 
 
 def brightness(batch: Batch) -> Tensor:

@@ -108,7 +108,7 @@ class Solved:
     """A batch solved for given positions of its rays.
 
     `beta` (b, r, 2) float32, relative to their mean, or to the middle of a source of some extent; `covariance` K and `steepness` (b, r, r) float32, ∇K(Δ) = steepness · Δ;
-    `factor` (b, n, n), lower, of C; `weights` w (b, n); `log_evidence` (b,); `kernel` of b rows.
+    `factor` (b, n, n), lower, of C, float32 or float64 (`_factor`); `weights` w (b, n); `log_evidence` (b,); `kernel` of b rows.
     `edge` (b, r, 2) is ∇ln w of a source of some extent; its w is part of K and steepness.
     """
 
@@ -147,7 +147,7 @@ def solve(batch: Batch, beta: Tensor, kernel: Kernel) -> Solved:
     near = _near(beta, kernel)
     covariance, steepness, edge = _between_rays(near, kernel)
     factor, white, log_evidence = _factorise(batch, batch.operator.between_pixels(covariance))
-    weights = torch.linalg.solve_triangular(factor.mT, white, upper=True)[..., 0]
+    weights = torch.linalg.solve_triangular(factor.mT, white, upper=True)[..., 0].double()
     return Solved(near, covariance, steepness, factor, weights, log_evidence, kernel, edge)
 
 
@@ -188,11 +188,13 @@ def fields(batch: Batch, solved: Solved, trace: Tensor | None = None) -> Fields:
     pull, beta = batch.operator.between_rays(inverse), solved.beta
     if beta.device.type == "cpu":
         score, gradient = torch.empty_like(beta), torch.empty_like(beta)
-        for one in zip(*(a.numpy() for a in (beta.mT.contiguous(), solved.steepness, pull, u[..., 0], score, gradient)), strict=True):
+        edge = torch.zeros_like(beta) if solved.edge is None else solved.edge
+        given = (beta.mT.contiguous(), solved.covariance, solved.steepness, edge, pull, u[..., 0], score, gradient)
+        for one in zip(*(a.numpy() for a in given), strict=True):
             loops.vector_fields(*one)
-    else:
-        score = _field((u * u.mT - pull).mul_(solved.steepness), beta, torch.ones_like(u))
-        gradient = _field(solved.steepness, beta, u)
+        return Fields(score, gradient)
+    score = _field((u * u.mT - pull).mul_(solved.steepness), beta, torch.ones_like(u))
+    gradient = _field(solved.steepness, beta, u)
     if solved.edge is None:
         return Fields(score, gradient)
     source = solved.covariance @ u
@@ -235,17 +237,25 @@ def moved_source(batch: Batch, solved: Solved, row: int, shifts: Tensor) -> Tens
 
 
 def whiten(solved: Solved, values: Tensor) -> Tensor:
-    """Return L⁻¹ values of (b, n, k) values at pixels, C = L Lᵀ: their inner products are those of C⁻¹."""
-    return torch.linalg.solve_triangular(solved.factor, values, upper=False)
+    """Return L⁻¹ values, float64, of (b, n, k) values at pixels, C = L Lᵀ: their inner products are those of C⁻¹."""
+    return torch.linalg.solve_triangular(solved.factor, values.to(solved.factor.dtype), upper=False).double()
 
 
-def matern(beta: Tensor, kernel: Kernel, steep: bool = True) -> tuple[Tensor, Tensor]:
-    """Covariance and steepness (b, r, r) float32 between rays at (b, r, 2); the second is empty where it is not asked for."""
+def matern(beta: Tensor, kernel: Kernel, steep: bool = True, bright: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Covariance and steepness (b, r, r) float32 between rays at (b, r, 2); the second is empty where it is not asked for.
+
+    `bright` (b, r), where it is given, multiplies both from both sides.
+    """
     if beta.device.type != "cpu":
-        return _matern(beta, kernel)
+        found = _matern(beta, kernel)
+        for matrix in found if bright is not None else ():
+            matrix.mul_(bright[:, :, None]).mul_(bright[:, None])
+        return found
     stamps, rays = beta.shape[:2]
     covariance, steepness = torch.empty(stamps, rays, rays), torch.empty(stamps, rays if steep else 0, rays)
-    given = (beta.mT.contiguous(), kernel.amplitude.float().contiguous(), kernel.length.float().contiguous(), covariance, steepness)
+    bright = torch.ones(stamps, rays) if bright is None else bright
+    given = (beta.mT, kernel.amplitude.float(), kernel.length.float(), bright)
+    given = (*(a.contiguous() for a in given), covariance, steepness)
     for one in zip(*(a.numpy() for a in given), strict=True):
         loops.matern(*one)
     return covariance, steepness
@@ -258,42 +268,46 @@ def _near(beta: Tensor, kernel: Kernel) -> Tensor:
 
 def _between_rays(near: Tensor, kernel: Kernel, steep: bool = True) -> tuple[Tensor, Tensor, Tensor | None]:
     """Covariance and steepness as `matern`, of a source of some extent where the kernel has one, and ∇ln w (b, r, 2) of it."""
-    covariance, steepness = matern(near, kernel, steep)
-    if kernel.extent is None:
-        return covariance, steepness, None
-    bright, edge = kernel.envelope(near)
-    for matrix in (covariance, steepness) if steep else (covariance,):
-        matrix.mul_(bright[:, :, None]).mul_(bright[:, None])
-    return covariance, steepness, edge
+    bright, edge = (None, None) if kernel.extent is None else kernel.envelope(near)
+    return *matern(near, kernel, steep, bright), edge
 
 
 def _factorise(batch: Batch, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Cholesky factor of C, L⁻¹ d and ln E, float64, from the covariance (b, n, n) float32 of what pixels see of the source; other light adds to it."""
-    factor = _factor(seen, None if batch.light is None else batch.light @ batch.light.mT, batch.variance)
-    white = torch.linalg.solve_triangular(factor, batch.data[..., None], upper=False)
+    """Cholesky factor of C and L⁻¹ d, as `_factor` says, and ln E, float64; `seen` (b, n, n) float32 is what pixels see of the source, and is overwritten.
+
+    Other light in the pixels adds to it.
+    """
+    factor = _factor(seen, batch.light, batch.variance)
+    white = torch.linalg.solve_triangular(factor, batch.data.to(factor.dtype)[..., None], upper=False)
     log_evidence = (
-        -0.5 * white[..., 0].square().sum(1) - factor.diagonal(dim1=1, dim2=2).log().sum(1) - 0.5 * math.log(2 * math.pi) * batch.pixels
+        -0.5 * white[..., 0].double().square().sum(1)
+        - factor.diagonal(dim1=1, dim2=2).double().log().sum(1)
+        - 0.5 * math.log(2 * math.pi) * batch.pixels
     )
     return factor, white, log_evidence
 
 
 def _factor(seen: Tensor, light: Tensor | None, variance: Tensor) -> Tensor:
-    """Lower factor (b, n, n) float64 of a sum of covariances, (b, n, n) and (b, n); made in float32 where the noise is far above its rounding."""
+    """Lower factor (b, n, n) of a sum of covariances: `seen` (b, n, n) float32, which is overwritten, light (b, n, k) and noise (b, n).
 
-    def total(dtype: torch.dtype) -> Tensor:
-        found = seen.to(dtype, copy=True)
-        if light is not None:
-            found += light.to(dtype)
-        found.diagonal(dim1=1, dim2=2).add_(variance.to(dtype))
-        return found
-
-    single = total(torch.float32)
-    # The largest sum of a row bounds the largest eigenvalue, the least noise the smallest.
-    if float((single.abs().sum(2).amax(1) / variance.amin(1)).max()) < MOST_CONDITION:
-        factor, failed = torch.linalg.cholesky_ex(single)
+    Made in float32 where the noise is far above its rounding, else in float64.
+    """
+    # The largest sum of a row bounds the largest eigenvalue, the least noise the smallest. No covariance of the source is negative.
+    rows = seen.sum(2)
+    if light is not None:
+        rows = rows + (light.abs() @ light.abs().sum(1)[..., None])[..., 0]
+    single = bool(((rows + variance).amax(1) / variance.amin(1)).max() < MOST_CONDITION)
+    if single:
+        own = seen.diagonal(dim1=1, dim2=2).clone()
+        total = seen if light is None else seen + (light @ light.mT).float()
+        total.diagonal(dim1=1, dim2=2).add_(variance.float())
+        factor, failed = torch.linalg.cholesky_ex(total)
         if not bool(failed.any()):
-            return factor.double()
-    return torch.linalg.cholesky(total(torch.float64))
+            return factor
+        seen.diagonal(dim1=1, dim2=2).copy_(own)
+    total = seen.double() if light is None else seen.double() + light @ light.mT
+    total.diagonal(dim1=1, dim2=2).add_(variance)
+    return torch.linalg.cholesky(total)
 
 
 def _matern(beta: Tensor, kernel: Kernel) -> tuple[Tensor, Tensor]:

@@ -178,15 +178,15 @@ def changes(batch: Batch, linear: Linear, row: int, shift: Tensor) -> tuple[Tens
     if solved.edge is not None:
         along = along - solved.covariance[row] @ (weighted * solved.edge[row]).sum(2).T
     white = seen(batch, linear, row, torch.cat((held, held - along), 1))
-    return white[:, :count], white[:, count:]
+    return white[:, :count].double(), white[:, count:].double()
 
 
 def seen(batch: Batch, linear: Linear, row: int, values: Tensor) -> Tensor:
-    """Return L⁻¹ B values (n, s) float64 of values (r, s) at the rays of one stamp."""
+    """Return L⁻¹ B values (n, s) float32 of values (r, s) at the rays of one stamp."""
     every = torch.zeros(len(batch.data), batch.x.shape[1], values.shape[1], device=values.device)
     every[row, : len(values)] = values
     # Signals of some σ, to a part in ten thousand: float32 is enough.
-    return torch.linalg.solve_triangular(linear.solved.factor[row].float(), batch.observe(every)[row], upper=False).double()
+    return torch.linalg.solve_triangular(linear.solved.factor[row].float(), batch.observe(every)[row], upper=False)
 
 
 @dataclass(frozen=True)
@@ -232,10 +232,10 @@ def marginalise(trials: Sequence[Trial], offset: Tensor, profiles: int) -> Scan:
     """
     hessian = sum(t.jacobian.T @ t.jacobian for t in trials) + torch.eye(len(offset), dtype=offset.dtype, device=offset.device)
     slope = sum(t.lens_score for t in trials) - offset
-    cross = sum(t.whitened.T @ t.jacobian for t in trials)
+    cross = sum((t.whitened.T @ t.jacobian.to(t.whitened.dtype)).double() for t in trials)
     score = sum(t.score for t in trials) - cross @ torch.linalg.solve(hessian, slope)
     inverse = torch.linalg.inv(hessian)
-    information = sum(t.whitened.square().sum(0) for t in trials) - ((cross @ inverse) * cross).sum(1)
+    information = sum(t.whitened.square().sum(0).double() for t in trials) - ((cross @ inverse) * cross).sum(1)
     return Scan(
         score.reshape(profiles, -1).cpu().numpy(),
         information.clamp(min=0).reshape(profiles, -1).cpu().numpy(),
