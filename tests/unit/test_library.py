@@ -84,10 +84,10 @@ def test_what_pip_installs_is_what_the_library_imports_and_its_templates():
     sources = "\n".join(path.read_text(encoding="utf-8") for path in package.rglob("*.py"))
     for name in names:
         assert re.search(rf"(?m)^\s*(?:import|from) {modules.get(name, name)}\b", sources), f"nothing imports {name}"
-    # Every other file of the library lies in a `templates` folder, which the package data names.
-    assert project["tool"]["setuptools"]["package-data"] == {"*": ["templates/*"]}
+    # Every other file of the library lies in a `templates` folder or is a list of names, and the package data has both.
+    assert project["tool"]["setuptools"]["package-data"] == {"*": ["templates/*", "*.txt"]}
     others = [path for path in package.rglob("*") if path.is_file() and path.suffix != ".py" and "__pycache__" not in path.parts]
-    assert others and all(path.parent.name == "templates" for path in others), others
+    assert others and all(path.parent.name == "templates" or path.suffix == ".txt" for path in others), others
 
 
 @pytest.mark.slow
